@@ -1,0 +1,190 @@
+/* dgo_engine.h - inference engines: plan -> argv and environment; log line -> report; help text ->
+ * probe.  One file an engine, one row in `engines` (engine.c).
+ *
+ * Pure text work: it starts nothing and reads no file.  A command and a report are the caller's
+ * storage.  One owner at a time. */
+#ifndef DGO_ENGINE_H
+#define DGO_ENGINE_H
+
+#include "dgo_arena.h"
+#include "dgo_base.h"
+#include "dgo_plan.h"
+#include "dgo_text.h"
+
+enum {
+    DGO_ARG_MAX = 256, /* of one command; more is DGO_ELIMIT */
+    DGO_ENV_MAX = 64,
+    DGO_FLAG_MAX = 1024, /* options of an engine; llama-server has about 250 with 450 spellings */
+};
+
+/* A change to the parent's environment. */
+struct dgo_env_change {
+    const char *name;  /* a name, or a prefix that ends in '*' when value is NULL */
+    const char *value; /* NULL: removed */
+    const char *why;   /* one sentence, for --explain */
+};
+
+/* What will be executed.  Strings live in the arena; dgo_command_done frees them. */
+struct dgo_command {
+    struct dgo_arena arena;
+    uint32_t arg_count;
+    const char *arg[DGO_ARG_MAX + 1]; /* arg[0] is the binary; NULL-terminated */
+    const char *why[DGO_ARG_MAX];     /* reason of the flag that starts here, or NULL */
+    uint32_t env_count;
+    struct dgo_env_change env[DGO_ENV_MAX];
+};
+void dgo_command_done(struct dgo_command *command);
+
+/* The parent's environment with the changes applied: a NULL-terminated array from `arena`; NULL
+ * without memory. */
+const char **dgo_command_environment(const struct dgo_command *command, char *const *parent,
+                                     struct dgo_arena *arena);
+
+/* One line a shell would read back as exactly this command: changed variables first (env -u NAME
+ * ... NAME=value), every word quoted where needed. */
+void dgo_command_text(const struct dgo_command *command, char *const *parent,
+                      struct dgo_text *text);
+
+/* Splits shell text as /bin/sh would for plain words and quotes (no expansion: $ ` * ? ; | & < >
+ * outside quotes are errors).  The words live in the arena.  The inverse of quoting: see
+ * prop_quote. */
+DGO_MUST_CHECK
+enum dgo_status dgo_words_split(const char *text, struct dgo_arena *arena, uint32_t *count,
+                                const char **words, uint32_t words_max, struct dgo_error *err);
+void dgo_word_quote(struct dgo_text *text, const char *word);
+
+/* What a binary says of itself.  Kept by the store, keyed by the binary's hash. */
+struct dgo_probe {
+    uint32_t build;   /* llama.cpp's build number; 0 unknown */
+    char version[96]; /* first line of --version, escaped */
+    uint32_t flag_count;
+    char flag[DGO_FLAG_MAX][32]; /* every spelling in --help, sorted: "--ctx-size", "-c", ... */
+};
+bool dgo_probe_has(const struct dgo_probe *probe, const char *flag);
+
+/* A device as `--list-devices` shows it. */
+struct dgo_engine_device {
+    char name[32];        /* "CUDA0" */
+    char description[96]; /* "NVIDIA GeForce RTX 3090" */
+    uint64_t total_bytes, free_bytes;
+    char pci_id[24]; /* "" unknown */
+};
+
+struct dgo_launch_options {
+    const char *binary; /* path of the engine */
+    const char *model_path;
+    const char *host; /* "127.0.0.1" */
+    uint16_t port;
+    const char *const *extra_args; /* the user's own flags, last; may be NULL */
+    uint32_t extra_count;
+    int32_t thread_count; /* -t; -1: the engine's default */
+};
+
+/* What went wrong, as far as the log tells. */
+enum dgo_trouble {
+    DGO_TROUBLE_NONE,
+    DGO_TROUBLE_OOM_WEIGHTS, /* model buffers did not fit */
+    DGO_TROUBLE_OOM_CONTEXT, /* KV cache or state did not fit */
+    DGO_TROUBLE_OOM_COMPUTE, /* compute buffers did not fit */
+    DGO_TROUBLE_OOM_RUNTIME, /* out of memory while serving */
+    DGO_TROUBLE_MODEL,       /* the file is damaged or its architecture too new for the binary */
+    DGO_TROUBLE_ARGUMENT,    /* a flag was refused */
+    DGO_TROUBLE_PORT,        /* the port is taken */
+    DGO_TROUBLE_OTHER
+};
+static inline bool dgo_trouble_is_oom(enum dgo_trouble trouble)
+{
+    return trouble >= DGO_TROUBLE_OOM_WEIGHTS && trouble <= DGO_TROUBLE_OOM_RUNTIME;
+}
+
+enum dgo_buffer_kind {
+    DGO_BUFFER_MODEL,
+    DGO_BUFFER_CONTEXT,
+    DGO_BUFFER_COMPUTE,
+    DGO_BUFFER_OUTPUT,
+    DGO_BUFFER_KIND_COUNT
+};
+
+/* Bytes by device and kind as the engine logged them: hundredths of a MiB, so each figure is within
+ * DGO_REPORT_STEP_BYTES of the true one.  The last value of each buffer counts (engines print dry
+ * runs first); several buffers of one kind (KV + SWA KV + state) add up. */
+#define DGO_REPORT_STEP_BYTES 5243 /* half of 0.01 MiB, rounded up */
+struct dgo_report_device {
+    char name[32]; /* "CUDA0"; "CUDA_Host", "CPU", "CPU_Mapped", "CPU_REPACK" are host memory */
+    bool is_host;
+    uint64_t known; /* bit per kind */
+    uint64_t bytes[DGO_BUFFER_KIND_COUNT];
+    bool memory_known; /* from "using device ...": before the launch */
+    uint64_t free_bytes;
+};
+
+struct dgo_report {
+    uint32_t device_count;
+    struct dgo_report_device device[DGO_GPU_MAX + 8];
+    bool listening; /* the server accepts connections */
+    bool model_loaded;
+    bool pipeline_known, pipeline;
+    uint32_t ctx_tokens, ctx_tokens_per_slot, slot_count; /* 0: not seen yet */
+    uint32_t layers_offloaded, layers_total;              /* "offloaded 33/33 layers" */
+    enum dgo_trouble trouble;                             /* the first cause, not the last echo */
+    char trouble_device[32];                              /* "" unknown */
+    uint64_t trouble_bytes; /* size that could not be had; 0 unknown */
+    char trouble_line[256]; /* the line, escaped */
+    double prompt_tokens_per_second, decode_tokens_per_second; /* of the last request; 0: none */
+    uint64_t request_count;
+    /* private to the engine file: what must be remembered between lines */
+    struct {
+        uint32_t buffer_count;
+        struct {
+            uint8_t device, kind, tag;
+            uint64_t bytes;
+        } buffer[96];
+    } state;
+};
+
+struct dgo_engine {
+    const char *name;        /* "llama.cpp" */
+    const char *binary;      /* looked up on the PATH: "llama-server" */
+    const char *health_path; /* HTTP path that answers 200 when ready */
+
+    /* Builds argv and environment.  `probe` may be NULL (nothing known: newest spelling).  Fails
+     * with DGO_EUNSUPPORTED when the binary lacks a flag the plan cannot do without. */
+    enum dgo_status (*command)(const struct dgo_machine *machine, const struct dgo_model *model,
+                               const struct dgo_plan *plan,
+                               const struct dgo_launch_options *options,
+                               const struct dgo_probe *probe, struct dgo_command *command,
+                               struct dgo_error *err);
+
+    /* Feeds one log line (no newline, any bytes). */
+    void (*read_line)(struct dgo_report *report, const char *line, size_t length);
+
+    /* From the output of --version and --help. */
+    void (*read_probe)(struct dgo_probe *probe, const char *version_output,
+                       const char *help_output);
+
+    /* From the output of --list-devices; returns the count written. */
+    uint32_t (*read_devices)(struct dgo_engine_device *devices, uint32_t devices_max,
+                             const char *output);
+
+    /* Reads the user's flags (`estimate -- FLAGS`) into settings that hold the engine's own
+     * defaults for what is not given.  Unknown flags that do not change memory are skipped;
+     * DGO_EUSAGE names a flag it cannot honour or a bad value. device_names are the machine's
+     * devices in its order. */
+    enum dgo_status (*read_flags)(const struct dgo_machine *machine, const struct dgo_model *model,
+                                  const struct dgo_engine_rules *rules, const char *const *args,
+                                  uint32_t arg_count, struct dgo_settings *settings,
+                                  struct dgo_error *err);
+};
+
+extern const struct dgo_engine *const dgo_engines[];        /* NULL-terminated */
+const struct dgo_engine *dgo_engine_find(const char *name); /* NULL: none */
+
+/* "cuda0 ran out of memory while loading the weights: ..." and what to do, from a report that holds
+ * trouble.  `plan` may be NULL. */
+void dgo_report_explain(const struct dgo_report *report, const struct dgo_plan *plan,
+                        struct dgo_text *text);
+
+/* Device of that name, or NULL. */
+const struct dgo_report_device *dgo_report_find(const struct dgo_report *report, const char *name);
+
+#endif

@@ -1,0 +1,175 @@
+/* dgo_plan.h - from a machine, a model and an intent to a launch plan; and from exact settings to
+ * an estimate per device.
+ *
+ * Pure arithmetic: no I/O, no clock, no threads, no allocation that outlives the call.  What goes
+ * in or comes out is a value.  docs/FORMULAS.md derives every number.  Any thread. */
+#ifndef DGO_PLAN_H
+#define DGO_PLAN_H
+
+#include "dgo_base.h"
+#include "dgo_gpu.h"
+#include "dgo_model.h"
+
+enum dgo_kv_type {
+    DGO_KV_F16,
+    DGO_KV_F32,
+    DGO_KV_BF16,
+    DGO_KV_Q8_0,
+    DGO_KV_Q4_0,
+    DGO_KV_Q4_1,
+    DGO_KV_IQ4_NL,
+    DGO_KV_Q5_0,
+    DGO_KV_Q5_1,
+    DGO_KV_TYPE_COUNT
+};
+const char *dgo_kv_type_name(enum dgo_kv_type type); /* "f16", as the engine's flag takes it */
+enum dgo_status dgo_kv_type_parse(const char *name, enum dgo_kv_type *type,
+                                  struct dgo_error *err) DGO_MUST_CHECK;
+
+enum dgo_split_mode { DGO_SPLIT_LAYER, DGO_SPLIT_NONE };
+enum dgo_flash_attention { DGO_FA_ON, DGO_FA_OFF };
+
+/* Exactly what the engine is told; no field means "choose for me". */
+struct dgo_settings {
+    uint32_t ctx_tokens;    /* -c: of all slots together; padded as the engine does */
+    uint32_t slot_count;    /* -np, 1.. */
+    bool kv_unified;        /* -kvu */
+    uint32_t batch_tokens;  /* -b */
+    uint32_t ubatch_tokens; /* -ub */
+    enum dgo_kv_type key_type, value_type; /* -ctk, -ctv */
+    enum dgo_flash_attention flash_attention;
+    uint32_t gpu_layer_count; /* -ngl, output layer counted; layer_count + 1 is all */
+    enum dgo_split_mode split_mode;
+    uint32_t device_count;            /* devices shown to the engine, in its order (-dev) */
+    uint32_t device_gpu[DGO_GPU_MAX]; /* device -> index in machine.gpu */
+    bool tensor_split_given;
+    float tensor_split[DGO_GPU_MAX]; /* -ts; all zero or not given: by free memory */
+    bool kv_on_host;                 /* -nkvo */
+    bool swa_full;                   /* --swa-full */
+    bool op_offload;                 /* default on */
+    uint32_t cpu_moe_layer_count;    /* -ncmoe; layer_count for -cmoe */
+    uint32_t output_row_count;       /* logits rows; 0: as a server of that build reserves */
+};
+
+/* What stays the same when the engine changes; see docs/FORMULAS.md for each build's figures. */
+struct dgo_engine_rules {
+    uint32_t build; /* llama.cpp's build number, 10256 for b10256; 0: the newest known */
+};
+
+/* Where a compute figure comes from: an exact formula of that build, or a bound that is never
+ * under. */
+enum dgo_figure_source { DGO_FIGURE_FORMULA, DGO_FIGURE_BOUND };
+const char *dgo_figure_source_name(enum dgo_figure_source source);
+
+struct dgo_device_estimate {
+    char name[16];        /* as the engine calls it: CUDA0 */
+    uint32_t gpu_index;   /* in the machine */
+    uint32_t layer_first; /* when layer_count > 0 */
+    uint32_t layer_count; /* repeating layers */
+    bool holds_output;
+    uint64_t weights_bytes, context_bytes, compute_bytes; /* the engine's own books */
+    uint64_t overhead_bytes; /* outside them: driver context, libraries */
+    uint64_t margin_bytes;   /* never planned for */
+    uint64_t free_bytes;     /* what the machine says is free before the launch */
+    enum dgo_figure_source compute_source;
+};
+
+struct dgo_estimate {
+    uint32_t build; /* the formulas' build that was used */
+    uint32_t device_count;
+    struct dgo_device_estimate device[DGO_GPU_MAX];
+    struct {
+        uint32_t layer_count; /* repeating layers computed on the CPU */
+        bool holds_output;
+        uint64_t weights_bytes, context_bytes, compute_bytes, output_bytes;
+        uint64_t free_bytes; /* 0 unknown */
+        bool free_known;
+    } host;
+    uint32_t ctx_tokens, ctx_tokens_per_slot; /* after the engine's padding */
+    uint32_t batch_tokens, ubatch_tokens;
+    bool pipeline;           /* pipeline parallelism on: several copies of the inputs */
+    bool fits;               /* every device and the host */
+    int32_t limiting_device; /* index in device, -1 host, -2 none: only when !fits */
+    uint64_t missing_bytes;  /* on the limiting device */
+};
+
+/* What each device would hold under exactly these settings.  A model too big for it is no failure:
+ * `fits` says so.  Fails with DGO_EINVAL for settings the engine would refuse (a sentence each),
+ * with DGO_EUNSUPPORTED for an architecture whose rules are not known yet. `margins_bytes` is one
+ * value for each GPU of the machine, NULL for none. */
+DGO_MUST_CHECK
+enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struct dgo_model *model,
+                                  const struct dgo_settings *settings,
+                                  const struct dgo_engine_rules *rules,
+                                  const uint64_t *margins_bytes, struct dgo_estimate *estimate,
+                                  struct dgo_error *err);
+
+enum dgo_objective { DGO_OBJECTIVE_SPEED, DGO_OBJECTIVE_CONTEXT, DGO_OBJECTIVE_SAFE };
+const char *dgo_objective_name(enum dgo_objective objective);
+
+#define DGO_CTX_MAX UINT32_MAX /* intent.ctx_tokens: the most that fits, up to training */
+
+/* What the user asked for.  Zero always means "choose for me". */
+struct dgo_intent {
+    enum dgo_objective objective;
+    uint32_t ctx_tokens; /* per slot; 0: a sane default; DGO_CTX_MAX: the most that fits */
+    uint32_t slot_count; /* requests served side by side; 0: 1 */
+    uint32_t batch_tokens, ubatch_tokens;
+    bool kv_type_given;
+    enum dgo_kv_type key_type, value_type;
+    bool flash_attention_off;
+    bool cpu_layers_refused; /* never leave layers in host memory; plan fails instead */
+    uint64_t margin_bytes;   /* of each GPU; 0: the default, UINT64_MAX: none at all */
+    uint32_t gpu_mask;       /* bit per GPU that may be used; 0: all */
+    double prompt_tokens, generated_tokens; /* a typical request; 0: 1500 and 400 */
+};
+
+struct dgo_prediction {
+    double decode_tokens_per_second; /* one request alone, at half of its context */
+    double prefill_tokens_per_second;
+    double
+        lower_bound_gap; /* (time - lower bound) / lower bound of the decode step; 0 is optimal */
+    bool bandwidth_assumed; /* a card's bandwidth was not known: speed ranks, it does not promise */
+};
+
+enum { DGO_ALTERNATIVE_MAX = 4 };
+
+struct dgo_alternative {
+    char why[96]; /* "longest context", "the engine's default split", ... */
+    struct dgo_settings settings;
+    struct dgo_estimate estimate;
+    struct dgo_prediction predicted;
+};
+
+struct dgo_plan {
+    struct dgo_settings settings;
+    struct dgo_estimate estimate;
+    struct dgo_prediction predicted;
+    uint32_t alternative_count;
+    struct dgo_alternative alternative[DGO_ALTERNATIVE_MAX];
+};
+
+/* Makes the plan.  What cannot fit is DGO_ENOFIT: err names the limiting GPU and the missing bytes,
+ * and *plan holds the nearest placement with estimate.fits false (the one exception to "outputs on
+ * success only": faces show it).  DGO_EINVAL: no machine could satisfy the intent. */
+DGO_MUST_CHECK
+enum dgo_status dgo_plan_make(const struct dgo_machine *machine, const struct dgo_model *model,
+                              const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
+                              struct dgo_plan *plan, struct dgo_error *err);
+
+/* The next smaller plan after one that ran out of memory on `device` (index in plan's estimate; -1
+ * unknown): margins grow on that device, then the micro-batch, then the context shrink, then layers
+ * move.  DGO_ENOFIT when nothing smaller is left. `change` (may be NULL) is told in words. */
+DGO_MUST_CHECK
+enum dgo_status dgo_plan_shrink(const struct dgo_machine *machine, const struct dgo_model *model,
+                                const struct dgo_intent *intent,
+                                const struct dgo_engine_rules *rules, const struct dgo_plan *plan,
+                                int32_t device, struct dgo_plan *smaller, char change[160],
+                                struct dgo_error *err);
+
+/* The derivation of every number, as lines of text, one call of `line` each. */
+typedef void (*dgo_explain_fn)(const char *line, void *data);
+void dgo_plan_explain(const struct dgo_machine *machine, const struct dgo_model *model,
+                      const struct dgo_plan *plan, dgo_explain_fn line, void *data);
+
+#endif
