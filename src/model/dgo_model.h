@@ -20,7 +20,7 @@ enum {
 enum dgo_tensor_class {
     DGO_TENSOR_INPUT,  /* always host memory: token_embd, ... */
     DGO_TENSOR_LAYER,  /* with its block */
-    DGO_TENSOR_OUTPUT, /* with the output layer */
+    DGO_TENSOR_OUTPUT, /* with the output layer; also what no rule knows */
     DGO_TENSOR_TABLE,  /* a copy wherever a layer is: rope_freqs, rope_factors_* */
 };
 
@@ -33,7 +33,7 @@ struct dgo_tensor {
     uint64_t size_bytes;
     uint64_t offset; /* in the data section of its shard */
     uint16_t shard;
-    uint16_t layer; /* when class is LAYER */
+    uint16_t layer; /* when class is LAYER; layer_count and above: the engine does not load it */
     enum dgo_tensor_class class;
 };
 
@@ -51,10 +51,10 @@ struct dgo_layer {
     uint64_t weights_bytes;             /* of the file's tensors, unpadded */
     uint64_t expert_bytes;              /* the part in routed expert tensors */
     uint32_t head_count, head_count_kv; /* head_count_kv 0: this layer has no KV cache */
-    uint32_t key_length, value_length;  /* of one head in the cache */
-    uint32_t feed_forward_length;
-    bool sliding_window; /* attends to the window only */
-    bool recurrent;      /* keeps a state instead of (or, falcon-h1, beside) a KV cache */
+    uint32_t key_length, value_length;  /* of one head in the cache; MLA: value_length 0 */
+    uint32_t feed_forward_length;       /* of the dense feed-forward; 0: the layer has none */
+    bool sliding_window;                /* attends to the window only */
+    bool recurrent; /* keeps a state instead of (or, falcon-h1, beside) a KV cache */
 };
 
 struct dgo_model {
@@ -75,6 +75,7 @@ struct dgo_model {
     uint32_t expert_count, expert_used_count, expert_feed_forward_length;
     uint32_t sliding_window;  /* tokens; 0: none */
     uint32_t mtp_layer_count; /* last blocks that the engine does not load (nextn) */
+    bool mla;                 /* latent attention: the cache holds keys only */
     bool tied_embeddings;     /* no output.weight: token_embd is loaded twice */
     bool verified;            /* the architecture's rules are known; else by tensor shapes only */
 

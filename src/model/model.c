@@ -1,0 +1,175 @@
+/* model.c - opens a model: files taken apart, put together, and understood. */
+#include "model_internal.h"
+
+#include "dgo_text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The model and the arena that owns what it points to. */
+struct box {
+    struct dgo_model model; /* first: a pointer to it is a pointer to the box */
+    struct dgo_arena arena;
+};
+
+static struct dgo_model *new_model(void)
+{
+    struct box *box = calloc(1, sizeof *box);
+
+    if (!box)
+        return NULL;
+    box->arena.limit_bytes = GGUF_MEMORY_BYTES_MAX;
+    box->model.arena = &box->arena;
+    return &box->model;
+}
+
+void dgo_model_close(struct dgo_model *model)
+{
+    if (!model)
+        return;
+    dgo_arena_done(model->arena);
+    free(model);
+}
+
+const struct dgo_model_key *dgo_model_find(const struct dgo_model *model, const char *name)
+{
+    for (uint32_t i = 0; i < model->key_count; i++) {
+        if (strcmp(model->key[i].name, name) == 0)
+            return &model->key[i];
+    }
+    return NULL;
+}
+
+/* All tensors in one array, in file order; a single file's directory is it already. */
+static enum dgo_status join_tensors(struct dgo_model *model, const struct shard_set *set,
+                                    struct dgo_error *err)
+{
+    uint64_t total = 0;
+
+    for (uint32_t s = 0; s < set->count; s++)
+        total += set->file[s].tensor_count;
+    if (total > DGO_TENSOR_MAX)
+        return dgo_fail(err, DGO_ELIMIT, "%" PRIu64 " tensors in all parts, at most %d are taken",
+                        total, DGO_TENSOR_MAX);
+    model->tensor_count = (uint32_t)total;
+    model->tensor = set->file[0].tensor;
+    if (set->count == 1)
+        return DGO_OK;
+
+    struct gguf_name *names = dgo_arena_take_array(model->arena, total, sizeof *names);
+    uint32_t at = 0;
+
+    model->tensor = dgo_arena_take_array(model->arena, total, sizeof *model->tensor);
+    if (!names || !model->tensor)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory for %" PRIu64 " tensors", total);
+    for (uint32_t s = 0; s < set->count; s++) {
+        for (uint32_t i = 0; i < set->file[s].tensor_count; i++, at++) {
+            model->tensor[at] = set->file[s].tensor[i];
+            model->tensor[at].shard = (uint16_t)s;
+            names[at] = (struct gguf_name){model->tensor[at].name,
+                                           set->file[s].data_offset + model->tensor[at].offset};
+        }
+    }
+    return gguf_check_unique(names, at, "tensor", err);
+}
+
+/* Copies general.architecture, which begins the name of every key that follows from it. */
+static enum dgo_status read_architecture(struct dgo_model *model, struct dgo_error *err)
+{
+    const struct dgo_model_key *type = dgo_model_find(model, "general.type");
+    const struct dgo_model_key *key = dgo_model_find(model, "general.architecture");
+    const bool text = key && key->kind == DGO_VALUE_STRING && !key->is_array && key->text;
+
+    if (type && type->text && strcmp(type->text, "adapter") == 0)
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "a LoRA adapter, not a model; name the base model and give the adapter "
+                        "to the engine with --lora");
+    if (type && type->text && strcmp(type->text, "imatrix") == 0)
+        return dgo_fail(err, DGO_EUNSUPPORTED, "an importance matrix, not a model");
+    if (!text || key->length == 0 || key->length >= sizeof model->architecture)
+        return dgo_fail(err, DGO_EFORMAT,
+                        "the metadata names no architecture (general.architecture)");
+    for (uint64_t i = 0; i < key->length; i++) {
+        const unsigned char byte = (unsigned char)key->text[i];
+
+        if (byte <= 0x20 || byte >= 0x7f)
+            return dgo_fail(err, DGO_EFORMAT, "general.architecture holds the byte 0x%02x", byte);
+    }
+    memcpy(model->architecture, key->text, key->length);
+    return DGO_OK;
+}
+
+static enum dgo_status understand(struct dgo_model *model, const struct shard_set *set,
+                                  struct dgo_error *err)
+{
+    const struct gguf_file *first = &set->file[0];
+    enum dgo_status status;
+
+    model->gguf_version = first->version;
+    model->shard_count = set->count;
+    model->key_count = first->key_count;
+    model->key = first->key;
+    for (uint32_t s = 0; s < set->count; s++)
+        model->file_bytes += set->file[s].file_bytes;
+    if ((status = read_architecture(model, err)) || (status = join_tensors(model, set, err)))
+        return status;
+    if (model->tensor_count == 0)
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "it holds no tensors: a vocabulary or a part of a model, not a model");
+    model->verified = true;
+    for (uint32_t i = 0; i < model->tensor_count; i++) {
+        if (!classify_tensor(model->architecture, &model->tensor[i]))
+            model->verified = false;
+    }
+    return layers_derive(model, err);
+}
+
+enum dgo_status dgo_model_open(const char *path, struct dgo_model **model, struct dgo_error *err)
+{
+    struct dgo_model *opened = new_model();
+    struct shard_set set;
+    enum dgo_status status;
+
+    if (!opened)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    status = shards_open(path, opened->arena, &set, err);
+    if (status == DGO_OK) {
+        dgo_text_copy(opened->path, sizeof opened->path, path);
+        status = understand(opened, &set, err);
+        if (status) {
+            char shown[320];
+
+            dgo_text_copy_escaped(shown, sizeof shown, path, strlen(path));
+            dgo_error_prefix(err, status, "%s", shown);
+        }
+    }
+    if (status) {
+        dgo_model_close(opened);
+        return status;
+    }
+    *model = opened;
+    return DGO_OK;
+}
+
+enum dgo_status dgo_model_parse(const void *data, size_t length, uint64_t file_bytes,
+                                struct dgo_model **model, struct dgo_error *err)
+{
+    struct dgo_model *parsed = new_model();
+    struct gguf_file file;
+    struct dgo_reader in;
+    enum dgo_status status;
+
+    if (!parsed)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    dgo_read_memory(&in, data, (size_t)dgo_min_u64(length, file_bytes));
+    status = gguf_parse(&in, file_bytes, parsed->arena, &file, err);
+    if (status == DGO_OK)
+        status = understand(parsed, &(struct shard_set){1, &file}, err);
+    if (status) {
+        dgo_model_close(parsed);
+        return status;
+    }
+    *model = parsed;
+    return DGO_OK;
+}
