@@ -69,7 +69,8 @@ const char *dgo_link_kind_name(enum dgo_link_kind kind); /* "nvlink", "pix", ...
 struct dgo_link {
     enum dgo_link_kind kind;
     bool p2p_known, p2p;          /* direct reads and writes between the two */
-    double bandwidth_bytes_per_s; /* each way; 0 unknown */
+    double bandwidth_bytes_per_s; /* peak, each way; over PCIe that of the narrower of the two
+                                   * cards' own links.  0 unknown */
 };
 
 struct dgo_host {
@@ -92,8 +93,11 @@ struct dgo_machine {
 struct dgo_gpu_source;
 
 struct dgo_gpu_options {
-    const char *machine_file; /* YAML, DESIGN section 7; NULL: the real machine */
-    const char *nvml_library; /* path tried before the usual names; NULL: DUALGPUOPT_NVML, if set */
+    const char *machine_file; /* YAML; examples/machines; NULL: the real machine */
+    const char *nvml_library; /* tried instead of the usual names; NULL: DUALGPUOPT_NVML, if set */
+    const char *system_root;  /* in front of /proc and /sys, for tests; NULL:
+                               * DUALGPUOPT_SYSTEM_ROOT, else nothing */
+    bool wake;                /* read cards in runtime suspend too, which wakes them */
 };
 
 /* Opens the machine file, or the first driver that answers.  Fails with DGO_ENOGPU and a sentence
@@ -111,8 +115,9 @@ enum dgo_status dgo_gpu_take(struct dgo_gpu_source *source, struct dgo_machine *
 
 void dgo_gpu_close(struct dgo_gpu_source *source); /* accepts NULL */
 
-/* Published peak figures of a card by its driver name ("NVIDIA GeForce RTX 3090").  Fills
- * bandwidth and fp16 throughput where the machine does not know them; false for unknown cards. */
+/* Published peak figures of a card by its driver name ("NVIDIA GeForce RTX 3090"); false for
+ * unknown cards, and a figure that is not published is 0.  dgo_gpu_take has already filled them in
+ * where the machine did not know better. */
 bool dgo_gpu_facts(const char *name, double *bandwidth_bytes_per_s, double *fp16_flops);
 
 #endif
