@@ -1,0 +1,39 @@
+/* dgo_profile.h - judging what was measured: plan against reality, by device and kind.
+ *
+ * Pure functions on values.  Any thread. */
+#ifndef DGO_PROFILE_H
+#define DGO_PROFILE_H
+
+#include "dgo_base.h"
+#include "dgo_engine.h"
+#include "dgo_plan.h"
+
+enum { DGO_COMPARISON_MAX = DGO_GPU_MAX + 1 }; /* devices, and the host last */
+
+struct dgo_compared {
+    bool known; /* the engine logged it */
+    bool equal; /* the planned bytes print as the figure that the engine printed (0.01 MiB) */
+    uint64_t planned_bytes, measured_bytes;
+};
+
+struct dgo_comparison_row {
+    char name[32]; /* "CUDA0"; "host" for the last row */
+    bool is_host;
+    uint32_t gpu_index; /* in the machine, when !is_host */
+    struct dgo_compared weights, context, compute;
+};
+
+struct dgo_comparison {
+    uint32_t row_count;
+    struct dgo_comparison_row row[DGO_COMPARISON_MAX];
+    /* Over all devices: every figure known and equal.  A planned 0 that was not logged is equal. */
+    bool weights_equal, context_equal;
+    bool compute_known;
+    uint64_t compute_worst_bytes; /* largest |planned - measured| of a device's compute buffer */
+    char sentence[256];           /* the verdict for people */
+};
+
+void dgo_compare(const struct dgo_estimate *estimate, const struct dgo_report *report,
+                 struct dgo_comparison *comparison);
+
+#endif
