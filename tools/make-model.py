@@ -1,0 +1,520 @@
+#!/usr/bin/env python3
+"""Makes GGUF models without anybody's weights: tiny random ones that really run in llama-server,
+and full-size sparse ones (true shapes, true tokenizer size, the weights a hole in the file).
+
+    make-model.py --list
+    make-model.py tiny-llama tiny.gguf                  10 MB, answers chat completions (nonsense)
+    make-model.py tiny-llama tiny.gguf --split 3        tiny-00001-of-00003.gguf and so on
+    make-model.py deepseek-v3 big.gguf --sparse         671 B parameters in a few MB of disk
+
+Python 3 standard library only.  The same arguments give the same bytes.
+"""
+import argparse
+import os
+import random
+import struct
+import sys
+from collections import Counter
+from dataclasses import dataclass
+
+ALIGNMENT = 32
+
+# name: (type id, values in a block, bytes of a block)
+TENSOR_TYPES = {
+    "F32": (0, 1, 4),
+    "F16": (1, 1, 2),
+    "Q8_0": (8, 32, 34),
+    "Q4_K": (12, 256, 144),
+    "Q5_K": (13, 256, 176),
+    "Q6_K": (14, 256, 210),
+    "BF16": (30, 1, 2),
+}
+
+# --ftype: (general.file_type, the type of most matrices)
+FILE_TYPES = {
+    "F32": (0, "F32"),
+    "F16": (1, "F16"),
+    "BF16": (32, "BF16"),
+    "Q8_0": (7, "Q8_0"),
+    "Q4_K_M": (15, "Q4_K"),
+    "Q6_K": (18, "Q6_K"),
+}
+FILE_TYPES_WITH_DATA = ("F32", "F16")
+
+
+@dataclass
+class Spec:
+    """One model's shape, in the words of its GGUF keys."""
+
+    architecture: str
+    layers: int
+    width: int
+    feed_forward: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    context: int
+    rope_base: float
+    tokenizer_pre: str = "gpt-2"
+    tied: bool = False
+    qk_norm: bool = False
+    rope_table: bool = False  # rope_freqs.weight, as Llama 3.1 has it
+    experts: int = 0
+    experts_used: int = 0
+    expert_feed_forward: int = 0
+    # multi-head latent attention (DeepSeek)
+    query_rank: int = 0
+    kv_rank: int = 0
+    rope_size: int = 0
+    value_size: int = 0
+    dense_layers: int = 0  # the first ones have no experts
+
+
+SPECS = {
+    "tiny-llama": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4),
+    "tiny-llama-tied": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4, tied=True),
+    "tiny-qwen3": Spec("qwen3", 8, 256, 512, 8, 2, 64, 512, 4096, 1e6, qk_norm=True),
+    "tiny-mixtral": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4, experts=4, experts_used=2),
+    "llama-3.1-8b": Spec("llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5, "llama-bpe",
+                         rope_table=True),
+    "llama-3.1-70b": Spec("llama", 80, 8192, 28672, 64, 8, 128, 128256, 131072, 5e5, "llama-bpe",
+                          rope_table=True),
+    "qwen3-32b": Spec("qwen3", 64, 5120, 25600, 64, 8, 128, 151936, 40960, 1e6, "qwen2",
+                      qk_norm=True),
+    "qwen3-30b-a3b": Spec("qwen3moe", 48, 2048, 6144, 32, 4, 128, 151936, 40960, 1e6, "qwen2",
+                          qk_norm=True, experts=128, experts_used=8, expert_feed_forward=768),
+    "deepseek-v3": Spec("deepseek2", 61, 7168, 18432, 128, 1, 192, 129280, 163840, 1e4,
+                        "deepseek-v3", experts=256, experts_used=8, expert_feed_forward=2048,
+                        query_rank=1536, kv_rank=512, rope_size=64, value_size=128, dense_layers=3),
+}
+
+
+# --- metadata ------------------------------------------------------------------------------------
+
+
+def text(value):
+    data = value.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def scalar(type_id, layout, value):
+    return struct.pack("<I", type_id) + struct.pack(layout, value)
+
+
+def u16(value):
+    return scalar(2, "<H", value)
+
+
+def u32(value):
+    return scalar(4, "<I", value)
+
+
+def i32(value):
+    return scalar(5, "<i", value)
+
+
+def f32(value):
+    return scalar(6, "<f", value)
+
+
+def boolean(value):
+    return scalar(7, "<?", value)
+
+
+def string(value):
+    return struct.pack("<I", 8) + text(value)
+
+
+def string_array(values):
+    return struct.pack("<IIQ", 9, 8, len(values)) + b"".join(map(text, values))
+
+
+def i32_array(values):
+    return struct.pack("<IIQ%di" % len(values), 9, 5, len(values), *values)
+
+
+def architecture_pairs(name, spec, file_type):
+    prefix = spec.architecture + "."
+    mla = spec.kv_rank > 0
+    pairs = {
+        "general.architecture": string(spec.architecture),
+        "general.type": string("model"),
+        "general.name": string(name),
+        "general.file_type": u32(file_type),
+        "general.quantization_version": u32(2),
+        prefix + "block_count": u32(spec.layers),
+        prefix + "context_length": u32(spec.context),
+        prefix + "embedding_length": u32(spec.width),
+        prefix + "feed_forward_length": u32(spec.feed_forward),
+        prefix + "attention.head_count": u32(spec.heads),
+        prefix + "attention.head_count_kv": u32(spec.kv_heads),
+        prefix + "attention.layer_norm_rms_epsilon": f32(1e-6 if mla or spec.qk_norm else 1e-5),
+        prefix + "rope.freq_base": f32(spec.rope_base),
+        prefix + "rope.dimension_count": u32(spec.rope_size or spec.head_size),
+        prefix + "vocab_size": u32(spec.vocabulary),
+    }
+    if mla:
+        pairs.update(latent_attention_pairs(prefix, spec))
+    else:
+        pairs[prefix + "attention.key_length"] = u32(spec.head_size)
+        pairs[prefix + "attention.value_length"] = u32(spec.head_size)
+    if spec.experts:
+        pairs[prefix + "expert_count"] = u32(spec.experts)
+        pairs[prefix + "expert_used_count"] = u32(spec.experts_used)
+    if spec.expert_feed_forward:
+        pairs[prefix + "expert_feed_forward_length"] = u32(spec.expert_feed_forward)
+    return pairs
+
+
+def latent_attention_pairs(prefix, spec):
+    """The cache holds one head of kv_rank + rope_size values; the _mla keys are the heads' own."""
+    return {
+        prefix + "attention.key_length": u32(spec.kv_rank + spec.rope_size),
+        prefix + "attention.value_length": u32(spec.kv_rank),
+        prefix + "attention.key_length_mla": u32(spec.head_size),
+        prefix + "attention.value_length_mla": u32(spec.value_size),
+        prefix + "attention.q_lora_rank": u32(spec.query_rank),
+        prefix + "attention.kv_lora_rank": u32(spec.kv_rank),
+        prefix + "leading_dense_block_count": u32(spec.dense_layers),
+        prefix + "expert_shared_count": u32(1),
+        prefix + "expert_weights_scale": f32(2.5),
+        prefix + "expert_weights_norm": boolean(True),
+        prefix + "expert_gating_func": u32(2),
+    }
+
+
+# --- tokenizer -----------------------------------------------------------------------------------
+
+# A vocabulary is learned from this when it is small, so that text has words in it.
+SAMPLE = """The model is split over the graphics cards of one machine, layer after layer, and each
+card holds the weights, the cache and the buffers of its own layers. When the memory of a card is
+not enough, the last layers move to the next one, or to the memory of the host, which is slower.
+A plan says before the start how much every card will hold; the log of the engine says after the
+start how much it does hold, and the two should be the same. What is left is the margin. The user
+asks a question, the machine reads it, thinks about the answer, and writes one token after another
+until it is done. There are many words that it could write, and it will choose one of them.
+Random weights know nothing: what they say has no meaning, but it takes the same time and memory."""
+
+CONTROL_TOKENS = ("<|begin|>", "<|end|>", "<|im_start|>", "<|im_end|>")
+NORMAL, CONTROL = 1, 3
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_characters():
+    """The character that byte-level BPE writes for each byte: itself where printable, else one
+    from U+0100 on, in byte order."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    characters, next_code = [], 0x100
+    for byte in range(256):
+        characters.append(chr(byte if byte in printable else next_code))
+        next_code += byte not in printable
+    return characters
+
+
+def learn_merges(sample, count):
+    """Plain byte-pair encoding: join the most frequent neighbours, again and again."""
+    characters = byte_characters()
+    words = Counter(
+        tuple(characters[byte] for byte in (" " + word).encode()) for word in sample.split())
+    merges = []
+    while len(merges) < count:
+        pairs = Counter()
+        for word, times in words.items():
+            for pair in zip(word, word[1:]):
+                pairs[pair] += times
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        words = Counter({join(word, best): times for word, times in words.items()})
+    return merges
+
+
+def join(word, pair):
+    joined, i = [], 0
+    while i < len(word):
+        if word[i:i + 2] == pair:
+            joined.append(word[i] + word[i + 1])
+            i += 2
+        else:
+            joined.append(word[i])
+            i += 1
+    return tuple(joined)
+
+
+def invent_merges(count, seed):
+    """As many merges as a real tokenizer has: each joins two short tokens that exist already."""
+    rng = random.Random(seed)
+    short = [character for character in byte_characters() if character.isalpha()]
+    known, merges = set(short), []
+    while len(merges) < count:
+        left, right = rng.choice(short), rng.choice(short)
+        joined = left + right
+        if joined in known:
+            continue
+        known.add(joined)
+        merges.append((left, right))
+        if len(joined) <= 6:
+            short.append(joined)
+    return merges
+
+
+def tokenizer_pairs(spec):
+    room = spec.vocabulary - 256 - len(CONTROL_TOKENS)
+    merges = learn_merges(SAMPLE, room) if room < 1000 else []
+    merges = merges or invent_merges(room, seed=1)
+    tokens = byte_characters() + [left + right for left, right in merges]
+    # A sample that is used up leaves places over; they stand before the control tokens.
+    tokens += ["<|spare%d|>" % i for i in range(room - len(merges))]
+    types = [NORMAL] * len(tokens) + [CONTROL] * len(CONTROL_TOKENS)
+    tokens += CONTROL_TOKENS
+    return {
+        "tokenizer.ggml.model": string("gpt2"),
+        "tokenizer.ggml.pre": string(spec.tokenizer_pre),
+        "tokenizer.ggml.tokens": string_array(tokens),
+        "tokenizer.ggml.token_type": i32_array(types),
+        "tokenizer.ggml.merges": string_array([" ".join(pair) for pair in merges]),
+        "tokenizer.ggml.bos_token_id": u32(tokens.index("<|begin|>")),
+        "tokenizer.ggml.eos_token_id": u32(tokens.index("<|end|>")),
+        "tokenizer.ggml.eot_token_id": u32(tokens.index("<|im_end|>")),
+        "tokenizer.ggml.add_bos_token": boolean(False),
+        "tokenizer.chat_template": string(CHAT_TEMPLATE),
+    }
+
+
+# --- tensors -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tensor:
+    name: str
+    shape: tuple  # the first is contiguous
+    kind: str = "matrix"  # or "norm" (ones), "router" and "bias" (random, kept in F32)
+    more_bits: bool = False  # worth Q6_K in a Q4_K_M file
+    type: str = ""
+    offset: int = 0  # in its shard's data
+
+    def values(self):
+        count = 1
+        for dimension in self.shape:
+            count *= dimension
+        return count
+
+    def bytes(self):
+        _, block_values, block_bytes = TENSOR_TYPES[self.type]
+        return self.values() // block_values * block_bytes
+
+
+def attention_tensors(prefix, spec, more_bits):
+    rows, kv_rows = spec.heads * spec.head_size, spec.kv_heads * spec.head_size
+    yield Tensor(prefix + "attn_q.weight", (spec.width, rows))
+    yield Tensor(prefix + "attn_k.weight", (spec.width, kv_rows))
+    yield Tensor(prefix + "attn_v.weight", (spec.width, kv_rows), more_bits=more_bits)
+    yield Tensor(prefix + "attn_output.weight", (rows, spec.width))
+    if spec.qk_norm:
+        yield Tensor(prefix + "attn_q_norm.weight", (spec.head_size,), "norm")
+        yield Tensor(prefix + "attn_k_norm.weight", (spec.head_size,), "norm")
+
+
+def latent_attention_tensors(prefix, spec):
+    plain_size = spec.head_size - spec.rope_size
+    yield Tensor(prefix + "attn_q_a.weight", (spec.width, spec.query_rank))
+    yield Tensor(prefix + "attn_q_a_norm.weight", (spec.query_rank,), "norm")
+    yield Tensor(prefix + "attn_q_b.weight", (spec.query_rank, spec.heads * spec.head_size))
+    yield Tensor(prefix + "attn_kv_a_mqa.weight", (spec.width, spec.kv_rank + spec.rope_size))
+    yield Tensor(prefix + "attn_kv_a_norm.weight", (spec.kv_rank,), "norm")
+    yield Tensor(prefix + "attn_k_b.weight", (plain_size, spec.kv_rank, spec.heads))
+    yield Tensor(prefix + "attn_v_b.weight", (spec.kv_rank, spec.value_size, spec.heads))
+    yield Tensor(prefix + "attn_output.weight", (spec.heads * spec.value_size, spec.width))
+
+
+def dense_tensors(prefix, suffix, width, inner, more_bits):
+    yield Tensor(prefix + "ffn_gate" + suffix, (width, inner))
+    yield Tensor(prefix + "ffn_up" + suffix, (width, inner))
+    yield Tensor(prefix + "ffn_down" + suffix, (inner, width), more_bits=more_bits)
+
+
+def expert_tensors(prefix, spec, more_bits):
+    inner = spec.expert_feed_forward or spec.feed_forward
+    yield Tensor(prefix + "ffn_gate_inp.weight", (spec.width, spec.experts), "router")
+    for tensor in dense_tensors(prefix, "_exps.weight", spec.width, inner, more_bits):
+        tensor.shape += (spec.experts,)
+        yield tensor
+    if spec.kv_rank:
+        yield Tensor(prefix + "exp_probs_b.bias", (spec.experts,), "bias")
+        yield from dense_tensors(prefix, "_shexp.weight", spec.width, inner, more_bits)
+
+
+def layer_tensors(spec, layer):
+    prefix = "blk.%d." % layer
+    # llama-quantize's rule for Q4_K_M: the first and last eighth, and every third between.
+    eighth = spec.layers // 8
+    more_bits = layer < eighth or layer >= 7 * eighth or (layer - eighth) % 3 == 2
+    yield Tensor(prefix + "attn_norm.weight", (spec.width,), "norm")
+    if spec.kv_rank:
+        yield from latent_attention_tensors(prefix, spec)
+    else:
+        yield from attention_tensors(prefix, spec, more_bits)
+    yield Tensor(prefix + "ffn_norm.weight", (spec.width,), "norm")
+    if spec.experts and layer >= spec.dense_layers:
+        yield from expert_tensors(prefix, spec, more_bits)
+    else:
+        yield from dense_tensors(prefix, ".weight", spec.width, spec.feed_forward, more_bits)
+
+
+def model_tensors(spec):
+    yield Tensor("token_embd.weight", (spec.width, spec.vocabulary))
+    yield Tensor("output_norm.weight", (spec.width,), "norm")
+    if not spec.tied:
+        yield Tensor("output.weight", (spec.width, spec.vocabulary), more_bits=True)
+    if spec.rope_table:
+        yield Tensor("rope_freqs.weight", (spec.head_size // 2,), "norm")
+    for layer in range(spec.layers):
+        yield from layer_tensors(spec, layer)
+
+
+def choose_type(tensor, matrix_type):
+    """Norms, routers and biases stay F32; in a K-quant file the tensors worth it get Q6_K, and
+    rows that do not fill blocks of 256 fall back to Q8_0, those not of 32 to F16."""
+    if tensor.kind != "matrix" or len(tensor.shape) == 1:
+        return "F32"
+    chosen = "Q6_K" if matrix_type == "Q4_K" and tensor.more_bits else matrix_type
+    for candidate in (chosen, "Q8_0", "F16"):
+        if tensor.shape[0] % TENSOR_TYPES[candidate][1] == 0:
+            return candidate
+    raise AssertionError("F16 takes every row")
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def pad(size):
+    return -size % ALIGNMENT
+
+
+def header(pairs, tensors):
+    parts = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(pairs))]
+    for key, value in pairs.items():
+        parts += (text(key), value)
+    offset = 0
+    for tensor in tensors:
+        tensor.offset = offset
+        offset += tensor.bytes()
+        offset += pad(offset)
+        dimensions = struct.pack("<I%dQ" % len(tensor.shape), len(tensor.shape), *tensor.shape)
+        parts += (text(tensor.name), dimensions,
+                  struct.pack("<IQ", TENSOR_TYPES[tensor.type][0], tensor.offset))
+    data = b"".join(parts)
+    return data + bytes(pad(len(data))), offset
+
+
+class Weights:
+    """Random values, drawn once and dealt out from changing starting points."""
+
+    POOL_VALUES = 1 << 16
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+        pool = [self.rng.gauss(0, 0.05) for _ in range(self.POOL_VALUES)]
+        self.pools = {
+            "F32": struct.pack("<%df" % len(pool), *pool),
+            "F16": struct.pack("<%de" % len(pool), *pool),
+        }
+
+    def write(self, file, tensor):
+        if tensor.kind == "norm":
+            file.write(struct.pack("<f", 1.0) * tensor.values())
+            return
+        pool = self.pools[tensor.type]
+        at = self.rng.randrange(self.POOL_VALUES) * TENSOR_TYPES[tensor.type][2]
+        left = tensor.bytes()
+        while left:
+            part = pool[at:at + left]
+            file.write(part)
+            left -= len(part)
+            at = 0
+
+
+def write_file(path, pairs, tensors, weights):
+    start, data_bytes = header(pairs, tensors)
+    with open(path, "wb") as file:
+        file.write(start)
+        if weights:
+            for tensor in tensors:
+                file.seek(len(start) + tensor.offset)
+                weights.write(file, tensor)
+        file.truncate(len(start) + data_bytes)
+    about = os.stat(path)
+    print("%s: %d tensors, %d bytes (%d on disk)"
+          % (path, len(tensors), about.st_size, about.st_blocks * 512))
+
+
+def write_split(path, pairs, tensors, weights, count):
+    """As llama-gguf-split does: the metadata in the first part, the tensors dealt out in order."""
+    stem = path[:-len(".gguf")] if path.endswith(".gguf") else path
+    for number in range(count):
+        part_pairs = dict(pairs) if number == 0 else {}
+        part_pairs["split.no"] = u16(number)
+        part_pairs["split.count"] = u16(count)
+        part_pairs["split.tensors.count"] = i32(len(tensors))
+        begin, end = (len(tensors) * n // count for n in (number, number + 1))
+        write_file("%s-%05d-of-%05d.gguf" % (stem, number + 1, count), part_pairs,
+                   tensors[begin:end], weights)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("spec", nargs="?", choices=SPECS, metavar="SPEC")
+    parser.add_argument("out", nargs="?", metavar="OUT")
+    parser.add_argument("--list", action="store_true", help="show the models and stop")
+    parser.add_argument("--sparse", action="store_true", help="leave the weights a hole")
+    parser.add_argument("--ftype", choices=FILE_TYPES,
+                        help="default: F16, and Q4_K_M with --sparse")
+    parser.add_argument("--split", type=int, default=1, metavar="N", help="write N parts")
+    parser.add_argument("--seed", type=int, default=1, help="of the random weights")
+    options = parser.parse_args()
+    options.ftype = options.ftype or ("Q4_K_M" if options.sparse else "F16")
+    if not options.list and not options.out:
+        parser.error("SPEC and OUT are needed (--list shows the models)")
+    if not options.list and not options.sparse and options.ftype not in FILE_TYPES_WITH_DATA:
+        parser.error("random weights are written as %s; use --sparse, or llama-quantize afterwards"
+                     % " or ".join(FILE_TYPES_WITH_DATA))
+    return options
+
+
+def list_specs():
+    for name, spec in SPECS.items():
+        parameters = sum(tensor.values() for tensor in model_tensors(spec))
+        print("%-16s %-10s %3d layers, %6d tokens, %8.3f B parameters"
+              % (name, spec.architecture, spec.layers, spec.vocabulary, parameters / 1e9))
+
+
+def main():
+    options = parse_arguments()
+    if options.list:
+        list_specs()
+        return
+    spec = SPECS[options.spec]
+    file_type, matrix_type = FILE_TYPES[options.ftype]
+    tensors = list(model_tensors(spec))
+    if not 1 <= options.split <= len(tensors):
+        sys.exit("make-model.py: --split takes 1 to %d" % len(tensors))
+    for tensor in tensors:
+        tensor.type = choose_type(tensor, matrix_type)
+    pairs = architecture_pairs(options.spec, spec, file_type)
+    pairs.update(tokenizer_pairs(spec))
+    weights = None if options.sparse else Weights(options.seed)
+    if options.split == 1:
+        write_file(options.out, pairs, tensors, weights)
+    else:
+        write_split(options.out, pairs, tensors, weights, options.split)
+
+
+if __name__ == "__main__":
+    main()
