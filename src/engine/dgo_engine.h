@@ -14,7 +14,8 @@
 enum {
     DGO_ARG_MAX = 256, /* of one command; more is DGO_ELIMIT */
     DGO_ENV_MAX = 64,
-    DGO_FLAG_MAX = 1024, /* options of an engine; llama-server has about 250 with 450 spellings */
+    DGO_FLAG_MAX = 1024, /* options of an engine; llama-server has about 260 with 415 spellings */
+    DGO_FLAG_TEXT_MAX = 40, /* of one spelling; a longer one is not kept */
 };
 
 /* A change to the parent's environment. */
@@ -58,7 +59,8 @@ struct dgo_probe {
     uint32_t build;   /* llama.cpp's build number; 0 unknown */
     char version[96]; /* first line of --version, escaped */
     uint32_t flag_count;
-    char flag[DGO_FLAG_MAX][32]; /* every spelling in --help, sorted: "--ctx-size", "-c", ... */
+    char flag[DGO_FLAG_MAX]
+             [DGO_FLAG_TEXT_MAX]; /* every spelling in --help, sorted: "--ctx-size", "-c", ... */
 };
 bool dgo_probe_has(const struct dgo_probe *probe, const char *flag);
 
@@ -116,6 +118,7 @@ struct dgo_report_device {
     uint64_t bytes[DGO_BUFFER_KIND_COUNT];
     bool memory_known; /* from "using device ...": before the launch */
     uint64_t free_bytes;
+    char endpoint[64]; /* "host:port" of a remote device, else "" */
 };
 
 struct dgo_report {
@@ -134,6 +137,15 @@ struct dgo_report {
     uint64_t request_count;
     /* private to the engine file: what must be remembered between lines */
     struct {
+        uint8_t phase;      /* what the engine is busy with */
+        uint8_t generation; /* 0 the model; 1, 2, ... a draft model or context loaded beside it */
+        bool prefixed;      /* lines carry a time stamp: one without is no line of the log */
+        bool quoting;       /* a message of several lines shows text of the model */
+        bool timing; /* older builds: the figures of a request follow on lines of their own */
+        enum dgo_trouble held; /* may still turn out harmless: the engine tries again, smaller */
+        char held_device[32];
+        uint64_t held_bytes;
+        char held_line[256];
         uint32_t buffer_count;
         struct {
             uint8_t device, kind, tag;

@@ -1,0 +1,39 @@
+/* build.h - what the engine files share while they build a command: words, reasons, environment.
+ *
+ * Private to src/engine.  A builder remembers its first failure, so that a command reads as the
+ * list of its flags. */
+#ifndef ENGINE_BUILD_H
+#define ENGINE_BUILD_H
+
+#include "dgo_engine.h"
+
+struct command_builder {
+    struct dgo_command *command;
+    const char *engine;            /* "llama-server", for sentences */
+    const struct dgo_probe *probe; /* NULL: the newest spelling of every flag */
+    enum dgo_status status;        /* sticky */
+    struct dgo_error *err;
+};
+
+/* One word.  `why` starts a flag; NULL for the value that follows it. */
+void build_word(struct command_builder *builder, const char *word, const char *why);
+void build_wordf(struct command_builder *builder, const char *why, const char *fmt, ...)
+    DGO_PRINTF(3, 4);
+
+/* Sets a variable; value NULL removes it (a name that ends in '*' is a prefix). */
+void build_environment(struct command_builder *builder, const char *name, const char *value,
+                       const char *why);
+
+/* The first of the spellings ("-c --ctx-size") that the binary knows; NULL none. */
+const char *build_spelling(const struct command_builder *builder, const char *spellings);
+
+enum build_need { BUILD_WANTED, BUILD_NEEDED };
+
+/* The flag in the binary's spelling, then `value` unless NULL.  A flag that the binary lacks is
+ * left out, or, when the plan needs it, fails the command with DGO_EUNSUPPORTED. */
+void build_flag(struct command_builder *builder, enum build_need need, const char *spellings,
+                const char *value, const char *why);
+void build_flag_u32(struct command_builder *builder, enum build_need need, const char *spellings,
+                    uint32_t value, const char *why);
+
+#endif

@@ -1,0 +1,44 @@
+/* engine.c - the list of the engines, and look-ups in probes and reports. */
+#include "dgo_engine.h"
+
+#include "llama_cpp.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* A new engine is one file and one row. */
+const struct dgo_engine *const dgo_engines[] = {&dgo_llama_cpp, NULL};
+
+const struct dgo_engine *dgo_engine_find(const char *name)
+{
+    for (const struct dgo_engine *const *engine = dgo_engines; *engine; engine++)
+        if (strcasecmp((*engine)->name, name) == 0 || strcasecmp((*engine)->binary, name) == 0)
+            return *engine;
+    return NULL;
+}
+
+bool dgo_probe_has(const struct dgo_probe *probe, const char *flag)
+{
+    uint32_t low = 0, high = probe->flag_count;
+
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const int order = strcmp(flag, probe->flag[middle]);
+
+        if (order == 0)
+            return true;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return false;
+}
+
+const struct dgo_report_device *dgo_report_find(const struct dgo_report *report, const char *name)
+{
+    for (uint32_t d = 0; d < report->device_count; d++)
+        if (strcasecmp(report->device[d].name, name) == 0)
+            return &report->device[d];
+    return NULL;
+}

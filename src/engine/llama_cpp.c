@@ -1,0 +1,42 @@
+/* llama_cpp.c - the llama.cpp engine: its row in the list, and how it names graphics cards. */
+#include "llama_cpp.h"
+
+#include <stdio.h>
+
+const struct dgo_engine dgo_llama_cpp = {
+    .name = "llama.cpp",
+    .binary = "llama-server",
+    .health_path = "/health",
+    .command = llama_cpp_command,
+    .read_line = llama_cpp_read_line,
+    .read_probe = llama_cpp_read_probe,
+    .read_devices = llama_cpp_read_devices,
+    .read_flags = llama_cpp_read_flags,
+};
+
+/* HIP takes UUIDs in one variable (ROCR_VISIBLE_DEVICES) and indexes in the other; only the second
+ * can be set alone without changing what the first counts.  Vulkan takes indexes only. */
+static const struct llama_cpp_vendor vendors[] = {
+    {DGO_VENDOR_NVIDIA, "CUDA", "CUDA_VISIBLE_DEVICES", true},
+    {DGO_VENDOR_AMD, "ROCm", "HIP_VISIBLE_DEVICES", false},
+    {DGO_VENDOR_INTEL, "Vulkan", "GGML_VK_VISIBLE_DEVICES", false},
+};
+
+const struct llama_cpp_vendor *llama_cpp_vendor(enum dgo_gpu_vendor vendor)
+{
+    for (size_t i = 1; i < sizeof vendors / sizeof vendors[0]; i++)
+        if (vendors[i].vendor == vendor)
+            return &vendors[i];
+    return &vendors[0]; /* a card of an unknown vendor comes from a machine file that names none */
+}
+
+void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gpus,
+                           uint32_t position, char name[LLAMA_DEVICE_NAME_MAX])
+{
+    const struct llama_cpp_vendor *vendor = llama_cpp_vendor(machine->gpu[gpus[position]].vendor);
+    uint32_t number = 0;
+
+    for (uint32_t i = 0; i < position; i++)
+        number += llama_cpp_vendor(machine->gpu[gpus[i]].vendor) == vendor;
+    snprintf(name, LLAMA_DEVICE_NAME_MAX, "%s%u", vendor->device, (unsigned)number);
+}

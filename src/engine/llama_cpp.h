@@ -1,0 +1,68 @@
+/* llama_cpp.h - what the files of the llama.cpp engine share.  Private to src/engine. */
+#ifndef ENGINE_LLAMA_CPP_H
+#define ENGINE_LLAMA_CPP_H
+
+#include "dgo_engine.h"
+
+extern const struct dgo_engine dgo_llama_cpp;
+
+enum {
+    /* Builds, by their number, at which something that we depend on changed. */
+    LLAMA_FA_VALUE_BUILD = 6325,   /* -fa takes on, off or auto (August 2025) */
+    LLAMA_AUTO_SLOTS_BUILD = 6920, /* 4 slots with one KV cache unless -np is given (November) */
+    LLAMA_BUILD_LEAST = 1000,      /* smaller numbers come from shallow clones: not a build */
+
+    LLAMA_AUTO_SLOTS = 4,
+    LLAMA_BATCH_TOKENS = 2048,
+    LLAMA_UBATCH_TOKENS = 512,
+    LLAMA_DEVICE_NAME_MAX = 16,
+};
+
+/* How one vendor's cards are named by the engine and chosen by the environment. */
+struct llama_cpp_vendor {
+    enum dgo_gpu_vendor vendor;
+    const char *device;  /* "CUDA": the devices are CUDA0, CUDA1, ... in the order they are seen */
+    const char *visible; /* the variable that says which are seen, and in which order */
+    bool by_uuid;        /* it takes UUIDs, which no reordering can confuse */
+};
+const struct llama_cpp_vendor *llama_cpp_vendor(enum dgo_gpu_vendor vendor);
+
+/* What the engine calls gpus[position] when it sees exactly `gpus` (indexes of the machine), in
+ * that order. */
+void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gpus,
+                           uint32_t position, char name[LLAMA_DEVICE_NAME_MAX]);
+
+enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struct dgo_model *model,
+                                  const struct dgo_plan *plan,
+                                  const struct dgo_launch_options *options,
+                                  const struct dgo_probe *probe, struct dgo_command *command,
+                                  struct dgo_error *err);
+
+void llama_cpp_read_line(struct dgo_report *report, const char *line, size_t length);
+
+/* A complaint of the engine: a message of level E or W, or a line that carries no level.  Called
+ * for lines that cannot be forged by what a model or a client says. */
+void llama_cpp_read_trouble(struct dgo_report *report, const char *source, const char *message);
+/* The engine tries again, or it gave up. */
+void llama_cpp_drop_held(struct dgo_report *report);
+
+enum llama_cpp_phase {
+    LLAMA_PHASE_START,
+    LLAMA_PHASE_WEIGHTS,
+    LLAMA_PHASE_CONTEXT,
+    LLAMA_PHASE_COMPUTE,
+    LLAMA_PHASE_SERVING
+};
+
+void llama_cpp_read_probe(struct dgo_probe *probe, const char *version_output,
+                          const char *help_output);
+uint32_t llama_cpp_read_devices(struct dgo_engine_device *devices, uint32_t devices_max,
+                                const char *output);
+
+enum dgo_status llama_cpp_read_flags(const struct dgo_machine *machine,
+                                     const struct dgo_model *model,
+                                     const struct dgo_engine_rules *rules, const char *const *args,
+                                     uint32_t arg_count, struct dgo_settings *settings,
+                                     struct dgo_error *err);
+
+#endif
