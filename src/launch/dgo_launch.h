@@ -1,8 +1,12 @@
 /* dgo_launch.h - start a process without a shell, follow its lines, keep it alive, stop it for
  * good.
  *
- * Runs on the caller's sd-event loop: every call and every callback is on the loop's thread, which
- * must be the thread that forks (death with the parent is bound to it).  Nothing here blocks. */
+ * Runs on the caller's sd-event loop: every call and every callback is on the loop's thread.
+ * Nothing here waits for the engine, except where it says so.
+ *
+ * Between us and an engine stands a small process of ours, the guard (docs/decisions/
+ * 0002-child-guard.md): when the engine ends, or we do, even by SIGKILL, it kills every descendant
+ * of the engine.  So an engine that leaves a daemon behind cannot be run by this. */
 #ifndef DGO_LAUNCH_H
 #define DGO_LAUNCH_H
 
@@ -33,7 +37,8 @@ struct dgo_process;
  * 0).  `partial`: the line goes on in the next call. */
 typedef void (*dgo_line_fn)(struct dgo_process *process, enum dgo_stream stream, const char *line,
                             size_t length, bool partial, void *data);
-/* Exactly once, after the last line.  The process may be freed inside. */
+/* Exactly once, after the last line, when no descendant of the engine is left.  The process may be
+ * freed inside. */
 typedef void (*dgo_exit_fn)(struct dgo_process *process, const struct dgo_exit *exit, void *data);
 
 struct dgo_process_options {
@@ -47,32 +52,37 @@ struct dgo_process_options {
 };
 
 /* fork + execve in an own process group, signals reset, descriptors above stderr closed, stdin
- * empty, killed when we die.  A failing execve is reported here (DGO_ENOTFOUND, DGO_EIO), not as an
- * exit. */
+ * empty, no core file, killed when we die.  A failing execve is reported here (DGO_ENOTFOUND,
+ * DGO_EIO), not as an exit.  The options are copied; argv and environment are not kept. */
 DGO_MUST_CHECK
 enum dgo_status dgo_process_start(sd_event *loop, const struct dgo_process_options *options,
                                   struct dgo_process **process, struct dgo_error *err);
 
-pid_t dgo_process_pid(const struct dgo_process *process);
+pid_t dgo_process_pid(const struct dgo_process *process); /* the engine's, also after its end */
+/* Until the engine and all that it started are gone. */
 bool dgo_process_running(const struct dgo_process *process);
 
-/* The ladder: TERM to the group, wait, KILL to the group.  Returns at once; `exited` tells.  A
- * second call kills now. */
+/* The ladder: TERM to the group, wait, KILL to every descendant.  Returns at once; `exited` tells.
+ * A second call kills now.  What the engine leaves behind at its own end is killed in any case. */
 void dgo_process_stop(struct dgo_process *process);
 
-/* Kills the group if still running, waits for it, frees.  Accepts NULL. No callback comes after. */
+/* Kills all of it if still running, waits for that (10 s at most: what is stuck in a driver is left
+ * to its guard), frees.  Accepts NULL.  No callback comes after.  Not from inside `line`. */
 void dgo_process_free(struct dgo_process *process);
 
 /* Runs a program to its end and keeps what it wrote (both streams together, cut at `output_size` -
- * 1). For probes (--help, --version): blocks up to `timeout_ns`, then kills.  Not on a loop thread
- * that must answer. */
+ * 1, NUL bytes as spaces).  For probes (--help, --version): blocks up to `timeout_ns`, then kills
+ * (DGO_ETIMEOUT); ended by a signal is DGO_ECHILD, any exit status is a success.  Needs no loop;
+ * not on a loop thread that must answer. */
 DGO_MUST_CHECK
 enum dgo_status dgo_process_capture(const char *const *argv, const char *const *environment,
                                     uint64_t timeout_ns, char *output, size_t output_size,
                                     int *exit_code, struct dgo_error *err);
 
-/* Polls http://host:port/path until it answers 200, on the loop, by libcurl; each try is bounded.
- */
+/* Polls http://host:port/path until it answers 200, on the loop, by libcurl; each try is bounded in
+ * time and bytes.  No proxy, no redirect, no name look-up: `host` is a numeric address or
+ * "localhost"; for 0.0.0.0 and :: loopback is asked.  The health may be freed inside ready and
+ * timed_out, which are its last act. */
 struct dgo_health;
 struct dgo_health_options {
     const char *host;
@@ -98,7 +108,8 @@ DGO_MUST_CHECK
 enum dgo_status dgo_port_find(const char *host, uint16_t first, uint16_t *port,
                               struct dgo_error *err);
 
-/* SHA-256 of a file as 64 hex digits and NUL, read in bounded pieces; keys the probe cache. */
+/* SHA-256 of a regular file as 64 hex digits and NUL, read in bounded pieces; keys the probe cache.
+ */
 DGO_MUST_CHECK
 enum dgo_status dgo_file_hash(const char *path, char hex[65], struct dgo_error *err);
 

@@ -1,0 +1,217 @@
+/* guard.c - the process between us and an engine: no descendant outlives the engine or us. */
+#include "guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Handlers would run our code in a child that shares nothing of it any more, and ignored signals
+ * (SIGPIPE, often) would stay ignored in the engine. */
+static void reset_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+
+    for (int number = 1; number < NSIG; number++)
+        (void)sigaction(number, &action, NULL); /* KILL, STOP and libc's own refuse */
+}
+
+/* Everything but 0, 1, 2 and the two: our sockets, the driver's devices, other lifelines. */
+static void close_all_but(int a, int b)
+{
+    const unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
+
+    if (low > 3)
+        (void)close_range(3, low - 1, 0);
+    if (high > low + 1)
+        (void)close_range(low + 1, high - 1, 0);
+    (void)close_range(high + 1, ~0U, 0);
+}
+
+static void set_streams(int in_fd, int out_fd, int err_fd)
+{
+    (void)dup2(in_fd, STDIN_FILENO);
+    (void)dup2(out_fd, STDOUT_FILENO);
+    (void)dup2(err_fd, STDERR_FILENO);
+}
+
+static _Noreturn void exec_fail(int report_fd, enum guard_stage stage)
+{
+    const struct guard_start failure = {.stage = (int32_t)stage, .errno_value = errno};
+
+    (void)!write(report_fd, &failure, sizeof failure);
+    _exit(127);
+}
+
+/* In the engine's process.  It dies when the guard is killed: the guard has one thread, so the rule
+ * that PDEATHSIG follows the thread that forked does no harm here. */
+static _Noreturn void engine_exec(const struct guard_task *task, pid_t guard_pid, int failure_fd)
+{
+    const struct rlimit no_core = {0, 0}; /* a core of an engine is as large as its model */
+    sigset_t none;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != guard_pid)
+        _exit(127);
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    if (task->directory && chdir(task->directory) < 0)
+        exec_fail(failure_fd, GUARD_DIRECTORY);
+    (void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(task->argv[0], (char *const *)task->argv, (char *const *)task->environment);
+    exec_fail(failure_fd, GUARD_EXEC);
+}
+
+/* Forks the engine and waits for its execve, which closes the pipe. */
+static struct guard_start engine_start(const struct guard_task *task)
+{
+    struct guard_start start = {.stage = GUARD_FORK};
+    const pid_t guard_pid = getpid();
+    int failure[2];
+
+    if (pipe2(failure, O_CLOEXEC) < 0) {
+        start.errno_value = errno;
+        return start;
+    }
+
+    const pid_t pid = _Fork();
+
+    if (pid == 0)
+        engine_exec(task, guard_pid, failure[1]);
+    start.errno_value = pid < 0 ? errno : 0;
+    close(failure[1]);
+    if (pid > 0) {
+        start = (struct guard_start){.stage = GUARD_OK, .pid = pid};
+        if (read(failure[0], &start, sizeof start) == (ssize_t)sizeof start)
+            (void)waitpid(pid, NULL, 0); /* it has failed, and said so */
+    }
+    close(failure[0]);
+    return start;
+}
+
+/* Kills every direct child.  Their children become ours the moment they die (we are a subreaper),
+ * so that the caller's rounds get to the bottom, setsid or not.  False: this system cannot list
+ * them. */
+static bool kill_children(void)
+{
+    const int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+    char text[4096]; /* more than fit are met in a later round */
+    pid_t pid = 0;
+
+    if (fd < 0)
+        return false;
+
+    const ssize_t got = read(fd, text, sizeof text);
+
+    close(fd);
+    for (ssize_t i = 0; i < got; i++) {
+        if (text[i] >= '0' && text[i] <= '9') {
+            pid = pid * 10 + (text[i] - '0');
+        } else if (pid > 0) { /* a number that the buffer cut has nothing after it */
+            (void)kill(pid, SIGKILL);
+            pid = 0;
+        }
+    }
+    return got >= 0;
+}
+
+/* Reaps who has ended; remembers how the engine did.  Returns whether any child is left. */
+static bool reap(pid_t engine, struct guard_end *end)
+{
+    for (;;) {
+        siginfo_t info = {.si_pid = 0};
+
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0)
+            return errno != ECHILD;
+        if (info.si_pid == 0)
+            return true;
+        if (info.si_pid == engine)
+            *end = (struct guard_end){.code = info.si_code, .status = info.si_status};
+    }
+}
+
+/* Until nothing is left.  What cannot die (stuck in a driver) is waited for: it still holds its
+ * memory.  Returns false when there may be others that could not be listed. */
+static bool kill_all(pid_t engine, int child_fd, struct guard_end *end)
+{
+    while (reap(engine, end)) {
+        struct signalfd_siginfo ended;
+        struct pollfd wait = {.fd = child_fd, .events = POLLIN};
+
+        if (end->code == 0)
+            (void)kill(engine, SIGKILL); /* not reaped yet, so the number is still its own */
+        if (!kill_children() && end->code != 0)
+            return false;
+        (void)poll(&wait, 1, 20); /* the pause bounds the rounds against a fork storm */
+        (void)!read(child_fd, &ended, sizeof ended);
+    }
+    return true;
+}
+
+/* Sleeps until the engine ends or the lifeline closes. */
+static void watch(int lifeline_fd, pid_t engine, int child_fd, struct guard_end *end)
+{
+    while (end->code == 0) {
+        struct pollfd wait[2] = {{.fd = lifeline_fd, .events = POLLIN},
+                                 {.fd = child_fd, .events = POLLIN}};
+        struct signalfd_siginfo ended;
+
+        if (poll(wait, 2, -1) < 0 && errno != EINTR)
+            return;
+        if (wait[0].revents)
+            return;
+        (void)!read(child_fd, &ended, sizeof ended);
+        (void)reap(engine, end);
+    }
+}
+
+static int child_signals(void)
+{
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+_Noreturn void guard_run(const struct guard_task *task)
+{
+    struct guard_start start = {.stage = GUARD_FORK};
+    struct guard_end end = {0};
+
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_NAME, "dgo-guard");
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    reset_signals();
+    set_streams(task->null_fd, task->out_fd, task->err_fd);
+    close_all_but(task->lifeline_fd, task->report_fd);
+
+    const int child_fd = child_signals();
+
+    if (child_fd < 0)
+        start.errno_value = errno;
+    else
+        start = engine_start(task);
+    /* Only the engine may hold its pipes, or they would never end. */
+    set_streams(STDIN_FILENO, STDIN_FILENO, STDIN_FILENO);
+    (void)!write(task->report_fd, &start, sizeof start);
+    if (start.stage != GUARD_OK)
+        _exit(127);
+    watch(task->lifeline_fd, start.pid, child_fd, &end);
+
+    const bool all_gone = kill_all(start.pid, child_fd, &end);
+
+    (void)!write(task->report_fd, &end, sizeof end);
+    if (!all_gone)
+        (void)kill(0, SIGKILL); /* the group at least, and with it ourselves */
+    _exit(0);
+}

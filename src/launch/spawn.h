@@ -1,0 +1,45 @@
+/* spawn.h - our end of a guarded child: its pipes and the two ways to signal it; private to the
+ * folder. */
+#ifndef SPAWN_H
+#define SPAWN_H
+
+#include "dgo_launch.h"
+#include "guard.h"
+
+struct spawn_request {
+    const char *const *argv;
+    const char *const *environment;
+    const char *directory; /* NULL: ours */
+    bool joined;           /* stdout and stderr through one pipe */
+};
+
+/* Every descriptor is ours, non-blocking, close-on-exec; -1 when closed. */
+struct spawned {
+    pid_t guard;        /* our child, leader of the group; 0 when reaped */
+    pid_t pid;          /* the engine, the guard's child */
+    int out_fd, err_fd; /* err_fd is -1 when joined */
+    int lifeline_fd;
+    int report_fd;        /* readable when the engine has ended, at its end when the guard has */
+    struct guard_end end; /* code 0: not told; once gone: somebody killed the guard */
+};
+
+/* Returns when the program runs; what cannot be executed is a failure here. */
+enum dgo_status spawn(const struct spawn_request *request, struct spawned *child,
+                      struct dgo_error *err) DGO_MUST_CHECK;
+
+/* To the engine and whoever shares its group; the guard does not listen. */
+void spawn_signal(const struct spawned *child, int signal_number);
+
+/* SIGKILL to every descendant, by the guard. */
+void spawn_kill(struct spawned *child);
+
+/* Looks at report_fd without waiting: true when the guard and all below it are gone; `end` is then
+ * as good as it gets. */
+bool spawn_gone(struct spawned *child);
+
+/* The same, waiting so long (-1: for ever). */
+bool spawn_wait_gone(struct spawned *child, int wait_ms);
+
+void spawn_close(struct spawned *child);
+
+#endif
