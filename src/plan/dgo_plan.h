@@ -145,6 +145,8 @@ struct dgo_plan {
     struct dgo_settings settings;
     struct dgo_estimate estimate;
     struct dgo_prediction predicted;
+    /* Of each GPU of the machine, in use or not; what dgo_plan_shrink lets grow. */
+    uint64_t margin_bytes[DGO_GPU_MAX];
     uint32_t alternative_count;
     struct dgo_alternative alternative[DGO_ALTERNATIVE_MAX];
 };

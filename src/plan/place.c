@@ -190,18 +190,22 @@ static bool state_final(const struct work *work, uint32_t state)
 
 static uint32_t best_final(const struct work *work, double *cost)
 {
+    const uint32_t devices = work->problem->device_count;
     uint32_t best = UINT32_MAX;
 
     *cost = INFINITY;
-    /* Fewer and earlier devices are weighed first, and win a tie. */
-    for (uint32_t state = 0; state < work->state_count; state++) {
-        const double value = work->value[(size_t)state * work->width + work->problem->item_count];
+    /* What is weighed first wins a tie: few devices, and those in the caller's order. */
+    for (uint32_t set = 0; set < work->state_count; set += devices)
+        for (uint32_t last = devices; last-- > 0;) {
+            const uint32_t state = set + last;
+            const double value =
+                work->value[(size_t)state * work->width + work->problem->item_count];
 
-        if (state_final(work, state) && better(value, *cost)) {
-            *cost = value;
-            best = state;
+            if (state_final(work, state) && better(value, *cost)) {
+                *cost = value;
+                best = state;
+            }
         }
-    }
     return best;
 }
 

@@ -1,0 +1,380 @@
+/* cost.c - the speed model: bytes read, operations done, states handed on. */
+#include "cost.h"
+
+#include <math.h>
+#include <string.h>
+
+#define REQUEST_PROMPT_TOKENS    1500.0
+#define REQUEST_GENERATED_TOKENS 400.0
+
+static double reading(const struct dgo_gpu *gpu, enum dgo_gpu_field field, double value)
+{
+    return dgo_gpu_knows(gpu, field) ? value : 0;
+}
+
+static void fill_cards(struct cost_model *cost, const struct dgo_machine *machine)
+{
+    double bandwidth[DGO_GPU_MAX], flops[DGO_GPU_MAX], sum = 0;
+    uint32_t known = 0;
+
+    for (uint32_t g = 0; g < machine->gpu_count; g++) {
+        const struct dgo_gpu *gpu = &machine->gpu[g];
+
+        bandwidth[g] = reading(gpu, DGO_GPU_BANDWIDTH_BYTES_PER_S, gpu->bandwidth_bytes_per_s);
+        flops[g] = reading(gpu, DGO_GPU_FP16_FLOPS, gpu->fp16_flops);
+        if (bandwidth[g] > 0) {
+            sum += bandwidth[g];
+            known++;
+        }
+    }
+    for (uint32_t g = 0; g < machine->gpu_count; g++) {
+        cost->assumed[g] = !(bandwidth[g] > 0);
+        if (cost->assumed[g])
+            bandwidth[g] = known > 0 ? sum / known : COST_GPU_BANDWIDTH;
+        if (!(flops[g] > 0))
+            flops[g] = bandwidth[g] * COST_FLOPS_PER_BYTE;
+        cost->gpu_rate[g] = bandwidth[g] * COST_BANDWIDTH_SHARE;
+        cost->gpu_flops[g] = flops[g] * COST_FLOPS_SHARE;
+        cost->best_flops = fmax(cost->best_flops, cost->gpu_flops[g]);
+    }
+}
+
+/* PCIe, from what the slot can do (an idle card shows less); 0 unknown. */
+static double pcie_rate(const struct dgo_gpu *gpu)
+{
+    static const double lane_rate[] = {0, 0.25e9, 0.5e9, 0.985e9, 1.969e9, 3.938e9, 7.563e9};
+    uint32_t gen = 0, width = 0;
+
+    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN))
+        gen = gpu->pcie_gen;
+    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN_MAX) && gpu->pcie_gen_max > gen)
+        gen = gpu->pcie_gen_max;
+    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH))
+        width = gpu->pcie_width;
+    else if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH_MAX))
+        width = gpu->pcie_width_max;
+    if (gen >= sizeof lane_rate / sizeof lane_rate[0])
+        gen = sizeof lane_rate / sizeof lane_rate[0] - 1;
+    return lane_rate[gen] * width * COST_PCIE_SHARE;
+}
+
+static double slower_known(double a, double b)
+{
+    if (!(a > 0))
+        return b;
+    return b > 0 && b < a ? b : a;
+}
+
+static void fill_links(struct cost_model *cost, const struct dgo_machine *machine)
+{
+    for (uint32_t a = 0; a < machine->gpu_count; a++) {
+        const double own = pcie_rate(&machine->gpu[a]);
+
+        cost->upload_rate = fmax(cost->upload_rate, own);
+        for (uint32_t b = 0; b < machine->gpu_count; b++) {
+            const struct dgo_link *link = &machine->link[a][b];
+            const bool direct = link->kind == DGO_LINK_NVLINK || (link->p2p_known && link->p2p);
+            double rate = link->bandwidth_bytes_per_s * COST_PCIE_SHARE;
+
+            if (!(rate > 0))
+                rate = slower_known(own, pcie_rate(&machine->gpu[b]));
+            if (!direct) /* through host memory every byte crosses the bus twice */
+                rate /= 2;
+            cost->link_rate[a][b] = rate > 0 ? rate : COST_LINK_BANDWIDTH;
+            cost->hop_s[a][b] = direct                       ? COST_HOP_DIRECT
+                                : link->kind == DGO_LINK_SYS ? COST_HOP_SOCKETS
+                                                             : COST_HOP_HOST;
+        }
+    }
+    if (!(cost->upload_rate > 0))
+        cost->upload_rate = 2 * COST_LINK_BANDWIDTH;
+}
+
+static void fill_request(struct cost_model *cost, const struct plan_memory *memory,
+                         double prompt_tokens, double generated_tokens)
+{
+    const double ubatch = memory->ubatch_tokens > 0 ? memory->ubatch_tokens : 1;
+    const double batch = memory->batch_tokens > 0 ? memory->batch_tokens : 1;
+
+    cost->prompt_tokens = prompt_tokens > 0 ? prompt_tokens : REQUEST_PROMPT_TOKENS;
+    cost->generated_tokens = generated_tokens > 0 ? generated_tokens : REQUEST_GENERATED_TOKENS;
+    cost->ubatch_count = fmax(1, ceil(cost->prompt_tokens / ubatch));
+    cost->batch_count = fmax(1, ceil(cost->prompt_tokens / batch));
+    cost->ubatch_tokens = cost->prompt_tokens / cost->ubatch_count;
+    /* The hidden state and the residual stream, as floats. */
+    cost->hop_bytes = 2.0 * 4 * memory->model->embedding_length * cost->ubatch_tokens;
+}
+
+/* Of a layer's cache, the part that a token reads when half of the slot's context is used. */
+static double cache_share(const struct plan_memory *memory, uint32_t layer, uint32_t slot_count)
+{
+    const struct dgo_layer *of = &memory->model->layer[layer];
+    const double ctx = memory->ctx_tokens_per_slot > 0 ? memory->ctx_tokens_per_slot : 1;
+    const double streams = memory->stream_count > 0 ? memory->stream_count : 1;
+    const double used = ctx / 2;
+    const double window = memory->model->sliding_window;
+
+    if (of->recurrent && of->head_count_kv == 0)
+        return 2.0 / (slot_count > 0 ? slot_count : 1); /* the state is read and written */
+    if (!of->sliding_window || !(window > 0) || window >= used)
+        return used / ctx / streams;
+    return fmin(1, window / fmax(1, memory->window_cells)) / streams;
+}
+
+static double active_share(const struct dgo_model *model)
+{
+    if (model->expert_count == 0 || model->expert_used_count >= model->expert_count)
+        return 1;
+    return (double)model->expert_used_count / model->expert_count;
+}
+
+/* Expected share of the experts that a micro-batch touches, with even routing. */
+static double touched_share(const struct cost_model *cost, const struct dgo_model *model)
+{
+    return 1 - pow(1 - active_share(model), cost->ubatch_tokens);
+}
+
+static double less_or_zero(uint64_t a, uint64_t b)
+{
+    return a > b ? (double)(a - b) : 0;
+}
+
+static void fill_layer(struct cost_model *cost, const struct plan_memory *memory, uint32_t l,
+                       uint32_t slot_count, double parameters_per_byte)
+{
+    const struct dgo_model *model = memory->model;
+    const struct dgo_layer *layer = &model->layer[l];
+    const double active = active_share(model), touched = touched_share(cost, model);
+    const double experts = (double)layer->expert_bytes;
+    const double kept = fmin((double)memory->kept_weights_bytes[l], experts);
+    const double dense = less_or_zero(layer->weights_bytes, layer->expert_bytes);
+    const double dense_here = fmax(0, (double)memory->weights_bytes[l] - (experts - kept));
+    const double dense_host = less_or_zero(memory->host_weights_bytes[l], layer->expert_bytes);
+    const double cache = cache_share(memory, l, slot_count);
+    const double attended = layer->sliding_window && model->sliding_window > 0
+                                ? fmin(cost->prompt_tokens / 2, model->sliding_window)
+                                : cost->prompt_tokens / 2;
+
+    cost->read_bytes[l] =
+        dense_here + (experts - kept) * active + (double)memory->context_bytes[l] * cache;
+    cost->kept_read_bytes[l] = kept * active + (double)memory->kept_context_bytes[l] * cache;
+    cost->host_read_bytes[l] =
+        dense_host + experts * active + (double)memory->host_context_bytes[l] * cache;
+    cost->flops[l] = 2 * parameters_per_byte * (dense + experts * active) * cost->ubatch_tokens;
+    if (layer->head_count_kv > 0)
+        cost->flops[l] +=
+            4.0 * layer->head_count * layer->key_length * cost->ubatch_tokens * attended;
+    cost->touched_bytes[l] = dense_here + (experts - kept) * touched;
+    cost->fetched_bytes[l] = kept * touched;
+    cost->host_fetched_bytes[l] = dense_host + experts * touched;
+}
+
+static void fill_layers(struct cost_model *cost, const struct plan_memory *memory,
+                        uint32_t slot_count)
+{
+    const struct dgo_model *model = memory->model;
+    const uint32_t output = memory->layer_count;
+    uint64_t bytes = model->input_bytes + model->output_bytes + model->table_bytes;
+
+    for (uint32_t l = 0; l < memory->layer_count; l++)
+        bytes += model->layer[l].weights_bytes;
+    const double parameters_per_byte = model->parameter_count > 0 && bytes > 0
+                                           ? (double)model->parameter_count / (double)bytes
+                                           : 8 / 4.5; /* bits of a Q4_K weight */
+
+    for (uint32_t l = 0; l < memory->layer_count; l++)
+        fill_layer(cost, memory, l, slot_count, parameters_per_byte);
+    cost->read_bytes[output] = (double)memory->weights_bytes[output];
+    cost->host_read_bytes[output] = (double)memory->host_weights_bytes[output];
+    /* One row of logits for the whole prompt. */
+    cost->touched_bytes[output] = cost->read_bytes[output] / cost->ubatch_count;
+    cost->host_fetched_bytes[output] = cost->host_read_bytes[output] / cost->ubatch_count;
+}
+
+void cost_make(const struct dgo_machine *machine, const struct plan_memory *memory,
+               uint32_t slot_count, double prompt_tokens, double generated_tokens,
+               struct cost_model *cost)
+{
+    memset(cost, 0, sizeof *cost);
+    cost->layer_count = memory->layer_count;
+    cost->gpu_count = machine->gpu_count;
+    cost->op_offload = memory->op_offload;
+    fill_cards(cost, machine);
+    fill_links(cost, machine);
+    cost->host_assumed = !(machine->host.bandwidth_bytes_per_s > 0);
+    cost->host_rate =
+        (cost->host_assumed ? COST_HOST_BANDWIDTH : machine->host.bandwidth_bytes_per_s) *
+        COST_HOST_SHARE;
+    fill_request(cost, memory, prompt_tokens, generated_tokens);
+    fill_layers(cost, memory, slot_count);
+}
+
+double cost_decode_s(const struct cost_model *cost, int32_t gpu, uint32_t layer)
+{
+    if (gpu == COST_CPU)
+        return cost->host_read_bytes[layer] / cost->host_rate + COST_LAYER_LAUNCH;
+    const double kept = cost->kept_read_bytes[layer] / cost->host_rate;
+
+    return cost->read_bytes[layer] / cost->gpu_rate[gpu] + kept + COST_LAYER_LAUNCH +
+           (kept > 0 ? 2 * COST_HOP_HOST : 0);
+}
+
+double cost_prefill_s(const struct cost_model *cost, int32_t gpu, uint32_t layer)
+{
+    if (gpu == COST_CPU && (!cost->op_offload || !(cost->best_flops > 0)))
+        return fmax(cost->flops[layer] / COST_HOST_FLOPS,
+                    cost->host_fetched_bytes[layer] / cost->host_rate);
+    /* Large batches are computed on a GPU even so: the weights travel there each time. */
+    if (gpu == COST_CPU)
+        return cost->host_fetched_bytes[layer] / cost->upload_rate +
+               cost->flops[layer] / cost->best_flops;
+    return fmax(cost->flops[layer] / cost->gpu_flops[gpu],
+                cost->touched_bytes[layer] / cost->gpu_rate[gpu]) +
+           cost->fetched_bytes[layer] / cost->upload_rate + COST_LAYER_LAUNCH;
+}
+
+double cost_hop_decode_s(const struct cost_model *cost, int32_t from, int32_t to)
+{
+    return from == COST_CPU || to == COST_CPU ? COST_HOP_HOST : cost->hop_s[from][to];
+}
+
+double cost_hop_prefill_s(const struct cost_model *cost, int32_t from, int32_t to)
+{
+    if (from == COST_CPU || to == COST_CPU)
+        return COST_HOP_HOST + cost->hop_bytes / cost->upload_rate;
+    return cost->hop_s[from][to] + cost->hop_bytes / cost->link_rate[from][to];
+}
+
+double cost_pipeline_repeats(const struct cost_model *cost)
+{
+    return cost->ubatch_count - cost->batch_count;
+}
+
+typedef double (*layer_time)(const struct cost_model *cost, int32_t gpu, uint32_t layer);
+typedef double (*hop_time)(const struct cost_model *cost, int32_t from, int32_t to);
+
+/* The sum over the row of devices, CPU first; the slowest device's share in *slowest. */
+static double walk(const struct cost_model *cost, const struct dgo_estimate *estimate,
+                   layer_time layer_s, hop_time hop_s, double *slowest)
+{
+    const uint32_t output = cost->layer_count;
+    double sum = 0;
+    int32_t previous = COST_CPU;
+    bool any = estimate->host.layer_count > 0;
+
+    *slowest = 0;
+    for (uint32_t l = 0; l < estimate->host.layer_count && l < output; l++)
+        sum += layer_s(cost, COST_CPU, l);
+    for (uint32_t d = 0; d < estimate->device_count; d++) {
+        const struct dgo_device_estimate *device = &estimate->device[d];
+        const int32_t gpu = (int32_t)device->gpu_index;
+        double stage = 0;
+
+        if (device->layer_count == 0 && !device->holds_output)
+            continue;
+        for (uint32_t l = 0; l < device->layer_count; l++)
+            stage += layer_s(cost, gpu, device->layer_first + l);
+        if (device->holds_output)
+            stage += layer_s(cost, gpu, output);
+        if (any)
+            sum += hop_s(cost, previous, gpu);
+        sum += stage;
+        *slowest = fmax(*slowest, stage);
+        previous = gpu;
+        any = true;
+    }
+    if (estimate->host.holds_output)
+        sum += layer_s(cost, COST_CPU, output);
+    return sum;
+}
+
+double cost_decode_step_s(const struct cost_model *cost, const struct dgo_estimate *estimate)
+{
+    double slowest = 0;
+
+    return walk(cost, estimate, cost_decode_s, cost_hop_decode_s, &slowest);
+}
+
+double cost_prompt_s(const struct cost_model *cost, const struct dgo_estimate *estimate)
+{
+    double slowest = 0;
+    const double sum = walk(cost, estimate, cost_prefill_s, cost_hop_prefill_s, &slowest);
+
+    if (!estimate->pipeline)
+        return sum * cost->ubatch_count;
+    return sum * cost->batch_count + slowest * cost_pipeline_repeats(cost);
+}
+
+/* Layers by bytes read for each byte held, greatest first: what a full card is best filled with. */
+static void order_by_density(const struct cost_model *cost, const struct plan_memory *memory,
+                             uint16_t order[DGO_LAYER_MAX + 1])
+{
+    for (uint32_t i = 0; i <= cost->layer_count; i++) {
+        const double held = (double)(memory->weights_bytes[i] + memory->context_bytes[i]);
+        uint32_t at = i;
+
+        while (at > 0) {
+            const uint32_t other = order[at - 1];
+            const double other_held =
+                (double)(memory->weights_bytes[other] + memory->context_bytes[other]);
+
+            if (cost->read_bytes[other] * held >= cost->read_bytes[i] * other_held)
+                break;
+            order[at] = order[at - 1];
+            at--;
+        }
+        order[at] = (uint16_t)i;
+    }
+}
+
+/* The most bytes read that `room` can hold. */
+static double densest_read(const struct cost_model *cost, const struct plan_memory *memory,
+                           const uint16_t *order, double room)
+{
+    double read = 0;
+
+    for (uint32_t i = 0; i <= cost->layer_count && room > 0; i++) {
+        const uint32_t l = order[i];
+        const double held = (double)(memory->weights_bytes[l] + memory->context_bytes[l]);
+        const double part = held > room ? room / held : 1;
+
+        read += cost->read_bytes[l] * part;
+        room -= held;
+    }
+    return read;
+}
+
+static int32_t fastest_unused(const struct cost_model *cost, uint32_t used)
+{
+    int32_t best = -1;
+
+    for (uint32_t g = 0; g < cost->gpu_count; g++)
+        if (!(used >> g & 1) && (best < 0 || cost->gpu_rate[g] > cost->gpu_rate[best]))
+            best = (int32_t)g;
+    return best;
+}
+
+double cost_lower_bound_s(const struct cost_model *cost, const struct plan_memory *memory,
+                          const uint64_t room_bytes[DGO_GPU_MAX])
+{
+    uint16_t order[DGO_LAYER_MAX + 1];
+    double left = 0, seconds = 0;
+    uint32_t used = 0;
+
+    order_by_density(cost, memory, order);
+    for (uint32_t l = 0; l <= cost->layer_count; l++)
+        left += cost->read_bytes[l];
+    for (int32_t g = fastest_unused(cost, 0); g >= 0; g = fastest_unused(cost, used)) {
+        const double can = densest_read(cost, memory, order, (double)room_bytes[g]);
+        const double part = fmin(left, can);
+
+        used |= UINT32_C(1) << g;
+        seconds += part / cost->gpu_rate[g];
+        left -= part;
+    }
+    if (left > 0)
+        seconds += left / cost->host_rate;
+    for (uint32_t l = 0; l <= cost->layer_count; l++)
+        seconds += cost->kept_read_bytes[l] / cost->host_rate + COST_LAYER_LAUNCH;
+    return seconds;
+}

@@ -1,0 +1,95 @@
+/* cost.h - private to the plan module: the speed model, and predictions made with it.
+ *
+ * A roofline with few constants: a decoded token reads every active weight and the cache once, a
+ * prompt multiplies them.  It is made to rank placements; absolute figures are within some 15 % on
+ * the cards it was compared with (docs/FORMULAS.md, "Speed"). */
+#ifndef PLAN_COST_H
+#define PLAN_COST_H
+
+#include "memory.h"
+
+/* Shares of the published peak that engines reach.  Measured with llama.cpp, one request, 8B Q4_0
+ * (4.35 GB read for each token): RTX 3090 156 t/s = 0.75 of 936 GB/s with the launches below
+ * (ggml-org/llama.cpp#15802); 7B F16 on an RTX 4090 55 t/s = 0.73 (#3776); P40 56 t/s = 0.64
+ * (#4766).  Prompts: RTX 3090 8B Q6_K 3490 t/s = 0.74 of 71 TFLOPS (#7860), A100 7B F16 8670 t/s =
+ * 0.37 of 312 (#6017). */
+#define COST_BANDWIDTH_SHARE 0.75
+#define COST_FLOPS_SHARE     0.6
+#define COST_HOST_SHARE      0.6
+#define COST_PCIE_SHARE      0.8
+
+/* Assumed where the machine does not say.  A card: the mean of the known ones, else this one (the
+ * middle of what is sold with 8 GB and more).  Throughput: that many operations for each byte of
+ * bandwidth (RTX 3090: 71 TFLOPS / 936 GB/s).  Host: two channels of DDR4-3200. */
+#define COST_GPU_BANDWIDTH  400e9
+#define COST_FLOPS_PER_BYTE 75.0
+#define COST_HOST_BANDWIDTH 50e9
+#define COST_HOST_FLOPS     0.4e12
+#define COST_LINK_BANDWIDTH 6e9
+
+/* Seconds.  Launches of one layer (some 8 kernels in a CUDA graph); handing a token's state to the
+ * next device: direct, through the host, between sockets (reference: 10-25, 30-60 us). */
+#define COST_LAYER_LAUNCH 12e-6
+#define COST_HOP_DIRECT   15e-6
+#define COST_HOP_HOST     45e-6
+#define COST_HOP_SOCKETS  60e-6
+
+enum { COST_CPU = -1 };
+
+/* A typical request on a machine, ready for sums over layers. */
+struct cost_model {
+    uint32_t layer_count; /* repeating; the output layer has this index */
+    uint32_t gpu_count;
+    double gpu_rate[DGO_GPU_MAX];  /* bytes per second that decoding reaches */
+    double gpu_flops[DGO_GPU_MAX]; /* operations per second that prompts reach */
+    bool assumed[DGO_GPU_MAX];     /* the card's bandwidth was not known */
+    double best_flops, host_rate;
+    double upload_rate; /* host memory to a GPU, for weights that stay there */
+    bool host_assumed, op_offload;
+    double hop_s[DGO_GPU_MAX][DGO_GPU_MAX], link_rate[DGO_GPU_MAX][DGO_GPU_MAX];
+
+    double prompt_tokens, generated_tokens;
+    double ubatch_count;  /* micro-batches of the prompt */
+    double ubatch_tokens; /* tokens in each */
+    double batch_count;   /* the pipeline drains after each batch */
+    double hop_bytes;     /* a micro-batch handed on */
+
+    /* Read for one token by the device that holds the layer, and beside it from host memory
+     * (-ncmoe, -nkvo); by the CPU when the layer is there. */
+    double read_bytes[DGO_LAYER_MAX + 1], kept_read_bytes[DGO_LAYER_MAX + 1];
+    double host_read_bytes[DGO_LAYER_MAX + 1];
+    /* One micro-batch: operations, weights touched on the device, weights fetched from the host. */
+    double flops[DGO_LAYER_MAX + 1], touched_bytes[DGO_LAYER_MAX + 1];
+    double fetched_bytes[DGO_LAYER_MAX + 1], host_fetched_bytes[DGO_LAYER_MAX + 1];
+};
+
+/* A request of `prompt_tokens` and `generated_tokens` (0: 1500 and 400, a chat), at half of the
+ * slot's context. */
+void cost_make(const struct dgo_machine *machine, const struct plan_memory *memory,
+               uint32_t slot_count, double prompt_tokens, double generated_tokens,
+               struct cost_model *cost);
+
+/* Seconds of one layer for a decoded token, and for one micro-batch of the prompt; `gpu` is an
+ * index in the machine or COST_CPU. */
+double cost_decode_s(const struct cost_model *cost, int32_t gpu, uint32_t layer);
+double cost_prefill_s(const struct cost_model *cost, int32_t gpu, uint32_t layer);
+
+/* Seconds of handing on, from a GPU or COST_CPU to a GPU. */
+double cost_hop_decode_s(const struct cost_model *cost, int32_t from, int32_t to);
+double cost_hop_prefill_s(const struct cost_model *cost, int32_t from, int32_t to);
+
+/* Micro-batches that find every stage of a pipeline busy: what the slowest stage is paid again. */
+double cost_pipeline_repeats(const struct cost_model *cost);
+
+/* Seconds of one decode step as `estimate` places the layers. */
+double cost_decode_step_s(const struct cost_model *cost, const struct dgo_estimate *estimate);
+/* Seconds of the whole prompt. */
+double cost_prompt_s(const struct cost_model *cost, const struct dgo_estimate *estimate);
+
+/* A decode step can take no less: layers cut anywhere fill the fastest cards first.  room_bytes[g]
+ * is what GPU g has for weights and cache under the most favourable role, 0 when it may not be
+ * used; what no GPU can hold is read by the host. */
+double cost_lower_bound_s(const struct cost_model *cost, const struct plan_memory *memory,
+                          const uint64_t room_bytes[DGO_GPU_MAX]);
+
+#endif

@@ -1,0 +1,336 @@
+/* explain.c - the derivation of a plan's numbers, line by line, recomputed from its settings. */
+#include "dgo_plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cost.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+#include "memory.h"
+#include "search.h"
+
+enum { LINE_MAX = 512, CLASS_MAX = 4 };
+
+struct telling {
+    dgo_explain_fn line;
+    void *data;
+    const struct dgo_machine *machine;
+    const struct dgo_model *model;
+    const struct dgo_plan *plan;
+    struct plan_memory memory;
+    struct cost_model cost;
+};
+
+DGO_PRINTF(2, 3)
+static void say(const struct telling *to, const char *fmt, ...)
+{
+    char line[LINE_MAX];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    to->line(line, to->data);
+}
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (double)DGO_MIB;
+}
+
+static void tell_context(const struct telling *to)
+{
+    const struct dgo_settings *settings = &to->plan->settings;
+    const struct dgo_estimate *estimate = &to->plan->estimate;
+
+    say(to,
+        "context: %" PRIu32 " tokens = %" PRIu32 " slot%s x %" PRIu32
+        " (each a multiple of 256%s); batch %" PRIu32 ", micro-batch %" PRIu32,
+        estimate->ctx_tokens, settings->slot_count, settings->slot_count == 1 ? "" : "s",
+        estimate->ctx_tokens_per_slot, settings->kv_unified ? ", shared" : "",
+        estimate->batch_tokens, estimate->ubatch_tokens);
+    if (to->model->context_length > 0 && estimate->ctx_tokens_per_slot > to->model->context_length)
+        say(to, "  the model was trained for %" PRIu32 " tokens: beyond, answers get worse",
+            to->model->context_length);
+}
+
+static void tell_weights(const struct telling *to, const struct dgo_device_estimate *device)
+{
+    const struct plan_memory *m = &to->memory;
+    char layers[96] = "", tables[64] = "", output[64] = "";
+    uint64_t sum = 0;
+
+    for (uint32_t l = 0; l < device->layer_count; l++)
+        sum += m->weights_bytes[device->layer_first + l];
+    if (device->layer_count > 0)
+        snprintf(layers, sizeof layers, "layers %" PRIu32 "-%" PRIu32 ": %.2f", device->layer_first,
+                 device->layer_first + device->layer_count - 1, mib(sum));
+    if (device->layer_count > 0 && m->table_bytes > 0)
+        snprintf(tables, sizeof tables, " + rope tables %" PRIu64 " B", m->table_bytes);
+    if (device->holds_output)
+        snprintf(output, sizeof output, "%soutput layer: %.2f%s",
+                 device->layer_count > 0 ? " + " : "", mib(m->weights_bytes[m->layer_count]),
+                 to->model->tied_embeddings ? " (a copy of the embeddings)" : "");
+    say(to, "  weights  %9.2f MiB = %s%s%s", mib(device->weights_bytes), layers, tables, output);
+}
+
+/* Layers of a device whose caches are of one size, and one of them. */
+struct cache_class {
+    uint64_t bytes;
+    uint32_t count, example;
+};
+
+static uint32_t cache_classes(const struct telling *to, const struct dgo_device_estimate *device,
+                              struct cache_class classes[CLASS_MAX])
+{
+    uint32_t count = 0;
+
+    for (uint32_t l = device->layer_first; l < device->layer_first + device->layer_count; l++) {
+        const uint64_t bytes = to->memory.context_bytes[l];
+        uint32_t c = 0;
+
+        while (c < count && classes[c].bytes != bytes)
+            c++;
+        if (c == CLASS_MAX)
+            continue;
+        if (c == count)
+            classes[count++] = (struct cache_class){.bytes = bytes, .example = l};
+        classes[c].count++;
+    }
+    return count;
+}
+
+/* One layer's cache with the numbers put in, where the plain formula gives it. */
+static void tell_cache_formula(const struct telling *to, const struct cache_class *class)
+{
+    const struct dgo_layer *layer = &to->model->layer[class->example];
+    const struct plan_memory *m = &to->memory;
+    const uint64_t values =
+        (uint64_t)layer->head_count_kv * ((uint64_t)layer->key_length + layer->value_length);
+    const double per_value =
+        values > 0 ? (double)class->bytes / (double)values / (double)m->ctx_tokens : 0;
+
+    if (layer->recurrent && layer->head_count_kv == 0)
+        say(to, "    a recurrent layer keeps a state of %.2f MiB whatever the context",
+            mib(class->bytes));
+    else if (layer->sliding_window && to->model->sliding_window > 0)
+        say(to,
+            "    a layer with a window of %" PRIu32 " tokens keeps the window and a micro-batch: "
+            "%.2f MiB",
+            to->model->sliding_window, mib(class->bytes));
+    else if (values > 0)
+        say(to,
+            "    a layer: %" PRIu32 " KV heads x (%" PRIu32 " + %" PRIu32 ") values (%s, %s: "
+            "%.4g B each) x %" PRIu32 " cells = %" PRIu64 " B",
+            layer->head_count_kv, layer->key_length, layer->value_length,
+            dgo_kv_type_name(to->plan->settings.key_type),
+            dgo_kv_type_name(to->plan->settings.value_type), per_value, m->ctx_tokens,
+            class->bytes);
+}
+
+static void tell_cache(const struct telling *to, const struct dgo_device_estimate *device)
+{
+    struct cache_class classes[CLASS_MAX];
+    const uint32_t count = cache_classes(to, device, classes);
+    char sum[256];
+    struct dgo_text text = DGO_TEXT(sum);
+
+    for (uint32_t c = 0; c < count; c++)
+        dgo_text_addf(&text, "%s%" PRIu32 " x %.2f", c > 0 ? " + " : "", classes[c].count,
+                      mib(classes[c].bytes));
+    if (count == 0)
+        dgo_text_add(&text, "no layer here");
+    say(to, "  cache    %9.2f MiB = %s", mib(device->context_bytes), sum);
+    for (uint32_t c = 0; c < count; c++)
+        if (classes[c].bytes > 0)
+            tell_cache_formula(to, &classes[c]);
+}
+
+static void tell_rest(const struct telling *to, const struct dgo_device_estimate *device,
+                      bool first)
+{
+    const struct dgo_estimate *estimate = &to->plan->estimate;
+    const uint64_t base = to->plan->margin_bytes[device->gpu_index];
+    const uint64_t taken = device->weights_bytes + device->context_bytes + device->compute_bytes +
+                           device->overhead_bytes + device->margin_bytes;
+
+    say(to, "  compute  %9.2f MiB: %s of build %" PRIu32 " for %" PRIu32 " tokens at once%s%s%s",
+        mib(device->compute_bytes), dgo_figure_source_name(device->compute_source), estimate->build,
+        estimate->ubatch_tokens, estimate->pipeline ? ", inputs held 4 times for the pipeline" : "",
+        first && estimate->device_count > 1 ? ", first of the row" : "",
+        device->holds_output ? ", with the logits" : "");
+    say(to, "  overhead %9.2f MiB: driver context and libraries, outside the engine's books",
+        mib(device->overhead_bytes));
+    if (device->margin_bytes > base)
+        say(to, "  margin   %9.2f MiB = %.2f kept free + %.2f the compute figure may be short of",
+            mib(device->margin_bytes), mib(base), mib(device->margin_bytes - base));
+    else
+        say(to, "  margin   %9.2f MiB kept free", mib(device->margin_bytes));
+    if (taken <= device->free_bytes)
+        say(to, "  spare    %9.2f MiB = %.2f free - %.2f", mib(device->free_bytes - taken),
+            mib(device->free_bytes), mib(taken));
+    else
+        say(to, "  missing  %9.2f MiB = %.2f - %.2f free", mib(taken - device->free_bytes),
+            mib(taken), mib(device->free_bytes));
+}
+
+static void tell_device(const struct telling *to, uint32_t d)
+{
+    const struct dgo_device_estimate *device = &to->plan->estimate.device[d];
+
+    say(to, "%s%s%s: %" PRIu32 " layer%s%s", device->name,
+        to->machine->gpu[device->gpu_index].name[0] ? " " : "",
+        to->machine->gpu[device->gpu_index].name, device->layer_count,
+        device->layer_count == 1 ? "" : "s", device->holds_output ? " and the output layer" : "");
+    tell_weights(to, device);
+    tell_cache(to, device);
+    tell_rest(to, device, d == 0);
+}
+
+static void tell_host(const struct telling *to)
+{
+    const struct dgo_estimate *estimate = &to->plan->estimate;
+    const struct plan_memory *m = &to->memory;
+
+    say(to, "host: weights %.2f MiB (embeddings %.2f), cache %.2f, compute %.2f, outputs %.2f MiB",
+        mib(estimate->host.weights_bytes), mib(m->host_input_bytes),
+        mib(estimate->host.context_bytes), mib(estimate->host.compute_bytes),
+        mib(estimate->host.output_bytes));
+    if (estimate->host.layer_count > 0)
+        say(to, "  layers 0-%" PRIu32 " are computed on the CPU: the GPUs have no room for them",
+            estimate->host.layer_count - 1);
+    if (to->plan->settings.cpu_moe_layer_count > 0)
+        say(to, "  the experts of the first %" PRIu32 " layers stay in host memory",
+            to->plan->settings.cpu_moe_layer_count);
+}
+
+static bool in_plan(const struct dgo_estimate *estimate, uint32_t gpu)
+{
+    for (uint32_t d = 0; d < estimate->device_count; d++)
+        if (estimate->device[d].gpu_index == gpu)
+            return true;
+    return false;
+}
+
+static void tell_split(const struct telling *to)
+{
+    const struct dgo_estimate *estimate = &to->plan->estimate;
+    char order[256];
+    struct dgo_text text = DGO_TEXT(order);
+
+    for (uint32_t d = 0; d < estimate->device_count; d++)
+        dgo_text_addf(&text, "%s%s %" PRIu32, d > 0 ? ", " : "", estimate->device[d].name,
+                      estimate->device[d].layer_count + estimate->device[d].holds_output);
+    say(to,
+        "split: %s (output layer counted); the best of every order and subset of the cards for a "
+        "request of %.0f + %.0f tokens, pipeline %s",
+        order, to->cost.prompt_tokens, to->cost.generated_tokens,
+        estimate->pipeline ? "on" : "off");
+    for (uint32_t g = 0; g < to->machine->gpu_count; g++)
+        if (!in_plan(estimate, g))
+            say(to, "  GPU %" PRIu32 "%s%s is left out: %s", g,
+                to->machine->gpu[g].name[0] ? " " : "", to->machine->gpu[g].name,
+                to->machine->gpu[g].problem[0]
+                    ? to->machine->gpu[g].problem
+                    : "not allowed, too full, or it would slow the rest");
+}
+
+/* Tells and returns the seconds of a device's share of a decode step. */
+static double tell_device_speed(const struct telling *to, const struct dgo_device_estimate *device)
+{
+    const struct cost_model *cost = &to->cost;
+    const int32_t gpu = (int32_t)device->gpu_index;
+    double bytes = 0, seconds = 0;
+    const uint32_t count = device->layer_count + device->holds_output;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t l =
+            i < device->layer_count ? device->layer_first + i : to->memory.layer_count;
+
+        bytes += cost->read_bytes[l];
+        seconds += cost_decode_s(cost, gpu, l);
+    }
+    say(to,
+        "  %s reads %.3f GB for a token at %.0f GB/s (%.2f of %.0f%s) and launches %" PRIu32
+        " layers x %.0f us: %.3f ms",
+        device->name, bytes / 1e9, cost->gpu_rate[gpu] / 1e9, COST_BANDWIDTH_SHARE,
+        cost->gpu_rate[gpu] / COST_BANDWIDTH_SHARE / 1e9, cost->assumed[gpu] ? ", assumed" : "",
+        count, COST_LAYER_LAUNCH * 1e6, seconds * 1e3);
+    return seconds;
+}
+
+static void tell_speed(const struct telling *to)
+{
+    const struct dgo_estimate *estimate = &to->plan->estimate;
+    const struct dgo_prediction *predicted = &to->plan->predicted;
+    const double step = cost_decode_step_s(&to->cost, estimate);
+    const double prompt = cost_prompt_s(&to->cost, estimate);
+    double parts = 0;
+
+    say(to, "speed of one request, at half of its context:");
+    for (uint32_t l = 0; l < estimate->host.layer_count; l++)
+        parts += cost_decode_s(&to->cost, COST_CPU, l);
+    if (estimate->host.layer_count > 0)
+        say(to, "  CPU computes %" PRIu32 " layers at %.0f GB/s%s: %.3f ms",
+            estimate->host.layer_count, to->cost.host_rate / 1e9,
+            to->cost.host_assumed ? " (assumed)" : "", parts * 1e3);
+    for (uint32_t d = 0; d < estimate->device_count; d++)
+        parts += tell_device_speed(to, &estimate->device[d]);
+    say(to, "  a step is %.3f ms with %.0f us for handing on: %.1f tokens/s", step * 1e3,
+        (step - parts) * 1e6, predicted->decode_tokens_per_second);
+    say(to, "  a prompt of %.0f tokens is %.0f micro-batches and %.3f s: %.0f tokens/s",
+        to->cost.prompt_tokens, to->cost.ubatch_count, prompt,
+        predicted->prefill_tokens_per_second);
+    say(to,
+        "  lower bound: layers cut anywhere, fastest cards filled first, could save %.2f %% of a "
+        "step",
+        predicted->lower_bound_gap / (1 + predicted->lower_bound_gap) * 100);
+    if (predicted->bandwidth_assumed)
+        say(to,
+            "  a bandwidth was not known and is assumed: the ranking holds, the figures may not");
+}
+
+static void tell_alternatives(const struct telling *to)
+{
+    for (uint32_t i = 0; i < to->plan->alternative_count; i++) {
+        const struct dgo_alternative *other = &to->plan->alternative[i];
+
+        say(to, "instead, %s: %" PRIu32 " tokens of context, %s cache, %.1f tokens/s%s", other->why,
+            other->estimate.ctx_tokens_per_slot, dgo_kv_type_name(other->settings.key_type),
+            other->predicted.decode_tokens_per_second,
+            other->estimate.fits ? "" : " - does not fit");
+    }
+}
+
+void dgo_plan_explain(const struct dgo_machine *machine, const struct dgo_model *model,
+                      const struct dgo_plan *plan, dgo_explain_fn line, void *data)
+{
+    struct telling *to = calloc(1, sizeof *to);
+    struct dgo_error err = {0};
+
+    if (!to) {
+        line("no memory to explain the plan", data);
+        return;
+    }
+    *to = (struct telling){
+        .line = line, .data = data, .machine = machine, .model = model, .plan = plan};
+    const struct dgo_engine_rules rules = {.build = plan->estimate.build};
+
+    if (memory_make(model, &plan->settings, &rules, &to->memory, &err) != DGO_OK) {
+        say(to, "the plan cannot be explained: %s", err.text);
+        free(to);
+        return;
+    }
+    cost_make(machine, &to->memory, plan->settings.slot_count, 0, 0, &to->cost);
+    tell_context(to);
+    for (uint32_t d = 0; d < plan->estimate.device_count; d++)
+        tell_device(to, d);
+    tell_host(to);
+    tell_split(to);
+    tell_speed(to);
+    tell_alternatives(to);
+    free(to);
+}

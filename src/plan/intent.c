@@ -1,0 +1,200 @@
+/* intent.c - what "choose for me" means: margins, batches, context. */
+#include "intent.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static uint64_t default_margin(const struct dgo_gpu *gpu, enum dgo_objective objective)
+{
+    const bool safe = objective == DGO_OBJECTIVE_SAFE;
+    const uint64_t total =
+        dgo_gpu_knows(gpu, DGO_GPU_TOTAL_BYTES) ? gpu->total_bytes : assign_free_bytes(gpu);
+    const uint64_t share =
+        total / 1000 * (safe ? INTENT_SAFE_MARGIN_PERMILLE : INTENT_MARGIN_PERMILLE);
+
+    return dgo_max_u64(share, safe ? INTENT_SAFE_MARGIN_BYTES : INTENT_MARGIN_BYTES);
+}
+
+static void fill_margins(const struct dgo_machine *machine, const struct dgo_intent *intent,
+                         struct search_request *request)
+{
+    for (uint32_t g = 0; g < machine->gpu_count; g++) {
+        uint64_t margin = intent->margin_bytes;
+
+        if (margin == UINT64_MAX)
+            margin = 0;
+        else if (margin == 0)
+            margin = default_margin(&machine->gpu[g], intent->objective);
+        request->margin_bytes[g] = margin;
+    }
+    request->safety = intent->margin_bytes != UINT64_MAX;
+}
+
+/* A machine and a mask that leave something to plan for. */
+static enum dgo_status check_gpus(const struct dgo_machine *machine,
+                                  const struct dgo_intent *intent, struct dgo_error *err)
+{
+    uint32_t gpus[DGO_GPU_MAX];
+
+    if (machine->gpu_count == 0)
+        return dgo_fail(err, DGO_ENOGPU,
+                        "the machine has no GPU to plan for; describe one in a machine file to "
+                        "plan for another machine");
+    if (search_usable(machine, intent->gpu_mask, gpus) > 0)
+        return DGO_OK;
+    if (search_usable(machine, 0, gpus) == 0)
+        return dgo_fail(
+            err, DGO_ENOGPU, "none of the %" PRIu32 " GPUs can be read: %s", machine->gpu_count,
+            machine->gpu[0].problem[0] ? machine->gpu[0].problem : "their free memory is unknown");
+    return dgo_fail(err, DGO_EINVAL,
+                    "none of the GPUs that were allowed can be used; the machine has GPUs 0 to "
+                    "%" PRIu32,
+                    machine->gpu_count - 1);
+}
+
+static enum dgo_status check_context(const struct dgo_intent *intent, uint32_t slots,
+                                     struct dgo_error *err)
+{
+    const uint64_t total = dgo_pad_u64(intent->ctx_tokens, INTENT_CTX_STEP) * slots;
+
+    if (intent->ctx_tokens != DGO_CTX_MAX && total > INT32_MAX)
+        return dgo_fail(err, DGO_EINVAL,
+                        "a context of %" PRIu32 " tokens for each of %" PRIu32
+                        " slots is more than the engine can count; ask for less of either",
+                        intent->ctx_tokens, slots);
+    return DGO_OK;
+}
+
+static void fill_settings(const struct dgo_model *model, const struct dgo_intent *intent,
+                          struct search_request *request)
+{
+    struct dgo_settings *settings = &request->settings;
+    uint32_t gpus[DGO_GPU_MAX];
+
+    settings->slot_count = intent->slot_count > 0 ? intent->slot_count : 1;
+    settings->batch_tokens = intent->batch_tokens > 0 ? intent->batch_tokens : INTENT_BATCH_DEFAULT;
+    settings->ubatch_tokens =
+        intent->ubatch_tokens > 0 ? intent->ubatch_tokens : INTENT_UBATCH_DEFAULT;
+    if (intent->ubatch_tokens == 0 && settings->ubatch_tokens > settings->batch_tokens)
+        settings->ubatch_tokens = settings->batch_tokens;
+    if (intent->batch_tokens == 0 && settings->batch_tokens < settings->ubatch_tokens)
+        settings->batch_tokens = settings->ubatch_tokens;
+    settings->key_type = intent->kv_type_given ? intent->key_type : DGO_KV_F16;
+    settings->value_type = intent->kv_type_given ? intent->value_type : DGO_KV_F16;
+    settings->flash_attention = intent->flash_attention_off ? DGO_FA_OFF : DGO_FA_ON;
+    settings->op_offload = true;
+    settings->split_mode = DGO_SPLIT_LAYER;
+    /* One device with everything: what memory_check looks at until there is a placement. */
+    settings->gpu_layer_count = assign_all_layers(model);
+    settings->device_count = 1;
+    if (search_usable(request->machine, intent->gpu_mask, gpus) > 0)
+        settings->device_gpu[0] = gpus[0];
+}
+
+enum dgo_status intent_request(const struct dgo_machine *machine, const struct dgo_model *model,
+                               const struct dgo_intent *intent,
+                               const struct dgo_engine_rules *rules, struct search_request *request,
+                               struct dgo_error *err)
+{
+    enum dgo_status status = check_gpus(machine, intent, err);
+
+    if (status == DGO_OK)
+        status = check_context(intent, intent->slot_count > 0 ? intent->slot_count : 1, err);
+    if (status != DGO_OK)
+        return status;
+    *request = (struct search_request){
+        .machine = machine,
+        .model = model,
+        .rules = rules,
+        .gpu_mask = intent->gpu_mask,
+        .most_spare = intent->objective == DGO_OBJECTIVE_SAFE,
+        .room = SEARCH_GPUS,
+        .prompt_tokens = intent->prompt_tokens,
+        .generated_tokens = intent->generated_tokens,
+    };
+    fill_settings(model, intent, request);
+    fill_margins(machine, intent, request);
+    intent_set_ctx(request, intent_ctx_default(model));
+    if (intent->ctx_tokens > 0 && intent->ctx_tokens != DGO_CTX_MAX)
+        intent_set_ctx(request, intent->ctx_tokens);
+    return memory_check(machine, model, &request->settings, err);
+}
+
+bool intent_cache_open(const struct dgo_intent *intent)
+{
+    /* Without flash attention the engine refuses a quantised value cache. */
+    return !intent->kv_type_given && !intent->flash_attention_off;
+}
+
+void intent_set_cache(struct search_request *request, enum dgo_kv_type key, enum dgo_kv_type value)
+{
+    request->settings.key_type = key;
+    request->settings.value_type = value;
+}
+
+uint32_t intent_ctx_cap(const struct dgo_model *model)
+{
+    const uint32_t trained = model->context_length > 0 ? model->context_length : INTENT_CTX_UNKNOWN;
+    const uint32_t cap = trained / INTENT_CTX_STEP * INTENT_CTX_STEP;
+
+    return cap > 0 ? cap : INTENT_CTX_STEP;
+}
+
+uint32_t intent_ctx_default(const struct dgo_model *model)
+{
+    const uint32_t cap = intent_ctx_cap(model);
+
+    return cap < INTENT_CTX_DEFAULT ? cap : INTENT_CTX_DEFAULT;
+}
+
+uint32_t intent_ctx_floor(const struct dgo_model *model)
+{
+    const uint32_t cap = intent_ctx_cap(model);
+
+    return cap < INTENT_CTX_FLOOR ? cap : INTENT_CTX_FLOOR;
+}
+
+void intent_set_ctx(struct search_request *request, uint32_t ctx_per_slot)
+{
+    request->settings.ctx_tokens =
+        (uint32_t)dgo_pad_u64(ctx_per_slot, INTENT_CTX_STEP) * request->settings.slot_count;
+}
+
+uint32_t intent_ctx(const struct dgo_settings *settings)
+{
+    return settings->ctx_tokens / (settings->slot_count > 0 ? settings->slot_count : 1);
+}
+
+enum dgo_status intent_longest_ctx(const struct search_request *request, uint32_t least,
+                                   uint32_t most, uint32_t *longest, struct dgo_error *err)
+{
+    struct search_request asked = *request;
+    const uint32_t countable =
+        INT32_MAX / request->settings.slot_count / INTENT_CTX_STEP * INTENT_CTX_STEP;
+    uint32_t low = least / INTENT_CTX_STEP;
+    uint32_t high = (most < countable ? most : countable) / INTENT_CTX_STEP + 1;
+    bool fits = false;
+    enum dgo_status status = DGO_OK;
+
+    *longest = 0;
+    if (high <= low)
+        return DGO_OK;
+    intent_set_ctx(&asked, low * INTENT_CTX_STEP);
+    status = search_fits(&asked, &fits, err);
+    if (status != DGO_OK || !fits)
+        return status;
+    while (high - low > 1) {
+        const uint32_t middle = low + (high - low) / 2;
+
+        intent_set_ctx(&asked, middle * INTENT_CTX_STEP);
+        status = search_fits(&asked, &fits, err);
+        if (status != DGO_OK)
+            return status;
+        if (fits)
+            low = middle;
+        else
+            high = middle;
+    }
+    *longest = low * INTENT_CTX_STEP;
+    return DGO_OK;
+}

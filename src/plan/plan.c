@@ -1,0 +1,390 @@
+/* plan.c - intent to plan: the order in which context, cache types and host memory give way. */
+#include "dgo_plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dgo_text.h"
+#include "intent.h"
+#include "search.h"
+
+struct planning {
+    const struct dgo_model *model;
+    const struct dgo_intent *intent;
+    struct search_request request; /* defaults filled in; context as asked for */
+    bool longest;                  /* the most context that fits is wanted */
+    bool ctx_free;                 /* the planner may choose a shorter context than its default */
+    bool cpu_allowed, cache_open;
+    struct search_answer answer;
+};
+
+/* One attempt; keeps the answer when it is found. */
+static enum dgo_status try_at(struct planning *planning, uint32_t ctx, enum dgo_kv_type cache,
+                              enum search_room room, bool *found, struct dgo_error *err)
+{
+    struct search_request request = planning->request;
+
+    intent_set_ctx(&request, ctx);
+    if (planning->cache_open)
+        intent_set_cache(&request, cache, cache);
+    request.room = room;
+    return search_best(&request, found, &planning->answer, err);
+}
+
+/* The longest context on GPUs with this cache, and its placement. */
+static enum dgo_status try_longest(struct planning *planning, uint32_t least, uint32_t most,
+                                   enum dgo_kv_type cache, bool *found, struct dgo_error *err)
+{
+    struct search_request request = planning->request;
+    uint32_t ctx = 0;
+    enum dgo_status status = DGO_OK;
+
+    *found = false;
+    if (planning->cache_open)
+        intent_set_cache(&request, cache, cache);
+    status = intent_longest_ctx(&request, least, most, &ctx, err);
+    if (status != DGO_OK || ctx == 0)
+        return status;
+    return try_at(planning, ctx, cache, SEARCH_GPUS, found, err);
+}
+
+/* Layers or experts in host memory: experts first, they are read sparsely and leave attention and
+ * cache on the GPUs. */
+static enum dgo_status try_host(struct planning *planning, uint32_t ctx, bool *found,
+                                struct dgo_error *err)
+{
+    const struct dgo_model *model = planning->model;
+    const uint32_t cpu_moe = planning->request.settings.cpu_moe_layer_count;
+    enum dgo_status status = DGO_OK;
+
+    *found = false;
+    if (!planning->cpu_allowed)
+        return DGO_OK;
+    if (model->expert_count > 0)
+        status = try_at(planning, ctx, DGO_KV_F16, SEARCH_EXPERTS, found, err);
+    if (status == DGO_OK && !*found)
+        status = try_at(planning, ctx, DGO_KV_F16, SEARCH_CPU, found, err);
+    if (status != DGO_OK || *found || model->expert_count == 0)
+        return status;
+    planning->request.settings.cpu_moe_layer_count = model->layer_count;
+    status = try_at(planning, ctx, DGO_KV_F16, SEARCH_CPU, found, err);
+    planning->request.settings.cpu_moe_layer_count = cpu_moe;
+    return status;
+}
+
+/* A context that was asked for, or the default one: an 8-bit cache before host memory, and where
+ * the context was not asked for a shorter one before that. */
+static enum dgo_status choose_at(struct planning *planning, uint32_t ctx, bool *found,
+                                 struct dgo_error *err)
+{
+    const uint32_t floor = intent_ctx_floor(planning->model);
+    const bool shorter = planning->ctx_free && floor < ctx;
+    enum dgo_status status = try_at(planning, ctx, DGO_KV_F16, SEARCH_GPUS, found, err);
+
+    if (status == DGO_OK && !*found && planning->cache_open)
+        status = try_at(planning, ctx, DGO_KV_Q8_0, SEARCH_GPUS, found, err);
+    if (status == DGO_OK && !*found && shorter)
+        status = try_longest(planning, floor, ctx, DGO_KV_F16, found, err);
+    if (status == DGO_OK && !*found && shorter && planning->cache_open)
+        status = try_longest(planning, floor, ctx, DGO_KV_Q8_0, found, err);
+    if (status == DGO_OK && !*found)
+        status = try_host(planning, ctx, found, err);
+    if (status == DGO_OK && !*found && shorter)
+        status = try_host(planning, floor, found, err);
+    return status;
+}
+
+/* The most context.  GPUs alone must carry at least the floor; where they cannot, the floor is
+ * served with host memory; where that is refused or too small, whatever the GPUs can carry. */
+static enum dgo_status choose_longest(struct planning *planning, bool *found, struct dgo_error *err)
+{
+    const uint32_t floor = intent_ctx_floor(planning->model);
+    const uint32_t cap = intent_ctx_cap(planning->model);
+    const bool compress =
+        planning->cache_open && planning->intent->objective == DGO_OBJECTIVE_CONTEXT;
+    enum dgo_status status = try_longest(planning, floor, cap, DGO_KV_F16, found, err);
+
+    if (status == DGO_OK && planning->cache_open &&
+        (!*found || (compress && intent_ctx(&planning->answer.settings) < cap))) {
+        const struct search_answer plain = planning->answer;
+        bool shorter = false;
+
+        status = try_longest(planning, floor, cap, DGO_KV_Q8_0, &shorter, err);
+        if (!shorter)
+            planning->answer = plain;
+        *found = *found || shorter;
+    }
+    if (status == DGO_OK && !*found)
+        status = try_host(planning, floor, found, err);
+    if (status == DGO_OK && !*found)
+        status = try_longest(planning, INTENT_CTX_STEP, floor, DGO_KV_F16, found, err);
+    if (status == DGO_OK && !*found && planning->cache_open)
+        status = try_longest(planning, INTENT_CTX_STEP, floor, DGO_KV_Q8_0, found, err);
+    return status;
+}
+
+static bool same_settings(const struct dgo_settings *a, const struct dgo_settings *b)
+{
+    if (a->ctx_tokens != b->ctx_tokens || a->ubatch_tokens != b->ubatch_tokens ||
+        a->key_type != b->key_type || a->value_type != b->value_type ||
+        a->gpu_layer_count != b->gpu_layer_count || a->device_count != b->device_count ||
+        a->tensor_split_given != b->tensor_split_given ||
+        a->cpu_moe_layer_count != b->cpu_moe_layer_count)
+        return false;
+    for (uint32_t d = 0; d < a->device_count; d++)
+        if (a->device_gpu[d] != b->device_gpu[d] ||
+            (a->tensor_split_given && a->tensor_split[d] != b->tensor_split[d]))
+            return false;
+    return true;
+}
+
+DGO_PRINTF(3, 4)
+static void add_alternative(struct dgo_plan *plan, const struct search_answer *answer,
+                            const char *fmt, ...)
+{
+    struct dgo_alternative *to = &plan->alternative[plan->alternative_count];
+    va_list args;
+
+    if (plan->alternative_count == DGO_ALTERNATIVE_MAX ||
+        same_settings(&plan->settings, &answer->settings))
+        return;
+    for (uint32_t i = 0; i < plan->alternative_count; i++)
+        if (same_settings(&plan->alternative[i].settings, &answer->settings))
+            return;
+    plan->alternative_count++;
+    va_start(args, fmt);
+    vsnprintf(to->why, sizeof to->why, fmt, args);
+    va_end(args);
+    to->settings = answer->settings;
+    to->estimate = answer->estimate;
+    to->predicted = answer->predicted;
+}
+
+/* What the engine would do by itself with the same context: every allowed card, by free memory. */
+static enum dgo_status offer_default_split(const struct planning *planning, struct dgo_plan *plan,
+                                           struct dgo_error *err)
+{
+    struct search_answer answer;
+    struct dgo_settings settings = plan->settings;
+    const uint32_t count =
+        search_usable(planning->request.machine, planning->request.gpu_mask, settings.device_gpu);
+    enum dgo_status status = DGO_OK;
+
+    settings.device_count = count;
+    settings.tensor_split_given = false;
+    memset(settings.tensor_split, 0, sizeof settings.tensor_split);
+    settings.gpu_layer_count = assign_all_layers(planning->model);
+    settings.cpu_moe_layer_count = 0;
+    if (count < 2)
+        return DGO_OK;
+    status = search_judge(&planning->request, &settings, &answer, err);
+    if (status == DGO_OK)
+        add_alternative(plan, &answer, "the engine's default split, by free memory");
+    return status;
+}
+
+/* The plan's own cache with the most context, when that is more. */
+static enum dgo_status offer_longest(const struct planning *planning, struct dgo_plan *plan,
+                                     enum dgo_kv_type cache, const char *why, struct dgo_error *err)
+{
+    struct planning other = *planning;
+    const uint32_t ctx = intent_ctx(&plan->settings), cap = intent_ctx_cap(planning->model);
+    bool found = false;
+    enum dgo_status status = DGO_OK;
+
+    other.request.most_spare = false;
+    if (ctx < cap)
+        status = try_longest(&other, ctx, cap, cache, &found, err);
+    if (status == DGO_OK && found)
+        add_alternative(plan, &other.answer, "%s", why);
+    return status;
+}
+
+/* An 8-bit cache where the plan has a 16-bit one; a 16-bit one where the plan gave it up. */
+static enum dgo_status offer_cache(const struct planning *planning, struct dgo_plan *plan,
+                                   struct dgo_error *err)
+{
+    struct planning other = *planning;
+    const uint32_t ctx = intent_ctx(&plan->settings);
+    bool found = false;
+    enum dgo_status status = DGO_OK;
+
+    if (!planning->cache_open)
+        return DGO_OK;
+    if (plan->settings.key_type == DGO_KV_Q8_0) {
+        status = try_at(&other, ctx, DGO_KV_F16, SEARCH_GPUS, &found, err);
+        if (status == DGO_OK && !found)
+            status = try_host(&other, ctx, &found, err);
+        if (status == DGO_OK && found)
+            add_alternative(
+                plan, &other.answer, "f16 cache at the same context%s",
+                other.answer.estimate.host.layer_count > 0 ? ", first layers in host memory" : "");
+        return status;
+    }
+    status = try_at(&other, ctx, DGO_KV_Q8_0, SEARCH_GPUS, &found, err);
+    if (status == DGO_OK && found)
+        add_alternative(plan, &other.answer, "8-bit cache (q8_0) at the same context");
+    return status;
+}
+
+/* One card when the plan takes several, else the placement with the most memory left free. */
+static enum dgo_status offer_cards(const struct planning *planning, struct dgo_plan *plan,
+                                   struct dgo_error *err)
+{
+    struct search_request request = planning->request;
+    struct search_answer answer;
+    bool found = false;
+    enum dgo_status status = DGO_OK;
+
+    request.settings = plan->settings;
+    request.settings.cpu_moe_layer_count = 0;
+    if (plan->settings.device_count > 1) {
+        request.one_gpu = true;
+        status = search_best(&request, &found, &answer, err);
+        if (status == DGO_OK && found)
+            add_alternative(plan, &answer, "one card alone");
+        if (status != DGO_OK || found)
+            return status;
+    }
+    request.one_gpu = false;
+    request.most_spare = true;
+    status = search_best(&request, &found, &answer, err);
+    if (status == DGO_OK && found)
+        add_alternative(plan, &answer, "the most memory left free on every card");
+    return status;
+}
+
+static enum dgo_status fill_alternatives(const struct planning *planning, struct dgo_plan *plan,
+                                         struct dgo_error *err)
+{
+    const enum dgo_kv_type own = plan->settings.key_type;
+    enum dgo_status status = offer_longest(planning, plan, own, "longest context", err);
+
+    if (status == DGO_OK)
+        status = offer_default_split(planning, plan, err);
+    if (status == DGO_OK)
+        status = offer_cards(planning, plan, err);
+    if (status == DGO_OK && planning->cache_open && own == DGO_KV_F16)
+        status = offer_longest(planning, plan, DGO_KV_Q8_0,
+                               "longest context with an 8-bit cache (q8_0)", err);
+    if (status == DGO_OK)
+        status = offer_cache(planning, plan, err);
+    return status;
+}
+
+static void write_plan(const struct planning *planning, struct dgo_plan *plan)
+{
+    plan->settings = planning->answer.settings;
+    plan->estimate = planning->answer.estimate;
+    plan->predicted = planning->answer.predicted;
+    plan->alternative_count = 0;
+    memcpy(plan->margin_bytes, planning->request.margin_bytes, sizeof plan->margin_bytes);
+}
+
+/* What would help, in the order of least loss; found by asking, not guessed. */
+static void add_advice(const struct planning *planning, const struct search_request *nearest,
+                       struct dgo_text *text)
+{
+    uint32_t ctx = 0;
+    const uint32_t asked = intent_ctx(&nearest->settings);
+
+    if (asked > INTENT_CTX_STEP &&
+        intent_longest_ctx(nearest, INTENT_CTX_STEP, asked, &ctx, NULL) == DGO_OK && ctx > 0)
+        dgo_text_addf(text, "; a context of at most %" PRIu32 " tokens%s would fit", ctx,
+                      nearest->settings.slot_count > 1 ? " for each slot" : "");
+    else if (!planning->cpu_allowed)
+        dgo_text_add(text, "; allow layers in host memory, or take a smaller quantisation");
+    else
+        dgo_text_add(text, "; host memory is too small for the rest, too: free some memory, or "
+                           "take a smaller model or quantisation");
+}
+
+static enum dgo_status fail_nofit(const struct planning *planning,
+                                  const struct search_request *nearest, struct dgo_error *err)
+{
+    const struct dgo_estimate *estimate = &planning->answer.estimate;
+    const struct dgo_machine *machine = planning->request.machine;
+    char sentence[DGO_ERROR_TEXT_MAX], missing[DGO_UNIT_TEXT_MAX], free_text[DGO_UNIT_TEXT_MAX];
+    struct dgo_text text = DGO_TEXT(sentence);
+
+    dgo_bytes_text(estimate->missing_bytes, missing);
+    if (estimate->limiting_device >= 0) {
+        const struct dgo_device_estimate *device = &estimate->device[estimate->limiting_device];
+
+        dgo_text_addf(&text, "the model does not fit: %s", device->name);
+        if (machine->gpu[device->gpu_index].name[0])
+            dgo_text_addf(&text, " (%s)", machine->gpu[device->gpu_index].name);
+        dgo_text_addf(&text, " misses %s of its %s free", missing,
+                      dgo_bytes_text(device->free_bytes, free_text));
+    } else {
+        dgo_text_addf(&text, "the model does not fit: host memory misses %s of its %s free",
+                      missing, dgo_bytes_text(estimate->host.free_bytes, free_text));
+    }
+    dgo_text_addf(&text, " at %" PRIu32 " tokens of context with a %s cache",
+                  intent_ctx(&planning->answer.settings),
+                  dgo_kv_type_name(planning->answer.settings.key_type));
+    add_advice(planning, nearest, &text);
+    return dgo_fail(err, DGO_ENOFIT, "%s", text.data);
+}
+
+/* The nearest placement is kept for the faces.  It may turn out to fit, where the search had to
+ * take a bound for a device that in the end needed less. */
+static enum dgo_status settle_nofit(struct planning *planning, struct dgo_plan *plan,
+                                    struct dgo_error *err)
+{
+    struct search_request request = planning->request;
+    enum dgo_status status = DGO_OK;
+
+    if (planning->longest)
+        intent_set_ctx(&request, INTENT_CTX_STEP);
+    else if (planning->ctx_free)
+        intent_set_ctx(&request, intent_ctx_floor(planning->model));
+    if (planning->cache_open)
+        intent_set_cache(&request, DGO_KV_Q8_0, DGO_KV_Q8_0);
+    status = search_nearest(&request, &planning->answer, err);
+    if (status != DGO_OK)
+        return status;
+    write_plan(planning, plan);
+    return plan->estimate.fits ? DGO_OK : fail_nofit(planning, &request, err);
+}
+
+/* Heads of an odd length cannot be cut into the blocks of a quantised cache. */
+static bool cache_can_shrink(const struct planning *planning)
+{
+    struct search_request request = planning->request;
+
+    intent_set_cache(&request, DGO_KV_Q8_0, DGO_KV_Q8_0);
+    return memory_check(request.machine, request.model, &request.settings, NULL) == DGO_OK;
+}
+
+enum dgo_status dgo_plan_make(const struct dgo_machine *machine, const struct dgo_model *model,
+                              const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
+                              struct dgo_plan *plan, struct dgo_error *err)
+{
+    struct planning planning = {
+        .model = model,
+        .intent = intent,
+        .longest = intent->ctx_tokens == DGO_CTX_MAX ||
+                   (intent->ctx_tokens == 0 && intent->objective == DGO_OBJECTIVE_CONTEXT),
+        .ctx_free = intent->ctx_tokens == 0,
+        .cpu_allowed = !intent->cpu_layers_refused,
+        .cache_open = intent_cache_open(intent),
+    };
+    bool found = false;
+    enum dgo_status status = intent_request(machine, model, intent, rules, &planning.request, err);
+
+    if (status != DGO_OK)
+        return status;
+    planning.cache_open = planning.cache_open && cache_can_shrink(&planning);
+    if (planning.longest)
+        status = choose_longest(&planning, &found, err);
+    else
+        status = choose_at(&planning, intent_ctx(&planning.request.settings), &found, err);
+    if (status != DGO_OK)
+        return status;
+    if (!found)
+        return settle_nofit(&planning, plan, err);
+    write_plan(&planning, plan);
+    return fill_alternatives(&planning, plan, err);
+}
