@@ -77,12 +77,16 @@ static enum dgo_status read_length(struct gguf_parser *parser, const char *name,
     *length = dgo_read_u64(in);
     if (in->failed)
         return gguf_cut(parser, name);
-    if (*length > GGUF_STRING_BYTES_MAX || *length > in->left_bytes)
-        return dgo_fail(parser->err, DGO_EFORMAT,
-                        "byte %" PRIu64 ": a string of %" PRIu64 " bytes in %s, %" PRIu64
-                        " bytes follow; the file is damaged or cut",
-                        pos, *length, name, in->left_bytes);
-    return DGO_OK;
+    if (*length <= in->left_bytes && *length <= GGUF_STRING_BYTES_MAX)
+        return DGO_OK;
+    if (*length <= parser->file->file_bytes - in->pos && *length <= GGUF_STRING_BYTES_MAX) {
+        dgo_read_skip(in, *length); /* the file has it, but beyond where a header may reach */
+        return gguf_cut(parser, name);
+    }
+    return dgo_fail(parser->err, DGO_EFORMAT,
+                    "byte %" PRIu64 ": a string of %" PRIu64 " bytes in %.128s, %" PRIu64
+                    " bytes follow; the file is damaged or cut",
+                    pos, *length, name, in->left_bytes);
 }
 
 static enum dgo_status read_string(struct gguf_parser *parser, struct dgo_model_key *key)
@@ -158,6 +162,11 @@ static enum dgo_status read_array(struct gguf_parser *parser, struct dgo_model_k
 
     const uint64_t least_bytes = type == TYPE_STRING ? 8 : types[type].bytes;
 
+    if (key->length > in->left_bytes / least_bytes &&
+        key->length <= (parser->file->file_bytes - in->pos) / least_bytes) {
+        dgo_read_skip(in, key->length * least_bytes);
+        return gguf_cut(parser, key->name);
+    }
     if (key->length > in->left_bytes / least_bytes)
         return dgo_fail(parser->err, DGO_EFORMAT,
                         "byte %" PRIu64 ": %.128s has %" PRIu64 " elements, which cannot be in the "
