@@ -93,6 +93,15 @@ class Machine:
         rows = [f"  - {{name: {card.model}, total_mib: {card.total_mib}, free_mib: {card.free_mib}}}" for card in self.cards]
         return "\n".join(["gpus:", *rows, f"host: {{total_mib: {self.host_mib}, free_mib: {self.host_mib - 4096}}}", ""])
 
+    def driver_text(self, used_mib=48):
+        """The scenario of tests/gpu/fake_nvml.c: what is not free is partly used, partly the driver's own."""
+        rows = []
+        for i, card in enumerate(self.cards):
+            reserved = card.total_mib - card.free_mib - used_mib
+            rows += [f"card {card.model}", f"  uuid {self.uuid(i)}", f"  pci 0000{self.pci_id(i)}",
+                     f"  memory {card.total_mib} {reserved} {used_mib}", "  compute 8.6"]
+        return "\n".join(["driver 550.54.14", *rows, ""])
+
     def pretend_text(self):
         return ",".join(f"CUDA{i}|{card.model}|{card.total_mib}|{card.free_mib}|{self.uuid(i)}|{self.pci_id(i)}"
                         for i, card in enumerate(self.cards))
@@ -118,17 +127,22 @@ def backend():
 
 
 def model(name="tiny-llama"):
-    """Path of a model made by tools/make-model.py, made once for each build folder."""
+    """Path of a model made by tools/make-model.py, made once for each build folder: with random weights when it is tiny,
+    else without any."""
     given = os.environ.get("DGO_E2E_MODEL_DIR")
     path = pathlib.Path(given or BUILD / "e2e-models") / f"{name}.gguf"
     if not path.exists() and not given:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")  # two test files may make it at once
-        made = subprocess.run([sys.executable, ROOT / "tools/make-model.py", name, part], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        check(made.returncode == 0, f"make-model.py {name} failed:\n{made.stdout}")
+        make_model(name, part, *([] if name.startswith("tiny-") else ["--sparse"]))
         os.replace(part, path)
     return path
+
+
+def make_model(*words):
+    made = subprocess.run([sys.executable, ROOT / "tools/make-model.py", *words], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    check(made.returncode == 0, f"make-model.py {words} failed:\n{made.stdout}")
 
 
 # ---- processes -----------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 import re
 import signal
 
-from e2e import (MIB, RTX_3060, RTX_3090, Card, Machine, backend, case, cases, check, check_equal, check_match, engine,
-                 free_port, http_json, main, model, wait_until)
+from e2e import (MIB, RTX_3060, RTX_3090, Card, Machine, case, cases, check, check_equal, check_match, engine,
+                 free_port, http_json, main, model)
 
 UNEQUAL = Machine(RTX_3090, RTX_3060)
 SERVER_FLAGS = ["--host", "127.0.0.1", "-np", "1", "-ngl", "99", "-fit", "off", "-t", "1", "-lv", "4", "--no-warmup", "--offline"]

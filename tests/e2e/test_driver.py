@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""The program without a machine file: a fake driver library tells it the cards, the pretend cards are what the engine sees."""
+import os
+
+from e2e import (BUILD, Card, Machine, Skip, case, check, check_equal, engine, free_port, json_of, main, model)
+
+MACHINE = Machine(Card("NVIDIA GeForce RTX 3090", 2048, 1800), Card("NVIDIA GeForce RTX 3060", 1536, 1200))
+DRIVER = BUILD / "tests/gpu/libnvidia-ml.so.1"
+
+
+def use_driver(box, machine=MACHINE):
+    if not DRIVER.exists():
+        raise Skip(f"{DRIVER} is not built")
+    box.use(machine)
+    box.env.update(DUALGPUOPT_NVML=str(DRIVER), DUALGPUOPT_FAKE_NVML=str(box.file("driver.txt", machine.driver_text())))
+
+
+def run_words(*options):
+    return ["run", model(), "--engine", engine(), "--threads", "1", *options]
+
+
+@case("the driver's cards are shown, and are not called simulated")
+def shown(box):
+    use_driver(box)
+    machine = json_of(box.run("gpus", "--json"))
+    check_equal(machine["simulated"], False, ".simulated")
+    check_equal([(gpu["name"], gpu["uuid"], gpu["total_bytes"] >> 20, gpu["free_bytes"] >> 20) for gpu in machine["gpus"]],
+                [(card.model, MACHINE.uuid(i), card.total_mib, card.free_mib) for i, card in enumerate(MACHINE.cards)], "the cards")
+
+
+@case("planned equals measured, cards chosen by UUID")
+def by_uuid(box):
+    use_driver(box)
+    dry = json_of(box.run(*run_words("--dry-run", "--json", "--objective", "safe")))
+    check_equal(dry["environment"]["CUDA_VISIBLE_DEVICES"], f"{MACHINE.uuid(0)},{MACHINE.uuid(1)}", "CUDA_VISIBLE_DEVICES")
+    result = box.run(*run_words("--once", "--json", "--objective", "safe"))
+    check_equal(result.code, 0, "exit")
+    check_equal(json_of(result)["equal"], True, ".equal")
+
+
+@case("the right cards are used where CUDA counts by speed and the driver by bus")
+def orders_differ(box):
+    use_driver(box)
+    slow_first = MACHINE.pretend_text().split(",")[::-1]  # same cards, UUIDs and buses; listed the other way round
+    box.env["PRETEND_GPUS"] = ",".join(slow_first)
+    result = box.run(*run_words("--once", "--json", "--use", "1"))
+    check_equal(result.code, 0, "exit")
+    check_equal(json_of(result)["equal"], True, ".equal")
+
+
+@case("memory that an engine holds is seen by the next plan, and comes back")
+def memory_is_seen(box):
+    use_driver(box)
+    before = [gpu["free_bytes"] for gpu in json_of(box.run("gpus", "--json"))["gpus"]]
+    program = box.program(*run_words("--objective", "safe", "--port", free_port()))
+    program.wait_for("ready: http")
+    held = [box.used_bytes(card) for card in range(2)]
+    check(min(held) > 0, f"the engine holds {held}")
+    during = [gpu["free_bytes"] for gpu in json_of(box.run("gpus", "--json"))["gpus"]]
+    check_equal(during, [free - used for free, used in zip(before, held)], "free while it runs")
+    second = json_of(box.run("plan", model(), "--engine", engine(), "--json", "--objective", "safe"))
+    check_equal([device["free_bytes"] for device in second["devices"]], during, "free in the next plan")
+    program.signal(15)
+    check_equal(program.finish().code, 0, "exit")
+    check_equal([gpu["free_bytes"] for gpu in json_of(box.run("gpus", "--json"))["gpus"]], before, "free after it")
+
+
+@case("no driver: a sentence with the next step, not a crash")
+def no_driver(box):
+    use_driver(box)
+    os.unlink(box.folder / "driver.txt")
+    result = box.run(*run_words("--once"))
+    check_equal(result.code, 1, "exit")
+    check(result.err.strip() and "--gpus" in result.err, f"stderr does not name --gpus:\n{result.err}")
+
+
+if __name__ == "__main__":
+    main()

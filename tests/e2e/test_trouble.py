@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Engines that misbehave: the program says what happened and what to do next, and leaves no process behind."""
+import re
+import signal
+import sys
+
+from e2e import (HERE, RTX_3060, RTX_3090, Machine, case, cases, check, check_equal, check_match, free_port, json_of, main,
+                 model, wait_until)
+
+MACHINE = Machine(RTX_3090, RTX_3060)
+
+
+def stand_in(box, behaviour):
+    """Path of an engine that behaves like that, and the machine file.  No backend: the stand-in shows the cards itself."""
+    box.env.update(STAND_IN=behaviour, PRETEND_GPUS=MACHINE.pretend_text())
+    box.file("machine.yaml", MACHINE.file_text())
+    return box.file("llama-server", f"#!/bin/sh\nexec '{sys.executable}' '{HERE / 'stand_in.py'}' \"$@\"\n", 0o755)
+
+
+def run_words(box, behaviour, *options):
+    return ["run", model(), "--gpus", box.folder / "machine.yaml", "--engine", stand_in(box, behaviour), *options]
+
+
+def starts(box):
+    try:
+        return (box.folder / "starts").read_text().count("start")
+    except FileNotFoundError:
+        return 0
+
+
+def check_printable(text, what):
+    """What an engine wrote must not reach a terminal as commands."""
+    found = re.search(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]", text)
+    check(not found, f"{what} holds a control character: {found and text[max(0, found.start() - 40):found.end() + 40]!r}")
+
+
+@cases([
+    # name, behaviour, options, starts, what stderr says
+    ("never ready", "hang", ["--ready-timeout", "2s"], 1, r"not ready after 2.* s.*--ready-timeout"),
+    ("dies at once", "die-at-once", [], 1, r"ended with status 3 before it was ready.*wrote nothing"),
+    ("dies of a signal", "die-of-a-signal", [], 1, r"signal 11 .*before it was ready"),
+    ("dies while loading: its last words are shown", "die-loading", [], 1, r"ended with status 1 before.*disk has caught fire"),
+    ("refuses the model", "refuse-model", [], 1, r"zeta9|architecture"),
+    ("runs out of memory", "run-out-of-memory", [], 1, r"CUDA1.*(memory|1234)"),
+    ("garbage, then death", "garbage-then-die", [], 1, r"ended with status 1 before it was ready"),
+    ("a binary that is no engine", "say-nothing-useful", [], 0, r"--help lists no options"),
+], lambda row: f"the engine {row[0]}" if row[3] else row[0])
+def engine_fails(box, row):
+    _, behaviour, options, want_starts, says = row
+    result = box.run(*run_words(box, behaviour, *options))
+    check_equal(result.code, 1, "exit")
+    check_match(says, result.err, "stderr")
+    check_printable(result.err + result.out, "the output")
+    check_equal(starts(box), want_starts, "starts of the engine")
+
+
+@case("garbage in the log does not keep an engine from being used")
+def garbage_then_serve(box):
+    program = box.program(*run_words(box, "garbage-then-serve", "--log"))
+    program.wait_for("ready: http")
+    program.signal(signal.SIGTERM)
+    result = program.finish()
+    check_equal(result.code, 0, "exit")
+    check_printable(result.err + result.out, "the output")
+
+
+@case("figures that were not logged are not called equal")
+def not_measured(box):
+    result = box.run(*run_words(box, "serve", "--once", "--json"))
+    check_equal(result.code, 1, "exit")
+    check_equal(json_of(result)["equal"], False, ".equal")
+
+
+@cases([("Ctrl-C", signal.SIGINT), ("SIGTERM", signal.SIGTERM)], lambda row: f"{row[0]} stops the engine and ends with 0")
+def stops(box, row):
+    port = free_port()
+    program = box.program(*run_words(box, "serve", "--port", port))
+    program.wait_for(rf"ready: http://127\.0\.0\.1:{port}\b")
+    program.signal(row[1])
+    check_equal(program.finish().code, 0, "exit")
+
+
+@case("Ctrl-C while the engine loads stops it too")
+def stops_while_loading(box):
+    program = box.program(*run_words(box, "hang"))
+    wait_until(lambda: starts(box), "the engine to start")
+    program.signal(signal.SIGINT)
+    check_equal(program.finish().code, 0, "exit")
+
+
+@case("an engine that ignores TERM is killed after --stop-timeout")
+def ignores_term(box):
+    program = box.program(*run_words(box, "ignore-term", "--stop-timeout", "1s"))
+    program.wait_for("ready: http")
+    program.signal(signal.SIGTERM)
+    check_equal(program.finish().code, 0, "exit")
+
+
+@case("a second Ctrl-C kills at once")
+def second_interrupt(box):
+    program = box.program(*run_words(box, "ignore-term", "--stop-timeout", "1h"))
+    program.wait_for("ready: http")
+    program.signal(signal.SIGINT)
+    program.wait_for("stopping")
+    program.signal(signal.SIGINT)
+    program.finish()
+
+
+@cases([
+    # name, behaviour, how the program ends
+    ("stopped", "leave-children", signal.SIGTERM),
+    ("killed by SIGKILL", "leave-children", signal.SIGKILL),
+    ("killed by SIGKILL, engine deaf to TERM", "ignore-term", signal.SIGKILL),
+], lambda row: f"nobody is left when the program is {row[0]}")
+def nobody_left(box, row):
+    program = box.program(*run_words(box, row[1], "--stop-timeout", "1s"))
+    program.wait_for("ready: http")
+    check(len(box.alive()) >= 2, "the engine does not show in the process table: this test cannot fail")
+    program.signal(row[2])
+    program.finish()
+    # Box checks that nobody is left
+
+
+@case("a ready engine that crashes is started again")
+def restarts(box):
+    program = box.program(*run_words(box, "crash-when-asked"))
+    program.wait_for("signal 11")
+    wait_until(lambda: starts(box) == 2, "the second start")
+    wait_until(lambda: program.text("err").count("ready: http") == 2, "the second ready line")
+    program.signal(signal.SIGTERM)
+    check_equal(program.finish().code, 0, "exit")
+
+
+@case("--restart 0 leaves a crashed engine down")
+def restart_off(box):
+    result = box.run(*run_words(box, "crash-when-asked", "--restart", "0"))
+    check_equal(result.code, 1, "exit")
+    check_match("signal 11", result.err, "stderr")
+    check_equal(starts(box), 1, "starts of the engine")
+
+
+@cases([
+    # name, PATH, options, what stderr says
+    ("not on the PATH", "/nonexistent", [], r"llama-server is not on the PATH.*--engine"),
+    ("not where --engine says", None, ["--engine", "/nonexistent/llama-server"], r"--engine.*/nonexistent/llama-server"),
+    ("a folder", None, ["--engine", "/tmp"], r"--engine|/tmp"),
+], lambda row: f"the engine is {row[0]}")
+def engine_missing(box, row):
+    machine = box.file("machine.yaml", MACHINE.file_text())
+    if row[1]:
+        box.env["PATH"] = row[1]
+    result = box.run("run", model(), "--gpus", machine, *row[2])
+    check_equal(result.code, 1, "exit")
+    check_match(row[3], result.err, "stderr")
+
+
+@case("a model that fits nowhere: exit 3, nothing is started")
+def does_not_fit(box):
+    words = run_words(box, "serve")
+    machine = box.file("small.yaml", "gpus:\n  - {name: Small, total_mib: 600, free_mib: 8}\n  - {name: Small, total_mib: 600,"
+                                     " free_mib: 8}\nhost: {total_mib: 1024, free_mib: 4}\n")
+    words[words.index("--gpus") + 1] = machine
+    result = box.run(*words, "--no-cpu-layers", "--json")
+    check_equal(result.code, 3, "exit")
+    plan = json_of(result)
+    check_equal(plan["fits"], False, ".fits")
+    check(plan["missing_bytes"] > 0 and plan["limiting_device"], "the plan does not say what is missing where")
+    check(result.err.strip(), "there is no sentence on stderr")
+    check_equal(starts(box), 0, "starts of the engine")
+
+
+@cases([
+    # name, arguments, exit, what stderr says
+    ("no model", ["run"], 2, r"MODEL|model"),
+    ("a model that is not there", ["run", "/nonexistent/model.gguf"], 1, r"/nonexistent/model\.gguf"),
+    ("a model that is none", ["run", str(HERE / "e2e.py")], 1, r"e2e\.py"),
+    ("an unknown option", ["run", "x.gguf", "--warp"], 2, r"--warp"),
+    ("a bad duration", ["run", "x.gguf", "--ready-timeout", "soon"], 2, r"--ready-timeout.*soon"),
+    ("an unknown command", ["jog"], 2, r"jog"),
+], lambda row: f"usage: {row[0]}")
+def usage(box, row):
+    result = box.run(*row[1])
+    check_equal(result.code, row[2], "exit")
+    check_match(row[3], result.err, "stderr")
+    check_equal(result.out, "", "stdout")
+
+
+if __name__ == "__main__":
+    main()
