@@ -12,27 +12,35 @@ enum { DGO_COMPARISON_MAX = DGO_GPU_MAX + 1 }; /* devices, and the host last */
 
 struct dgo_compared {
     bool known; /* the engine logged it */
-    bool equal; /* the planned bytes print as the figure that the engine printed (0.01 MiB) */
+    /* The planned bytes print as the figure that the engine printed (0.01 MiB).  Where a figure is
+     * the sum of several that were printed, each but the first may add one hundredth: a context has
+     * up to two (cache and sliding-window cache or state), the host one for each of its buffer
+     * types.  A planned 0 that was not logged is equal. */
+    bool equal;
     uint64_t planned_bytes, measured_bytes;
 };
 
 struct dgo_comparison_row {
     char name[32]; /* "CUDA0"; "host" for the last row */
     bool is_host;
-    uint32_t gpu_index; /* in the machine, when !is_host */
+    bool unplanned;     /* the engine uses a device that the plan does not know */
+    uint32_t gpu_index; /* in the machine, when !is_host && !unplanned */
     struct dgo_compared weights, context, compute;
+    struct dgo_compared output; /* logits; always host memory */
 };
 
 struct dgo_comparison {
     uint32_t row_count;
     struct dgo_comparison_row row[DGO_COMPARISON_MAX];
-    /* Over all devices: every figure known and equal.  A planned 0 that was not logged is equal. */
+    /* Over all devices: every figure equal.  The host is shown, not judged: a mapped model file is
+     * logged with whatever lies between the tensors that are used. */
     bool weights_equal, context_equal;
-    bool compute_known;
+    bool compute_known;           /* of every device */
     uint64_t compute_worst_bytes; /* largest |planned - measured| of a device's compute buffer */
     char sentence[256];           /* the verdict for people */
 };
 
+/* Host memory under all its names (CPU, CPU_Mapped, CPU_REPACK, CUDA_Host, ...) is one row. */
 void dgo_compare(const struct dgo_estimate *estimate, const struct dgo_report *report,
                  struct dgo_comparison *comparison);
 
