@@ -106,7 +106,7 @@ static size_t find_stride(const struct list *list, uint64_t total_bytes)
 
 struct found {
     struct dgo_gpu_process *process;
-    uint32_t count, size;
+    uint32_t count;
 };
 
 static bool add_list(const struct list *list, size_t stride, bool compute, bool graphics,
@@ -118,7 +118,6 @@ static bool add_list(const struct list *list, size_t stride, bool compute, bool 
     if (!grown)
         return false;
     found->process = grown;
-    found->size = size;
     for (uint32_t i = 0; i < list->count; i++) {
         const unsigned char *entry = list->bytes + i * stride;
         const uint64_t used = load_u64(entry + NVML_PROCESS_USED_AT);
@@ -213,6 +212,7 @@ uint64_t nvml_read_processes(struct nvml_look *look, const char *root, struct dg
 #undef NEWEST
     const uint64_t total_bytes = dgo_gpu_knows(gpu, DGO_GPU_TOTAL_BYTES) ? gpu->total_bytes : 0;
     struct found found = {0};
+    bool garbled = false;
     uint64_t sum;
 
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
@@ -221,11 +221,16 @@ uint64_t nvml_read_processes(struct nvml_look *look, const char *root, struct dg
         if (lists[i].call && nvml_ok(look, ask(look, lists[i].call, &list))) {
             const size_t stride = list.count ? find_stride(&list, total_bytes) : 0;
 
-            if (list.count == 0 || (stride > 0 && add_list(&list, stride, lists[i].compute,
-                                                           lists[i].graphics, total_bytes, &found)))
-                gpu->processes_known = true;
+            gpu->processes_known = true;
+            if (list.count && (stride == 0 || !add_list(&list, stride, lists[i].compute,
+                                                        lists[i].graphics, total_bytes, &found)))
+                garbled = true;
         }
         free(list.bytes);
+    }
+    if (garbled) { /* part of the truth would name the wrong culprits */
+        gpu->processes_known = false;
+        found.count = 0;
     }
     sum = hand_over(&found, root, gpu);
     free(found.process);

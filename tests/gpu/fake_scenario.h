@@ -1,0 +1,75 @@
+/* fake_scenario.h - what the fake driver library pretends, read from a file; see fake_nvml.c. */
+#ifndef FAKE_SCENARIO_H
+#define FAKE_SCENARIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    FAKE_CARD_MAX = 32,
+    FAKE_RULE_MAX = 64,
+    FAKE_VALUE_MAX = 32,
+    FAKE_PROCESS_MAX = 512,
+    FAKE_NAME_MAX = 64,
+};
+
+enum fake_list { FAKE_COMPUTE, FAKE_GRAPHICS, FAKE_MPS };
+
+struct fake_process {
+    enum fake_list list;
+    uint32_t pid;
+    uint64_t used; /* all ones: hidden */
+};
+
+/* A function and a number: a return code or a delay. */
+struct fake_rule {
+    char name[FAKE_NAME_MAX];
+    int number;
+};
+
+struct fake_rules {
+    uint32_t count;
+    struct fake_rule rule[FAKE_RULE_MAX];
+};
+
+struct fake_card {
+    char name[96], uuid[96], pci[32];
+    bool lost;
+    int compute_major, compute_minor; /* 0: not supported */
+    uint64_t total, reserved, free, used;
+    struct fake_rules fail;
+    struct fake_rules value; /* "busy" and so on */
+    uint32_t process_count;
+    struct fake_process process[FAKE_PROCESS_MAX];
+};
+
+struct fake_pair {
+    bool has_topology;
+    int topology;
+    bool has_p2p[5];
+    int p2p[5];
+    unsigned nvlinks;
+};
+
+struct fake_scenario {
+    bool loaded;
+    char driver[80];
+    char trace[256];
+    unsigned stride, written, hide;
+    struct fake_rules fail, missing, delay;
+    uint32_t card_count;
+    struct fake_card card[FAKE_CARD_MAX];
+    struct fake_pair pair[FAKE_CARD_MAX][FAKE_CARD_MAX];
+};
+
+/* The scenario of DUALGPUOPT_FAKE_NVML, read again when the file has changed.  Without a file, or
+ * with one that is not understood (told on stderr), `loaded` is false. */
+const struct fake_scenario *fake_scenario(void);
+
+/* NULL when the function has no rule there. */
+const struct fake_rule *fake_find(const struct fake_rules *rules, const char *name);
+
+/* Bytes that the pretend GPU backend holds on that device (PRETEND_GPU_USAGE), 0 without. */
+uint64_t fake_backend_bytes(uint32_t index);
+
+#endif
