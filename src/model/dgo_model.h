@@ -128,6 +128,10 @@ DGO_MUST_CHECK
 enum dgo_status dgo_model_parse(const void *data, size_t length, uint64_t file_bytes,
                                 struct dgo_model **model, struct dgo_error *err);
 
+/* KV cache of one token in all layers at f16, the figure people compare models by.  A window makes
+ * it an upper bound for long contexts; recurrent state is not in it. */
+uint64_t dgo_model_kv_bytes_per_token(const struct dgo_model *model);
+
 /* "Q4_K - Medium" for general.file_type; NULL unknown. */
 const char *dgo_file_type_name(uint32_t file_type);
 

@@ -173,3 +173,16 @@ enum dgo_status dgo_model_parse(const void *data, size_t length, uint64_t file_b
     *model = parsed;
     return DGO_OK;
 }
+
+uint64_t dgo_model_kv_bytes_per_token(const struct dgo_model *model)
+{
+    enum { F16_BYTES = 2 };
+    uint64_t values = 0;
+
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        const struct dgo_layer *layer = &model->layer[i];
+
+        values += (uint64_t)layer->head_count_kv * (layer->key_length + layer->value_length);
+    }
+    return values * F16_BYTES;
+}
