@@ -19,7 +19,8 @@ struct nvml {
     void *library; /* NULL: down */
     struct nvml_api api;
     char driver[96];
-    bool reload; /* no card answered at the last look */
+    uint32_t core_count; /* of the host */
+    bool reload;         /* no card answered at the last look */
     uint32_t count;
     struct nvml_card card[DGO_GPU_MAX];
     uint32_t linked_mask; /* cards whose links are in `links` */
@@ -263,6 +264,7 @@ static enum dgo_status nvml_open(const struct dgo_gpu_options *options, void **s
         nvml_close(nvml);
         return status;
     }
+    nvml->core_count = gpu_host_cores(nvml->root);
     *state = nvml;
     return DGO_OK;
 }
@@ -400,7 +402,8 @@ static enum dgo_status nvml_take(void *state, struct dgo_machine *machine, struc
         silent += gpu->problem[0] != '\0' && gpu->known == nvml->card[i].fixed.known;
     }
     read_links(nvml, machine);
-    gpu_host_read(nvml->root, &machine->host);
+    gpu_host_memory(nvml->root, &machine->host);
+    machine->host.core_count = nvml->core_count;
     nvml->reload = silent == nvml->count;
     return DGO_OK;
 }

@@ -201,9 +201,9 @@ static void set_memory(const struct memory *memory, struct dgo_gpu *gpu)
  * use were the card's would overstate it by gigabytes. */
 static void set_shared_memory(const char *root, uint64_t process_bytes, struct dgo_gpu *gpu)
 {
-    struct dgo_host host;
+    struct dgo_host host = {0};
 
-    gpu_host_read(root, &host);
+    gpu_host_memory(root, &host);
     if (!host.memory_known)
         return;
     GPU_SET(gpu, TOTAL_BYTES, total_bytes, host.total_bytes);

@@ -75,7 +75,7 @@ static bool first_of_core(const char *root, uint32_t cpu, bool *present)
 
 /* Cores, not hardware threads: an engine's matrix threads gain nothing from sharing a core.  Never
  * more than the processors this process may use, which is what a container was given. */
-static uint32_t core_count(const char *root)
+uint32_t gpu_host_cores(const char *root)
 {
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t usable = online > 0 ? (uint32_t)online : 0;
@@ -95,11 +95,12 @@ static uint32_t core_count(const char *root)
     return cores && cores < usable ? cores : usable;
 }
 
-void gpu_host_read(const char *root, struct dgo_host *host)
+void gpu_host_memory(const char *root, struct dgo_host *host)
 {
     char text[4096];
 
-    *host = (struct dgo_host){.core_count = core_count(root)};
+    host->memory_known = false;
+    host->total_bytes = host->free_bytes = 0;
     if (!gpu_read_text(root, "/proc/meminfo", text, sizeof text))
         return;
     host->memory_known = meminfo_bytes(text, "MemTotal:", &host->total_bytes) &&
