@@ -15,31 +15,45 @@
 
 #include "dgo_plan.h"
 
-enum { MEMORY_COPIES = 4 }; /* GGML_SCHED_MAX_COPIES: inputs under pipeline parallelism */
+/* How an allocation is rounded up; FORMULAS "Allocation". */
+enum {
+    MEMORY_DEVICE_ALIGN = 128,
+    MEMORY_DEVICE_ROW = 512, /* values: MATRIX_ROW_PADDING of quantised rows */
+    MEMORY_HOST_ALIGN = 32,
+};
 
 /* How the graph of one micro-batch is built, as far as its peak depends on it. */
 enum memory_family {
-    MEMORY_DENSE,     /* also every architecture whose graph was not studied */
-    MEMORY_MOE,       /* routed experts, results added up (qwen3moe) */
+    MEMORY_DENSE,
+    MEMORY_MOE,       /* routed experts, their results added up (qwen3moe) */
     MEMORY_MOE_FUSED, /* routed experts without the separate sum (gpt-oss) */
     MEMORY_MLA,       /* multi-head latent attention (deepseek2) */
-    MEMORY_DELTA,     /* gated delta net and gated attention (qwen35) */
+    MEMORY_DELTA,     /* gated delta net beside gated attention (qwen35) */
 };
 
-/* The terms of the compute buffer in bytes; names as in docs/FORMULAS.md. */
+/* One row for each range of builds whose compute buffers follow the same form (compute.c). */
+struct memory_build;
+
+/* The terms of the compute buffer in bytes; names as in FORMULAS "Compute buffer". */
 struct memory_terms {
+    const struct memory_build *rule;
     enum memory_family family;
-    uint64_t embedding;         /* E: one row of n_embd floats for each token */
+    bool studied;        /* this architecture's graphs were compared with the engine's */
+    bool sliding_window; /* some layer has a window, and so a mask of its own */
+    bool attention_fused, cache_f16;
+    uint64_t embedding;         /* E: n_embd floats for each token of a micro-batch */
+    uint64_t queries;           /* Q: the queries of one layer */
     uint64_t base;              /* the widest moment of an ordinary layer */
-    uint64_t base_first;        /* the same on the first of several devices, when it differs */
-    uint64_t extra;             /* X: unfused attention or a cache that is unpacked; 0 none */
+    uint64_t base_first;        /* the same on the first of several devices */
+    uint64_t base_alone;        /* the same on the only device */
+    uint64_t extra;             /* X: unfused attention or an unpacked cache; 0 none */
+    uint64_t extra_alone;       /* the same on the only device */
     uint64_t inputs;            /* M: masks and indices, held during the whole graph */
     uint64_t logits;            /* L: on the device of the output layer */
-    uint64_t host_inputs;       /* M and the other inputs as the host holds them, one copy */
-    uint64_t weight_max;        /* the largest tensor of a repeating layer: see op_offload */
-    uint64_t kept_weight_max;   /* the largest among tensors kept on the host (-ncmoe) */
-    uint64_t layer_context_max; /* the largest cache of one layer, if it lay in host memory */
-    uint64_t safety_permille, safety_bytes, safety_partial_bytes;
+    uint64_t weight_max;        /* the largest tensor of a repeating layer */
+    uint64_t kept_weight_max;   /* the largest tensor that stays in host memory (-ncmoe) */
+    uint64_t output_weight;     /* the output matrix, when a micro-batch of rows goes through it */
+    uint64_t layer_context_max; /* the largest cache of one layer, wherever it lies */
 };
 
 struct plan_memory {
@@ -48,9 +62,10 @@ struct plan_memory {
     uint32_t layer_count; /* repeating; index layer_count below is the output layer */
 
     /* After the engine's own rounding: FORMULAS "Context". */
-    uint32_t ctx_tokens, ctx_tokens_per_slot, stream_count;
+    uint32_t ctx_tokens, ctx_tokens_per_slot, stream_count, window_cells;
     uint32_t batch_tokens, ubatch_tokens, output_row_count;
-    bool kv_on_host, op_offload, overrides; /* overrides: tensors were sent elsewhere (-ncmoe) */
+    bool kv_on_host, op_offload;
+    bool overrides; /* tensors are sent elsewhere than their layer (-ncmoe) */
 
     /* Of a layer that lies on a GPU: there, and what it leaves in host memory (-ncmoe, -nkvo). */
     uint64_t weights_bytes[DGO_LAYER_MAX + 1], context_bytes[DGO_LAYER_MAX + 1];
@@ -58,7 +73,7 @@ struct plan_memory {
     /* Of a layer computed on the CPU. */
     uint64_t host_weights_bytes[DGO_LAYER_MAX + 1], host_context_bytes[DGO_LAYER_MAX + 1];
     uint64_t table_bytes;       /* rope factors: once for each device that holds a layer */
-    uint64_t host_table_bytes;  /* when the CPU holds one */
+    uint64_t host_table_bytes;  /* once when the CPU holds a layer */
     uint64_t host_input_bytes;  /* token embedding and the like: always host memory */
     uint64_t host_output_bytes; /* logits that are handed out */
 
@@ -67,9 +82,9 @@ struct plan_memory {
 
 /* Where a device stands in the row of devices that the engine uses. */
 struct memory_role {
-    uint32_t position;        /* 0: the first device shown to the engine */
-    uint32_t device_count;    /* shown to the engine */
-    bool holds_layers;        /* false: it holds nothing, and computes nothing */
+    uint32_t position;        /* among the devices that hold layers: 0 is the first */
+    uint32_t device_count;    /* shown to the engine; one with -sm none */
+    bool holds_layers;        /* false: it holds no layer, not even the output */
     bool holds_output;        /* the output layer lies here */
     bool pipeline;            /* memory_pipeline's answer */
     uint32_t cpu_layer_count; /* repeating layers left to the CPU, on all of the machine */
@@ -89,6 +104,22 @@ DGO_MUST_CHECK
 enum dgo_status memory_check(const struct dgo_machine *machine, const struct dgo_model *model,
                              const struct dgo_settings *settings, struct dgo_error *err);
 
+/* kv.c: rounds the context as the engine does, then sizes every layer's cache and state. */
+void memory_context_sizes(const struct dgo_model *model, const struct dgo_settings *settings,
+                          struct plan_memory *memory);
+DGO_MUST_CHECK
+enum dgo_status memory_context_fill(const struct dgo_model *model,
+                                    const struct dgo_settings *settings, struct plan_memory *memory,
+                                    struct dgo_error *err);
+const struct dgo_ggml_type *memory_kv_type(enum dgo_kv_type type);
+uint64_t memory_key_number(const struct dgo_model *model, const char *suffix); /* 0: absent */
+/* Bytes of a sequence's state in one recurrent layer: convolution part and memory part. */
+void memory_state_bytes(const struct dgo_model *model, uint64_t *shift, uint64_t *state);
+
+/* compute.c */
+void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,
+                       const struct dgo_engine_rules *rules, struct plan_memory *memory);
+
 /* Whether the engine turns pipeline parallelism on: several devices, every layer on them, cache on
  * them, no overrides. */
 bool memory_pipeline(const struct plan_memory *memory, uint32_t device_count,
@@ -102,20 +133,30 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
 uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
                                    bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu);
 
-/* What a bound or formula may be short of; a plan adds it to its margin. */
+/* What a figure may be short of; a plan adds it to its margin. */
 uint64_t memory_safety_bytes(uint64_t compute_bytes, enum dgo_figure_source source);
 
 /* Outside the engine's books: driver context, libraries, scratch pools. */
 uint64_t memory_overhead_bytes(const struct dgo_gpu *gpu);
 
-/* The engine's own split (assign.c): layer_device[l] for l in 0..layer_count (the output layer
- * last) is an index in settings->device_gpu, or ASSIGN_CPU. */
+/* assign.c: the engine's own split.  layer_device[l] for l in 0..layer_count (the output layer
+ * last) is an index in settings->device_gpu, or ASSIGN_CPU.  Next-token blocks, which the engine
+ * does not load, count in the split as if they stood between the last layer and the output. */
 enum { ASSIGN_CPU = -1 };
 void assign_layers(const struct dgo_machine *machine, const struct dgo_model *model,
                    const struct dgo_settings *settings, int32_t layer_device[DGO_LAYER_MAX + 1]);
 
+/* -ngl for everything: next-token blocks are counted. */
+static inline uint32_t assign_all_layers(const struct dgo_model *model)
+{
+    return model->layer_count + model->mtp_layer_count + 1;
+}
+
 /* "CUDA0": the engine's backend for the card's vendor, and the card's rank among that vendor's
  * cards in the machine. */
 void assign_device_name(const struct dgo_machine *machine, uint32_t gpu_index, char name[16]);
+
+/* What the machine says is free on a card before the launch; 0 unknown. */
+uint64_t assign_free_bytes(const struct dgo_gpu *gpu);
 
 #endif

@@ -1,0 +1,81 @@
+/* assign.c - layers to devices exactly as the engine does it: float32 prefix sums of the shares.
+ *
+ * llama_model_base::load_tensors; FORMULAS "Split". */
+#include "memory.h"
+
+#include <stdio.h>
+
+uint64_t assign_free_bytes(const struct dgo_gpu *gpu)
+{
+    if (dgo_gpu_knows(gpu, DGO_GPU_FREE_BYTES))
+        return gpu->free_bytes;
+    if (dgo_gpu_knows(gpu, DGO_GPU_TOTAL_BYTES))
+        return gpu->total_bytes;
+    return 0;
+}
+
+void assign_device_name(const struct dgo_machine *machine, uint32_t gpu_index, char name[16])
+{
+    static const char *const backends[] = {
+        [DGO_VENDOR_UNKNOWN] = "GPU",
+        [DGO_VENDOR_NVIDIA] = "CUDA",
+        [DGO_VENDOR_AMD] = "ROCm",
+        [DGO_VENDOR_INTEL] = "SYCL",
+    };
+    const enum dgo_gpu_vendor vendor = machine->gpu[gpu_index].vendor;
+    uint32_t rank = 0;
+
+    for (uint32_t g = 0; g < gpu_index; g++)
+        rank += machine->gpu[g].vendor == vendor;
+    snprintf(name, 16, "%s%u", backends[vendor], rank);
+}
+
+/* The running sums of the shares, divided by their total: in float, in this order. */
+static uint32_t fill_shares(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                            float shares[DGO_GPU_MAX])
+{
+    const uint32_t count = settings->split_mode == DGO_SPLIT_NONE && settings->device_count
+                               ? 1
+                               : settings->device_count;
+    bool given = false;
+    float sum = 0.0F;
+
+    for (uint32_t d = 0; d < count && settings->tensor_split_given; d++)
+        given = given || settings->tensor_split[d] != 0.0F;
+    for (uint32_t d = 0; d < count; d++) {
+        sum += given ? settings->tensor_split[d]
+                     : (float)assign_free_bytes(&machine->gpu[settings->device_gpu[d]]);
+        shares[d] = sum;
+    }
+    for (uint32_t d = 0; d < count; d++)
+        shares[d] /= sum;
+    return count;
+}
+
+/* std::upper_bound: the first device whose share ends after `at`. */
+static int32_t find_device(const float *shares, uint32_t count, float at)
+{
+    for (uint32_t d = 0; d < count; d++) {
+        if (shares[d] > at)
+            return (int32_t)d;
+    }
+    return (int32_t)count - 1;
+}
+
+void assign_layers(const struct dgo_machine *machine, const struct dgo_model *model,
+                   const struct dgo_settings *settings, int32_t layer_device[DGO_LAYER_MAX + 1])
+{
+    float shares[DGO_GPU_MAX];
+    const uint32_t count = fill_shares(machine, settings, shares);
+    const uint32_t all = assign_all_layers(model);
+    const uint32_t on_gpu = settings->gpu_layer_count < all ? settings->gpu_layer_count : all;
+    const uint32_t first = all - on_gpu;
+
+    for (uint32_t l = 0; l <= model->layer_count; l++) {
+        const uint32_t at = l < model->layer_count ? l : all - 1;
+
+        layer_device[l] = at < first || count == 0
+                              ? ASSIGN_CPU
+                              : find_device(shares, count, (float)(at - first) / (float)on_gpu);
+    }
+}

@@ -1,0 +1,443 @@
+/* compute.c - the compute buffers: closed forms by build, and bounds where there is none.
+ *
+ * FORMULAS "Compute buffer" derives the terms and lists how far each build's figures are off.  A
+ * new build that changes them is one row in `builds` and, at most, one flag. */
+#include "memory.h"
+
+#include "dgo_units.h"
+
+#include <string.h>
+
+enum { COPIES = 4 }; /* GGML_SCHED_MAX_COPIES: inputs under pipeline parallelism */
+
+struct memory_build {
+    uint32_t first_build;    /* the row holds from here to the next row */
+    uint32_t measured_build; /* the one it was compared with */
+    bool exact;              /* false: between two measured builds; the greater of both forms */
+    bool row_for_each_slot;  /* logits are reserved for a row a slot, else for a micro-batch */
+    uint8_t first_inputs;    /* tensors of width E that the first device of a pipeline keeps ... */
+    uint8_t other_inputs;    /* ... and each later one: hidden state, residual */
+    uint8_t first_extra;     /* times E at the first device's peak */
+    bool cache_unpacked;     /* a cache that is not f16 is copied to f16 in the compute buffer */
+    bool alone_wide;         /* embeddings held during the graph also on a single device */
+    uint8_t host_inputs, host_extra, host_extra_alone; /* times E in host memory */
+};
+
+/* b9430 (ggml-org/llama.cpp#23861) stopped reserving logits for a whole micro-batch in the server.
+ * Between b10256 and b11669 a second embedding input appeared (v0.5.0, somewhere between, has not
+ * got it) and the copy of packed caches went; which build did which was not measured. */
+static const struct memory_build builds[] = {
+    {0, 10256, true, false, 1, 2, 0, true, false, 0, 2, 2},
+    {9430, 10256, true, true, 1, 2, 0, true, false, 0, 2, 2},
+    {10257, 11669, false, true, 3, 2, 1, true, true, 2, 2, 4},
+    {11669, 11669, true, true, 3, 1, 1, false, true, 2, 2, 4},
+};
+
+static const struct memory_build *find_build(uint32_t build)
+{
+    const size_t count = sizeof builds / sizeof builds[0];
+    const struct memory_build *found = &builds[count - 1];
+
+    if (build == 0)
+        return found;
+    for (size_t i = 0; i < count; i++) {
+        if (builds[i].first_build <= build)
+            found = &builds[i];
+    }
+    return found;
+}
+
+/* Whose graphs were compared with the engine's own figures: FORMULAS "Measured". */
+static bool is_studied(const struct dgo_model *model)
+{
+    static const char *const names[] = {"llama",  "qwen2",   "qwen3",     "qwen3moe",
+                                        "gemma3", "gpt-oss", "deepseek2", "qwen35moe"};
+
+    if (!model->verified)
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(model->architecture, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum memory_family find_family(const struct dgo_model *model)
+{
+    if (model->mla)
+        return MEMORY_MLA;
+    if (strncmp(model->architecture, "qwen35", 6) == 0 ||
+        strcmp(model->architecture, "qwen3next") == 0)
+        return MEMORY_DELTA;
+    if (model->expert_count == 0)
+        return MEMORY_DENSE;
+    return strcmp(model->architecture, "gpt-oss") == 0 ? MEMORY_MOE_FUSED : MEMORY_MOE;
+}
+
+/* --- the shape of a graph -------------------------------------------------------------------- */
+
+/* Widths in floats for each token, the widest layer counting. */
+struct widths {
+    uint64_t queries, heads, feed_forward, key, value; /* key, value: of one cache row */
+    uint64_t head;                                     /* values in one key head */
+    bool cache, window, recurrent;
+};
+
+static struct widths find_widths(const struct dgo_model *model)
+{
+    const uint64_t latent = memory_key_number(model, "attention.value_length_mla");
+    struct widths w = {0};
+
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        const struct dgo_layer *layer = &model->layer[l];
+        const uint64_t head = model->mla ? latent : layer->key_length;
+
+        w.queries = dgo_max_u64(w.queries, layer->head_count * head);
+        w.feed_forward = dgo_max_u64(w.feed_forward, layer->feed_forward_length);
+        w.recurrent = w.recurrent || layer->recurrent;
+        if (layer->head_count_kv == 0)
+            continue;
+        w.heads = dgo_max_u64(w.heads, layer->head_count);
+        w.head = dgo_max_u64(w.head, layer->key_length);
+        w.key = dgo_max_u64(w.key, (uint64_t)layer->head_count_kv * layer->key_length);
+        w.value = dgo_max_u64(w.value, (uint64_t)layer->head_count_kv * layer->value_length);
+        w.cache = true;
+        w.window = w.window || layer->sliding_window;
+    }
+    return w;
+}
+
+static bool is_packed(enum dgo_kv_type type)
+{
+    return memory_kv_type(type)->block_values > 1;
+}
+
+/* A packed cache is rotated (Hadamard) before it is packed: the matrices are inputs. */
+static uint64_t rotation_bytes(const struct dgo_settings *settings, const struct widths *w)
+{
+    enum { VALUE_ROTATION = 64 };
+    uint64_t size = w->head & -w->head; /* the greatest power of two that divides a head */
+    uint64_t bytes = 0;
+
+    if (is_packed(settings->key_type))
+        bytes += size * size * sizeof(float);
+    if (is_packed(settings->value_type))
+        bytes += VALUE_ROTATION * VALUE_ROTATION * sizeof(float);
+    return bytes;
+}
+
+/* M: a mask and the row indices for each cache, positions. */
+static uint64_t inputs_bytes(const struct dgo_model *model, const struct dgo_settings *settings,
+                             const struct plan_memory *memory, const struct widths *w)
+{
+    const uint64_t tokens = memory->ubatch_tokens;
+    const bool fused = settings->flash_attention == DGO_FA_ON;
+    const uint64_t mask_value = fused ? 2 : 4;
+    uint64_t cache = tokens * sizeof(int64_t); /* key rows */
+    uint64_t bytes = tokens * sizeof(int32_t);
+
+    if (!w->cache)
+        return bytes;
+    if (!model->mla) {
+        /* Value rows; transposed values are scattered one by one. */
+        cache += tokens * sizeof(int64_t) * (fused ? 1 : w->value);
+        cache += rotation_bytes(settings, w);
+    }
+    bytes += cache + mask_value * memory->ctx_tokens_per_slot * tokens;
+    if (w->window)
+        bytes += cache + mask_value * memory->window_cells * tokens;
+    return bytes;
+}
+
+/* The gated delta net: convolution input and its parts, or the states of all slots. */
+static uint64_t delta_bytes(const struct dgo_model *model, const struct dgo_settings *settings,
+                            uint64_t token_bytes, uint64_t embedding)
+{
+    const uint64_t inner = memory_key_number(model, "ssm.inner_size");
+    const uint64_t mixed = inner + 2 * memory_key_number(model, "ssm.group_count") *
+                                       memory_key_number(model, "ssm.state_size");
+    uint64_t shift, state;
+
+    memory_state_bytes(model, &shift, &state);
+    return dgo_max_u64(4 * mixed * token_bytes + embedding,
+                       3 * mixed * token_bytes + embedding +
+                           settings->slot_count * (2 * state + shift));
+}
+
+static uint64_t latent_bytes(const struct dgo_model *model, const struct widths *w,
+                             uint64_t token_bytes)
+{
+    const uint64_t latent = memory_key_number(model, "attention.kv_lora_rank");
+    const uint64_t rope = memory_key_number(model, "rope.dimension_count");
+    const uint64_t key = memory_key_number(model, "attention.key_length_mla");
+    const uint64_t value = memory_key_number(model, "attention.value_length_mla");
+
+    /* Absorbed queries, their result, and two parts of the heads before absorption. */
+    return w->heads * token_bytes * (latent + rope + latent + (key - rope) + value);
+}
+
+/* The widest moment of the feed-forward or, where it is wider, of the mixer. */
+static uint64_t base_bytes(const struct dgo_model *model, const struct dgo_settings *settings,
+                           const struct memory_terms *terms, const struct widths *w,
+                           uint64_t token_bytes)
+{
+    const uint64_t e = terms->embedding, q = terms->queries;
+    const uint64_t f =
+        (uint64_t)model->expert_used_count * model->expert_feed_forward_length * token_bytes;
+    const uint64_t d = (uint64_t)model->expert_used_count * model->embedding_length * token_bytes;
+    const uint64_t dense = 2 * e + q + 3 * w->feed_forward * token_bytes;
+
+    switch (terms->family) {
+    case MEMORY_DENSE:
+        return dense;
+    case MEMORY_MOE:
+        return dgo_max_u64(w->feed_forward ? dense : 0, 2 * e + q + 3 * f + d);
+    case MEMORY_MOE_FUSED:
+        return 2 * e + q + 3 * f;
+    case MEMORY_MLA:
+        return dgo_max_u64(3 * e + latent_bytes(model, w, token_bytes),
+                           dgo_max_u64(dense, 2 * e + q + 3 * f + d));
+    case MEMORY_DELTA:
+        break;
+    }
+    return dgo_max_u64(delta_bytes(model, settings, token_bytes, e),
+                       model->expert_count ? 3 * e + 3 * f + d : dense);
+}
+
+/* X: the scores of unfused attention, or packed caches copied to f16. */
+static uint64_t extra_bytes(const struct dgo_model *model, const struct plan_memory *memory,
+                            const struct widths *w)
+{
+    const struct memory_terms *terms = &memory->terms;
+    const uint64_t e = terms->embedding, q = terms->queries;
+    const uint64_t token_bytes = memory->ubatch_tokens * sizeof(float);
+    const uint64_t cells = (uint64_t)memory->ctx_tokens_per_slot * memory->stream_count;
+    const uint64_t gates = terms->family == MEMORY_DELTA ? 2 * q : 0;
+    const uint64_t latent = memory_key_number(model, "attention.kv_lora_rank");
+
+    if (!w->cache)
+        return 0;
+    if (!terms->attention_fused) {
+        const uint64_t scores = w->heads * memory->ctx_tokens_per_slot * token_bytes;
+
+        if (terms->family == MEMORY_MLA)
+            return scores + 2 * e +
+                   w->heads * token_bytes *
+                       (w->key + latent + 3 * memory_key_number(model, "attention.key_length_mla") -
+                        3 * memory_key_number(model, "rope.dimension_count"));
+        return scores + 2 * e + 2 * q + gates;
+    }
+    if (!terms->rule->cache_unpacked || terms->cache_f16)
+        return 0;
+    if (terms->family == MEMORY_MLA)
+        return 2 * e + w->heads * token_bytes * (w->key + latent) + 2 * cells * w->key;
+    return 2 * e + 2 * q + 2 * cells * (w->key + w->value) + 2 * gates;
+}
+
+/* A device alone keeps the embeddings of the whole graph beside a layer's peak. */
+static void fill_alone(const struct dgo_settings *settings, const struct widths *w,
+                       struct memory_terms *terms)
+{
+    const uint64_t e = terms->embedding, q = terms->queries;
+    const uint64_t free_e = 2 * e > q ? 2 * e - q : 0;
+
+    terms->base_alone = terms->base;
+    terms->extra_alone = terms->extra;
+    if (!terms->rule->alone_wide)
+        return;
+    if (terms->family == MEMORY_MLA || terms->family == MEMORY_DELTA)
+        terms->base_alone += e;
+    else
+        terms->base_alone += free_e + (w->window && is_packed(settings->value_type) ? e : 0);
+    if (terms->extra && terms->family != MEMORY_MLA && terms->family != MEMORY_DELTA)
+        terms->extra_alone += q > e ? 2 * e : free_e;
+}
+
+/* The first of several devices has a layer whose inputs come in one by one. */
+static void fill_first(const struct dgo_settings *settings, const struct widths *w,
+                       uint64_t token_bytes, struct memory_terms *terms)
+{
+    enum { LATENT_FIRST = 64 };
+    const uint64_t e = terms->embedding;
+
+    if (terms->rule->alone_wide && w->window && is_packed(settings->value_type) &&
+        terms->queries < e)
+        terms->base += terms->queries;
+    terms->base_first = terms->base;
+    if (terms->family == MEMORY_MLA)
+        terms->base_first += w->heads * LATENT_FIRST * token_bytes;
+    if (terms->rule->alone_wide && terms->family == MEMORY_DELTA && !terms->cache_f16) {
+        terms->base_first += e;
+        if (terms->extra)
+            terms->extra += e;
+    }
+}
+
+static uint64_t logits_bytes(const struct dgo_model *model, const struct plan_memory *memory)
+{
+    const struct memory_terms *terms = &memory->terms;
+    const uint64_t times[] = {
+        [MEMORY_DENSE] = 1, [MEMORY_MOE] = 1,   [MEMORY_MOE_FUSED] = 2,
+        [MEMORY_MLA] = 3,   [MEMORY_DELTA] = 3,
+    };
+
+    return (uint64_t)model->vocab_size * memory->output_row_count * sizeof(float) +
+           times[terms->family] * terms->embedding;
+}
+
+static uint32_t output_rows(const struct dgo_settings *settings, const struct memory_build *rule,
+                            uint32_t ubatch)
+{
+    uint32_t rows = settings->output_row_count;
+
+    if (rows == 0)
+        rows = rule->row_for_each_slot ? settings->slot_count : ubatch;
+    return rows < ubatch ? rows : ubatch;
+}
+
+void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,
+                       const struct dgo_engine_rules *rules, struct plan_memory *memory)
+{
+    struct memory_terms *terms = &memory->terms;
+    const struct widths w = find_widths(model);
+    const uint64_t token_bytes = memory->ubatch_tokens * sizeof(float);
+
+    terms->rule = find_build(rules ? rules->build : 0);
+    memory->build = terms->rule->measured_build;
+    memory->output_row_count = output_rows(settings, terms->rule, memory->ubatch_tokens);
+    terms->family = find_family(model);
+    terms->studied = is_studied(model);
+    terms->sliding_window = w.window;
+    terms->attention_fused = settings->flash_attention == DGO_FA_ON;
+    terms->cache_f16 = settings->key_type == DGO_KV_F16 && settings->value_type == DGO_KV_F16;
+    terms->embedding = model->embedding_length * token_bytes;
+    terms->queries = w.queries * token_bytes;
+    terms->inputs = inputs_bytes(model, settings, memory, &w);
+    terms->base = base_bytes(model, settings, terms, &w, token_bytes);
+    if (!terms->studied)
+        terms->base += 2 * terms->embedding + terms->queries;
+    terms->extra = extra_bytes(model, memory, &w);
+    fill_alone(settings, &w, terms);
+    fill_first(settings, &w, token_bytes, terms);
+    terms->logits = logits_bytes(model, memory);
+    enum { OFFLOAD_ROWS = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH */
+    if (memory->output_row_count < OFFLOAD_ROWS)
+        terms->output_weight = 0;
+}
+
+/* --- one device ------------------------------------------------------------------------------ */
+
+bool memory_pipeline(const struct plan_memory *memory, uint32_t device_count,
+                     uint32_t cpu_layer_count, bool output_on_cpu)
+{
+    return device_count > 1 && cpu_layer_count == 0 && !output_on_cpu && !memory->kv_on_host &&
+           !memory->overrides;
+}
+
+static bool has_part_on_host(const struct plan_memory *memory, uint32_t cpu_layer_count,
+                             bool output_on_cpu)
+{
+    return memory->kv_on_host || memory->overrides || cpu_layer_count > 0 || output_on_cpu;
+}
+
+/* What is copied from host memory to the first device to be used there: one tensor at a time, two
+ * where several devices share the work, and the output matrix when rows enough go through it. */
+static uint64_t visiting_bytes(const struct plan_memory *memory, const struct memory_role *role)
+{
+    const struct memory_terms *t = &memory->terms;
+    uint64_t weight = memory->overrides ? t->kept_weight_max : 0;
+
+    if (!memory->op_offload)
+        return 0;
+    if (role->cpu_layer_count > 0)
+        weight = dgo_max_u64(weight, t->weight_max);
+    if (role->output_on_cpu)
+        weight = dgo_max_u64(weight, t->output_weight);
+    return weight * (role->device_count > 1 && memory->overrides ? 2 : 1);
+}
+
+/* With something in host memory the order of the graph's allocations decides; this is never under:
+ * every moment's widest parts, whether or not they meet. */
+static uint64_t bound_bytes(const struct plan_memory *memory, const struct memory_role *role)
+{
+    const struct memory_terms *t = &memory->terms;
+    const uint64_t cache = memory->kv_on_host ? t->layer_context_max : 0;
+    uint64_t peak = dgo_max_u64(t->base, dgo_max_u64(t->extra, t->extra_alone));
+
+    if (role->holds_output)
+        peak = dgo_max_u64(peak, t->logits);
+    if (role->position > 0)
+        return t->inputs + peak + cache + (memory->kv_on_host ? t->embedding : 0);
+
+    const uint64_t weight = visiting_bytes(memory, role);
+
+    peak = dgo_max_u64(peak, dgo_max_u64(t->base_first, t->base_alone));
+    peak += t->inputs + t->embedding;
+    if (memory->kv_on_host)
+        return peak + cache + weight;
+    if (role->cpu_layer_count > 0) {
+        peak += t->embedding;
+        /* The copy of a cache and that of a weight meet only where two kinds of layers do. */
+        if (t->sliding_window || t->family == MEMORY_DELTA)
+            return peak + weight + t->layer_context_max;
+        return peak + dgo_max_u64(weight, t->layer_context_max);
+    }
+    return peak + weight;
+}
+
+uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                              enum dgo_figure_source *source)
+{
+    const struct memory_terms *t = &memory->terms;
+    const bool first = role->position == 0;
+    const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
+    uint64_t peak;
+
+    if (source)
+        *source = t->studied && t->rule->exact && !partial ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND;
+    if (!role->holds_layers && !role->holds_output && !(partial && first))
+        return 0;
+    if (partial)
+        return bound_bytes(memory, role);
+    if (!role->pipeline)
+        return dgo_max_u64(t->inputs + dgo_max_u64(t->base_alone, t->extra_alone), t->logits);
+    peak = dgo_max_u64(first ? t->base_first : t->base, t->extra);
+    if (role->holds_output)
+        peak = dgo_max_u64(peak, t->logits);
+    if (first)
+        return COPIES * (t->inputs + t->rule->first_inputs * t->embedding) + peak +
+               t->rule->first_extra * t->embedding;
+    return COPIES * (t->inputs + t->rule->other_inputs * t->embedding) + peak;
+}
+
+/* --- the host -------------------------------------------------------------------------------- */
+
+uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
+                                   bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
+{
+    const struct memory_terms *t = &memory->terms;
+    const uint64_t e = t->embedding;
+    uint64_t bytes;
+
+    if (pipeline)
+        return COPIES * (t->inputs + t->rule->host_inputs * e) + t->rule->host_extra * e;
+    bytes = t->inputs + t->rule->host_extra_alone * e;
+    if (!has_part_on_host(memory, cpu_layer_count, output_on_cpu))
+        return bytes;
+    if (t->family == MEMORY_DELTA)
+        bytes += 3 * e; /* the state's gather stays with the host */
+    if (!memory->op_offload || device_count == 0)
+        return bytes + dgo_max_u64(t->base_alone, t->extra) + (output_on_cpu ? t->logits : 0);
+    if (!t->attention_fused && memory->kv_on_host)
+        bytes += t->extra;
+    return bytes;
+}
+
+/* --- around the figures ---------------------------------------------------------------------- */
+
+uint64_t memory_safety_bytes(uint64_t compute_bytes, enum dgo_figure_source source)
+{
+    if (source == DGO_FIGURE_BOUND)
+        return 16 * DGO_MIB;
+    return dgo_max_u64(4 * DGO_MIB, compute_bytes / 200);
+}

@@ -1,0 +1,213 @@
+/* estimate.c - what each device would hold under exactly these settings, and whether it fits.
+ *
+ * Sums the parts that memory.c, kv.c and compute.c size over the split that assign.c repeats. */
+#include "memory.h"
+
+#include "dgo_units.h"
+
+#include <string.h>
+
+/* FORMULAS "Overhead": driver context and code grow with the number of multiprocessors. */
+enum {
+    OVERHEAD_CORE_COUNT = 84, /* assumed where the card does not say: an RTX 3090 or 4080 */
+    OVERHEAD_CORE_KIB = 2560, /* 2.5 MiB for each multiprocessor */
+    OVERHEAD_FIXED_MIB = 96,
+    CORES_PER_MULTIPROCESSOR = 128, /* of CUDA cores; 64 before compute capability 8.6 and on 8.0 */
+};
+
+/* The field is the driver's count of CUDA cores. */
+static uint64_t multiprocessors(const struct dgo_gpu *gpu)
+{
+    uint32_t each = CORES_PER_MULTIPROCESSOR;
+
+    if (!dgo_gpu_knows(gpu, DGO_GPU_CORE_COUNT) || gpu->core_count == 0)
+        return OVERHEAD_CORE_COUNT;
+    if (dgo_gpu_knows(gpu, DGO_GPU_COMPUTE_MAJOR) && dgo_gpu_knows(gpu, DGO_GPU_COMPUTE_MINOR)) {
+        const uint32_t capability = gpu->compute_major * 10 + gpu->compute_minor;
+
+        if (capability == 60 || (capability >= 70 && capability <= 80))
+            each = 64;
+    }
+    return (gpu->core_count + each - 1) / each;
+}
+
+uint64_t memory_overhead_bytes(const struct dgo_gpu *gpu)
+{
+    return OVERHEAD_FIXED_MIB * DGO_MIB + multiprocessors(gpu) * OVERHEAD_CORE_KIB * DGO_KIB;
+}
+
+/* --- devices --------------------------------------------------------------------------------- */
+
+struct assembly {
+    const struct dgo_machine *machine;
+    const struct dgo_settings *settings;
+    const struct plan_memory *memory;
+    const uint64_t *margins_bytes; /* for each GPU of the machine; NULL: none */
+    int32_t layer_device[DGO_LAYER_MAX + 1];
+    struct dgo_estimate *estimate;
+};
+
+static void open_devices(const struct assembly *a)
+{
+    struct dgo_estimate *estimate = a->estimate;
+
+    estimate->device_count = a->settings->device_count;
+    for (uint32_t d = 0; d < estimate->device_count; d++) {
+        struct dgo_device_estimate *device = &estimate->device[d];
+        const uint32_t g = a->settings->device_gpu[d];
+        const struct dgo_gpu *gpu = &a->machine->gpu[g];
+
+        assign_device_name(a->machine, g, device->name);
+        device->gpu_index = g;
+        device->free_bytes = assign_free_bytes(gpu);
+        device->overhead_bytes = memory_overhead_bytes(gpu);
+        device->margin_bytes = a->margins_bytes ? a->margins_bytes[g] : 0;
+    }
+}
+
+/* Layers come in order, so a device's are one run. */
+static void place_layer(const struct assembly *a, uint32_t l)
+{
+    const struct plan_memory *m = a->memory;
+    struct dgo_estimate *estimate = a->estimate;
+    const bool is_output = l == m->layer_count;
+
+    if (a->layer_device[l] == ASSIGN_CPU) {
+        estimate->host.weights_bytes += m->host_weights_bytes[l];
+        estimate->host.context_bytes += m->host_context_bytes[l];
+        estimate->host.layer_count += !is_output;
+        estimate->host.holds_output = is_output;
+        return;
+    }
+
+    struct dgo_device_estimate *device = &estimate->device[a->layer_device[l]];
+
+    device->weights_bytes += m->weights_bytes[l];
+    device->context_bytes += m->context_bytes[l];
+    estimate->host.weights_bytes += m->kept_weights_bytes[l];
+    estimate->host.context_bytes += m->kept_context_bytes[l];
+    if (is_output) {
+        device->holds_output = true;
+        return;
+    }
+    if (device->layer_count++ == 0) {
+        device->layer_first = l;
+        device->weights_bytes += m->table_bytes;
+    }
+}
+
+static void add_compute(const struct assembly *a)
+{
+    struct dgo_estimate *estimate = a->estimate;
+    const uint32_t engine_devices =
+        a->settings->split_mode == DGO_SPLIT_NONE && estimate->device_count
+            ? 1
+            : estimate->device_count;
+    struct memory_role role = {
+        .device_count = engine_devices,
+        .pipeline = memory_pipeline(a->memory, engine_devices, estimate->host.layer_count,
+                                    estimate->host.holds_output),
+        .cpu_layer_count = estimate->host.layer_count,
+        .output_on_cpu = estimate->host.holds_output,
+    };
+
+    estimate->pipeline = role.pipeline;
+    for (uint32_t d = 0; d < engine_devices; d++) {
+        struct dgo_device_estimate *device = &estimate->device[d];
+
+        role.holds_layers = device->layer_count > 0;
+        role.holds_output = device->holds_output;
+        device->compute_bytes = memory_compute_bytes(a->memory, &role, &device->compute_source);
+        if (role.holds_layers || role.holds_output || device->compute_bytes > 0)
+            role.position++;
+    }
+    estimate->host.compute_bytes = memory_host_compute_bytes(
+        a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+}
+
+/* --- does it fit ----------------------------------------------------------------------------- */
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static void note_missing(struct dgo_estimate *estimate, int32_t device, uint64_t need,
+                         uint64_t have)
+{
+    if (need <= have || (!estimate->fits && need - have <= estimate->missing_bytes))
+        return;
+    estimate->fits = false;
+    estimate->limiting_device = device;
+    estimate->missing_bytes = need - have;
+}
+
+/* A card that holds nothing is not opened by much: its context is still created. */
+static void judge(struct dgo_estimate *estimate)
+{
+    uint64_t need;
+
+    estimate->fits = true;
+    estimate->limiting_device = -2;
+    for (uint32_t d = 0; d < estimate->device_count; d++) {
+        const struct dgo_device_estimate *device = &estimate->device[d];
+
+        need = sum(sum(device->weights_bytes, device->context_bytes), device->compute_bytes);
+        if (need == 0)
+            continue;
+        need = sum(sum(need, device->overhead_bytes), device->margin_bytes);
+        note_missing(estimate, (int32_t)d, need, device->free_bytes);
+    }
+    if (!estimate->host.free_known)
+        return;
+    need = sum(sum(estimate->host.weights_bytes, estimate->host.context_bytes),
+               sum(estimate->host.compute_bytes, estimate->host.output_bytes));
+    note_missing(estimate, -1, need, estimate->host.free_bytes);
+}
+
+static void assemble(const struct assembly *a)
+{
+    struct dgo_estimate *estimate = a->estimate;
+    const struct plan_memory *m = a->memory;
+
+    memset(estimate, 0, sizeof *estimate);
+    estimate->build = m->build;
+    estimate->ctx_tokens = m->ctx_tokens;
+    estimate->ctx_tokens_per_slot = m->ctx_tokens_per_slot;
+    estimate->batch_tokens = m->batch_tokens;
+    estimate->ubatch_tokens = m->ubatch_tokens;
+    estimate->host.free_known = a->machine->host.memory_known;
+    estimate->host.free_bytes = a->machine->host.memory_known ? a->machine->host.free_bytes : 0;
+    estimate->host.weights_bytes = m->host_input_bytes;
+    estimate->host.output_bytes = m->host_output_bytes;
+    open_devices(a);
+    for (uint32_t l = 0; l <= m->layer_count; l++)
+        place_layer(a, l);
+    if (estimate->host.layer_count > 0)
+        estimate->host.weights_bytes += m->host_table_bytes;
+    add_compute(a);
+    judge(estimate);
+}
+
+enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struct dgo_model *model,
+                                  const struct dgo_settings *settings,
+                                  const struct dgo_engine_rules *rules,
+                                  const uint64_t *margins_bytes, struct dgo_estimate *estimate,
+                                  struct dgo_error *err)
+{
+    struct plan_memory memory;
+    struct assembly a = {.machine = machine,
+                         .settings = settings,
+                         .memory = &memory,
+                         .margins_bytes = margins_bytes,
+                         .estimate = estimate};
+    enum dgo_status status = memory_check(machine, model, settings, err);
+
+    if (!status)
+        status = memory_make(model, settings, rules, &memory, err);
+    if (status)
+        return status;
+    assign_layers(machine, model, settings, a.layer_device);
+    assemble(&a);
+    return DGO_OK;
+}

@@ -1,0 +1,227 @@
+/* memory.c - the weights of every layer, wherever it is put, and what the engine would refuse.
+ *
+ * FORMULAS "Allocation" and "Weights". */
+#include "memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+enum { SLOT_MAX = 256 }; /* LLAMA_MAX_SEQ */
+
+/* --- weights --------------------------------------------------------------------------------- */
+
+static uint64_t tensor_device_bytes(const struct dgo_tensor *tensor)
+{
+    const struct dgo_ggml_type *type = dgo_ggml_type(tensor->type);
+    uint64_t bytes = tensor->size_bytes;
+    const uint64_t rest = tensor->dim[0] % MEMORY_DEVICE_ROW;
+
+    if (type && type->block_values > 1 && rest)
+        bytes += (MEMORY_DEVICE_ROW - rest) / type->block_values * type->block_bytes;
+    return dgo_pad_u64(bytes, MEMORY_DEVICE_ALIGN);
+}
+
+static uint64_t tensor_host_bytes(const struct dgo_tensor *tensor)
+{
+    return dgo_pad_u64(tensor->size_bytes, MEMORY_HOST_ALIGN);
+}
+
+/* What -ncmoe sends to host memory: \.ffn_(up|down|gate_up|gate)_(ch|)exps anywhere in the name. */
+static bool is_routed_expert(const char *name)
+{
+    static const char *const parts[] = {".ffn_up_", ".ffn_down_", ".ffn_gate_", ".ffn_gate_up_"};
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const char *at = strstr(name, parts[i]);
+
+        if (!at)
+            continue;
+        at += strlen(parts[i]);
+        if (strncmp(at, "exps", 4) == 0 || strncmp(at, "chexps", 6) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_layer_tensor(const struct dgo_settings *settings, struct plan_memory *memory,
+                             const struct dgo_tensor *tensor)
+{
+    const uint32_t l = tensor->layer;
+    const uint64_t device = tensor_device_bytes(tensor), host = tensor_host_bytes(tensor);
+    struct memory_terms *terms = &memory->terms;
+
+    if (l >= memory->layer_count)
+        return; /* next-token blocks are not loaded */
+    memory->host_weights_bytes[l] += host;
+    terms->weight_max = dgo_max_u64(terms->weight_max, device);
+    if (l < settings->cpu_moe_layer_count && is_routed_expert(tensor->name)) {
+        memory->kept_weights_bytes[l] += host;
+        terms->kept_weight_max = dgo_max_u64(terms->kept_weight_max, device);
+        memory->overrides = true;
+    } else {
+        memory->weights_bytes[l] += device;
+    }
+}
+
+static void add_output_tensor(struct plan_memory *memory, const struct dgo_tensor *tensor)
+{
+    const uint32_t l = memory->layer_count;
+    const uint64_t device = tensor_device_bytes(tensor);
+
+    memory->weights_bytes[l] += device;
+    /* Tied embeddings: the output matrix is a second copy of the token embedding, except in host
+     * memory, where the first one serves. */
+    if (tensor->class != DGO_TENSOR_INPUT)
+        memory->host_weights_bytes[l] += tensor_host_bytes(tensor);
+    memory->terms.output_weight = dgo_max_u64(memory->terms.output_weight, device);
+}
+
+static void add_tensor(const struct dgo_settings *settings, struct plan_memory *memory,
+                       const struct dgo_tensor *tensor)
+{
+    switch (tensor->class) {
+    case DGO_TENSOR_INPUT:
+        memory->host_input_bytes += tensor_host_bytes(tensor);
+        if (memory->model->tied_embeddings && strcmp(tensor->name, "token_embd.weight") == 0)
+            add_output_tensor(memory, tensor);
+        return;
+    case DGO_TENSOR_LAYER:
+        add_layer_tensor(settings, memory, tensor);
+        return;
+    case DGO_TENSOR_OUTPUT:
+        add_output_tensor(memory, tensor);
+        return;
+    case DGO_TENSOR_TABLE:
+        memory->table_bytes += tensor_device_bytes(tensor);
+        memory->host_table_bytes += tensor_host_bytes(tensor);
+        return;
+    }
+}
+
+enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_settings *settings,
+                            const struct dgo_engine_rules *rules, struct plan_memory *memory,
+                            struct dgo_error *err)
+{
+    enum dgo_status status;
+
+    if (model->layer_count == 0 || model->embedding_length == 0)
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "architecture \"%s\" is no language model that can be split; give the "
+                        "model that generates text",
+                        model->architecture);
+    memset(memory, 0, sizeof *memory);
+    memory->model = model;
+    memory->layer_count = model->layer_count;
+    memory->kv_on_host = settings->kv_on_host;
+    memory->op_offload = settings->op_offload;
+    for (uint32_t i = 0; i < model->tensor_count; i++)
+        add_tensor(settings, memory, &model->tensor[i]);
+    memory_context_sizes(model, settings, memory);
+    status = memory_context_fill(model, settings, memory, err);
+    if (status)
+        return status;
+    memory_terms_fill(model, settings, rules, memory);
+    memory->host_output_bytes = (uint64_t)model->vocab_size * settings->slot_count * sizeof(float);
+    return DGO_OK;
+}
+
+/* --- what the engine would refuse ------------------------------------------------------------ */
+
+static enum dgo_status check_devices(const struct dgo_machine *machine,
+                                     const struct dgo_settings *settings, struct dgo_error *err)
+{
+    uint32_t seen = 0;
+
+    if (settings->device_count > DGO_GPU_MAX)
+        return dgo_fail(err, DGO_EINVAL, "%" PRIu32 " devices, the engine takes at most %d",
+                        settings->device_count, DGO_GPU_MAX);
+    for (uint32_t d = 0; d < settings->device_count; d++) {
+        const uint32_t gpu = settings->device_gpu[d];
+
+        if (gpu >= machine->gpu_count)
+            return dgo_fail(err, DGO_EINVAL, "device %" PRIu32 ": the machine has %" PRIu32 " GPUs",
+                            gpu, machine->gpu_count);
+        if (seen >> gpu & 1)
+            return dgo_fail(err, DGO_EINVAL, "GPU %" PRIu32 " is named twice in the device list",
+                            gpu);
+        seen |= UINT32_C(1) << gpu;
+        if (settings->tensor_split_given &&
+            !(settings->tensor_split[d] >= 0 && isfinite(settings->tensor_split[d])))
+            return dgo_fail(err, DGO_EINVAL,
+                            "the tensor split of device %" PRIu32 " is no share; use 0 or more", d);
+    }
+    return DGO_OK;
+}
+
+static bool is_quantised(enum dgo_kv_type type)
+{
+    return type != DGO_KV_F16 && type != DGO_KV_F32 && type != DGO_KV_BF16;
+}
+
+static enum dgo_status check_cache_type(const char *what, enum dgo_kv_type type, uint32_t width,
+                                        uint32_t head, bool fused, struct dgo_error *err)
+{
+    const uint32_t block = memory_kv_type(type)->block_values;
+
+    if (width % block || (fused && head % block))
+        return dgo_fail(err, DGO_EINVAL,
+                        "%s cache type %s works in blocks of %" PRIu32
+                        " values, which do not divide heads of %" PRIu32 "; use f16",
+                        what, dgo_kv_type_name(type), block, head);
+    return DGO_OK;
+}
+
+static enum dgo_status check_cache(const struct dgo_model *model,
+                                   const struct dgo_settings *settings, struct dgo_error *err)
+{
+    const bool fused = settings->flash_attention == DGO_FA_ON;
+
+    if ((uint32_t)settings->key_type >= DGO_KV_TYPE_COUNT ||
+        (uint32_t)settings->value_type >= DGO_KV_TYPE_COUNT)
+        return dgo_fail(err, DGO_EINVAL, "unknown cache type; use f16, q8_0 or q4_0");
+    if (!fused && is_quantised(settings->value_type))
+        return dgo_fail(err, DGO_EINVAL,
+                        "a %s value cache needs flash attention; leave out -fa off or use -ctv f16",
+                        dgo_kv_type_name(settings->value_type));
+    if (model->mla && settings->key_type != settings->value_type)
+        return dgo_fail(err, DGO_EINVAL,
+                        "latent attention keeps keys and values in one cache; give -ctk and -ctv "
+                        "the same type (%s and %s were asked for)",
+                        dgo_kv_type_name(settings->key_type),
+                        dgo_kv_type_name(settings->value_type));
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        const struct dgo_layer *layer = &model->layer[l];
+        enum dgo_status status =
+            check_cache_type("key", settings->key_type, layer->head_count_kv * layer->key_length,
+                             layer->key_length, fused, err);
+
+        if (!status && !model->mla)
+            status = check_cache_type("value", settings->value_type,
+                                      layer->head_count_kv * layer->value_length,
+                                      layer->value_length, fused, err);
+        if (status)
+            return status;
+    }
+    return DGO_OK;
+}
+
+enum dgo_status memory_check(const struct dgo_machine *machine, const struct dgo_model *model,
+                             const struct dgo_settings *settings, struct dgo_error *err)
+{
+    enum dgo_status status;
+
+    if (settings->slot_count == 0 || settings->slot_count > SLOT_MAX)
+        return dgo_fail(err, DGO_EINVAL, "%" PRIu32 " slots (-np), the engine takes 1 to %d",
+                        settings->slot_count, SLOT_MAX);
+    if (settings->batch_tokens == 0 || settings->ubatch_tokens == 0)
+        return dgo_fail(err, DGO_EINVAL, "a batch (-b, -ub) needs at least one token");
+    if (settings->ctx_tokens == 0 && model->context_length == 0)
+        return dgo_fail(err, DGO_EINVAL,
+                        "the model does not say its context length; give one with -c");
+    if (settings->ctx_tokens > INT32_MAX)
+        return dgo_fail(err, DGO_EINVAL, "a context of %" PRIu32 " tokens (-c) is out of range",
+                        settings->ctx_tokens);
+    status = check_devices(machine, settings, err);
+    return status ? status : check_cache(model, settings, err);
+}
