@@ -167,6 +167,12 @@ struct dgo_engine {
                                const struct dgo_probe *probe, struct dgo_command *command,
                                struct dgo_error *err);
 
+    /* What an engine started by that command calls the devices of `settings`.  It sees the plan's
+     * cards only, in the plan's order, so its CUDA0 need not be the machine's first card; an
+     * estimate of a user's own flags keeps the machine's names instead. */
+    void (*name_devices)(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                         struct dgo_estimate *estimate);
+
     /* Feeds one log line (no newline, any bytes). */
     void (*read_line)(struct dgo_report *report, const char *line, size_t length);
 

@@ -8,6 +8,7 @@ const struct dgo_engine dgo_llama_cpp = {
     .binary = "llama-server",
     .health_path = "/health",
     .command = llama_cpp_command,
+    .name_devices = llama_cpp_name_devices,
     .read_line = llama_cpp_read_line,
     .read_probe = llama_cpp_read_probe,
     .read_devices = llama_cpp_read_devices,
@@ -39,4 +40,11 @@ void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gp
     for (uint32_t i = 0; i < position; i++)
         number += llama_cpp_vendor(machine->gpu[gpus[i]].vendor) == vendor;
     snprintf(name, LLAMA_DEVICE_NAME_MAX, "%s%u", vendor->device, (unsigned)number);
+}
+
+void llama_cpp_name_devices(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                            struct dgo_estimate *estimate)
+{
+    for (uint32_t d = 0; d < estimate->device_count && d < settings->device_count; d++)
+        llama_cpp_device_name(machine, settings->device_gpu, d, estimate->device[d].name);
 }

@@ -32,6 +32,9 @@ const struct llama_cpp_vendor *llama_cpp_vendor(enum dgo_gpu_vendor vendor);
 void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gpus,
                            uint32_t position, char name[LLAMA_DEVICE_NAME_MAX]);
 
+void llama_cpp_name_devices(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                            struct dgo_estimate *estimate);
+
 enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struct dgo_model *model,
                                   const struct dgo_plan *plan,
                                   const struct dgo_launch_options *options,

@@ -144,21 +144,13 @@ static void add_tensor_split(struct command_builder *builder, const struct dgo_s
                "layers of each card, the output layer counted with the last");
 }
 
-/* The engine counts blocks that it does not load (multi-token prediction, between the last layer
- * and the output) as layers too. */
-static uint32_t engine_layers(const struct dgo_model *model, const struct dgo_settings *settings)
-{
-    if (settings->gpu_layer_count == 0 || settings->device_count == 0)
-        return 0;
-    return settings->gpu_layer_count + model->mtp_layer_count;
-}
-
 static void add_placement(struct command_builder *builder, const struct dgo_machine *machine,
-                          const struct dgo_model *model, const struct dgo_settings *settings)
+                          const struct dgo_settings *settings)
 {
     add_devices(builder, machine, settings);
     build_flag_u32(builder, BUILD_NEEDED, "-ngl --gpu-layers --n-gpu-layers",
-                   engine_layers(model, settings), "layers on the cards, the output layer counted");
+                   settings->device_count ? settings->gpu_layer_count : 0,
+                   "layers on the cards, the output layer counted");
     if (settings->split_mode == DGO_SPLIT_NONE && settings->device_count > 0) {
         build_flag(builder, BUILD_NEEDED, "-sm --split-mode", "none", "one card holds everything");
         build_flag(builder, BUILD_NEEDED, "-mg --main-gpu", "0", "the first card of the list");
@@ -298,7 +290,7 @@ enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struc
     builder.status = check(machine, &plan->settings, options, err);
     build_word(&builder, options->binary ? options->binary : "", NULL);
     build_flag(&builder, BUILD_NEEDED, "-m --model", options->model_path, "the model file");
-    add_placement(&builder, machine, model, &plan->settings);
+    add_placement(&builder, machine, &plan->settings);
     add_context(&builder, model, &plan->settings);
     add_server(&builder, options);
     add_environment(&builder, machine, &plan->settings);

@@ -522,22 +522,15 @@ static enum dgo_status settle_devices(struct flag_reader *reader)
     return DGO_OK;
 }
 
-/* Our count leaves out blocks that the engine counts and does not load; see engine_layers() in
- * llama_cpp_command.c, which is the inverse. */
+/* The engine counts blocks that it does not load (multi-token prediction) as layers too. */
 static void settle_layers(struct flag_reader *reader)
 {
-    const uint32_t unloaded = reader->model->mtp_layer_count;
-    const uint32_t all = reader->model->layer_count + 1;
-    struct dgo_settings *settings = &reader->settings;
+    const uint32_t all = reader->model->layer_count + reader->model->mtp_layer_count + 1;
+    const bool given = reader->gpu_layers >= 0 && reader->gpu_layers < (int64_t)all;
 
-    if (settings->device_count == 0 || reader->gpu_layers == 0)
-        settings->gpu_layer_count = 0;
-    else if (reader->gpu_layers < 0 || reader->gpu_layers >= (int64_t)all + unloaded)
-        settings->gpu_layer_count = all;
-    else if (reader->gpu_layers <= (int64_t)unloaded)
-        settings->gpu_layer_count = 1;
-    else
-        settings->gpu_layer_count = (uint32_t)reader->gpu_layers - unloaded;
+    reader->settings.gpu_layer_count = given ? (uint32_t)reader->gpu_layers : all;
+    if (reader->settings.device_count == 0)
+        reader->settings.gpu_layer_count = 0;
 }
 
 static enum dgo_status settle(struct flag_reader *reader)

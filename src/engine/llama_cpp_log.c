@@ -311,8 +311,11 @@ static bool read_device(struct dgo_report *report, const char *message)
     device = device_named(report, copy);
     if (device < 0)
         return true;
-    report->device[device].memory_known = true;
-    report->device[device].free_bytes = free_bytes;
+    /* A draft model is loaded when the model has taken its part already. */
+    if (report->state.generation == 0) {
+        report->device[device].memory_known = true;
+        report->device[device].free_bytes = free_bytes;
+    }
     if (starts(copy, "RPC")) {
         const char *endpoint = name + length + 2;
         const size_t end = strcspn(endpoint, ")");
@@ -342,12 +345,26 @@ static bool read_offloaded(struct dgo_report *report, const char *message)
     return true;
 }
 
+/* "initializing, n_slots = 2, n_ctx_slot = 1024, kv_unified = 'false'" */
+static void read_slots(struct dgo_report *report, const char *message)
+{
+    static const char count[] = "n_slots = ", context[] = "n_ctx_slot = ";
+    const char *at = starts(message, "initializing") ? strstr(message, count) : NULL;
+
+    if (!at)
+        return;
+    report->slot_count = (uint32_t)strtoul(at + sizeof count - 1, NULL, 10);
+    at = strstr(at, context);
+    if (at)
+        report->ctx_tokens_per_slot = (uint32_t)strtoul(at + sizeof context - 1, NULL, 10);
+}
+
 /* What the context says of itself; a draft model's is not the one we report. */
 static void read_context(struct dgo_report *report, const char *message)
 {
-    const char *slots;
     uint32_t value;
 
+    read_slots(report, message);
     if (report->state.generation > 0)
         return;
     if (assignment(message, "n_ctx", &value))
@@ -355,13 +372,6 @@ static void read_context(struct dgo_report *report, const char *message)
     else if (assignment(message, "n_ctx_seq", &value) ||
              assignment(message, "n_ctx_per_seq", &value))
         report->ctx_tokens_per_slot = value;
-    else if (starts(message, "initializing") && (slots = strstr(message, "n_slots = "))) {
-        report->slot_count = (uint32_t)strtoul(slots + strlen("n_slots = "), NULL, 10);
-        slots = strstr(slots, "n_ctx_slot = ");
-        if (slots)
-            report->ctx_tokens_per_slot =
-                (uint32_t)strtoul(slots + strlen("n_ctx_slot = "), NULL, 10);
-    }
 }
 
 static void read_pipeline(struct dgo_report *report, const char *message)

@@ -171,18 +171,14 @@ static void find_size(const char *message, struct finding *finding)
 static void find_numbered(const struct dgo_report *report, const char *message,
                           struct finding *finding)
 {
-    static const char *const starts[] = {" on device ", "current device: "};
+    static const char start[] = " on device ";
+    const char *number = strstr(message, start);
 
-    for (size_t i = 0; i < ROWS(starts); i++) {
-        const char *number = strstr(message, starts[i]);
-
-        if (!number)
-            continue;
-        number += strlen(starts[i]);
-        if (*number >= '0' && *number <= '9')
-            name_numbered(report, strtoul(number, NULL, 10), finding->device);
+    if (!number)
         return;
-    }
+    number += sizeof start - 1;
+    if (*number >= '0' && *number <= '9')
+        name_numbered(report, strtoul(number, NULL, 10), finding->device);
 }
 
 static struct finding classify(const struct dgo_report *report, const char *source,
@@ -289,15 +285,14 @@ static void complete(struct dgo_report *report, const struct finding *found)
 }
 
 /* "  current device: 1, in function ..." follows "CUDA error: out of memory". */
-static void complete_device(struct dgo_report *report, const char *message)
+static bool complete_device(struct dgo_report *report, const char *source, const char *message)
 {
-    struct finding found = {.trouble = DGO_TROUBLE_NONE};
-
-    if (strncmp(message, "current device: ", 16) != 0 || report->trouble_device[0] ||
-        report->trouble == DGO_TROUBLE_NONE)
-        return;
-    find_numbered(report, message, &found);
-    dgo_text_copy(report->trouble_device, sizeof report->trouble_device, found.device);
+    if (strcmp(source + strspn(source, " "), "current device") != 0)
+        return false;
+    if (report->trouble != DGO_TROUBLE_NONE && !report->trouble_device[0] && message[0] >= '0' &&
+        message[0] <= '9')
+        name_numbered(report, strtoul(message, NULL, 10), report->trouble_device);
+    return true;
 }
 
 void llama_cpp_read_trouble(struct dgo_report *report, const char *source, const char *message)
@@ -307,7 +302,8 @@ void llama_cpp_read_trouble(struct dgo_report *report, const char *source, const
 
     if (holds_any(harmless, ROWS(harmless), message))
         return;
-    complete_device(report, message);
+    if (complete_device(report, source, message))
+        return;
     found = classify(report, source, message);
     if (found.trouble == DGO_TROUBLE_NONE)
         return;
