@@ -11,32 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the tensors of one block say; 0: no such tensor. */
-struct shape {
-    uint64_t key_rows, value_rows, qkv_rows, latent_rows;
-    uint64_t feed_forward, expert_feed_forward, expert_count;
-    bool attention, recurrent;
-};
-
-/* The keys that are not kept in the model itself. */
-struct numbers {
-    uint32_t block_count, vocab_size;
-    uint32_t key_length, value_length, key_length_swa, value_length_swa;
-    uint32_t key_length_mla, value_length_mla;
-    uint32_t sliding_window, shared_kv_layers, full_attention_interval;
-};
-
-struct derive {
-    struct dgo_model *model;
-    const struct arch_rule *rule; /* NULL: unknown architecture */
-    struct shape *shape;          /* DGO_LAYER_MAX of them */
-    struct numbers n;
-    const struct dgo_model_key *head_count, *head_count_kv, *feed_forward;
-    const struct dgo_model_key *window_pattern, *recurrent_layers;
-    struct dgo_error *err;
-};
-
-static const struct dgo_model_key *arch_key(const struct dgo_model *model, const char *suffix)
+const struct dgo_model_key *arch_key(const struct dgo_model *model, const char *suffix)
 {
     char name[sizeof model->architecture + 64];
 
@@ -127,7 +102,7 @@ static enum dgo_status check_layer_key(const struct derive *d, const struct dgo_
     return DGO_OK;
 }
 
-static uint32_t layer_number(const struct dgo_model_key *key, uint32_t layer)
+uint32_t layer_number(const struct dgo_model_key *key, uint32_t layer)
 {
     if (!key)
         return 0;
@@ -271,102 +246,7 @@ static enum dgo_status count_layers(struct derive *d)
     return DGO_OK;
 }
 
-/* --- the rules ------------------------------------------------------------------------------- */
-
-static uint32_t window_tokens(const struct derive *d)
-{
-    const struct arch_rule *rule = d->rule;
-    const bool given = arch_key(d->model, "attention.sliding_window") != NULL;
-
-    if (!rule || rule->window_layers == WINDOW_NONE)
-        return 0;
-    if (rule->window_only_layer_count && rule->window_only_layer_count != d->model->layer_count)
-        return 0;
-    switch (rule->window_size) {
-    case WINDOW_DEFAULT:
-        return given ? d->n.sliding_window : rule->window_tokens;
-    case WINDOW_FIXED:
-        return given && d->n.sliding_window == 0 ? 0 : rule->window_tokens;
-    case WINDOW_FIXED_IF_KEY:
-        return d->n.sliding_window ? rule->window_tokens : 0;
-    case WINDOW_KEY:
-        break;
-    }
-    return d->n.sliding_window;
-}
-
-/* Period 0 means every layer, 1 none (llama_hparams::set_swa_pattern). */
-static bool in_period(uint32_t layer, uint32_t period, bool dense_first)
-{
-    if (period == 0)
-        return true;
-    return dense_first ? layer % period != 0 : layer % period < period - 1;
-}
-
-static bool has_window(const struct derive *d, uint32_t l)
-{
-    const struct dgo_model_key *pattern = d->window_pattern;
-    const struct arch_rule *rule = d->rule;
-    uint32_t period;
-
-    if (d->model->sliding_window == 0)
-        return false;
-    period = pattern && !pattern->is_array ? (uint32_t)pattern->number : rule->window_period;
-    switch (rule->window_layers) {
-    case WINDOW_NONE:
-        return false;
-    case WINDOW_ALL:
-    case WINDOW_ATTENTION:
-        return true;
-    case WINDOW_ARRAY:
-        return layer_number(pattern, l) != 0;
-    case WINDOW_PERIOD_OR_ARRAY:
-        if (pattern && pattern->is_array)
-            return layer_number(pattern, l) != 0;
-        break;
-    case WINDOW_PERIOD:
-        break;
-    }
-    return in_period(l, period, rule->window_dense_first);
-}
-
-static bool is_recurrent(const struct derive *d, uint32_t l, uint32_t head_count_kv)
-{
-    if (!d->rule)
-        return d->shape[l].recurrent;
-    switch (d->rule->recurrent) {
-    case RECURRENT_NONE:
-        return false;
-    case RECURRENT_ALL:
-    case RECURRENT_BESIDE:
-        return true;
-    case RECURRENT_NO_KV_HEADS:
-        return head_count_kv == 0;
-    case RECURRENT_NO_KV_NO_FF:
-        return head_count_kv == 0 && layer_number(d->feed_forward, l) == 0;
-    case RECURRENT_INTERVAL:
-        break;
-    }
-    if (d->recurrent_layers)
-        return layer_number(d->recurrent_layers, l) != 0;
-    return (l + 1) % d->n.full_attention_interval != 0;
-}
-
-/* Whether this layer keeps keys and values of its own. */
-static bool has_cache(const struct derive *d, uint32_t l, bool recurrent)
-{
-    const struct arch_rule *rule = d->rule;
-
-    if (!rule)
-        return d->shape[l].attention && !(recurrent && !d->shape[l].key_rows);
-    if (rule->no_kv || (recurrent && rule->recurrent != RECURRENT_BESIDE))
-        return false;
-    if (rule->recurrent == RECURRENT_NO_KV_NO_FF && layer_number(d->feed_forward, l) != 0)
-        return false;
-    if (rule->kv_layer_count && l >= rule->kv_layer_count)
-        return false;
-    return d->n.shared_kv_layers == 0 || l + d->n.shared_kv_layers < d->n.block_count;
-}
+/* --- one layer -------------------------------------------------------------------------------- */
 
 static uint32_t narrow(uint64_t value)
 {
@@ -434,9 +314,10 @@ static void derive_layer(struct derive *d, uint32_t l)
 
     layer->head_count = layer_number(d->head_count, l);
     layer->head_count_kv = layer_number(d->head_count_kv ? d->head_count_kv : d->head_count, l);
-    layer->recurrent = is_recurrent(d, l, layer->head_count_kv);
+    layer->recurrent = rule_is_recurrent(d, l, layer->head_count_kv);
     layer->sliding_window =
-        has_window(d, l) && (!layer->recurrent || d->rule->recurrent == RECURRENT_BESIDE);
+        rule_has_window(d, l) &&
+        (!layer->recurrent || (d->rule && d->rule->recurrent == RECURRENT_BESIDE));
     layer->feed_forward_length = narrow(shape->feed_forward);
     if (shape->expert_count)
         d->model->expert_count = narrow(shape->expert_count);
@@ -444,7 +325,7 @@ static void derive_layer(struct derive *d, uint32_t l)
         d->model->expert_feed_forward_length = narrow(shape->expert_feed_forward);
     if (d->rule && layer->recurrent != shape->recurrent)
         d->model->verified = false;
-    if (!has_cache(d, l, layer->recurrent)) {
+    if (!rule_has_cache(d, l, layer->recurrent)) {
         layer->head_count_kv = 0;
         return;
     }
@@ -513,7 +394,7 @@ enum dgo_status layers_derive(struct dgo_model *model, struct dgo_error *err)
                         model->architecture);
     describe(&d);
     model->mla = d.n.key_length_mla && d.n.value_length_mla;
-    model->sliding_window = window_tokens(&d);
+    model->sliding_window = rule_window_tokens(&d);
     for (uint32_t i = 0; i < model->tensor_count; i++)
         count_tensor(&d, &model->tensor[i]);
     for (uint32_t l = 0; l < model->layer_count; l++)

@@ -19,9 +19,8 @@ bool is_expert_tensor(const char *name);
 
 enum window_layers {
     WINDOW_NONE,
-    WINDOW_PERIOD,          /* scalar key or the table's period; an array is ignored */
-    WINDOW_PERIOD_OR_ARRAY, /* scalar key, array key, or the table's period */
-    WINDOW_ARRAY,           /* one flag a layer in the file, or one for all */
+    WINDOW_PERIOD, /* the file's flags or period; without either, the table's period */
+    WINDOW_ARRAY,  /* the file's flags, one a layer, or one for all */
     WINDOW_ALL,
     WINDOW_ATTENTION, /* every layer that is not recurrent */
 };
@@ -61,7 +60,45 @@ struct arch_rule {
 /* NULL: the architecture is not in the table. */
 const struct arch_rule *arch_find(const char *architecture);
 
-/* --- layers.c -------------------------------------------------------------------------------- */
+/* --- layers.c and rules.c -------------------------------------------------------------------- */
+
+/* What the tensors of one block say; 0: no such tensor. */
+struct shape {
+    uint64_t key_rows, value_rows, qkv_rows, latent_rows;
+    uint64_t feed_forward, expert_feed_forward, expert_count;
+    bool attention, recurrent;
+};
+
+/* The keys that are not kept in the model itself. */
+struct numbers {
+    uint32_t block_count, vocab_size;
+    uint32_t key_length, value_length, key_length_swa, value_length_swa;
+    uint32_t key_length_mla, value_length_mla;
+    uint32_t sliding_window, shared_kv_layers, full_attention_interval;
+};
+
+struct derive {
+    struct dgo_model *model;
+    const struct arch_rule *rule; /* NULL: unknown architecture */
+    struct shape *shape;          /* DGO_LAYER_MAX of them */
+    struct numbers n;
+    const struct dgo_model_key *head_count, *head_count_kv, *feed_forward;
+    const struct dgo_model_key *window_pattern, *recurrent_layers;
+    struct dgo_error *err;
+};
+
+/* The key "ARCHITECTURE.suffix"; NULL: the file has none. */
+const struct dgo_model_key *arch_key(const struct dgo_model *model, const char *suffix);
+
+/* The layer's number in a checked key that is one number for all or an array; 0 for no key. */
+uint32_t layer_number(const struct dgo_model_key *key, uint32_t layer);
+
+uint32_t rule_window_tokens(const struct derive *d); /* 0: no layer has a window */
+bool rule_has_window(const struct derive *d, uint32_t l);
+bool rule_is_recurrent(const struct derive *d, uint32_t l, uint32_t head_count_kv);
+
+/* Whether this layer keeps keys and values of its own. */
+bool rule_has_cache(const struct derive *d, uint32_t l, bool recurrent);
 
 /* Fills everything of the model that comes from keys and shapes; the path, the tensors with their
  * classes and the pairs are there. */

@@ -112,6 +112,34 @@ static void test_windows(void **state)
     }
 }
 
+/* Flags for every layer go before any rule, and need none. */
+static void test_flags_go_before_the_period(void **state)
+{
+    static const bool flags[] = {false, true, true, false};
+    static const char *const architectures[] = {"gemma3", "cohere2moe", "not-known"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof architectures / sizeof architectures[0]; i++) {
+        char letters[DGO_LAYER_MAX + 1], key[80];
+        struct writer w;
+
+        writer_init(&w);
+        writer_arch(&w, architectures[i], 4, 256, 4, 2);
+        writer_arch_u32(&w, architectures[i], "attention.sliding_window", 512);
+        snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", architectures[i]);
+        writer_bools(&w, key, flags, 4);
+        for (uint32_t l = 0; l < 4; l++)
+            put_attention(&w, l, 256, 4, 2, 64);
+
+        struct dgo_model *model = finish(&w);
+
+        layer_letters(model, letters);
+        CHECK_ROW(strcmp(letters, "awwa") == 0, architectures[i]);
+        CHECK_ROW_U64(model->sliding_window, 512, architectures[i]);
+        dgo_model_close(model);
+    }
+}
+
 /* gemma4: flags in the file, its own head size in window layers, a shared cache at the end. */
 static void test_window_array(void **state)
 {
@@ -432,6 +460,7 @@ static void test_projector(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_windows),
+    cmocka_unit_test(test_flags_go_before_the_period),
     cmocka_unit_test(test_window_array),
     cmocka_unit_test(test_recurrent_layers),
     cmocka_unit_test(test_key_and_value_lengths),
