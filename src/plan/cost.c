@@ -155,6 +155,7 @@ static void fill_layer(struct cost_model *cost, const struct plan_memory *memory
                                 ? fmin(cost->prompt_tokens / 2, model->sliding_window)
                                 : cost->prompt_tokens / 2;
 
+    cost->launch_s[l] = COST_LAYER_LAUNCH + (experts > 0 ? COST_EXPERTS_LAUNCH : 0);
     cost->read_bytes[l] =
         dense_here + (experts - kept) * active + (double)memory->context_bytes[l] * cache;
     cost->kept_read_bytes[l] = kept * active + (double)memory->kept_context_bytes[l] * cache;
@@ -184,6 +185,7 @@ static void fill_layers(struct cost_model *cost, const struct plan_memory *memor
 
     for (uint32_t l = 0; l < memory->layer_count; l++)
         fill_layer(cost, memory, l, slot_count, parameters_per_byte);
+    cost->launch_s[output] = COST_LAYER_LAUNCH;
     cost->read_bytes[output] = (double)memory->weights_bytes[output];
     cost->host_read_bytes[output] = (double)memory->host_weights_bytes[output];
     /* One row of logits for the whole prompt. */
@@ -212,10 +214,10 @@ void cost_make(const struct dgo_machine *machine, const struct plan_memory *memo
 double cost_decode_s(const struct cost_model *cost, int32_t gpu, uint32_t layer)
 {
     if (gpu == COST_CPU)
-        return cost->host_read_bytes[layer] / cost->host_rate + COST_LAYER_LAUNCH;
+        return cost->host_read_bytes[layer] / cost->host_rate + cost->launch_s[layer];
     const double kept = cost->kept_read_bytes[layer] / cost->host_rate;
 
-    return cost->read_bytes[layer] / cost->gpu_rate[gpu] + kept + COST_LAYER_LAUNCH +
+    return cost->read_bytes[layer] / cost->gpu_rate[gpu] + kept + cost->launch_s[layer] +
            (kept > 0 ? 2 * COST_HOP_HOST : 0);
 }
 
@@ -230,7 +232,7 @@ double cost_prefill_s(const struct cost_model *cost, int32_t gpu, uint32_t layer
                cost->flops[layer] / cost->best_flops;
     return fmax(cost->flops[layer] / cost->gpu_flops[gpu],
                 cost->touched_bytes[layer] / cost->gpu_rate[gpu]) +
-           cost->fetched_bytes[layer] / cost->upload_rate + COST_LAYER_LAUNCH;
+           cost->fetched_bytes[layer] / cost->upload_rate + cost->launch_s[layer];
 }
 
 double cost_hop_decode_s(const struct cost_model *cost, int32_t from, int32_t to)
@@ -375,6 +377,6 @@ double cost_lower_bound_s(const struct cost_model *cost, const struct plan_memor
     if (left > 0)
         seconds += left / cost->host_rate;
     for (uint32_t l = 0; l <= cost->layer_count; l++)
-        seconds += cost->kept_read_bytes[l] / cost->host_rate + COST_LAYER_LAUNCH;
+        seconds += cost->kept_read_bytes[l] / cost->host_rate + cost->launch_s[l];
     return seconds;
 }

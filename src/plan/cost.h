@@ -27,12 +27,14 @@
 #define COST_HOST_FLOPS     0.4e12
 #define COST_LINK_BANDWIDTH 6e9
 
-/* Seconds.  Launches of one layer (some 8 kernels in a CUDA graph); handing a token's state to the
- * next device: direct, through the host, between sockets (reference: 10-25, 30-60 us). */
-#define COST_LAYER_LAUNCH 12e-6
-#define COST_HOP_DIRECT   15e-6
-#define COST_HOP_HOST     45e-6
-#define COST_HOP_SOCKETS  60e-6
+/* Seconds.  Launches of one layer (some 8 kernels in a CUDA graph), and of its routed experts
+ * beside (RTX 4090, qwen3moe 30B-A3B Q4_0: 206 t/s, #15631); handing a token's state to the next
+ * device: direct, through the host, between sockets (reference: 10-25, 30-60 us). */
+#define COST_LAYER_LAUNCH   12e-6
+#define COST_EXPERTS_LAUNCH 36e-6
+#define COST_HOP_DIRECT     15e-6
+#define COST_HOP_HOST       45e-6
+#define COST_HOP_SOCKETS    60e-6
 
 enum { COST_CPU = -1 };
 
@@ -54,6 +56,7 @@ struct cost_model {
     double batch_count;   /* the pipeline drains after each batch */
     double hop_bytes;     /* a micro-batch handed on */
 
+    double launch_s[DGO_LAYER_MAX + 1];
     /* Read for one token by the device that holds the layer, and beside it from host memory
      * (-ncmoe, -nkvo); by the CPU when the layer is there. */
     double read_bytes[DGO_LAYER_MAX + 1], kept_read_bytes[DGO_LAYER_MAX + 1];

@@ -10,7 +10,7 @@
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "memory.h"
-#include "search.h"
+#include "variants.h"
 
 enum { LINE_MAX = 512, CLASS_MAX = 4 };
 
@@ -224,18 +224,18 @@ static void tell_split(const struct telling *to)
     for (uint32_t d = 0; d < estimate->device_count; d++)
         dgo_text_addf(&text, "%s%s %" PRIu32, d > 0 ? ", " : "", estimate->device[d].name,
                       estimate->device[d].layer_count + estimate->device[d].holds_output);
-    say(to,
-        "split: %s (output layer counted); the best of every order and subset of the cards for a "
-        "request of %.0f + %.0f tokens, pipeline %s",
-        order, to->cost.prompt_tokens, to->cost.generated_tokens,
+    say(to, "split: %s (output layer counted), pipeline %s", order,
         estimate->pipeline ? "on" : "off");
+    say(to,
+        "  the fastest of every order and subset of the cards for a request of %.0f + %.0f tokens; "
+        "a card more must save %.0f %% of it",
+        to->cost.prompt_tokens, to->cost.generated_tokens, VARIANTS_CARD_PRICE * 100);
     for (uint32_t g = 0; g < to->machine->gpu_count; g++)
         if (!in_plan(estimate, g))
             say(to, "  GPU %" PRIu32 "%s%s is left out: %s", g,
                 to->machine->gpu[g].name[0] ? " " : "", to->machine->gpu[g].name,
-                to->machine->gpu[g].problem[0]
-                    ? to->machine->gpu[g].problem
-                    : "not allowed, too full, or it would slow the rest");
+                to->machine->gpu[g].problem[0] ? to->machine->gpu[g].problem
+                                               : "not allowed, too full, or it saves too little");
 }
 
 /* Tells and returns the seconds of a device's share of a decode step. */
@@ -243,7 +243,7 @@ static double tell_device_speed(const struct telling *to, const struct dgo_devic
 {
     const struct cost_model *cost = &to->cost;
     const int32_t gpu = (int32_t)device->gpu_index;
-    double bytes = 0, seconds = 0;
+    double bytes = 0, launches = 0, seconds = 0;
     const uint32_t count = device->layer_count + device->holds_output;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -251,14 +251,15 @@ static double tell_device_speed(const struct telling *to, const struct dgo_devic
             i < device->layer_count ? device->layer_first + i : to->memory.layer_count;
 
         bytes += cost->read_bytes[l];
+        launches += cost->launch_s[l];
         seconds += cost_decode_s(cost, gpu, l);
     }
     say(to,
         "  %s reads %.3f GB for a token at %.0f GB/s (%.2f of %.0f%s) and launches %" PRIu32
-        " layers x %.0f us: %.3f ms",
+        " layers in %.2f ms: %.3f ms",
         device->name, bytes / 1e9, cost->gpu_rate[gpu] / 1e9, COST_BANDWIDTH_SHARE,
         cost->gpu_rate[gpu] / COST_BANDWIDTH_SHARE / 1e9, cost->assumed[gpu] ? ", assumed" : "",
-        count, COST_LAYER_LAUNCH * 1e6, seconds * 1e3);
+        count, launches * 1e3, seconds * 1e3);
     return seconds;
 }
 

@@ -73,8 +73,15 @@ static enum dgo_status try_host(struct planning *planning, uint32_t ctx, bool *f
     return status;
 }
 
+/* The cache that needs least of those the planner may take. */
+static enum dgo_kv_type smallest_cache(const struct planning *planning)
+{
+    return planning->cache_open ? DGO_KV_Q8_0 : DGO_KV_F16;
+}
+
 /* A context that was asked for, or the default one: an 8-bit cache before host memory, and where
- * the context was not asked for a shorter one before that. */
+ * the context was not asked for a shorter one before that.  What is tried later never has more
+ * context than what is tried before, so more memory never gives less context. */
 static enum dgo_status choose_at(struct planning *planning, uint32_t ctx, bool *found,
                                  struct dgo_error *err)
 {
@@ -85,13 +92,33 @@ static enum dgo_status choose_at(struct planning *planning, uint32_t ctx, bool *
     if (status == DGO_OK && !*found && planning->cache_open)
         status = try_at(planning, ctx, DGO_KV_Q8_0, SEARCH_GPUS, found, err);
     if (status == DGO_OK && !*found && shorter)
-        status = try_longest(planning, floor, ctx, DGO_KV_F16, found, err);
-    if (status == DGO_OK && !*found && shorter && planning->cache_open)
-        status = try_longest(planning, floor, ctx, DGO_KV_Q8_0, found, err);
+        status = try_longest(planning, floor, ctx, smallest_cache(planning), found, err);
     if (status == DGO_OK && !*found)
-        status = try_host(planning, ctx, found, err);
-    if (status == DGO_OK && !*found && shorter)
-        status = try_host(planning, floor, found, err);
+        status = try_host(planning, shorter ? floor : ctx, found, err);
+    return status;
+}
+
+/* The longest context on GPUs, at least the floor: with an f16 cache if that reaches it, with an
+ * 8-bit one where context is the objective. */
+static enum dgo_status choose_longest_on_gpus(struct planning *planning, bool *found,
+                                              struct dgo_error *err)
+{
+    const uint32_t floor = intent_ctx_floor(planning->model);
+    const uint32_t cap = intent_ctx_cap(planning->model);
+    const bool compress =
+        planning->cache_open && planning->intent->objective == DGO_OBJECTIVE_CONTEXT;
+    enum dgo_status status = try_longest(planning, floor, cap, DGO_KV_F16, found, err);
+
+    if (status == DGO_OK && compress && *found && intent_ctx(&planning->answer.settings) < cap) {
+        const struct search_answer plain = planning->answer;
+        bool more = false;
+
+        status = try_longest(planning, floor, cap, DGO_KV_Q8_0, &more, err);
+        if (!more)
+            planning->answer = plain;
+    }
+    if (status == DGO_OK && !*found && planning->cache_open)
+        status = try_longest(planning, floor, compress ? cap : floor, DGO_KV_Q8_0, found, err);
     return status;
 }
 
@@ -100,27 +127,13 @@ static enum dgo_status choose_at(struct planning *planning, uint32_t ctx, bool *
 static enum dgo_status choose_longest(struct planning *planning, bool *found, struct dgo_error *err)
 {
     const uint32_t floor = intent_ctx_floor(planning->model);
-    const uint32_t cap = intent_ctx_cap(planning->model);
-    const bool compress =
-        planning->cache_open && planning->intent->objective == DGO_OBJECTIVE_CONTEXT;
-    enum dgo_status status = try_longest(planning, floor, cap, DGO_KV_F16, found, err);
+    enum dgo_status status = choose_longest_on_gpus(planning, found, err);
 
-    if (status == DGO_OK && planning->cache_open &&
-        (!*found || (compress && intent_ctx(&planning->answer.settings) < cap))) {
-        const struct search_answer plain = planning->answer;
-        bool shorter = false;
-
-        status = try_longest(planning, floor, cap, DGO_KV_Q8_0, &shorter, err);
-        if (!shorter)
-            planning->answer = plain;
-        *found = *found || shorter;
-    }
     if (status == DGO_OK && !*found)
         status = try_host(planning, floor, found, err);
     if (status == DGO_OK && !*found)
-        status = try_longest(planning, INTENT_CTX_STEP, floor, DGO_KV_F16, found, err);
-    if (status == DGO_OK && !*found && planning->cache_open)
-        status = try_longest(planning, INTENT_CTX_STEP, floor, DGO_KV_Q8_0, found, err);
+        status =
+            try_longest(planning, INTENT_CTX_STEP, floor, smallest_cache(planning), found, err);
     return status;
 }
 

@@ -231,7 +231,8 @@ enum dgo_status search_best(const struct search_request *request, bool *found,
         status = load_fewest_experts(search, found, err);
     else
         status = variants_fit(search, 0, 0, found, err);
-    if (status == DGO_OK && *found && request->most_spare)
+    /* With host memory in use, more spare would only mean fewer layers on GPUs. */
+    if (status == DGO_OK && *found && request->most_spare && request->room == SEARCH_GPUS)
         status = most_spare(search, &spare, err);
     if (status == DGO_OK && *found)
         status = solve_confirmed(search, spare, found, answer, err);

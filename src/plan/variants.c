@@ -140,6 +140,22 @@ static bool fill_cpu(struct search *search, bool single)
     return most >= p->cpu_items_min && host_holds(search, most, single);
 }
 
+/* The price of a card more than one: of the time a request would take if every layer ran where it
+ * runs best. */
+static double card_price(const struct place_problem *p)
+{
+    double best = 0;
+
+    for (uint32_t l = 0; l < p->item_count && p->device_count > 0; l++) {
+        double least = p->device[0].cost[l];
+
+        for (uint32_t d = 1; d < p->device_count; d++)
+            least = fmin(least, p->device[d].cost[l]);
+        best += least;
+    }
+    return VARIANTS_CARD_PRICE * best;
+}
+
 static void fill_times(struct search *search, bool pipeline)
 {
     const struct cost_model *cost = &search->cost;
@@ -155,12 +171,18 @@ static void fill_times(struct search *search, bool pipeline)
             p->device[d].cost[l] =
                 tokens * cost_decode_s(cost, gpu, l) + passes * p->device[d].stage[l];
         }
-        for (uint32_t to = 0; to < p->device_count; to++)
-            p->boundary[d][to] = tokens * cost_hop_decode_s(cost, gpu, (int32_t)search->gpu[to]) +
-                                 passes * cost_hop_prefill_s(cost, gpu, (int32_t)search->gpu[to]);
         p->cpu_boundary[d] = tokens * cost_hop_decode_s(cost, COST_CPU, gpu) +
                              passes * cost_hop_prefill_s(cost, COST_CPU, gpu);
     }
+    const double price = card_price(p);
+
+    for (uint32_t from = 0; from < p->device_count; from++)
+        for (uint32_t to = 0; to < p->device_count; to++) {
+            const int32_t a = (int32_t)search->gpu[from], b = (int32_t)search->gpu[to];
+
+            p->boundary[from][to] = price + tokens * cost_hop_decode_s(cost, a, b) +
+                                    passes * cost_hop_prefill_s(cost, a, b);
+        }
     for (uint32_t l = 0; l < p->item_count; l++)
         p->cpu_cost[l] =
             tokens * cost_decode_s(cost, COST_CPU, l) + passes * cost_prefill_s(cost, COST_CPU, l);

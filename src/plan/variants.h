@@ -5,6 +5,10 @@
 
 #include "search.h"
 
+/* A card more costs a driver context, a compute buffer and whatever else it could do: it must save
+ * this part of a request, or hold what would not fit without it. */
+#define VARIANTS_CARD_PRICE 0.05
+
 /* About 300 KB: on the heap, for the length of one search. */
 struct search {
     const struct search_request *request;
