@@ -110,6 +110,7 @@ struct dgo_model_key {
     double real;            /* FLOAT */
     const char *text;       /* STRING, raw bytes; NULL when not kept */
     const double *elements; /* numeric array of at most DGO_LAYER_MAX; NULL when not kept */
+    uint64_t pos;           /* of the pair in its file, for sentences about it */
 };
 const struct dgo_model_key *dgo_model_find(const struct dgo_model *model, const char *name);
 

@@ -101,17 +101,26 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* Sorting, not hashing: n log n for every input, also for one made to collide. */
-enum dgo_status gguf_check_unique(struct gguf_name *names, uint32_t count, const char *what,
-                                  struct dgo_error *err)
+uint32_t gguf_find_twice(struct gguf_name *names, uint32_t count)
 {
     qsort(names, count, sizeof *names, compare_names);
     for (uint32_t i = 1; i < count; i++) {
         if (strcmp(names[i - 1].text, names[i].text) == 0)
-            return dgo_fail(err, DGO_EFORMAT,
-                            "byte %" PRIu64 ": the %s %.*s occurs twice, first at byte %" PRIu64,
-                            names[i].pos, what, 128, names[i].text, names[i - 1].pos);
+            return i;
     }
-    return DGO_OK;
+    return 0;
+}
+
+enum dgo_status gguf_check_unique(struct gguf_name *names, uint32_t count, const char *what,
+                                  struct dgo_error *err)
+{
+    const uint32_t twice = gguf_find_twice(names, count);
+
+    if (twice == 0)
+        return DGO_OK;
+    return dgo_fail(err, DGO_EFORMAT,
+                    "byte %" PRIu64 ": the %s %.128s occurs twice, first at byte %" PRIu64,
+                    names[twice].pos, what, names[twice].text, names[twice - 1].pos);
 }
 
 /* Reads the dimensions and the product of them; the engine's own limits. */

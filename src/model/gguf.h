@@ -17,6 +17,8 @@ enum {
     GGUF_ALIGNMENT_DEFAULT = 32,
     GGUF_TEXT_KEPT_MAX = 255,
     GGUF_SNIFF_BYTES = 64,
+    GGUF_KEY_COUNT_POS = 16, /* where the header says how many pairs there are */
+
 };
 
 /* Everything points into the arena it was parsed with. */
@@ -45,6 +47,15 @@ bool gguf_number(const struct dgo_model_key *key, uint64_t *number);
 /* What a file that does not begin with "GGUF" looks like, as the end of a sentence. */
 const char *gguf_looks_like(const unsigned char *head, size_t length);
 
+/* No name may occur twice: the engine refuses such a file, and a sum would count it twice. */
+struct gguf_name {
+    const char *text;
+    uint64_t pos; /* of its byte in the file, or of what the caller counts */
+};
+
+/* Sorts; the index of the second of two equal names, 0: all differ. */
+uint32_t gguf_find_twice(struct gguf_name *names, uint32_t count);
+
 /* --- shared by gguf.c and gguf_keys.c only --------------------------------------------------- */
 
 struct gguf_parser {
@@ -66,11 +77,7 @@ void *gguf_take(struct gguf_parser *parser, uint64_t count, size_t size) DGO_MUS
 /* The sentence for a reader that failed inside `what`. */
 enum dgo_status gguf_cut(const struct gguf_parser *parser, const char *what);
 
-/* No name may occur twice: the engine refuses such a file, and a sum would count it twice. */
-struct gguf_name {
-    const char *text;
-    uint64_t pos; /* of its byte in the file */
-};
+/* The same with the sentence, for names of one file. */
 enum dgo_status gguf_check_unique(struct gguf_name *names, uint32_t count, const char *what,
                                   struct dgo_error *err) DGO_MUST_CHECK;
 

@@ -220,6 +220,7 @@ enum dgo_status gguf_read_keys(struct gguf_parser *parser, uint64_t count)
 
         if (status)
             return status;
+        file->key[i].pos = pos;
         names[i] = (struct gguf_name){file->key[i].name, pos};
     }
     file->key_count = (uint32_t)count;

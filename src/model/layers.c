@@ -19,6 +19,23 @@ const struct dgo_model_key *arch_key(const struct dgo_model *model, const char *
     return dgo_model_find(model, name);
 }
 
+/* The sentence about one of the architecture's keys, with its place; where it is missing, that of
+ * the count of pairs. */
+static DGO_PRINTF(4, 5) enum dgo_status bad_key(const struct derive *d, enum dgo_status status,
+                                                const char *suffix, const char *fmt, ...)
+{
+    const struct dgo_model_key *key = arch_key(d->model, suffix);
+    char what[160];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    return dgo_fail(d->err, status, "byte %" PRIu64 ": metadata key %s.%s %s",
+                    key ? key->pos : (uint64_t)GGUF_KEY_COUNT_POS, d->model->architecture, suffix,
+                    what);
+}
+
 /* --- numbers from keys ----------------------------------------------------------------------- */
 
 static const struct {
@@ -58,14 +75,14 @@ static const struct {
 static enum dgo_status read_numbers(struct derive *d)
 {
     for (size_t i = 0; i < sizeof number_keys / sizeof number_keys[0]; i++) {
-        const struct dgo_model_key *key = arch_key(d->model, number_keys[i].suffix);
+        const char *suffix = number_keys[i].suffix;
+        const struct dgo_model_key *key = arch_key(d->model, suffix);
         uint64_t number;
 
         if (!key || key->is_array)
             continue; /* some families write one of these a layer; the shapes have it */
         if (!gguf_number(key, &number) || number > INT32_MAX)
-            return dgo_fail(d->err, DGO_EFORMAT, "metadata key %.128s is no possible number",
-                            key->name);
+            return bad_key(d, DGO_EFORMAT, suffix, "is no possible number");
 
         char *base = number_keys[i].of_model ? (char *)d->model : (char *)&d->n;
         const uint32_t value = (uint32_t)number;
@@ -76,7 +93,8 @@ static enum dgo_status read_numbers(struct derive *d)
 }
 
 /* A key that is one number for all layers or an array with one for each. */
-static enum dgo_status check_layer_key(const struct derive *d, const struct dgo_model_key *key)
+static enum dgo_status check_layer_key(const struct derive *d, const char *suffix,
+                                       const struct dgo_model_key *key)
 {
     uint64_t number;
 
@@ -85,19 +103,14 @@ static enum dgo_status check_layer_key(const struct derive *d, const struct dgo_
     if (!key->is_array) {
         if (gguf_number(key, &number) && number <= INT32_MAX)
             return DGO_OK;
-        return dgo_fail(d->err, DGO_EFORMAT, "metadata key %.128s is no possible number",
-                        key->name);
+        return bad_key(d, DGO_EFORMAT, suffix, "is no possible number");
     }
     if (!key->elements || key->length < d->model->layer_count)
-        return dgo_fail(d->err, DGO_EFORMAT,
-                        "metadata key %.128s has %" PRIu64 " values for %" PRIu32 " layers",
-                        key->name, key->length, d->model->layer_count);
+        return bad_key(d, DGO_EFORMAT, suffix, "has %" PRIu64 " values for %" PRIu32 " layers",
+                       key->length, d->model->layer_count);
     for (uint32_t l = 0; l < d->model->layer_count; l++) {
         if (!(key->elements[l] >= 0 && key->elements[l] <= INT32_MAX))
-            return dgo_fail(d->err, DGO_EFORMAT,
-                            "metadata key %.128s: no possible number for "
-                            "layer %" PRIu32,
-                            key->name, l);
+            return bad_key(d, DGO_EFORMAT, suffix, "has no possible number for layer %" PRIu32, l);
     }
     return DGO_OK;
 }
@@ -125,7 +138,7 @@ static enum dgo_status find_layer_keys(struct derive *d)
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         *keys[i].key = arch_key(d->model, keys[i].suffix);
 
-        const enum dgo_status status = check_layer_key(d, *keys[i].key);
+        const enum dgo_status status = check_layer_key(d, keys[i].suffix, *keys[i].key);
 
         if (status)
             return status;
@@ -232,16 +245,14 @@ static enum dgo_status count_layers(struct derive *d)
         model->verified = false;
     }
     if (d->n.block_count > DGO_LAYER_MAX)
-        return dgo_fail(d->err, DGO_ELIMIT, "%" PRIu32 " blocks, the engine takes at most %d",
-                        d->n.block_count, DGO_LAYER_MAX);
+        return bad_key(d, DGO_ELIMIT, "block_count", "is %" PRIu32 ", the engine takes at most %d",
+                       d->n.block_count, DGO_LAYER_MAX);
     if (d->n.block_count == 0 && strcmp(model->architecture, "clip") != 0)
-        return dgo_fail(d->err, DGO_EFORMAT, "a model without blocks (no %s.block_count)",
-                        model->architecture);
+        return bad_key(d, DGO_EFORMAT, "block_count", "is missing and no tensor is in a block");
     if (model->mtp_layer_count && model->mtp_layer_count >= d->n.block_count)
-        return dgo_fail(d->err, DGO_EFORMAT,
-                        "%" PRIu32 " next-token blocks (%s.nextn_predict_layers) of %" PRIu32
-                        " blocks",
-                        model->mtp_layer_count, model->architecture, d->n.block_count);
+        return bad_key(d, DGO_EFORMAT, "nextn_predict_layers",
+                       "is %" PRIu32 ", of %" PRIu32 " blocks", model->mtp_layer_count,
+                       d->n.block_count);
     model->layer_count = d->n.block_count - model->mtp_layer_count;
     return DGO_OK;
 }
@@ -390,8 +401,7 @@ enum dgo_status layers_derive(struct dgo_model *model, struct dgo_error *err)
     if (arch_key(model, "full_attention_interval") == NULL)
         d.n.full_attention_interval = 4;
     if (d.n.full_attention_interval == 0)
-        return dgo_fail(err, DGO_EFORMAT, "metadata key %s.full_attention_interval is 0",
-                        model->architecture);
+        return bad_key(&d, DGO_EFORMAT, "full_attention_interval", "is 0");
     describe(&d);
     model->mla = d.n.key_length_mla && d.n.value_length_mla;
     model->sliding_window = rule_window_tokens(&d);

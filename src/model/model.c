@@ -67,11 +67,18 @@ static enum dgo_status join_tensors(struct dgo_model *model, const struct shard_
         for (uint32_t i = 0; i < set->file[s].tensor_count; i++, at++) {
             model->tensor[at] = set->file[s].tensor[i];
             model->tensor[at].shard = (uint16_t)s;
-            names[at] = (struct gguf_name){model->tensor[at].name,
-                                           set->file[s].data_offset + model->tensor[at].offset};
+            names[at] = (struct gguf_name){model->tensor[at].name, s + 1};
         }
     }
-    return gguf_check_unique(names, at, "tensor", err);
+
+    const uint32_t twice = gguf_find_twice(names, at);
+
+    if (twice == 0)
+        return DGO_OK;
+    return dgo_fail(err, DGO_EFORMAT,
+                    "the tensor %s occurs twice, in parts %" PRIu64 " and %" PRIu64
+                    "; do all parts come from the same model?",
+                    names[twice].text, names[twice - 1].pos, names[twice].pos);
 }
 
 /* Copies general.architecture, which begins the name of every key that follows from it. */
@@ -83,18 +90,25 @@ static enum dgo_status read_architecture(struct dgo_model *model, struct dgo_err
 
     if (type && type->text && strcmp(type->text, "adapter") == 0)
         return dgo_fail(err, DGO_EUNSUPPORTED,
-                        "a LoRA adapter, not a model; name the base model and give the adapter "
-                        "to the engine with --lora");
+                        "byte %" PRIu64
+                        ": a LoRA adapter, not a model; name the base model and give the adapter "
+                        "to the engine with --lora",
+                        type->pos);
     if (type && type->text && strcmp(type->text, "imatrix") == 0)
-        return dgo_fail(err, DGO_EUNSUPPORTED, "an importance matrix, not a model");
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "byte %" PRIu64 ": an importance matrix, not a model", type->pos);
     if (!text || key->length == 0 || key->length >= sizeof model->architecture)
         return dgo_fail(err, DGO_EFORMAT,
-                        "the metadata names no architecture (general.architecture)");
+                        "byte %" PRIu64 ": the metadata names no architecture "
+                        "(general.architecture)",
+                        key ? key->pos : GGUF_KEY_COUNT_POS);
     for (uint64_t i = 0; i < key->length; i++) {
         const unsigned char byte = (unsigned char)key->text[i];
 
         if (byte <= 0x20 || byte >= 0x7f)
-            return dgo_fail(err, DGO_EFORMAT, "general.architecture holds the byte 0x%02x", byte);
+            return dgo_fail(err, DGO_EFORMAT,
+                            "byte %" PRIu64 ": general.architecture holds the byte 0x%02x",
+                            key->pos, byte);
     }
     memcpy(model->architecture, key->text, key->length);
     return DGO_OK;
@@ -115,8 +129,9 @@ static enum dgo_status understand(struct dgo_model *model, const struct shard_se
     if ((status = read_architecture(model, err)) || (status = join_tensors(model, set, err)))
         return status;
     if (model->tensor_count == 0)
-        return dgo_fail(err, DGO_EUNSUPPORTED,
-                        "it holds no tensors: a vocabulary or a part of a model, not a model");
+        return dgo_fail(
+            err, DGO_EUNSUPPORTED,
+            "byte 8: it holds no tensors: a vocabulary or a part of a model, not a model");
     model->verified = true;
     for (uint32_t i = 0; i < model->tensor_count; i++) {
         if (!classify_tensor(model->architecture, &model->tensor[i]))

@@ -95,13 +95,18 @@ struct split {
     uint64_t number; /* from 0 */
     uint64_t count;
     uint64_t tensor_count; /* of all parts; 0: not said */
+    uint64_t pos;          /* where the file says the count */
 };
 
 static struct split split_of(const struct gguf_file *file)
 {
     struct split split = {.count = 1};
 
-    if (!gguf_number(gguf_find(file, "split.count"), &split.count))
+    const struct dgo_model_key *count = gguf_find(file, "split.count");
+
+    if (gguf_number(count, &split.count))
+        split.pos = count->pos;
+    else
         split.count = 1;
     if (!gguf_number(gguf_find(file, "split.no"), &split.number))
         split.number = 0;
@@ -133,17 +138,21 @@ static enum dgo_status check_given(const char *path, const struct split *split,
     char name[PATH_BYTES_MAX];
 
     if (split->count > DGO_SHARD_MAX)
-        return dgo_fail(err, DGO_ELIMIT, "split.count is %" PRIu64 ", at most %d are taken",
-                        split->count, DGO_SHARD_MAX);
+        return dgo_fail(err, DGO_ELIMIT,
+                        "byte %" PRIu64 ": split.count is %" PRIu64 ", at most %d are taken",
+                        split->pos, split->count, DGO_SHARD_MAX);
     if (split->number >= split->count)
-        return dgo_fail(err, DGO_EFORMAT, "split.no is %" PRIu64 " of %" PRIu64 " parts",
-                        split->number, split->count);
+        return dgo_fail(err, DGO_EFORMAT,
+                        "byte %" PRIu64 ": split.no is %" PRIu64 " of %" PRIu64 " parts",
+                        split->pos, split->number, split->count);
     if (!name_part(path, split->number, split->count, name) || strcmp(name, path) != 0)
         return dgo_fail(err, DGO_EFORMAT,
-                        "it is part %" PRIu64 " of %" PRIu64 " of a split model; the engine finds "
+                        "byte %" PRIu64 ": it is part %" PRIu64 " of %" PRIu64
+                        " of a split model; the engine finds "
                         "the others only when its name ends in -%05" PRIu64 "-of-%05" PRIu64
                         ".gguf, so rename or link all parts that way",
-                        split->number + 1, split->count, split->number + 1, split->count);
+                        split->pos, split->number + 1, split->count, split->number + 1,
+                        split->count);
     return DGO_OK;
 }
 
@@ -171,9 +180,9 @@ static enum dgo_status open_part(const char *path, uint64_t number, const struct
 
     if (said.count != split->count || said.number != number)
         return dgo_fail(err, DGO_EFORMAT,
-                        "%s: says of itself that it is part %" PRIu64 " of %" PRIu64
-                        "; was a part renamed, or does it come from another model?",
-                        shown, said.number + 1, said.count);
+                        "%s: byte %" PRIu64 ": says of itself that it is part %" PRIu64
+                        " of %" PRIu64 "; was a part renamed, or does it come from another model?",
+                        shown, said.pos, said.number + 1, said.count);
     return DGO_OK;
 }
 
@@ -189,9 +198,10 @@ static enum dgo_status check_total(const char *path, const struct shard_set *set
         return DGO_OK;
     dgo_text_copy_escaped(shown, sizeof shown, path, strlen(path));
     return dgo_fail(err, DGO_EFORMAT,
-                    "%s: the %" PRIu32 " parts hold %" PRIu64 " tensors, split.tensors.count says "
+                    "%s: byte %" PRIu64 ": the %" PRIu32 " parts hold %" PRIu64
+                    " tensors, split.tensors.count says "
                     "%" PRIu64 "; do they all come from the same model?",
-                    shown, set->count, total, split->tensor_count);
+                    shown, split->pos, set->count, total, split->tensor_count);
 }
 
 static enum dgo_status open_others(const char *path, const struct gguf_file *given,

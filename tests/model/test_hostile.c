@@ -111,7 +111,8 @@ static void check_sentence(const struct dgo_error *err, const char *what)
     CHECK_ROW(err->status == DGO_EFORMAT || err->status == DGO_EUNSUPPORTED ||
                   err->status == DGO_ELIMIT,
               what);
-    CHECK_ROW(strlen(err->text) > 10, what);
+    if (strncmp(err->text, "byte ", 5) != 0)
+        fail_msg("%s: %s", what, err->text);
 }
 
 static void test_the_model_itself_is_good(void **state)
@@ -149,7 +150,6 @@ static void test_every_truncation(void **state)
         if (parse_copy(w.file, present, length, &model, &err) == DGO_OK)
             fail_msg("%s is accepted", what);
         check_sentence(&err, what);
-        CHECK_ROW(strncmp(err.text, "byte ", 5) == 0, what);
         CHECK_ROW(memory_taken(w.file, present, length) <= MEMORY_BOUND_BYTES, what);
     }
     writer_done(&w);
@@ -239,7 +239,6 @@ static void test_counts_in_a_huge_file(void **state)
         CHECK_ROW(dgo_model_parse(data, length, rows[i].file_bytes, &model, &err) != DGO_OK,
                   rows[i].name);
         check_sentence(&err, rows[i].name);
-        CHECK_ROW(strncmp(err.text, "byte ", 5) == 0, rows[i].name);
         CHECK_ROW(memory_taken(data, length, rows[i].file_bytes) <= MEMORY_BOUND_BYTES,
                   rows[i].name);
         free(data);
