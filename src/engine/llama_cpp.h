@@ -43,6 +43,18 @@ enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struc
 
 void llama_cpp_read_line(struct dgo_report *report, const char *line, size_t length);
 
+/* The device of that name, added when there is room; -1 else. */
+int llama_cpp_device_named(struct dgo_report *report, const char *name);
+/* The same for the name of a buffer, which for remote devices is another one. */
+int llama_cpp_buffer_device(struct dgo_report *report, const char *name);
+/* "model", "compute", ...: the words before "buffer size". */
+enum dgo_buffer_kind llama_cpp_buffer_kind(const char *words, size_t length);
+/* Books a buffer: on top of those with the same device, kind and tag, or in their place. */
+void llama_cpp_book(struct dgo_report *report, uint8_t device, uint8_t kind, uint8_t tag, bool adds,
+                    uint64_t bytes);
+/* The model's buffers, or the context's, are about to be told anew. */
+void llama_cpp_start_over(struct dgo_report *report, bool model);
+
 /* A complaint of the engine: a message of level E or W, or a line that carries no level.  Called
  * for lines that cannot be forged by what a model or a client says. */
 void llama_cpp_read_trouble(struct dgo_report *report, const char *source, const char *message);

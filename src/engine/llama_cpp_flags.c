@@ -1,51 +1,12 @@
 /* llama_cpp_flags.c - a user's llama-server flags to exact settings, with the engine's defaults for
  * what is not given. */
-#include "llama_cpp.h"
+#include "llama_cpp_flags.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-enum flag_action {
-    ACTION_SKIPPED,
-    ACTION_CTX,
-    ACTION_SLOTS,
-    ACTION_BATCH,
-    ACTION_UBATCH,
-    ACTION_FLASH_ATTENTION,
-    ACTION_KEY_TYPE,
-    ACTION_VALUE_TYPE,
-    ACTION_GPU_LAYERS,
-    ACTION_SPLIT_MODE,
-    ACTION_TENSOR_SPLIT,
-    ACTION_MAIN_GPU,
-    ACTION_DEVICE,
-    ACTION_KV_OFFLOAD,
-    ACTION_NO_KV_OFFLOAD,
-    ACTION_KV_UNIFIED,
-    ACTION_NO_KV_UNIFIED,
-    ACTION_SWA_FULL,
-    ACTION_OP_OFFLOAD,
-    ACTION_NO_OP_OFFLOAD,
-    ACTION_CPU_MOE,
-    ACTION_N_CPU_MOE,
-    ACTION_CPU_FFN,
-    ACTION_MOE_CACHE,
-    ACTION_SPECULATION,
-    ACTION_OVERRIDE, /* from here on: refused */
-    ACTION_VISION,
-    ACTION_REMOTE,
-    ACTION_ADAPTER,
-    ACTION_EMBEDDING,
-    ACTION_METADATA,
-    ACTION_SLOT_CONTEXT,
-    ACTION_DRAFT,
-    ACTION_DEVICE_SAMPLING,
-    ACTION_OTHER_MODEL,
-    ACTION_COUNT
-};
 
 /* What is not computed yet, as the end of "-ot is not supported: ". */
 static const char *const refusals[ACTION_COUNT] = {
@@ -65,19 +26,6 @@ static const char *const refusals[ACTION_COUNT] = {
     [ACTION_DEVICE_SAMPLING] = "sampling on the GPUs is not computed",
     [ACTION_OTHER_MODEL] = "the model is the file given before the flags",
 };
-
-struct flag_row {
-    enum flag_action action;
-    uint32_t value_count;
-    const char *spellings; /* apart by one space */
-};
-
-static const struct flag_row rows[] = {
-#define X(action, value_count, spellings) {ACTION_##action, value_count, spellings},
-#include "llama_cpp_flags.def"
-#undef X
-};
-enum { ROW_COUNT = sizeof rows / sizeof rows[0] };
 
 /* What was read so far; -1 stands for "the engine chooses". */
 struct flag_reader {
@@ -373,65 +321,13 @@ static enum dgo_status without_value(struct flag_reader *reader, enum flag_actio
     return DGO_OK;
 }
 
-static const struct flag_row *row_of(const char *flag)
-{
-    const size_t length = strlen(flag);
-
-    for (uint32_t r = 0; r < ROW_COUNT; r++)
-        for (const char *at = rows[r].spellings; *at; at += strspn(at, " ")) {
-            const size_t one = strcspn(at, " ");
-
-            if (one == length && memcmp(at, flag, length) == 0)
-                return &rows[r];
-            at += one;
-        }
-    return NULL;
-}
-
-/* Letters to change between two spellings, by the usual table, one row of it at a time. */
-static uint32_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
-{
-    uint32_t row[DGO_FLAG_TEXT_MAX + 1];
-
-    if (a_length > DGO_FLAG_TEXT_MAX || b_length > DGO_FLAG_TEXT_MAX)
-        return UINT32_MAX;
-    for (uint32_t j = 0; j <= b_length; j++)
-        row[j] = j;
-    for (uint32_t i = 1; i <= a_length; i++) {
-        uint32_t diagonal = row[0];
-
-        row[0] = i;
-        for (uint32_t j = 1; j <= b_length; j++) {
-            const uint32_t above = row[j];
-            const uint32_t changed = diagonal + (a[i - 1] != b[j - 1]);
-            const uint32_t least = above < row[j - 1] ? above : row[j - 1];
-
-            row[j] = changed < least + 1 ? changed : least + 1;
-            diagonal = above;
-        }
-    }
-    return row[b_length];
-}
-
 /* A flag that is not in the table may change memory for all we know: a wrong estimate would be
  * worse than none. */
 static enum dgo_status unknown_flag(const struct flag_reader *reader, const char *flag)
 {
-    uint32_t best = 3; /* beyond two letters it is another word */
-    const char *nearest = NULL;
+    const char *nearest = llama_cpp_flag_nearest(flag);
     char shown[64];
 
-    for (uint32_t r = 0; r < ROW_COUNT; r++)
-        for (const char *at = rows[r].spellings; *at; at += strspn(at, " ")) {
-            const size_t one = strcspn(at, " ");
-            const uint32_t apart = distance(flag, strlen(flag), at, one);
-
-            if (apart < best) {
-                best = apart;
-                nearest = at;
-            }
-            at += one;
-        }
     dgo_text_copy_escaped(shown, sizeof shown, flag, strlen(flag));
     if (flag[0] != '-')
         return dgo_fail(reader->err, DGO_EUSAGE, "'%s' is no flag of llama-server", shown);
@@ -484,7 +380,7 @@ static enum dgo_status read_all(struct flag_reader *reader, const char *const *a
         uint32_t values;
 
         normalise(flag, args[at]);
-        row = row_of(flag);
+        row = llama_cpp_flag_row(flag);
         if (!row)
             return unknown_flag(reader, flag);
         values = values_of(reader, row);

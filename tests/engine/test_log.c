@@ -323,6 +323,9 @@ static void test_trouble(void **state)
         {"no backend", T "E x: no backends are loaded. hint: use ggml_backend_load()",
          " !other  0"},
         {"assertion", LOADER "/src/ggml.c:12: GGML_ASSERT(x) failed", " !other  0"},
+        {"assertion of a relative path", LOADER "ggml/src/ggml.c:12: GGML_ASSERT(x) failed",
+         " !other  0"},
+        {"words about an error", LOADER "see this: CUDA error", ""},
         {"uncaught exception", LOADER "terminate called after throwing an instance of 'x'",
          " !other  0"},
         {"the first cause counts",
@@ -462,6 +465,11 @@ static void test_recorded(void **state)
          "[CUDA0 free 24100.00 MiB model 1965.31 MiB context 512.00 MiB][CUDA1 free 2900.00 MiB "
          "model 2360.84 MiB context 512.00 MiB][CPU host model 281.81 MiB output 0.49 MiB] "
          "c8192/8192 np0 ngl33/33 no-pipeline !compute CUDA1 121645184"},
+        {"log_oom_serving.txt",
+         "[CUDA0 free 24100.00 MiB model 5.63 MiB context 5.00 MiB compute 14.55 MiB][CUDA1 free "
+         "11900.00 MiB model 3.63 MiB context 3.00 MiB compute 10.04 MiB][CPU_Mapped host model "
+         "0.25 MiB][CUDA_Host host compute 9.07 MiB output 0.00 MiB] c2048/1024 np2 ngl9/9 "
+         "pipeline loaded listening 1 requests 1043.13/716.43 !runtime CUDA0 0"},
         {"log_unknown_architecture.txt", " !model  0"},
         {"log_cut_model.txt", " !model  0"},
         {"log_bad_flag.txt", " !argument  0"},

@@ -1,0 +1,130 @@
+/* llama_cpp_books.c - the devices and buffers of a report: which device a buffer belongs to, and
+ * what adds to what. */
+#include "llama_cpp.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool starts(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static bool is_host_name(const char *name)
+{
+    const size_t length = strlen(name);
+
+    return starts(name, "CPU") || strcmp(name, "AMX") == 0 || strcmp(name, "BLAS") == 0 ||
+           (length > 5 && strcmp(name + length - 5, "_Host") == 0);
+}
+
+/* The device of that name, added when there is room; -1 else. */
+int llama_cpp_device_named(struct dgo_report *report, const char *name)
+{
+    enum { ROOM = sizeof report->device / sizeof report->device[0] };
+    struct dgo_report_device *device;
+
+    for (uint32_t d = 0; d < report->device_count; d++)
+        if (strcmp(report->device[d].name, name) == 0)
+            return (int)d;
+    if (report->device_count == ROOM)
+        return -1;
+    device = &report->device[report->device_count];
+    memset(device, 0, sizeof *device);
+    dgo_text_copy_escaped(device->name, sizeof device->name, name, strlen(name));
+    device->is_host = is_host_name(name);
+    return (int)report->device_count++;
+}
+
+/* Buffers of remote devices are called after the device's number on its own server, "RPC0[h:p]",
+ * while the device list counts over all servers: the endpoint joins the two. */
+int llama_cpp_buffer_device(struct dgo_report *report, const char *name)
+{
+    const char *open = strchr(name, '[');
+    uint32_t number, met = 0;
+    int first = -1;
+
+    if (!starts(name, "RPC") || !open)
+        return llama_cpp_device_named(report, name);
+    number = (uint32_t)strtoul(name + strlen("RPC"), NULL, 10);
+    for (uint32_t d = 0; d < report->device_count; d++) {
+        const char *endpoint = report->device[d].endpoint;
+        const size_t length = strlen(endpoint);
+
+        if (length == 0 || strncmp(open + 1, endpoint, length) != 0 || open[1 + length] != ']')
+            continue;
+        if (met++ == number)
+            return (int)d;
+        if (first < 0)
+            first = (int)d;
+    }
+    return first >= 0 ? first : llama_cpp_device_named(report, name);
+}
+
+static void sum_device(struct dgo_report *report, uint8_t device, uint8_t kind)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < report->state.buffer_count; i++)
+        if (report->state.buffer[i].device == device && report->state.buffer[i].kind == kind)
+            sum += report->state.buffer[i].bytes;
+    report->device[device].bytes[kind] = sum;
+}
+
+void llama_cpp_book(struct dgo_report *report, uint8_t device, uint8_t kind, uint8_t tag, bool adds,
+                    uint64_t bytes)
+{
+    enum { ROOM = sizeof report->state.buffer / sizeof report->state.buffer[0] };
+    uint32_t i = 0;
+
+    while (i < report->state.buffer_count &&
+           (report->state.buffer[i].device != device || report->state.buffer[i].kind != kind ||
+            report->state.buffer[i].tag != tag))
+        i++;
+    if (i == ROOM)
+        return;
+    if (i == report->state.buffer_count) {
+        report->state.buffer_count++;
+        report->state.buffer[i].device = device;
+        report->state.buffer[i].kind = kind;
+        report->state.buffer[i].tag = tag;
+        report->state.buffer[i].bytes = 0;
+    }
+    report->state.buffer[i].bytes = (adds ? report->state.buffer[i].bytes : 0) + bytes;
+    report->device[device].known |= UINT64_C(1) << kind;
+    sum_device(report, device, kind);
+}
+
+/* Engines rehearse: --fit constructs the model and the context several times before the one that
+ * stays.  Each construction starts its part of the books anew. */
+void llama_cpp_start_over(struct dgo_report *report, bool model)
+{
+    for (uint32_t i = 0; i < report->state.buffer_count; i++) {
+        const uint8_t kind = report->state.buffer[i].kind;
+
+        if (report->state.buffer[i].tag / 2 != report->state.generation ||
+            (kind == DGO_BUFFER_MODEL) != model)
+            continue;
+        report->state.buffer[i].bytes = 0;
+        sum_device(report, report->state.buffer[i].device, kind);
+    }
+}
+
+/* "KV", "SWA KV", "RS", "DSV4 raw state": what is no weight, scratch or logits is context. */
+enum dgo_buffer_kind llama_cpp_buffer_kind(const char *words, size_t length)
+{
+    static const struct {
+        const char *word;
+        enum dgo_buffer_kind kind;
+    } kinds[] = {
+        {"model", DGO_BUFFER_MODEL},
+        {"LoRA", DGO_BUFFER_MODEL},
+        {"compute", DGO_BUFFER_COMPUTE},
+        {"output", DGO_BUFFER_OUTPUT},
+    };
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strlen(kinds[i].word) == length && memcmp(kinds[i].word, words, length) == 0)
+            return kinds[i].kind;
+    return DGO_BUFFER_CONTEXT;
+}
