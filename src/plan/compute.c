@@ -50,8 +50,8 @@ static const struct memory_build *find_build(uint32_t build)
 /* Whose graphs were compared with the engine's own figures: FORMULAS "Measured". */
 static bool is_studied(const struct dgo_model *model)
 {
-    static const char *const names[] = {"llama",  "qwen2",   "qwen3",     "qwen3moe",
-                                        "gemma3", "gpt-oss", "deepseek2", "qwen35moe"};
+    static const char *const names[] = {"llama",  "qwen2",   "qwen3",     "qwen3moe",  "gemma2",
+                                        "gemma3", "gpt-oss", "deepseek2", "qwen35moe", "qwen3next"};
 
     if (!model->verified)
         return false;
@@ -80,6 +80,7 @@ static enum memory_family find_family(const struct dgo_model *model)
 struct widths {
     uint64_t queries, heads, feed_forward, key, value; /* key, value: of one cache row */
     uint64_t head;                                     /* values in one key head */
+    uint64_t scan; /* of a state-space layer's scan, besides the delta net's */
     bool cache, window, recurrent;
 };
 
@@ -94,7 +95,9 @@ static struct widths find_widths(const struct dgo_model *model)
 
         w.queries = dgo_max_u64(w.queries, layer->head_count * head);
         w.feed_forward = dgo_max_u64(w.feed_forward, layer->feed_forward_length);
-        w.recurrent = w.recurrent || layer->recurrent;
+        w.recurrent = w.recurrent || (layer->recurrent && layer->head_count_kv == 0);
+        if (!layer->recurrent)
+            w.heads = dgo_max_u64(w.heads, layer->head_count);
         if (layer->head_count_kv == 0)
             continue;
         w.heads = dgo_max_u64(w.heads, layer->head_count);
@@ -104,6 +107,10 @@ static struct widths find_widths(const struct dgo_model *model)
         w.cache = true;
         w.window = w.window || layer->sliding_window;
     }
+    if (w.recurrent && find_family(model) != MEMORY_DELTA)
+        w.scan = memory_key_number(model, "ssm.inner_size") +
+                 2 * memory_key_number(model, "ssm.group_count") *
+                     memory_key_number(model, "ssm.state_size");
     return w;
 }
 
@@ -126,24 +133,30 @@ static uint64_t rotation_bytes(const struct dgo_settings *settings, const struct
     return bytes;
 }
 
+/* What a mask is wide: the cells of a slot or, without a cache, the tokens of the batch itself. */
+static uint64_t attended_cells(const struct plan_memory *memory, const struct widths *w)
+{
+    return w->cache ? memory->ctx_tokens_per_slot : memory->ubatch_tokens;
+}
+
 /* M: a mask and the row indices for each cache, positions. */
 static uint64_t inputs_bytes(const struct dgo_model *model, const struct dgo_settings *settings,
                              const struct plan_memory *memory, const struct widths *w)
 {
     const uint64_t tokens = memory->ubatch_tokens;
-    const bool fused = settings->flash_attention == DGO_FA_ON;
+    const bool fused = memory_attention_fused(model, settings);
     const uint64_t mask_value = fused ? 2 : 4;
     uint64_t cache = tokens * sizeof(int64_t); /* key rows */
     uint64_t bytes = tokens * sizeof(int32_t);
 
-    if (!w->cache)
+    if (!w->heads)
         return bytes;
     if (!model->mla) {
         /* Value rows; transposed values are scattered one by one. */
         cache += tokens * sizeof(int64_t) * (fused ? 1 : w->value);
         cache += rotation_bytes(settings, w);
     }
-    bytes += cache + mask_value * memory->ctx_tokens_per_slot * tokens;
+    bytes += cache + mask_value * attended_cells(memory, w) * tokens;
     if (w->window)
         bytes += cache + mask_value * memory->window_cells * tokens;
     return bytes;
@@ -205,27 +218,29 @@ static uint64_t base_bytes(const struct dgo_model *model, const struct dgo_setti
 }
 
 /* X: the scores of unfused attention, or packed caches copied to f16. */
-static uint64_t extra_bytes(const struct dgo_model *model, const struct plan_memory *memory,
-                            const struct widths *w)
+static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_settings *settings,
+                            const struct plan_memory *memory, const struct widths *w)
 {
     const struct memory_terms *terms = &memory->terms;
     const uint64_t e = terms->embedding, q = terms->queries;
     const uint64_t token_bytes = memory->ubatch_tokens * sizeof(float);
-    const uint64_t cells = (uint64_t)memory->ctx_tokens_per_slot * memory->stream_count;
+    const uint64_t attended = attended_cells(memory, w);
+    const uint64_t cells = attended * memory->stream_count;
     const uint64_t gates = terms->family == MEMORY_DELTA ? 2 * q : 0;
     const uint64_t latent = memory_key_number(model, "attention.kv_lora_rank");
 
-    if (!w->cache)
+    if (!w->heads)
         return 0;
     if (!terms->attention_fused) {
-        const uint64_t scores = w->heads * memory->ctx_tokens_per_slot * token_bytes;
+        const uint64_t scores = w->heads * attended * token_bytes;
 
         if (terms->family == MEMORY_MLA)
             return scores + 2 * e +
                    w->heads * token_bytes *
                        (w->key + latent + 3 * memory_key_number(model, "attention.key_length_mla") -
                         3 * memory_key_number(model, "rope.dimension_count"));
-        return scores + 2 * e + 2 * q + gates;
+        return scores + 2 * e + 2 * q + gates -
+               (terms->rule->alone_wide && is_packed(settings->key_type) && !gates ? q : 0);
     }
     if (!terms->rule->cache_unpacked || terms->cache_f16)
         return 0;
@@ -253,17 +268,32 @@ static void fill_alone(const struct dgo_settings *settings, const struct widths 
         terms->extra_alone += q > e ? 2 * e : free_e;
 }
 
-/* The first of several devices has a layer whose inputs come in one by one. */
-static void fill_first(const struct dgo_settings *settings, const struct widths *w,
-                       uint64_t token_bytes, struct memory_terms *terms)
+/* Copies of one of the two caches, or of both, leave holes of the width Q that are used again. */
+static uint64_t packed_saving(const struct dgo_settings *settings, const struct memory_terms *terms)
 {
-    enum { LATENT_FIRST = 64 };
-    const uint64_t e = terms->embedding;
+    const bool key = is_packed(settings->key_type), value = is_packed(settings->value_type);
+    const uint64_t e = terms->embedding, q = terms->queries;
 
-    if (terms->rule->alone_wide && w->window && is_packed(settings->value_type) &&
-        terms->queries < e)
-        terms->base += terms->queries;
-    terms->base_first = terms->base;
+    if (!terms->rule->alone_wide || !terms->studied)
+        return 0;
+    if (terms->family == MEMORY_MOE_FUSED && key != value && q > e)
+        return q;
+    if (terms->family != MEMORY_DENSE || terms->sliding_window)
+        return 0;
+    return (key && value && q == e) || (key != value && q > e) ? q : 0;
+}
+
+/* Devices of a pipeline.  The first has a layer whose inputs come in one by one. */
+static void fill_pipeline(const struct dgo_settings *settings, const struct widths *w,
+                          uint64_t token_bytes, struct memory_terms *terms)
+{
+    enum { LATENT_FIRST = 64, SCAN_LATER = 3 };
+    const uint64_t e = terms->embedding, q = terms->queries;
+
+    terms->base_later = terms->base - packed_saving(settings, terms);
+    if (terms->rule->alone_wide && w->window && is_packed(settings->value_type) && q < e)
+        terms->base_later += q;
+    terms->base_first = terms->base_later;
     if (terms->family == MEMORY_MLA)
         terms->base_first += w->heads * LATENT_FIRST * token_bytes;
     if (terms->rule->alone_wide && terms->family == MEMORY_DELTA && !terms->cache_f16) {
@@ -271,6 +301,8 @@ static void fill_first(const struct dgo_settings *settings, const struct widths 
         if (terms->extra)
             terms->extra += e;
     }
+    terms->scan_first = w->scan * token_bytes;
+    terms->scan_later = SCAN_LATER * w->scan * token_bytes;
 }
 
 static uint64_t logits_bytes(const struct dgo_model *model, const struct plan_memory *memory)
@@ -308,17 +340,17 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     terms->family = find_family(model);
     terms->studied = is_studied(model);
     terms->sliding_window = w.window;
-    terms->attention_fused = settings->flash_attention == DGO_FA_ON;
+    terms->attention_fused = memory_attention_fused(model, settings);
     terms->cache_f16 = settings->key_type == DGO_KV_F16 && settings->value_type == DGO_KV_F16;
     terms->embedding = model->embedding_length * token_bytes;
     terms->queries = w.queries * token_bytes;
     terms->inputs = inputs_bytes(model, settings, memory, &w);
     terms->base = base_bytes(model, settings, terms, &w, token_bytes);
     if (!terms->studied)
-        terms->base += 2 * terms->embedding + terms->queries;
-    terms->extra = extra_bytes(model, memory, &w);
+        terms->base += 2 * terms->embedding + terms->queries + 5 * w.scan * token_bytes;
+    terms->extra = extra_bytes(model, settings, memory, &w);
     fill_alone(settings, &w, terms);
-    fill_first(settings, &w, token_bytes, terms);
+    fill_pipeline(settings, &w, token_bytes, terms);
     terms->logits = logits_bytes(model, memory);
     enum { OFFLOAD_ROWS = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH */
     if (memory->output_row_count < OFFLOAD_ROWS)
@@ -362,17 +394,18 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
 {
     const struct memory_terms *t = &memory->terms;
     const uint64_t cache = memory->kv_on_host ? t->layer_context_max : 0;
-    uint64_t peak = dgo_max_u64(t->base, dgo_max_u64(t->extra, t->extra_alone));
+    uint64_t peak =
+        dgo_max_u64(dgo_max_u64(t->base, t->base_later), dgo_max_u64(t->extra, t->extra_alone));
 
     if (role->holds_output)
         peak = dgo_max_u64(peak, t->logits);
     if (role->position > 0)
-        return t->inputs + peak + cache + (memory->kv_on_host ? t->embedding : 0);
+        return t->inputs + peak + cache + t->scan_later + (memory->kv_on_host ? t->embedding : 0);
 
     const uint64_t weight = visiting_bytes(memory, role);
 
     peak = dgo_max_u64(peak, dgo_max_u64(t->base_first, t->base_alone));
-    peak += t->inputs + t->embedding;
+    peak += t->inputs + t->embedding + t->scan_later;
     if (memory->kv_on_host)
         return peak + cache + weight;
     if (role->cpu_layer_count > 0) {
@@ -401,13 +434,13 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
         return bound_bytes(memory, role);
     if (!role->pipeline)
         return dgo_max_u64(t->inputs + dgo_max_u64(t->base_alone, t->extra_alone), t->logits);
-    peak = dgo_max_u64(first ? t->base_first : t->base, t->extra);
+    peak = dgo_max_u64(first ? t->base_first : t->base_later, t->extra);
     if (role->holds_output)
         peak = dgo_max_u64(peak, t->logits);
     if (first)
-        return COPIES * (t->inputs + t->rule->first_inputs * t->embedding) + peak +
+        return COPIES * (t->inputs + t->rule->first_inputs * t->embedding + t->scan_first) + peak +
                t->rule->first_extra * t->embedding;
-    return COPIES * (t->inputs + t->rule->other_inputs * t->embedding) + peak;
+    return COPIES * (t->inputs + t->rule->other_inputs * t->embedding + t->scan_later) + peak;
 }
 
 /* --- the host -------------------------------------------------------------------------------- */

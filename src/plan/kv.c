@@ -63,6 +63,11 @@ void memory_context_sizes(const struct dgo_model *model, const struct dgo_settin
         memory->window_cells = pad_tokens(window);
 }
 
+bool memory_attention_fused(const struct dgo_model *model, const struct dgo_settings *settings)
+{
+    return settings->flash_attention == DGO_FA_ON && strcmp(model->architecture, "grok") != 0;
+}
+
 /* --- bytes of a layer ------------------------------------------------------------------------ */
 
 /* One cache tensor of `width` values a cell. */
@@ -102,7 +107,7 @@ static uint64_t layer_cache_bytes(const struct dgo_model *model,
 
     if (layer->head_count_kv == 0)
         return 0;
-    if (settings->flash_attention == DGO_FA_OFF && value_width)
+    if (!memory_attention_fused(model, settings) && value_width)
         value_width = value_width_max(model);
     bytes = cache_bytes(settings->key_type, (uint64_t)layer->head_count_kv * layer->key_length,
                         cells, on_device);

@@ -41,17 +41,19 @@ struct memory_terms {
     bool studied;        /* this architecture's graphs were compared with the engine's */
     bool sliding_window; /* some layer has a window, and so a mask of its own */
     bool attention_fused, cache_f16;
-    uint64_t embedding;         /* E: n_embd floats for each token of a micro-batch */
-    uint64_t queries;           /* Q: the queries of one layer */
-    uint64_t base;              /* the widest moment of an ordinary layer */
-    uint64_t base_first;        /* the same on the first of several devices */
-    uint64_t base_alone;        /* the same on the only device */
-    uint64_t extra;             /* X: unfused attention or an unpacked cache; 0 none */
-    uint64_t extra_alone;       /* the same on the only device */
-    uint64_t inputs;            /* M: masks and indices, held during the whole graph */
-    uint64_t logits;            /* L: on the device of the output layer */
-    uint64_t weight_max;        /* the largest tensor of a repeating layer */
-    uint64_t kept_weight_max;   /* the largest tensor that stays in host memory (-ncmoe) */
+    uint64_t embedding;              /* E: n_embd floats for each token of a micro-batch */
+    uint64_t queries;                /* Q: the queries of one layer */
+    uint64_t base;                   /* the widest moment of an ordinary layer */
+    uint64_t base_first;             /* the same on the first of several devices */
+    uint64_t base_later;             /* the same on the others */
+    uint64_t base_alone;             /* the same on the only device */
+    uint64_t extra;                  /* X: unfused attention or an unpacked cache; 0 none */
+    uint64_t extra_alone;            /* the same on the only device */
+    uint64_t scan_first, scan_later; /* inputs of a state-space scan, by place in the pipeline */
+    uint64_t inputs;                 /* M: masks and indices, held during the whole graph */
+    uint64_t logits;                 /* L: on the device of the output layer */
+    uint64_t weight_max;             /* the largest tensor of a repeating layer */
+    uint64_t kept_weight_max;        /* the largest tensor that stays in host memory (-ncmoe) */
     uint64_t output_weight;     /* the output matrix, when a micro-batch of rows goes through it */
     uint64_t layer_context_max; /* the largest cache of one layer, wherever it lies */
 };
@@ -115,6 +117,8 @@ const struct dgo_ggml_type *memory_kv_type(enum dgo_kv_type type);
 uint64_t memory_key_number(const struct dgo_model *model, const char *suffix); /* 0: absent */
 /* Bytes of a sequence's state in one recurrent layer: convolution part and memory part. */
 void memory_state_bytes(const struct dgo_model *model, uint64_t *shift, uint64_t *state);
+/* Whether attention runs fused: asked for, and known to this architecture. */
+bool memory_attention_fused(const struct dgo_model *model, const struct dgo_settings *settings);
 
 /* compute.c */
 void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,
