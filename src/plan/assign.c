@@ -4,6 +4,7 @@
 #include "memory.h"
 
 #include <stdio.h>
+#include <string.h>
 
 uint64_t assign_free_bytes(const struct dgo_gpu *gpu)
 {
@@ -16,18 +17,19 @@ uint64_t assign_free_bytes(const struct dgo_gpu *gpu)
 
 void assign_device_name(const struct dgo_machine *machine, uint32_t gpu_index, char name[16])
 {
+    /* Nearly every card that nobody knows is an NVIDIA one of another name. */
     static const char *const backends[] = {
-        [DGO_VENDOR_UNKNOWN] = "GPU",
+        [DGO_VENDOR_UNKNOWN] = "CUDA",
         [DGO_VENDOR_NVIDIA] = "CUDA",
         [DGO_VENDOR_AMD] = "ROCm",
-        [DGO_VENDOR_INTEL] = "SYCL",
+        [DGO_VENDOR_INTEL] = "Vulkan",
     };
-    const enum dgo_gpu_vendor vendor = machine->gpu[gpu_index].vendor;
+    const char *backend = backends[machine->gpu[gpu_index].vendor];
     uint32_t rank = 0;
 
     for (uint32_t g = 0; g < gpu_index; g++)
-        rank += machine->gpu[g].vendor == vendor;
-    snprintf(name, 16, "%s%u", backends[vendor], rank);
+        rank += strcmp(backends[machine->gpu[g].vendor], backend) == 0;
+    snprintf(name, 16, "%s%u", backend, rank);
 }
 
 /* The running sums of the shares, divided by their total: in float, in this order. */
