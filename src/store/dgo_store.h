@@ -1,33 +1,58 @@
-/* dgo_store.h - what outlives the program: probes of engines and the history of launches, in SQLite.
+/* dgo_store.h - what outlives the program: probes of engines and the history of launches, in
+ * SQLite.
  *
  * A convenience, never a condition: without a store everything works, only less is remembered.  A
- * handle may be used by one thread at a time; several processes may share the file (WAL). */
+ * handle may be used by one thread at a time; several processes may share the file (WAL).  What was
+ * put is there after a crash of this program; a loss of power may take the last moments. */
 #ifndef DGO_STORE_H
 #define DGO_STORE_H
 
 #include "dgo_base.h"
 #include "dgo_engine.h"
 
+enum {
+    DGO_STORE_NOTICE_MAX = 256,
+    DGO_STORE_LAUNCH_MAX = 1000,  /* kept; the oldest go */
+    DGO_STORE_PROBE_MAX = 64,     /* likewise */
+    DGO_STORE_FIGURE_MAX = 128,   /* of one launch */
+    DGO_STORE_TEXT_MAX = 1 << 20, /* bytes of any one text; more is DGO_ELIMIT */
+};
+
 struct dgo_store;
 
-/* Opens or makes the database in the folder `directory` (made too, 0700, as far as one level is
- * missing).  A damaged file is moved aside to "<name>.damaged" and a new one is made; `notice` (may
- * be NULL) then says so, else it is "".  DGO_EIO when nothing can be written there, DGO_EUNSUPPORTED
- * when a newer version of this program made the file. */
+/* Opens or makes the database history.db in the folder `directory` (made too, with its parents,
+ * 0700).  A damaged file is moved aside to "history.db.damaged", in the place of an earlier one,
+ * and a new one is made; `notice` (may be NULL) then says so, else it is "".  DGO_EIO when nothing
+ * can be written there, DGO_EUNSUPPORTED when a newer version of this program made the file or it
+ * is somebody else's database (it is left alone), DGO_EBUSY when others hold it for too long. */
 DGO_MUST_CHECK
-enum dgo_status dgo_store_open(const char *directory, struct dgo_store **store, char notice[256],
-                               struct dgo_error *err);
+enum dgo_status dgo_store_open(const char *directory, struct dgo_store **store,
+                               char notice[DGO_STORE_NOTICE_MAX], struct dgo_error *err);
 void dgo_store_close(struct dgo_store *store); /* accepts NULL */
+
+/* Of every call below: DGO_EIO (disk full, read-only, ...), DGO_EBUSY (another process writes for
+ * too long), DGO_EFORMAT (damaged; the next open moves it aside). */
 
 /* The probe of the binary with this SHA-256.  DGO_ENOTFOUND when there is none. */
 DGO_MUST_CHECK
 enum dgo_status dgo_store_get_probe(struct dgo_store *store, const char *binary_hash,
                                     struct dgo_probe *probe, struct dgo_error *err);
+/* Takes the place of an earlier probe of that binary. */
 DGO_MUST_CHECK
 enum dgo_status dgo_store_put_probe(struct dgo_store *store, const char *binary_hash,
                                     const struct dgo_probe *probe, struct dgo_error *err);
 
-/* One launch that became ready: what was planned and what the engine allocated. */
+/* What one device was to hold of one kind, and what it held. */
+struct dgo_launch_figure {
+    const char *device; /* "CUDA0", "host" */
+    enum dgo_buffer_kind kind;
+    uint64_t planned_bytes;
+    bool measured_known;
+    uint64_t measured_bytes;
+};
+
+/* One launch that became ready: what was planned and what the engine allocated.  A text that is
+ * NULL is kept as "". */
 struct dgo_launch_record {
     uint64_t started_ns; /* wall time */
     const char *model_path, *model_name, *binary_hash;
@@ -35,17 +60,33 @@ struct dgo_launch_record {
     const char *settings_json; /* as --json shows them */
     const char *devices_json;  /* planned and measured, as --json shows them */
     bool simulated;
+    const char *model_key; /* what makes two model files the same; NULL: model_path */
+    uint32_t figure_count;
+    const struct dgo_launch_figure *figure; /* the same as devices_json, to calculate with */
 };
 DGO_MUST_CHECK
 enum dgo_status dgo_store_put_launch(struct dgo_store *store,
                                      const struct dgo_launch_record *record, struct dgo_error *err);
 
-/* The newest `count_max` launches, newest first, one call of `each` per launch; its strings live
- * during the call.  Returns how many through *count (may be NULL). */
+/* The newest `count_max` launches, newest first, one call of `each` per launch; its strings and
+ * figures live during the call, in which the store must not be used.  Returns how many through
+ * *count (may be NULL). */
 typedef void (*dgo_launch_record_fn)(const struct dgo_launch_record *record, void *data);
 DGO_MUST_CHECK
 enum dgo_status dgo_store_each_launch(struct dgo_store *store, uint32_t count_max,
                                       dgo_launch_record_fn each, void *data, uint32_t *count,
+                                      struct dgo_error *err);
+
+/* The newest launch with a measured figure of the same binary, model (model_key) and settings
+ * (byte for byte), simulated or not as told: measured beats calculated.  One call of `found`;
+ * DGO_ENOTFOUND without one. */
+struct dgo_launch_query {
+    const char *binary_hash, *model_key, *settings_json;
+    bool simulated;
+};
+DGO_MUST_CHECK
+enum dgo_status dgo_store_find_launch(struct dgo_store *store, const struct dgo_launch_query *query,
+                                      dgo_launch_record_fn found, void *data,
                                       struct dgo_error *err);
 
 #endif

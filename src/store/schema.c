@@ -1,0 +1,82 @@
+/* schema.c - the tables, version by version. */
+#include "schema.h"
+
+#include <stdio.h>
+
+const char *const schema_steps[] = {
+    /* 0 -> 1.  Kinds are words, so that the order of an enum in the source does not matter. */
+    "CREATE TABLE probe("
+    "  id INTEGER PRIMARY KEY,"
+    "  binary_hash TEXT NOT NULL UNIQUE,"
+    "  build INTEGER NOT NULL,"
+    "  version TEXT NOT NULL,"
+    "  flags TEXT NOT NULL) STRICT;" /* one a line */
+    "CREATE TABLE launch("
+    "  id INTEGER PRIMARY KEY,"
+    "  started_ns INTEGER NOT NULL,"
+    "  model_path TEXT NOT NULL,"
+    "  model_name TEXT NOT NULL,"
+    "  model_key TEXT NOT NULL,"
+    "  binary_hash TEXT NOT NULL,"
+    "  build INTEGER NOT NULL,"
+    "  settings_json TEXT NOT NULL,"
+    "  devices_json TEXT NOT NULL,"
+    "  simulated INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX launch_same ON launch(binary_hash, model_key);"
+    "CREATE TABLE figure("
+    "  launch_id INTEGER NOT NULL REFERENCES launch(id) ON DELETE CASCADE,"
+    "  position INTEGER NOT NULL,"
+    "  device TEXT NOT NULL,"
+    "  kind TEXT NOT NULL,"
+    "  planned_bytes INTEGER NOT NULL,"
+    "  measured_bytes INTEGER," /* NULL: not known */
+    "  PRIMARY KEY(launch_id, position)) STRICT, WITHOUT ROWID;",
+};
+const int schema_step_count = sizeof schema_steps / sizeof schema_steps[0];
+
+int schema_pragma(sqlite3 *db, const char *text, int *value)
+{
+    sqlite3_stmt *statement = NULL;
+    int result = sqlite3_prepare_v2(db, text, -1, &statement, NULL);
+
+    if (result == SQLITE_OK)
+        result = sqlite3_step(statement);
+    if (result == SQLITE_ROW) {
+        *value = sqlite3_column_int(statement, 0);
+        result = SQLITE_OK;
+    }
+    (void)sqlite3_finalize(statement);
+    return result;
+}
+
+static int set_version(sqlite3 *db, int version)
+{
+    char text[96];
+
+    (void)snprintf(text, sizeof text, "PRAGMA user_version = %d; PRAGMA application_id = %d",
+                   version, SCHEMA_APPLICATION_ID);
+    return sqlite3_exec(db, text, NULL, NULL, NULL);
+}
+
+int schema_migrate(sqlite3 *db, const char *const *steps, int step_count)
+{
+    int version = 0;
+    int result = schema_pragma(db, "PRAGMA user_version", &version);
+
+    if (result != SQLITE_OK || version >= step_count)
+        return result;
+    result = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (result != SQLITE_OK)
+        return result;
+    /* Again, now that nobody else can write: another process may have been faster. */
+    result = schema_pragma(db, "PRAGMA user_version", &version);
+    for (; result == SQLITE_OK && version < step_count; version++)
+        result = sqlite3_exec(db, steps[version], NULL, NULL, NULL);
+    if (result == SQLITE_OK)
+        result = set_version(db, version);
+    if (result == SQLITE_OK)
+        result = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    if (result != SQLITE_OK && !sqlite3_get_autocommit(db))
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return result;
+}

@@ -1,0 +1,129 @@
+/* sql.c - every statement of the store in one table, and SQLite's results as ours. */
+#include "sql.h"
+
+#include <string.h>
+
+#define LAUNCH_COLUMNS                                                                             \
+    "id, started_ns, model_path, model_name, model_key, binary_hash, build, settings_json, "       \
+    "devices_json, simulated"
+
+static const char *const texts[SQL_STATEMENT_COUNT] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_GET_PROBE] = "SELECT build, version, flags FROM probe WHERE binary_hash = ?1",
+    [SQL_PUT_PROBE] = "INSERT OR REPLACE INTO probe(binary_hash, build, version, flags) "
+                      "VALUES(?1, ?2, ?3, ?4)",
+    [SQL_TRIM_PROBES] = "DELETE FROM probe WHERE id NOT IN "
+                        "(SELECT id FROM probe ORDER BY id DESC LIMIT ?1)",
+    [SQL_PUT_LAUNCH] = "INSERT INTO launch(started_ns, model_path, model_name, model_key, "
+                       "binary_hash, build, settings_json, devices_json, simulated) "
+                       "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [SQL_PUT_FIGURE] = "INSERT INTO figure(launch_id, position, device, kind, planned_bytes, "
+                       "measured_bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [SQL_TRIM_LAUNCHES] = "DELETE FROM launch WHERE id <= (SELECT max(id) FROM launch) - ?1",
+    [SQL_EACH_LAUNCH] = "SELECT " LAUNCH_COLUMNS " FROM launch ORDER BY id DESC LIMIT ?1",
+    [SQL_FIND_LAUNCH] =
+        "SELECT " LAUNCH_COLUMNS " FROM launch WHERE binary_hash = ?1 AND model_key = ?2 "
+        "AND settings_json = ?3 AND simulated = ?4 AND EXISTS(SELECT 1 FROM figure "
+        "WHERE launch_id = launch.id AND measured_bytes IS NOT NULL) ORDER BY id DESC LIMIT 1",
+    [SQL_GET_FIGURES] = "SELECT device, kind, planned_bytes, measured_bytes FROM figure "
+                        "WHERE launch_id = ?1 ORDER BY position LIMIT ?2",
+};
+
+bool sql_is_damage(int result)
+{
+    /* ERROR: a table or a column is missing; MISMATCH: a value is not of its column's type. */
+    return (result & 0xff) == SQLITE_CORRUPT || (result & 0xff) == SQLITE_NOTADB ||
+           (result & 0xff) == SQLITE_ERROR || (result & 0xff) == SQLITE_MISMATCH;
+}
+
+enum dgo_status sql_fail(const struct dgo_store *store, int result, struct dgo_error *err)
+{
+    const char *path = store->path;
+
+    if (sql_is_damage(result))
+        return dgo_fail(err, DGO_EFORMAT,
+                        "\"%s\" is damaged; it will be moved aside when the program starts again",
+                        path);
+    switch (result & 0xff) {
+    case SQLITE_NOMEM:
+        return dgo_fail(err, DGO_ENOMEM, "no memory for \"%s\"", path);
+    case SQLITE_TOOBIG:
+        return dgo_fail(err, DGO_ELIMIT, "a value is too large for \"%s\"", path);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return dgo_fail(err, DGO_EBUSY, "\"%s\" is held by another process for too long", path);
+    case SQLITE_FULL:
+        return dgo_fail(err, DGO_EIO, "\"%s\" cannot grow: the disk is full", path);
+    case SQLITE_READONLY:
+        return dgo_fail(err, DGO_EIO, "\"%s\" cannot be written: it is read-only", path);
+    default:
+        return dgo_fail(err, DGO_EIO, "\"%s\" cannot be used: %s", path, sqlite3_errstr(result));
+    }
+}
+
+int sql_prepare(struct dgo_store *store)
+{
+    for (int i = 0; i < SQL_STATEMENT_COUNT; i++) {
+        const int result = sqlite3_prepare_v3(store->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                              &store->statement[i], NULL);
+
+        if (result != SQLITE_OK)
+            return result;
+    }
+    return SQLITE_OK;
+}
+
+int sql_bind_text(sqlite3_stmt *statement, int at, const char *text)
+{
+    const size_t length = text ? strlen(text) : 0;
+
+    if (length > DGO_STORE_TEXT_MAX)
+        return SQLITE_TOOBIG;
+    return sqlite3_bind_text(statement, at, text ? text : "", (int)length, SQLITE_STATIC);
+}
+
+int sql_bind_u64(sqlite3_stmt *statement, int at, uint64_t value)
+{
+    return value > INT64_MAX ? SQLITE_TOOBIG
+                             : sqlite3_bind_int64(statement, at, (sqlite3_int64)value);
+}
+
+const char *sql_text(sqlite3_stmt *statement, int column)
+{
+    const unsigned char *text = sqlite3_column_text(statement, column);
+
+    return text ? (const char *)text : "";
+}
+
+uint64_t sql_u64(sqlite3_stmt *statement, int column)
+{
+    const sqlite3_int64 value = sqlite3_column_int64(statement, column);
+
+    return value < 0 ? 0 : (uint64_t)value;
+}
+
+int sql_run(struct dgo_store *store, enum sql_statement which)
+{
+    sqlite3_stmt *statement = store->statement[which];
+    const int result = sqlite3_step(statement);
+
+    (void)sqlite3_reset(statement); /* repeats the failure of the step */
+    return result == SQLITE_DONE ? SQLITE_OK : result;
+}
+
+int sql_transaction(struct dgo_store *store, int (*body)(struct dgo_store *store, void *data),
+                    void *data)
+{
+    int result = sql_run(store, SQL_BEGIN);
+
+    if (result != SQLITE_OK)
+        return result;
+    result = body(store, data);
+    if (result == SQLITE_OK)
+        result = sql_run(store, SQL_COMMIT);
+    if (result != SQLITE_OK && !sqlite3_get_autocommit(store->db))
+        (void)sql_run(store, SQL_ROLLBACK);
+    return result;
+}

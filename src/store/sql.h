@@ -1,0 +1,58 @@
+/* sql.h - the database handle, its statements and SQLite's results as ours; private to the folder.
+ */
+#ifndef SQL_H
+#define SQL_H
+
+#include "dgo_store.h"
+
+#include <sqlite3.h>
+
+/* Prepared once, when the store is opened: a file that lacks a table is found out there. */
+enum sql_statement {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_GET_PROBE,
+    SQL_PUT_PROBE,
+    SQL_TRIM_PROBES,
+    SQL_PUT_LAUNCH,
+    SQL_PUT_FIGURE,
+    SQL_TRIM_LAUNCHES,
+    SQL_EACH_LAUNCH,
+    SQL_FIND_LAUNCH,
+    SQL_GET_FIGURES,
+    SQL_STATEMENT_COUNT
+};
+
+struct dgo_store {
+    sqlite3 *db;
+    sqlite3_stmt *statement[SQL_STATEMENT_COUNT];
+    char path[4096]; /* of the file */
+};
+
+/* The sentence for a failed SQLite call. */
+enum dgo_status sql_fail(const struct dgo_store *store, int result, struct dgo_error *err);
+
+/* Whether the result says that the file is no good, rather than the disk or the moment. */
+bool sql_is_damage(int result);
+
+/* SQLITE_OK, or the first failure. */
+int sql_prepare(struct dgo_store *store);
+
+/* NULL becomes "". */
+int sql_bind_text(sqlite3_stmt *statement, int at, const char *text);
+/* Fails with SQLITE_TOOBIG above INT64_MAX. */
+int sql_bind_u64(sqlite3_stmt *statement, int at, uint64_t value);
+
+/* Never NULL; "" for a NULL column. */
+const char *sql_text(sqlite3_stmt *statement, int column);
+uint64_t sql_u64(sqlite3_stmt *statement, int column);
+
+/* Steps a statement that gives no rows, and resets it.  SQLITE_OK when done. */
+int sql_run(struct dgo_store *store, enum sql_statement which);
+
+/* The whole of `body` or nothing of it. */
+int sql_transaction(struct dgo_store *store, int (*body)(struct dgo_store *store, void *data),
+                    void *data);
+
+#endif
