@@ -130,6 +130,7 @@ struct dgo_prediction {
     double
         lower_bound_gap; /* (time - lower bound) / lower bound of the decode step; 0 is optimal */
     bool bandwidth_assumed; /* a card's bandwidth was not known: speed ranks, it does not promise */
+    double prompt_tokens, generated_tokens; /* the request it was made for */
 };
 
 enum { DGO_ALTERNATIVE_MAX = 4 };

@@ -325,7 +325,8 @@ void dgo_plan_explain(const struct dgo_machine *machine, const struct dgo_model 
         free(to);
         return;
     }
-    cost_make(machine, &to->memory, plan->settings.slot_count, 0, 0, &to->cost);
+    cost_make(machine, &to->memory, plan->settings.slot_count, plan->predicted.prompt_tokens,
+              plan->predicted.generated_tokens, &to->cost);
     tell_context(to);
     for (uint32_t d = 0; d < plan->estimate.device_count; d++)
         tell_device(to, d);

@@ -75,6 +75,8 @@ static void predict(struct search *search, const struct dgo_estimate *estimate,
         .prefill_tokens_per_second = prompt > 0 ? cost->prompt_tokens / prompt : 0,
         .lower_bound_gap = bound > 0 && step > bound ? (step - bound) / bound : 0,
         .bandwidth_assumed = cost->host_assumed && estimate->host.layer_count > 0,
+        .prompt_tokens = cost->prompt_tokens,
+        .generated_tokens = cost->generated_tokens,
     };
     for (uint32_t d = 0; d < search->gpu_count; d++)
         predicted->bandwidth_assumed |= cost->assumed[search->gpu[d]];
