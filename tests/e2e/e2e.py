@@ -192,8 +192,7 @@ class Process:
                 if found:
                     return found
                 ended = self.popen.poll() is not None and not any(reader.is_alive() for reader in self.readers)
-                check(not ended, f"ended with {self.popen.returncode} before it said /{pattern}/\n{self.story()}"
-                      if ended else "")
+                check(not ended, f"ended with {self.popen.returncode} before it said /{pattern}/")
                 check(time.monotonic() < end, f"did not say /{pattern}/ in time")
                 self.changed.wait(0.1)
 
@@ -205,7 +204,7 @@ class Process:
         try:
             code = self.popen.wait(seconds or PATIENCE_S)
         except subprocess.TimeoutExpired:
-            raise Failure(f"did not end in time\n{self.story()}") from None
+            raise Failure("did not end in time") from None
         for reader in self.readers:
             reader.join(5)  # a left-over child may keep the pipe open; Box finds it
         return Result(code, self.text("out"), self.text("err"))
@@ -274,8 +273,7 @@ class Box:
         return process
 
     def program(self, *words):
-        if not PROGRAM.exists():
-            raise Skip(f"{PROGRAM} is not built")
+        check(PROGRAM.exists(), f"{PROGRAM} is not built; ./dev build makes it")
         return self.start(PROGRAM, *words)
 
     def run(self, *words, seconds=None):

@@ -61,6 +61,7 @@ BEHAVIOURS = {}
 
 def behaviour(function):
     BEHAVIOURS[function.__name__.replace("_", "-")] = function
+    return function
 
 
 def option(name, default):

@@ -3,17 +3,20 @@
 import re
 import signal
 
-from e2e import (MIB, RTX_3060, RTX_3090, Card, Machine, case, cases, check, check_equal, check_match, engine, free_port,
+from e2e import (MIB, RTX_3060, Card, Machine, case, cases, check, check_equal, check_match, engine, free_port,
                  http_json, json_of, main, make_model, model, wait_until)
 
 KINDS = {"weights_bytes": "model", "context_bytes": "KV", "compute_bytes": "compute"}
 LOG_STEP_BYTES = 0.005 * MIB + 1  # figures in the log are rounded to hundredths of a MiB
+# Compute buffers change with every build: a formula may be off by this much.  Weights and context must be exact.
+COMPUTE_UNDER_BYTES, COMPUTE_OVER_BYTES = 64 << 10, 4 * MIB
 
-# Small cards: the small model and a context of some length need both.
-PAIR = Machine(Card("NVIDIA GeForce RTX 3090", 2048, 1800), Card("NVIDIA GeForce RTX 3090", 2048, 1800))
-UNEQUAL = Machine(Card("NVIDIA GeForce RTX 3090", 2048, 1800), Card("NVIDIA GeForce RTX 3060", 1536, 1200))
-THREE = Machine(Card("NVIDIA GeForce RTX 3060", 1536, 1300), Card("NVIDIA GeForce RTX 3090", 2048, 1800),
-                Card("NVIDIA GeForce RTX 3060", 1536, 1200))
+# The small model needs one of these, the full-size one (4.7 GB of weights, none of them data) all of them.
+PAIR = Machine(Card("NVIDIA GeForce RTX 3060", 4608, 4400), Card("NVIDIA GeForce RTX 3060", 4608, 4400))
+UNEQUAL = Machine(Card("NVIDIA GeForce RTX 3090", 6144, 5900), Card("NVIDIA GeForce RTX 3060", 3584, 3400))
+THREE = Machine(Card("NVIDIA GeForce RTX 3060", 3072, 2900), Card("NVIDIA GeForce RTX 3090", 3584, 3300),
+                Card("NVIDIA GeForce RTX 3060", 3072, 2800))
+SMALL, FULL = "tiny-llama", "llama-3.1-8b"
 
 
 def words(box, command, machine, *options, name="tiny-llama"):
@@ -41,53 +44,62 @@ def check_against_log(devices, log, kinds):
                   f"{device['name']} {key}: planned {device[key] / MIB:.3f} MiB, the engine logged {measured / MIB:.3f} MiB")
 
 
+def check_compute(device, measured):
+    """A formula is nearly right, and less under than over; a bound is never under."""
+    planned = device["compute_bytes"]
+    near = -COMPUTE_UNDER_BYTES <= planned - measured <= COMPUTE_OVER_BYTES
+    check(near if device["compute_source"] == "formula" else planned >= measured,
+          f"{device['name']}: {planned} bytes of compute buffers planned ({device['compute_source']}), {measured} are held")
+
+
+def cards_in_use(devices):
+    return len([device for device in devices if device["weights_bytes"]])
+
+
 @cases([
-    # name, model, machine, options
-    ("one card is enough", "tiny-llama", PAIR, []),
-    ("two equal cards", "tiny-llama", PAIR, ["--objective", "safe"]),
-    ("two unequal cards", "tiny-llama", UNEQUAL, ["--objective", "safe"]),
-    ("three cards", "tiny-llama", THREE, ["--objective", "safe"]),
-    ("a long context", "tiny-llama", UNEQUAL, ["--ctx", "4096", "--parallel", "4", "--objective", "safe"]),
-    ("the longest context", "tiny-llama", UNEQUAL, ["--ctx", "max", "--objective", "context"]),
-    ("a quantized cache", "tiny-llama", UNEQUAL, ["--kv-type", "q8_0", "--objective", "safe"]),
-    ("one card of two by --use", "tiny-llama", UNEQUAL, ["--use", "1"]),
-    ("grouped heads, norms of queries and keys", "tiny-qwen3", UNEQUAL, ["--objective", "safe"]),
-    ("experts", "tiny-mixtral", UNEQUAL, ["--objective", "safe"]),
-    ("tied embeddings", "tiny-llama-tied", UNEQUAL, ["--objective", "safe"]),
+    # name, model, machine, cards in use, options
+    ("one card is enough", SMALL, PAIR, 1, []),
+    ("the other card, by --use", SMALL, UNEQUAL, 1, ["--use", "1"]),
+    ("two equal cards", FULL, PAIR, 2, []),
+    ("two unequal cards", FULL, UNEQUAL, 2, []),
+    ("three cards", FULL, THREE, 3, []),
+    ("three cards, two of them by --use", FULL, Machine(RTX_3060, *UNEQUAL.cards), 2, ["--use", "1,2"]),
+    ("the longest context", FULL, UNEQUAL, 2, ["--ctx", "max", "--objective", "context"]),
+    ("four slots", SMALL, UNEQUAL, 1, ["--ctx", "4096", "--parallel", "4"]),
+    ("a quantized cache", SMALL, UNEQUAL, 1, ["--kv-type", "q8_0"]),
+    ("norms of queries and keys", "tiny-qwen3", UNEQUAL, 1, []),
+    ("experts", "tiny-mixtral", UNEQUAL, 1, []),
+    ("tied embeddings", "tiny-llama-tied", UNEQUAL, 1, []),
 ], lambda row: f"planned equals measured: {row[0]}")
 def planned_is_measured(box, row):
-    _, name, machine, options = row
+    _, name, machine, cards, options = row
     result = box.run(*words(box, "run", machine, "--once", "--json", "--log", "--threads", "1", *options, name=name))
     check_equal(result.code, 0, "exit")
     run = json_of(result)
     check_equal((run["ready"], run["equal"], run["simulated"]), (True, True, True), "ready, equal, simulated")
-    for device in run["devices"]:
-        for key in ("weights_bytes", "context_bytes"):
-            check(device[key.replace("_bytes", "_equal")], f"{device['name']}: {key} is not called equal")
-    check_against_log([dict(device["planned"], name=device["name"]) for device in run["devices"]], result.err,
-                      ("weights_bytes", "context_bytes"))
+    planned = [dict(device["planned"], name=device["name"]) for device in run["devices"]]
+    check_equal(cards_in_use(planned), cards, "cards in use")
+    check_against_log(planned, result.err, ("weights_bytes", "context_bytes"))
 
 
 @case("planned equals measured: a model in three files")
 def split_files(box):
     make_model("tiny-llama", box.folder / "parts.gguf", "--split", "3")
     result = box.run("run", box.folder / "parts-00001-of-00003.gguf", "--gpus", box.use(UNEQUAL), "--engine", engine(), "--once",
-                     "--json", "--threads", "1", "--objective", "safe")
+                     "--json", "--threads", "1")
     check_equal(result.code, 0, "exit")
     check_equal(json_of(result)["equal"], True, ".equal")
 
 
-@case("the cards hold exactly what was planned, to the byte")
+@case("the cards hold what was planned, by their own books")
 def books_agree(box):
-    options = ["--objective", "safe"]
-    planned = plan(box, UNEQUAL, *options)["devices"]
+    planned = plan(box, UNEQUAL, name=FULL)["devices"]
+    check_equal(cards_in_use(planned), 2, "cards in use")
     port = free_port()
-    program = box.program(*words(box, "run", UNEQUAL, "--port", port, "--threads", "1", *options))
+    program = box.program(*words(box, "run", UNEQUAL, "--port", port, "--threads", "1", name=FULL))
     program.wait_for(rf"ready: http://127\.0\.0\.1:{port}\b")
-    check_equal(len([device for device in planned if device["weights_bytes"]]), 2, "cards in use")
-    for card, device in enumerate(planned):
-        check_equal(box.used_bytes(card), device["weights_bytes"] + device["context_bytes"] + device["compute_bytes"],
-                    f"bytes used of card {card}")
+    for device in planned:
+        check_compute(device, box.used_bytes(device["gpu_index"]) - device["weights_bytes"] - device["context_bytes"])
     program.signal(signal.SIGTERM)
     check_equal(program.finish().code, 0, "exit")
     check_equal([box.used_bytes(card) for card in range(2)], [0, 0], "bytes used after the end")
@@ -95,11 +107,11 @@ def books_agree(box):
 
 @case("a chat message is answered, and everything says SIMULATED")
 def asks(box):
-    result = box.run(*words(box, "run", UNEQUAL, "--once", "--threads", "1", "--objective", "safe", "--ask", "Are you there?"))
+    result = box.run(*words(box, "run", UNEQUAL, "--once", "--threads", "1", "--ask", "Are you there?"))
     check_equal(result.code, 0, "exit")
     check_match("SIMULATED", result.out, "stdout")
     check_match(r"answered: .*\([1-9][0-9]* tokens?\)", result.out, "stdout")
-    check_match(r"CUDA0.*CUDA1", result.out, "the table")
+    check_match(r"CUDA0 .*[0-9.]+ MiB =", result.out, "the table of plan against measured")
 
 
 @case("the server serves until Ctrl-C")
@@ -131,15 +143,14 @@ def killed(box):
     program.finish()
     box.check_nobody_left()
     listed = box.start(engine(), "--list-devices").finish()
-    check_match("1800 MiB free", listed.out, "the cards after the kill")
+    check_match("5900 MiB free", listed.out, "the cards after the kill")
 
 
 @case("the command of --dry-run works in a shell")
 def dry_run(box):
     port = free_port()
-    options = ["--objective", "safe", "--threads", "1"]
-    planned = plan(box, UNEQUAL, *options)["devices"]
-    result = box.run(*words(box, "run", UNEQUAL, "--dry-run", "--port", port, *options))
+    planned = plan(box, UNEQUAL, name=FULL)["devices"]
+    result = box.run(*words(box, "run", UNEQUAL, "--dry-run", "--port", port, "--threads", "1", name=FULL))
     check_equal(result.code, 0, "exit of --dry-run")
     check_equal(result.out.count("\n"), 1, "lines on stdout")
     shell = box.start("sh", "-c", "exec " + result.out)
@@ -163,30 +174,44 @@ def port_taken(box):
     check_match(rf"port.*{port}|{port}.*port", result.err, "stderr")
 
 
-def limit_of(device, short_mib):
-    """PRETEND_GPU_LIMIT_MIB: card 1 gives less than was planned for it."""
-    total = device["weights_bytes"] + device["context_bytes"] + device["compute_bytes"]
-    return f"1={total // MIB - short_mib}"
+def let_run_out(box, short_of):
+    """Card 1 says what the machine file says, but gives a process less than was planned for it: nothing of one kind."""
+    device = next(device for device in plan(box, UNEQUAL, name=FULL)["devices"] if device["gpu_index"] == 1)
+    kinds = ("weights_bytes", "context_bytes", "compute_bytes")
+    given = sum(device[kind] for kind in kinds[:kinds.index(short_of)])
+    box.env["PRETEND_GPU_LIMIT_MIB"] = f"1={given // MIB + 16}"
 
 
-@case("a card that runs out at load is named, with what to do")
-def runs_out(box):
-    options = ["--objective", "safe"]
-    box.env["PRETEND_GPU_LIMIT_MIB"] = limit_of(plan(box, UNEQUAL, *options)["devices"][1], 2)
-    result = box.run(*words(box, "run", UNEQUAL, "--once", "--threads", "1", *options))
+SHORT_OF = [("weights_bytes", "weights"), ("context_bytes", "context|cache"), ("compute_bytes", "compute")]
+
+
+@cases(SHORT_OF, lambda row: f"a card that runs out at load is named, with what to do: {row[0]}")
+def runs_out(box, row):
+    let_run_out(box, row[0])
+    result = box.run(*words(box, "run", UNEQUAL, "--once", "--threads", "1", name=FULL))
     check_equal(result.code, 1, "exit")
-    check_match(r"CUDA1.*out of memory", result.err, "stderr")
+    check_match(rf"CUDA[01].*out of memory.*({row[1]})", result.err, "stderr")
     check_match(r"--retry-smaller|--margin|--ctx|smaller", result.err, "stderr")
 
 
-@case("--retry-smaller finds a plan that such a card can hold")
-def retries_smaller(box):
-    options = ["--objective", "safe"]
-    box.env["PRETEND_GPU_LIMIT_MIB"] = limit_of(plan(box, UNEQUAL, *options)["devices"][1], 2)
-    result = box.run(*words(box, "run", UNEQUAL, "--once", "--json", "--retry-smaller", "--threads", "1", *options))
+@cases(SHORT_OF, lambda row: f"--retry-smaller finds a plan for a card that runs out: {row[0]}")
+def retries_smaller(box, row):
+    let_run_out(box, row[0])
+    result = box.run(*words(box, "run", UNEQUAL, "--once", "--json", "--retry-smaller", "--threads", "1", name=FULL))
     check_equal(result.code, 0, "exit")
     check_match("smaller plan", result.err, "stderr")
     check_equal(json_of(result)["equal"], True, ".equal")
+
+
+@case("a card that is short by less than pipeline parallelism takes: the engine goes without, and it shows")
+def without_pipeline(box):
+    device = next(device for device in plan(box, UNEQUAL, name=FULL)["devices"] if device["gpu_index"] == 1)
+    planned = device["weights_bytes"] + device["context_bytes"] + device["compute_bytes"]
+    box.env["PRETEND_GPU_LIMIT_MIB"] = f"1={planned // MIB - 2}"
+    result = box.run(*words(box, "run", UNEQUAL, "--once", "--json", "--threads", "1", name=FULL))
+    check_equal(result.code, 0, "exit")
+    run = json_of(result)
+    check_equal((run["equal"], run["pipeline"]), (True, False), ".equal and .pipeline")
 
 
 @case("a card that fails while serving: the engine is started again")
@@ -206,9 +231,9 @@ def fails_serving(box):
     check_equal(program.finish().code, 0, "exit")
 
 
-@case("the engine sees other cards than the machine file says")
+@case("the engine sees fewer cards than the machine file says")
 def other_cards(box):
-    command = words(box, "run", UNEQUAL, "--once", "--threads", "1", "--objective", "safe")
+    command = words(box, "run", UNEQUAL, "--once", "--threads", "1", name=FULL)
     box.env["PRETEND_GPUS"] = Machine(UNEQUAL.cards[0]).pretend_text()
     result = box.run(*command)
     check_equal(result.code, 1, "exit")
@@ -217,47 +242,41 @@ def other_cards(box):
 
 
 @cases([
-    # name, the engine's flags
-    ("defaults", []),
-    ("uneven", ["-ts", "3,1"]),
-    ("one card", ["-sm", "none", "-mg", "0"]),
-    ("three layers", ["-ngl", "3"]),
-    ("nothing on the cards", ["-ngl", "0"]),
-    ("four slots", ["-np", "4", "-c", "8192"]),
-    ("four slots, one pool", ["-np", "4", "-kvu", "-c", "8192"]),
-    ("quantized cache", ["-ctk", "q8_0", "-ctv", "q4_0", "-fa", "on"]),
-    ("no flash attention", ["-fa", "off"]),
-    ("cache in host memory", ["-nkvo"]),
-    ("large batches", ["-b", "4096", "-ub", "1024"]),
-    ("by option names", ["--ctx-size", "6000", "--tensor-split", "1,2", "--gpu-layers", "99"]),
+    # name, model, the engine's flags
+    ("defaults", SMALL, []),
+    ("uneven", SMALL, ["-ts", "3,1"]),
+    ("one card", SMALL, ["-sm", "none", "-mg", "0"]),
+    ("the other card", SMALL, ["-dev", "CUDA1"]),
+    ("the cards the other way round", SMALL, ["-dev", "CUDA1,CUDA0", "-ts", "1,3"]),
+    ("three layers", SMALL, ["-ngl", "3"]),
+    ("nothing on the cards", SMALL, ["-ngl", "0"]),
+    ("four slots", SMALL, ["-np", "4", "-c", "8192"]),
+    ("four slots, one pool", SMALL, ["-np", "4", "-kvu", "-c", "8192"]),
+    ("quantized cache", SMALL, ["-ctk", "q8_0", "-ctv", "q4_0", "-fa", "on"]),
+    ("no flash attention", SMALL, ["-fa", "off"]),
+    ("cache in host memory", SMALL, ["-nkvo"]),
+    ("large batches", SMALL, ["-b", "4096", "-ub", "1024"]),
+    ("option names in full", SMALL, ["--ctx-size", "6000", "--tensor-split", "1,2", "--gpu-layers", "99"]),
+    ("norms of queries and keys", "tiny-qwen3", ["-ts", "1,1"]),
+    ("experts", "tiny-mixtral", ["-ts", "1,1"]),
+    ("experts of four layers in host memory", "tiny-mixtral", ["-ts", "1,1", "-ncmoe", "4"]),
+    ("tied embeddings", "tiny-llama-tied", ["-ts", "1,1"]),
+    ("a full-size model", FULL, ["-ts", "2,1", "-c", "8192"]),
 ], lambda row: f"estimate of a command line: {row[0]}")
 def estimate(box, row):
-    given = row[1]
+    _, name, given = row
     flags = given + ["-np", "1"] * ("-np" not in given) + ["-c", "4096"] * ("-c" not in given and "--ctx-size" not in given)
     flags += ["-ngl", "99"] * (not {"-ngl", "--gpu-layers"} & set(given)) + ["-fit", "off"]
-    result = box.run(*words(box, "estimate", UNEQUAL, "--json", "--"), *flags)
+    result = box.run(*words(box, "estimate", UNEQUAL, "--json", "--", *flags, name=name))
     check_equal(result.code, 0, "exit of estimate")
-    server = box.start(engine(), "-m", model(), "--port", free_port(), "-t", "1", "-lv", "4", "--no-warmup", *flags)
+    server = box.start(engine(), "-m", model(name), "--port", free_port(), "-t", "1", "-lv", "4", "--no-warmup", *flags)
     server.wait_for("all slots are idle")
     devices = json_of(result)["devices"]
     check_against_log(devices, server.text("err"), ("weights_bytes", "context_bytes"))
     for device in devices:
-        measured, step = logged(server.text("err"), device["name"], "compute")
-        check(device["compute_bytes"] >= measured - step, f"{device['name']}: {device['compute_bytes'] / MIB:.2f} MiB of compute "
-              f"buffers planned, the engine logged {measured / MIB:.2f} MiB")
+        check_compute(device, box.used_bytes(device["gpu_index"]) - device["weights_bytes"] - device["context_bytes"])
     server.signal(signal.SIGTERM)
     server.finish()
-
-
-@case("a full-size model without data runs on two cards as planned")
-def full_size(box):
-    machine = Machine(RTX_3090, RTX_3060)
-    result = box.run(*words(box, "run", machine, "--once", "--json", "--log", "--threads", "1", "--ctx", "8192", "--objective",
-                            "safe", name="llama-3.1-8b"))
-    check_equal(result.code, 0, "exit")
-    run = json_of(result)
-    check_equal(run["equal"], True, ".equal")
-    check(sum(device["planned"]["weights_bytes"] for device in run["devices"]) > 4 << 30, "this is no full-size model")
 
 
 if __name__ == "__main__":
