@@ -109,8 +109,8 @@ uint32_t dgo_ledger_expire(struct dgo_ledger *ledger, uint64_t now_ns);
 const struct dgo_ledger_entry *dgo_ledger_find(const struct dgo_ledger *ledger, uint64_t id);
 uint64_t dgo_ledger_promisable_bytes(const struct dgo_ledger *ledger, uint32_t gpu_index);
 enum dgo_status dgo_ledger_balance_of(const struct dgo_ledger *ledger, uint32_t gpu_index,
-                                   struct dgo_ledger_balance *balance,
-                                   struct dgo_error *err) DGO_MUST_CHECK;
+                                      struct dgo_ledger_balance *balance,
+                                      struct dgo_error *err) DGO_MUST_CHECK;
 
 /* Takes stored entries over (replacing what is there).  An entry that makes no sense (id 0 or
  * twice, no text terminator) is DGO_EFORMAT and leaves the ledger alone. */

@@ -147,7 +147,8 @@ void dgo_resource_set_streaming(bool is_streaming); /* an engine is answering so
 enum dgo_status dgo_resource_set_vram(uint32_t gpu_index, const struct dgo_ledger_gpu *seen,
                                       struct dgo_error *err);
 
-/* Engines whose run delay decides how much of the CPUs is ours.  `threads` 0: count them. */
+/* Engines whose run delay decides how much of the CPUs is ours.  Their runnable threads are
+ * counted; `threads`, where not 0, is the most that can be (its --threads). */
 enum dgo_status dgo_resource_protect(uint32_t pid, uint32_t threads, struct dgo_error *err);
 void dgo_resource_unprotect(uint32_t pid);
 

@@ -1,0 +1,382 @@
+/* rm.h - what the files of the resource manager share: jobs, lanes, workers, the one manager.
+ *
+ * Four ideas carry everything (docs/decisions/0003-executor.md):
+ *  - A job lives in a slot that is never unmapped.  A reference is {index, generation}; it is weak:
+ *    whoever wants to run, cancel or expire the job claims it by one compare-and-swap on the slot's
+ *    state word, and a stale or second reference simply fails.  Queues hold references.
+ *  - Each lane has rings behind one lock and an inbox that is pushed to without it.  Threads of the
+ *    idle class and losers of the lock use the inbox, so nobody waits for a thread that the
+ *    scheduler has put aside.
+ *  - At most one wake of a lane is on its way; a woken worker that sees more wakes the next.
+ *  - Idle threads sleep without a timeout.  Only while something runs does the keeper tick.
+ *
+ * Lock order: start_lock, component lock, policy lock; group lock -> nothing; lane lock -> nothing.
+ * No two lane locks at a time, and no callback under any lock. */
+#ifndef RM_H
+#define RM_H
+
+#include "dgo_resource.h"
+#include "rm_budget.h"
+#include "rm_lock.h"
+
+#include <stdalign.h>
+
+enum {
+    RM_MAGAZINE = 64,   /* free slots that a thread keeps */
+    RM_BLOCK = 16,      /* free slots that travel together */
+    RM_CHUNK = 1 << 14, /* slots mapped at a time */
+    RM_CHUNK_MAX = 512,
+    RM_BATCH_MAX = 32,
+    RM_BATCH_NS = 20000,  /* work taken at once, by the running average */
+    RM_RING_SLACK = 4096, /* strands, returned batches: never refused */
+    RM_KEY_BUCKETS = 256,
+    RM_TICK_MS = 10,     /* of the keeper, while anything runs */
+    RM_STARVE_POPS = 61, /* every so many, a lower level is served */
+    RM_STARVE_MS = 100,  /* and after this long, as soon as a worker looks */
+    RM_IDLE_S = 5,       /* spare threads go after it */
+    RM_INLINE_DEPTH_MAX = 64,
+    RM_EXPRESS_JOB_US = 1000,
+    RM_DEMOTE_AFTER = 8, /* EXPRESS jobs above RM_EXPRESS_JOB_US */
+    RM_HISTOGRAM = 40,
+};
+
+/* ---- jobs ---- */
+
+enum { /* low half of rm_job.state; the high half is the generation, never 0 */
+       RM_FREE = 0,
+       RM_PENDING = 1,
+       RM_RUNNING = 2,
+       RM_ENDED = 3,
+       RM_PHASE = 7,
+       RM_HELD = 1 << 3,    /* a future is out: the slot stays */
+       RM_LINKED = 1 << 4,  /* in an inbox, a key table: the slot stays */
+       RM_BUSY = 1 << 5,    /* ended, its callback still to come: the slot stays */
+       RM_WAITER = 1 << 6,  /* somebody sleeps on `ended` */
+       RM_CANCEL = 1 << 7,  /* asked to stop */
+       RM_DELAYED = 1 << 8, /* pending, not before its time */
+       RM_POST = 1 << 9,    /* ended, waiting on the lane of its callback */
+};
+
+struct rm_job {
+    alignas(64) _Atomic uint64_t state;
+    dgo_job_fn fn;
+    void *arg;
+    dgo_done_fn done;
+    uint64_t deadline_ns;      /* 0: none */
+    uint64_t queued_ns;        /* 0: not sampled */
+    uint16_t component, group; /* group: index + 1 */
+    uint8_t lane, level, done_lane, on_full;
+    _Atomic uint32_t ended; /* futex */
+    _Atomic uint32_t block_next;
+    union {
+        struct {
+            uint64_t key;
+            uint32_t key_next, ring_pos;
+            uint32_t next, post_next; /* in the inbox of `lane`, of `done_lane` */
+            uint32_t group_prev, group_next;
+            struct dgo_result result;
+        };
+        struct { /* the first of a block of free slots lists the others */
+            uint32_t block_count;
+            uint32_t block[RM_BLOCK - 1];
+        };
+    };
+};
+_Static_assert(sizeof(struct rm_job) == 128, "two cache lines a job");
+
+/* A reference in a queue: generation << 32 | tags | index.  0 is none. */
+enum {
+    RM_INDEX_MASK = (1 << 27) - 1,
+    RM_TAG_KEPT = 1 << 27, /* RM_LINKED is set: others may end the job before it is queued */
+    RM_TAG_DROPPABLE = 1 << 28,
+    RM_TAG_DONE = 1 << 29, /* not the job but its callback */
+    RM_TAG_KEYED = 1 << 30,
+};
+#define RM_TAG_STRAND (UINT32_C(1) << 31)
+
+static inline uint64_t rm_ref(uint32_t generation, uint32_t tagged_index)
+{
+    return (uint64_t)generation << 32 | tagged_index;
+}
+static inline uint32_t rm_generation(uint64_t ref_or_state)
+{
+    return (uint32_t)(ref_or_state >> 32);
+}
+
+/* Generation 0 is never used, so that a zero future is no future. */
+static inline uint32_t rm_next_generation(uint32_t generation)
+{
+    return generation + 1 ? generation + 1 : 1;
+}
+
+struct rm_slots {
+    struct rm_job *chunk[RM_CHUNK_MAX];
+    _Atomic uint32_t capacity;         /* slots mapped */
+    _Atomic uint32_t fresh;            /* below it: used at least once */
+    alignas(64) _Atomic uint64_t free; /* tag << 32 | first slot of the first block + 1 */
+};
+extern struct rm_slots rm_slots;
+
+static inline struct rm_job *rm_job_at(uint32_t index)
+{
+    return &rm_slots.chunk[index / RM_CHUNK][index % RM_CHUNK];
+}
+
+/* ---- threads ---- */
+
+enum rm_counter {
+    RM_ACCEPTED,
+    RM_DONE,
+    RM_FAILED,
+    RM_CANCELLED,
+    RM_EXPIRED,
+    RM_REJECTED,
+    RM_RAN_INLINE,
+    RM_COALESCED,
+    RM_DROPPED,
+    RM_UI_WAITS,
+    RM_OVER_BUDGET,
+    RM_GPU_RUNS,
+    RM_GPU_FALLBACKS,
+    RM_RUN_MAX,
+    RM_COUNTERS
+};
+
+struct rm_counters {
+    _Atomic uint64_t n[RM_COUNTERS];
+    _Atomic uint32_t queue[RM_HISTOGRAM], run[RM_HISTOGRAM];
+};
+
+/* One a thread; outlives it and is taken over by the next, so that sums stay. */
+struct rm_counter_set {
+    struct rm_counter_set *next;
+    _Atomic bool owned;
+    struct rm_counters component[DGO_COMPONENT_MAX];
+};
+
+struct rm_worker;
+struct rm_strand;
+
+/* What a thread keeps to itself; nothing here needs memory from elsewhere but the counters. */
+struct rm_thread {
+    uint32_t magazine[RM_MAGAZINE];
+    uint32_t magazine_count;
+    uint32_t epoch;  /* of rm.fork_epoch: another one means the magazine is the parent's */
+    uint32_t sample; /* counts jobs, to pick those that are timed */
+    uint32_t depth;  /* jobs run inside each other */
+    bool known, is_ui, is_idle_class, is_draining;
+    struct rm_counter_set *counters; /* NULL: the shared ones */
+    struct rm_worker *worker;
+    struct rm_job *job; /* what it is running */
+    struct rm_strand *strand;
+};
+struct rm_thread *rm_thread(void); /* of the caller; never NULL */
+
+struct rm_worker {
+    alignas(64) _Atomic uint32_t seq; /* jobs begun: tells the keeper whether it moves */
+    _Atomic bool in_job;
+    _Atomic bool lent; /* counted in lane->blocked */
+    _Atomic uint32_t batch_next, batch_count;
+    _Atomic uint64_t batch[RM_BATCH_MAX];
+    alignas(64) _Atomic uint32_t park; /* futex: 0 sleep, 1 go */
+    struct rm_lane *lane;
+    uint32_t number;
+    pthread_t thread;
+    bool joinable; /* start_lock of the lane */
+    _Atomic bool alive;
+    _Atomic int32_t thread_id;
+    uint32_t seen_seq, stuck_ticks; /* the keeper's */
+    bool returned;
+    uint32_t spin_won_permille; /* running average; the worker's own */
+    uint32_t batches;
+};
+
+/* ---- lanes ---- */
+
+struct rm_ring {
+    uint64_t *ref;
+    uint32_t head, tail; /* head == tail: empty; free-running */
+    uint32_t served_ms;  /* coarse: last taken from, or when it began to wait */
+};
+
+enum { RM_INBOX_EMPTY = 0, RM_INBOX_CLOSED = 1, RM_INBOX_FIRST = 2 /* tagged index + 2 */ };
+
+struct rm_lane {
+    alignas(64) struct rm_lock lock;
+    bool closed;
+    enum dgo_lane id;
+    uint32_t limit, ring_mask, pops;
+    struct rm_ring ring[DGO_LEVEL_COUNT];
+    uint32_t key_bucket[RM_KEY_BUCKETS]; /* index + 1 */
+    _Atomic uint64_t taken;
+
+    alignas(64) _Atomic uint32_t ring_count;
+    _Atomic uint32_t inbox_count, reserved, stale, queued_max;
+    _Atomic uint64_t inbox;
+
+    alignas(64) _Atomic uint64_t idle_mask;
+    _Atomic uint32_t waking;
+    _Atomic int32_t active, allowed, blocked, threads;
+    _Atomic uint32_t est_ns;    /* a job, running average */
+    _Atomic uint32_t served_ms; /* coarse: something was taken, or the queue was empty */
+    bool eager;                 /* one job, one wake: jobs are expected to block */
+    _Atomic bool is_orphan;     /* no thread could be made: NORMAL does its work */
+    uint32_t thread_base, thread_max;
+    _Atomic uint64_t wakes, replacements;
+    const char *_Atomic policy;
+    struct rm_lock spawn_lock;
+    struct rm_worker worker[DGO_WORKER_MAX];
+    _Atomic uint32_t queue_hist[RM_HISTOGRAM];
+};
+
+enum rm_push { RM_PUSHED, RM_FULL, RM_CLOSED_LANE };
+
+/* Jobs that ended under a lock and are finished after it. */
+struct rm_dead {
+    uint32_t coalesced, dropped; /* index + 1 of the first, linked through `next`; 0 none */
+};
+
+enum rm_phase { RM_OFF, RM_ON, RM_DRAINING, RM_CLOSING };
+
+struct rm {
+    _Atomic uint32_t phase;
+    _Atomic bool threaded;
+    _Atomic bool stop_requested;
+    _Atomic uint32_t fork_epoch;
+    _Atomic uint32_t coarse_ms;
+    _Atomic int32_t outside;          /* jobs that waiters run */
+    _Atomic uint32_t drainers, quiet; /* quiet: futex */
+    uint32_t generation;
+    struct rm_lock start_lock;
+    const struct dgo_clock *clock; /* NULL: the machine's */
+    char root[256];
+    struct rm_lane lane[DGO_LANE_COUNT];
+    _Atomic int ui_fd;
+    _Atomic uint32_t ui_signalled;
+};
+extern struct rm rm;
+
+static inline uint64_t rm_now_ns(void)
+{
+    return rm.clock ? dgo_clock_monotonic_ns(rm.clock) : rm_sys_monotonic_ns();
+}
+static inline uint64_t rm_time_after(uint64_t now_ns, uint64_t wait_ns)
+{
+    return wait_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + wait_ns;
+}
+
+/* rm_slot.c */
+bool rm_slots_reserve(uint32_t slot_count); /* false: memory for not even one chunk */
+void rm_slots_forget(void);                 /* after fork: every slot is free again */
+struct rm_job *rm_slot_take(struct rm_thread *self, uint32_t *index);
+void rm_slot_give(struct rm_thread *self, struct rm_job *job, uint32_t index);
+void rm_slots_leave(struct rm_thread *self);                           /* the thread ends */
+struct rm_job *rm_job_find(struct dgo_future future, uint64_t *state); /* NULL: stale */
+
+/* rm_lane.c */
+bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit);
+void rm_lane_close(struct rm_lane *lane);
+enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
+                          enum dgo_level level, bool always, struct rm_dead *dead);
+uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most);
+void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count);
+bool rm_lane_reserve(struct rm_lane *lane); /* room for a callback to come */
+uint32_t rm_lane_queued(const struct rm_lane *lane);
+
+/* rm_worker.c */
+void rm_lane_wake(struct rm_lane *lane);
+bool rm_lane_has_work(const struct rm_lane *lane);
+bool rm_lane_spawn(struct rm_lane *lane);
+void rm_lane_join(struct rm_lane *lane); /* closed before */
+void rm_worker_block(struct rm_worker *worker);
+void rm_worker_unblock(struct rm_worker *worker);
+void rm_worker_share(struct rm_worker *worker);
+void rm_run_here(struct rm_thread *self); /* without threads: all that waits, in order */
+
+/* rm_job.c */
+bool rm_job_claim(struct rm_job *job, uint32_t generation, uint64_t *state);
+void rm_job_run(struct rm_thread *self, struct rm_job *job, uint32_t index);
+void rm_job_end(struct rm_thread *self, struct rm_job *job, uint32_t index,
+                struct dgo_result result);
+void rm_job_release(struct rm_thread *self, struct rm_job *job, uint32_t index, uint32_t flag);
+bool rm_run_ref(struct rm_thread *self, uint64_t ref); /* false: it was stale */
+void rm_cancel_ref(struct rm_thread *self, uint64_t ref);
+void rm_end_dead(struct rm_thread *self, struct rm_dead *dead);
+
+/* rm_submit.c */
+bool rm_future_inline(struct dgo_future future, struct dgo_result *result);
+void rm_submitted(struct rm_thread *self, enum dgo_lane lane);
+
+/* rm_wait.c */
+void rm_note_stale(const struct rm_job *job); /* claimed elsewhere: its reference stays behind */
+void rm_quiet_changed(void);                  /* somebody may wait for all to be idle */
+void rm_run_claimed(struct rm_thread *self, struct rm_job *job, uint32_t index);
+
+/* rm_group.c */
+enum dgo_status rm_group_join(struct dgo_group group, uint32_t index, struct rm_job *job,
+                              struct dgo_error *err);
+void rm_group_leave(uint32_t index, struct rm_job *job);
+bool rm_group_cancelled(const struct rm_job *job);
+void rm_groups_forget(void);
+
+/* rm_strand.c */
+bool rm_strand_run_ref(struct rm_thread *self, uint64_t ref);
+uint32_t *rm_strand_link(uint32_t tagged_index);
+void rm_strand_linked(uint32_t tagged_index, bool is_linked);
+uint64_t rm_strand_ref(uint32_t tagged_index);
+enum dgo_level rm_strand_level(uint32_t tagged_index);
+void rm_strand_due(uint32_t index, uint32_t generation);
+void rm_strands_forget(void);
+void rm_strand_drop_ref(uint64_t ref);
+
+/* rm_delay.c */
+bool rm_delay_add(uint64_t ref, uint64_t due_ns);
+uint64_t rm_delay_next_ns(void); /* UINT64_MAX: nothing waits */
+uint32_t rm_delay_run(struct rm_thread *self, uint64_t now_ns);
+void rm_delay_clear(struct rm_thread *self);
+void rm_delay_forget(void);
+
+/* rm_keeper.c */
+bool rm_keeper_start(void);
+void rm_keeper_stop(void);
+void rm_keeper_arm(void);
+void rm_keeper_poke(void); /* look at the delayed ones again */
+void rm_keeper_forget(void);
+
+/* rm_size.c */
+void rm_size_start(uint32_t workers, uint32_t background);
+void rm_size_tick(uint64_t now_ns);
+void rm_size_forget(void);
+void rm_size_note(enum dgo_lane lane, uint32_t before, uint32_t after, const char *why, ...)
+    DGO_PRINTF(4, 5);
+uint32_t rm_size_duty_permille(void);
+bool rm_size_may_spin(void);
+
+/* rm_ui.c */
+void rm_ui_signal(void);
+
+/* rm_stats.c */
+void rm_count(struct rm_thread *self, uint32_t component, enum rm_counter counter);
+void rm_count_run(struct rm_thread *self, uint32_t component, uint64_t ns);
+void rm_count_queue(struct rm_thread *self, uint32_t component, struct rm_lane *lane, uint64_t ns);
+uint32_t rm_histogram_slot(uint64_t ns);
+uint64_t rm_histogram_quantile(const uint64_t bin[RM_HISTOGRAM], uint32_t permille);
+uint64_t rm_count_of(uint32_t component, enum rm_counter counter);
+
+/* rm_component.c */
+enum dgo_lane rm_component_lane(uint32_t component);
+void rm_component_demote(uint32_t component);
+void rm_components_forget(void);
+enum dgo_status rm_component_read_env(const struct dgo_resource_config *config,
+                                      struct dgo_error *err);
+
+/* rm_policy.c */
+struct rm_choice {
+    enum dgo_hint hint;
+    char origin[64]; /* "its declaration", "DUALGPUOPT_COMPONENT_..." */
+};
+void rm_component_choice(uint32_t component, struct rm_choice *choice);
+void rm_policy_refresh(void);
+void rm_policy_forget(void);
+
+#endif

@@ -1,0 +1,401 @@
+/* rm_budget.c - reads affinity, cgroup quotas and engine threads; decides how many of ours run. */
+#include "rm_budget.h"
+
+#include "dgo_text.h"
+#include "dgo_units.h"
+#include "rm_sys.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t least_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- affinity ---- */
+
+uint32_t rm_budget_count_cpus(const char *list)
+{
+    uint32_t count = 0;
+
+    while (isdigit((unsigned char)*list)) {
+        char *end;
+        const unsigned long first = strtoul(list, &end, 10);
+        unsigned long last = first;
+
+        if (*end == '-') {
+            if (!isdigit((unsigned char)end[1]))
+                return 0;
+            last = strtoul(end + 1, &end, 10);
+        }
+        if (last < first || last > 1 << 20)
+            return 0;
+        count += (uint32_t)(last - first + 1);
+        if (*end != ',')
+            return *end == '\0' || *end == '\n' ? count : 0;
+        list = end + 1;
+    }
+    return 0;
+}
+
+static uint32_t read_cpus(const char *root)
+{
+    static const char key[] = "Cpus_allowed_list:";
+    char path[512], text[8192];
+    const char *line = NULL;
+    uint32_t count = 0;
+    cpu_set_t set;
+
+    snprintf(path, sizeof path, "%s/proc/self/status", root);
+    if (rm_sys_read_file(path, text, sizeof text) > 0)
+        line = strstr(text, key);
+    if (line) {
+        line += sizeof key - 1;
+        line += strspn(line, " \t");
+        count = rm_budget_count_cpus(line);
+    }
+    if (count == 0 && sched_getaffinity(0, sizeof set, &set) == 0)
+        count = (uint32_t)CPU_COUNT(&set);
+    return count ? count : 1;
+}
+
+/* ---- cgroups ---- */
+
+static void tighten(struct rm_budget_limits *limits, uint64_t quota, uint64_t period)
+{
+    uint64_t permille;
+
+    if (period == 0 || quota > UINT64_MAX / 1000)
+        return;
+    permille = quota * 1000 / period;
+    if (permille == 0)
+        permille = 1;
+    if (permille > UINT32_MAX || (limits->quota_known && limits->quota_permille <= permille))
+        return;
+    limits->quota_known = true;
+    limits->quota_permille = (uint32_t)permille;
+}
+
+static bool read_number(const char *path, int64_t *number)
+{
+    char text[64], *end;
+
+    if (rm_sys_read_file(path, text, sizeof text) <= 0)
+        return false;
+    *number = strtoll(text, &end, 10);
+    return end != text;
+}
+
+/* "max 100000" or "150000 100000". */
+static void read_v2(const char *folder, struct rm_budget_limits *limits)
+{
+    char path[1024], text[128];
+    uint64_t quota, period;
+
+    snprintf(path, sizeof path, "%.1000s/cpu.max", folder);
+    if (rm_sys_read_file(path, text, sizeof text) > 0 &&
+        sscanf(text, "%" SCNu64 " %" SCNu64, &quota, &period) == 2)
+        tighten(limits, quota, period);
+}
+
+static void read_v1(const char *folder, struct rm_budget_limits *limits)
+{
+    char path[1024];
+    int64_t quota, period;
+
+    snprintf(path, sizeof path, "%.990s/cpu.cfs_quota_us", folder);
+    if (!read_number(path, &quota) || quota <= 0)
+        return;
+    snprintf(path, sizeof path, "%.990s/cpu.cfs_period_us", folder);
+    if (read_number(path, &period) && period > 0)
+        tighten(limits, (uint64_t)quota, (uint64_t)period);
+}
+
+static uint64_t read_throttled(const char *folder)
+{
+    char path[1024], text[2048];
+    const char *at;
+
+    snprintf(path, sizeof path, "%.1000s/cpu.stat", folder);
+    if (rm_sys_read_file(path, text, sizeof text) <= 0)
+        return 0;
+    at = strstr(text, "nr_throttled ");
+    return at ? strtoull(at + sizeof "nr_throttled " - 1, NULL, 10) : 0;
+}
+
+/* The group and every one above it: any of them may limit.  In a container the path may name
+ * folders that are not mounted here; then the mount itself is what there is. */
+static void read_chain(const char *mount, const char *group,
+                       void (*read)(const char *, struct rm_budget_limits *),
+                       struct rm_budget_limits *limits)
+{
+    char folder[960];
+    size_t mount_length;
+    uint64_t throttled;
+
+    if (strstr(group, ".."))
+        group = "";
+    snprintf(folder, sizeof folder, "%.400s%.500s", mount, strcmp(group, "/") == 0 ? "" : group);
+    mount_length = strnlen(mount, 400);
+    throttled = read_throttled(folder);
+    if (throttled > limits->throttled)
+        limits->throttled = throttled;
+    for (;;) {
+        char *slash;
+
+        read(folder, limits);
+        slash = strrchr(folder, '/');
+        if (!slash || (size_t)(slash - folder) < mount_length)
+            return;
+        *slash = '\0';
+    }
+}
+
+/* "0::/path" is version 2; "4:cpu,cpuacct:/path" version 1. */
+static void read_cgroups(const char *root, struct rm_budget_limits *limits)
+{
+    char path[512], text[8192], mount[512], *save = NULL;
+
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    if (rm_sys_read_file(path, text, sizeof text) <= 0)
+        return;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *controllers = strchr(line, ':');
+        char *group = controllers ? strchr(controllers + 1, ':') : NULL;
+        char wrapped[256];
+
+        if (!group)
+            continue;
+        *group++ = '\0';
+        controllers++;
+        if (*controllers == '\0') {
+            snprintf(mount, sizeof mount, "%s/sys/fs/cgroup", root);
+            read_chain(mount, group, read_v2, limits);
+            snprintf(mount, sizeof mount, "%s/sys/fs/cgroup/unified", root);
+            read_chain(mount, group, read_v2, limits);
+            continue;
+        }
+        snprintf(wrapped, sizeof wrapped, ",%.250s,", controllers);
+        if (!strstr(wrapped, ",cpu,"))
+            continue;
+        snprintf(mount, sizeof mount, "%s/sys/fs/cgroup/cpu", root);
+        read_chain(mount, group, read_v1, limits);
+        snprintf(mount, sizeof mount, "%s/sys/fs/cgroup/%.200s", root, controllers);
+        read_chain(mount, group, read_v1, limits);
+    }
+}
+
+void rm_budget_read(const char *root, struct rm_budget_limits *limits)
+{
+    *limits = (struct rm_budget_limits){.cpus = read_cpus(root)};
+    read_cgroups(root, limits);
+}
+
+/* ---- engines ---- */
+
+static uint64_t last_delay(const struct rm_budget_engine *engine, int32_t id, bool *known)
+{
+    for (uint32_t i = 0; i < engine->task_count; i++)
+        if (engine->task[i].id == id) {
+            *known = true;
+            return engine->task[i].delay_ns;
+        }
+    *known = false;
+    return 0;
+}
+
+/* schedstat is "<run ns> <delay ns> <slices>". */
+static bool read_delay(const char *root, uint32_t pid, int32_t id, uint64_t *delay_ns)
+{
+    char path[512], text[128];
+    uint64_t run_ns;
+
+    snprintf(path, sizeof path, "%s/proc/%" PRIu32 "/task/%" PRId32 "/schedstat", root, pid, id);
+    return rm_sys_read_file(path, text, sizeof text) > 0 &&
+           sscanf(text, "%" SCNu64 " %" SCNu64, &run_ns, delay_ns) == 2;
+}
+
+static bool is_runnable(const char *root, uint32_t pid, int32_t id)
+{
+    char path[512], text[1024];
+    const char *after;
+
+    snprintf(path, sizeof path, "%s/proc/%" PRIu32 "/task/%" PRId32 "/stat", root, pid, id);
+    if (rm_sys_read_file(path, text, sizeof text) <= 0)
+        return false;
+    after = strrchr(text, ')');
+    return after && after[1] == ' ' && after[2] == 'R';
+}
+
+void rm_budget_feel(const char *root, struct rm_budget_engine *engine, uint64_t now_ns,
+                    struct rm_budget_feel *feel)
+{
+    static struct rm_budget_task fresh[RM_BUDGET_TASK_MAX]; /* one caller: the keeper, locked */
+    const uint64_t wall_ns = now_ns - engine->seen_ns;
+    uint32_t count = 0, runnable = 0;
+    char path[512];
+    struct dirent *entry;
+    DIR *folder;
+
+    *feel = (struct rm_budget_feel){0};
+    snprintf(path, sizeof path, "%s/proc/%" PRIu32 "/task", root, engine->pid);
+    folder = opendir(path);
+    if (!folder)
+        return;
+    feel->alive = true;
+    while (count < RM_BUDGET_TASK_MAX && (entry = readdir(folder))) {
+        const int32_t id = (int32_t)strtol(entry->d_name, NULL, 10);
+        uint64_t delay_ns, before_ns;
+        bool known;
+
+        if (id <= 0 || !read_delay(root, engine->pid, id, &delay_ns))
+            continue;
+        before_ns = last_delay(engine, id, &known);
+        if (known && engine->seen_ns && wall_ns && delay_ns > before_ns) {
+            const uint64_t permille = (delay_ns - before_ns) * 1000 / wall_ns;
+
+            if (permille > feel->delay_permille)
+                feel->delay_permille = permille > 1000 ? 1000 : (uint32_t)permille;
+        }
+        fresh[count].id = id;
+        fresh[count++].delay_ns = delay_ns;
+        runnable += is_runnable(root, engine->pid, id);
+    }
+    closedir(folder);
+    memcpy(engine->task, fresh, count * sizeof *fresh);
+    engine->task_count = count;
+    engine->seen_ns = now_ns;
+    feel->runnable = engine->threads_told ? least_u32(engine->threads_told, runnable) : runnable;
+}
+
+/* ---- deciding ---- */
+
+/* Whole CPUs that the machine gives; a quota below one still leaves one thread (it is throttled,
+ * but a pool without a thread would hang). */
+static uint32_t whole_cpus(const struct rm_budget_limits *limits)
+{
+    const uint32_t cpus =
+        limits->quota_known ? least_u32(limits->cpus, limits->quota_permille / 1000) : limits->cpus;
+
+    return cpus ? cpus : 1;
+}
+
+void rm_budget_init(struct rm_budget *budget, const struct rm_budget_limits *limits,
+                    uint32_t normal, uint32_t background)
+{
+    const uint32_t cpus = whole_cpus(limits);
+
+    *budget = (struct rm_budget){
+        .normal_most = normal ? normal : cpus,
+        .background_most = background ? background : cpus,
+        .duty_permille = 1000,
+        .throttled = limits->throttled,
+    };
+    budget->normal = budget->normal_most;
+    budget->background = budget->background_most;
+}
+
+/* Threads that the arithmetic gives NORMAL while engines run. */
+static uint32_t room_beside(const struct rm_budget *budget, const struct rm_budget_input *input)
+{
+    const uint32_t cpus = whole_cpus(&input->limits);
+    const uint32_t engine = (budget->engine_eighths + 4) / 8;
+
+    if (!input->protecting)
+        return budget->normal_most;
+    return least_u32(budget->normal_most, engine < cpus ? cpus - engine : 1);
+}
+
+/* Additive up, multiplicative down, below what the arithmetic gives. */
+static void follow_delay(struct rm_budget *budget, const struct rm_budget_input *input,
+                         struct rm_budget_output *output, uint32_t room)
+{
+    const bool was_throttled =
+        input->limits.throttled > budget->throttled && input->limits.quota_known;
+    const bool hurts = input->delay_permille > RM_DELAY_HIGH_PERMILLE;
+
+    if (budget->normal > room) {
+        budget->normal = room;
+        snprintf(output->why, sizeof output->why, "%" PRIu32 " engine threads need their CPUs",
+                 (budget->engine_eighths + 4) / 8);
+        return;
+    }
+    if ((hurts || was_throttled) && budget->normal > 1) {
+        budget->normal = (budget->normal + 1) / 2;
+        budget->calm_since_ns = 0;
+        if (was_throttled)
+            snprintf(output->why, sizeof output->why, "the cgroup was throttled");
+        else
+            snprintf(output->why, sizeof output->why,
+                     "an engine thread waited %" PRIu32 ".%" PRIu32 " %% of the time for a CPU",
+                     input->delay_permille / 10, input->delay_permille % 10);
+        return;
+    }
+    if (input->delay_permille >= RM_DELAY_LOW_PERMILLE || was_throttled) {
+        budget->calm_since_ns = 0;
+        return;
+    }
+    if (budget->calm_since_ns == 0)
+        budget->calm_since_ns = input->now_ns;
+    if (budget->normal < room && (input->now_ns - budget->calm_since_ns >= RM_CALM_NS ||
+                                  (!input->protecting && input->queue_wait_ns > RM_GROW_NS))) {
+        budget->normal++;
+        budget->calm_since_ns = input->now_ns;
+        snprintf(output->why, sizeof output->why, "%s",
+                 input->protecting ? "engines did not wait for a second"
+                                   : "jobs wait and no engine does");
+    }
+}
+
+/* SCHED_IDLE keeps BACKGROUND out of everybody's way but for a quota, which it would use up. */
+static void follow_quota(struct rm_budget *budget, const struct rm_budget_input *input,
+                         struct rm_budget_output *output)
+{
+    const uint32_t before = budget->background;
+    const uint32_t engine = (budget->engine_eighths + 4) / 8;
+    uint32_t cpus;
+
+    budget->background = budget->background_most;
+    budget->duty_permille = 1000;
+    if (!input->limits.quota_known || !input->protecting)
+        return;
+    cpus = whole_cpus(&input->limits);
+    if (cpus > engine + budget->normal) {
+        budget->background = least_u32(budget->background_most, cpus - engine - budget->normal);
+    } else {
+        budget->background = 1;
+        budget->duty_permille = RM_DUTY_TRICKLE_PERMILLE;
+    }
+    if (budget->background != before && !output->why[0])
+        snprintf(output->why, sizeof output->why,
+                 "the quota of %" PRIu32 ".%02" PRIu32 " CPUs is the engine's first",
+                 input->limits.quota_permille / 1000, input->limits.quota_permille % 1000 / 10);
+}
+
+void rm_budget_step(struct rm_budget *budget, const struct rm_budget_input *input,
+                    struct rm_budget_output *output)
+{
+    const uint32_t normal = budget->normal, background = budget->background;
+    const uint32_t duty_permille = budget->duty_permille;
+    const uint32_t target = input->protecting ? input->engine_threads * 8 : 0;
+
+    output->why[0] = '\0';
+    /* Up at once: an engine that begins must not wait for an average to follow. */
+    budget->engine_eighths =
+        target > budget->engine_eighths
+            ? target
+            : budget->engine_eighths - (budget->engine_eighths - target + 7) / 8;
+    follow_delay(budget, input, output, room_beside(budget, input));
+    follow_quota(budget, input, output);
+    budget->throttled = input->limits.throttled;
+    output->changed = normal != budget->normal || background != budget->background ||
+                      duty_permille != budget->duty_permille;
+    if (output->changed && !output->why[0])
+        snprintf(output->why, sizeof output->why, "engines no longer need it");
+}

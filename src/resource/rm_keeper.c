@@ -1,0 +1,186 @@
+/* rm_keeper.c - the thread that looks after the others: due jobs, stuck workers, sizes.
+ *
+ * It ticks only while somebody works or waits; when all is quiet it sleeps without a timeout (or
+ * until the next delayed job), so an idle manager wakes nobody. */
+#include "rm.h"
+
+#include "dgo_units.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { QUIET_TICKS = 5, SURELY_STUCK_TICKS = 5 };
+
+static pthread_t keeper;
+static bool keeper_runs;
+static _Atomic bool keeper_is_there;
+static _Atomic uint32_t poke; /* futex */
+static _Atomic bool armed;
+static _Atomic bool stopping;
+
+void rm_keeper_poke(void)
+{
+    if (!atomic_load(&keeper_is_there))
+        return;
+    atomic_fetch_add(&poke, 1);
+    rm_sys_wake(&poke, 1);
+}
+
+void rm_keeper_arm(void)
+{
+    if (atomic_load_explicit(&armed, memory_order_relaxed) || atomic_exchange(&armed, true))
+        return;
+    rm_keeper_poke();
+}
+
+/* 'R', 'S', 'D' ...; 0 where it cannot be read. */
+static char thread_state(int32_t thread_id)
+{
+    char path[64], text[512];
+    const char *after;
+
+    snprintf(path, sizeof path, "/proc/self/task/%" PRId32 "/stat", thread_id);
+    if (rm_sys_read_file(path, text, sizeof text) <= 0)
+        return 0;
+    after = strrchr(text, ')'); /* the name may hold anything */
+    return after && after[1] == ' ' ? after[2] : 0;
+}
+
+static bool is_blocked(const struct rm_worker *worker)
+{
+    const char state = thread_state(atomic_load(&worker->thread_id));
+
+    if (worker->lane->id == DGO_LANE_EXPRESS)
+        return true; /* too long for this lane, whatever it does */
+    if (state == 0)
+        return worker->stuck_ticks >= SURELY_STUCK_TICKS;
+    return state == 'S' || state == 'D' || state == 'T';
+}
+
+static void watch_worker(struct rm_worker *worker)
+{
+    const uint32_t seq = atomic_load_explicit(&worker->seq, memory_order_relaxed);
+    struct rm_lane *lane = worker->lane;
+    bool others_wait;
+
+    if (!atomic_load(&worker->in_job) || seq != worker->seen_seq) {
+        worker->seen_seq = seq;
+        worker->stuck_ticks = 0;
+        return;
+    }
+    worker->stuck_ticks++;
+    others_wait = rm_lane_has_work(lane) ||
+                  atomic_load_explicit(&worker->batch_next, memory_order_relaxed) <
+                      atomic_load_explicit(&worker->batch_count, memory_order_relaxed);
+    if (others_wait && !atomic_load(&worker->lent) && is_blocked(worker))
+        rm_worker_block(worker);
+    else if (others_wait && worker->stuck_ticks == 1)
+        rm_worker_share(worker); /* busy, not blocked: only what it has not begun */
+}
+
+/* Nothing is lost without this; it repairs what a wrong guess of job times left undone. */
+static void watch_lane(struct rm_lane *lane)
+{
+    const bool has_threads = atomic_load(&lane->threads) > 0;
+
+    if (!lane->eager)
+        for (uint32_t i = 0; i < lane->thread_max && i < DGO_WORKER_MAX; i++)
+            if (atomic_load(&lane->worker[i].alive))
+                watch_worker(&lane->worker[i]);
+    if (!rm_lane_has_work(lane))
+        return;
+    if (!has_threads || atomic_load(&lane->idle_mask) == 0) {
+        const bool is_short = lane->eager || !has_threads || atomic_load(&lane->blocked) > 0;
+
+        if (is_short && (uint32_t)atomic_load(&lane->threads) < lane->thread_max)
+            rm_lane_spawn(lane);
+    }
+    rm_lane_wake(lane);
+}
+
+static bool is_anything_on(void)
+{
+    for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_UI; id++) {
+        const struct rm_lane *lane = &rm.lane[id];
+
+        if (rm_lane_has_work(lane))
+            return true;
+        if (!lane->eager && atomic_load(&lane->active) > atomic_load(&lane->blocked))
+            return true;
+    }
+    return false;
+}
+
+static void tick(uint64_t now_ns)
+{
+    static uint32_t quiet_ticks;
+
+    for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_UI; id++)
+        watch_lane(&rm.lane[id]);
+    rm_size_tick(now_ns);
+    quiet_ticks = is_anything_on() ? 0 : quiet_ticks + 1;
+    if (quiet_ticks < QUIET_TICKS)
+        return;
+    quiet_ticks = 0;
+    atomic_store(&armed, false);
+    if (is_anything_on())
+        atomic_store(&armed, true);
+}
+
+static void *keeper_main(void *unused)
+{
+    uint64_t next_tick_ns = 0;
+
+    (void)unused;
+    rm_sys_thread_name("dgo-keeper");
+    while (!atomic_load(&stopping)) {
+        const uint32_t seen = atomic_load(&poke);
+        const uint64_t real_ns = rm_sys_monotonic_ns();
+        uint64_t until_ns = rm_delay_next_ns();
+
+        atomic_store_explicit(&rm.coarse_ms, (uint32_t)(real_ns / DGO_NS_PER_MS),
+                              memory_order_relaxed);
+        rm_delay_run(rm_thread(), rm_now_ns());
+        if (rm.clock && until_ns != UINT64_MAX)
+            until_ns = real_ns + RM_TICK_MS * DGO_NS_PER_MS; /* another clock: look often */
+        if (atomic_load(&armed)) {
+            if (real_ns >= next_tick_ns) {
+                tick(real_ns);
+                next_tick_ns = real_ns + RM_TICK_MS * DGO_NS_PER_MS;
+            }
+            until_ns = dgo_min_u64(until_ns, next_tick_ns);
+        }
+        if (atomic_load(&stopping))
+            break;
+        rm_sys_wait(&poke, seen, dgo_min_u64(until_ns, rm_delay_next_ns()));
+    }
+    return NULL;
+}
+
+bool rm_keeper_start(void)
+{
+    atomic_store(&stopping, false);
+    atomic_store(&armed, false);
+    keeper_runs = rm_sys_thread(&keeper, keeper_main, NULL) == 0;
+    atomic_store(&keeper_is_there, keeper_runs);
+    return keeper_runs;
+}
+
+void rm_keeper_stop(void)
+{
+    if (!keeper_runs)
+        return;
+    atomic_store(&stopping, true);
+    rm_keeper_poke();
+    pthread_join(keeper, NULL);
+    keeper_runs = false;
+    atomic_store(&keeper_is_there, false);
+}
+
+void rm_keeper_forget(void)
+{
+    keeper_runs = false;
+    atomic_store(&keeper_is_there, false);
+    atomic_store(&armed, false);
+}

@@ -1,0 +1,510 @@
+/* rm_lane.c - the queue of a lane: three rings behind a lock, and an inbox in front of it.
+ *
+ * A push takes the lock if it is free and the thread may hold it, else it goes to the inbox; who
+ * holds the lock empties the inbox first, so each producer's order stays.  Rings have more room
+ * than the bound of the lane: strands and returned batches are never refused. */
+#include "rm.h"
+
+#include <string.h>
+
+static uint32_t ring_length(const struct rm_ring *ring)
+{
+    return ring->tail - ring->head;
+}
+
+static struct rm_job *job_of(uint64_t ref)
+{
+    return rm_job_at((uint32_t)ref & RM_INDEX_MASK);
+}
+
+bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
+{
+    uint32_t size = 1;
+
+    while (size < limit + RM_RING_SLACK)
+        size <<= 1;
+    if (!lane->ring[0].ref || lane->ring_mask + 1 < size) {
+        /* Never unmapped: a late caller may still look.  Only a greater limit maps again. */
+        uint64_t *refs = rm_sys_map(size * sizeof *refs * DGO_LEVEL_COUNT);
+
+        if (!refs)
+            return false;
+        for (uint32_t level = 0; level < DGO_LEVEL_COUNT; level++)
+            lane->ring[level].ref = refs + (size_t)level * size;
+        lane->ring_mask = size - 1;
+    }
+    rm_lock(&lane->lock);
+    for (uint32_t level = 0; level < DGO_LEVEL_COUNT; level++)
+        lane->ring[level].head = lane->ring[level].tail = 0;
+    memset(lane->key_bucket, 0, sizeof lane->key_bucket);
+    lane->id = id;
+    lane->limit = limit;
+    lane->pops = 0;
+    atomic_store(&lane->taken, 0);
+    lane->closed = false;
+    atomic_store(&lane->ring_count, 0);
+    atomic_store(&lane->inbox_count, 0);
+    atomic_store(&lane->reserved, 0);
+    atomic_store(&lane->stale, 0);
+    atomic_store(&lane->queued_max, 0);
+    atomic_store(&lane->inbox, RM_INBOX_EMPTY);
+    rm_unlock(&lane->lock);
+    return true;
+}
+
+uint32_t rm_lane_queued(const struct rm_lane *lane)
+{
+    return atomic_load_explicit(&lane->ring_count, memory_order_relaxed) +
+           atomic_load_explicit(&lane->inbox_count, memory_order_relaxed);
+}
+
+static bool has_room(const struct rm_lane *lane)
+{
+    return rm_lane_queued(lane) + atomic_load_explicit(&lane->reserved, memory_order_relaxed) <
+           lane->limit;
+}
+
+bool rm_lane_reserve(struct rm_lane *lane)
+{
+    if (!has_room(lane))
+        return false;
+    atomic_fetch_add_explicit(&lane->reserved, 1, memory_order_relaxed);
+    return true;
+}
+
+/* ---- with the lock held ---- */
+
+static void note_length(struct rm_lane *lane)
+{
+    const uint32_t length = atomic_load_explicit(&lane->ring_count, memory_order_relaxed);
+
+    if (length == 1)
+        atomic_store_explicit(&lane->served_ms,
+                              atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed),
+                              memory_order_relaxed);
+    if (length > atomic_load_explicit(&lane->queued_max, memory_order_relaxed))
+        atomic_store_explicit(&lane->queued_max, length, memory_order_relaxed);
+}
+
+static void note_taken(struct rm_lane *lane, uint32_t count)
+{
+    atomic_store_explicit(&lane->served_ms,
+                          atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed),
+                          memory_order_relaxed);
+    atomic_store_explicit(&lane->taken,
+                          atomic_load_explicit(&lane->taken, memory_order_relaxed) + count,
+                          memory_order_relaxed);
+}
+
+static void add_count(struct rm_lane *lane, uint32_t change)
+{
+    atomic_store_explicit(&lane->ring_count,
+                          atomic_load_explicit(&lane->ring_count, memory_order_relaxed) + change,
+                          memory_order_relaxed);
+}
+
+static uint32_t *bucket_of(struct rm_lane *lane, const struct rm_job *job)
+{
+    const uint64_t hash = (job->key ^ job->component) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return &lane->key_bucket[hash >> 56];
+}
+
+static void unlink_key(struct rm_lane *lane, struct rm_job *job)
+{
+    uint32_t *at = bucket_of(lane, job);
+
+    while (*at && rm_job_at(*at - 1) != job)
+        at = &rm_job_at(*at - 1)->key_next;
+    if (*at)
+        *at = job->key_next;
+}
+
+/* The keyed slot left the key table; if its job has ended already, it is free now. */
+static void let_go(struct rm_lane *lane, uint64_t ref)
+{
+    struct rm_job *job = job_of(ref);
+
+    unlink_key(lane, job);
+    rm_job_release(rm_thread(), job, (uint32_t)ref & RM_INDEX_MASK, RM_LINKED);
+}
+
+static void ring_put(struct rm_lane *lane, uint64_t ref, enum dgo_level level)
+{
+    struct rm_ring *ring = &lane->ring[level];
+
+    if (ring->head == ring->tail)
+        ring->served_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
+    if ((uint32_t)ref & RM_TAG_KEYED) {
+        struct rm_job *job = job_of(ref);
+        uint32_t *bucket = bucket_of(lane, job);
+
+        job->ring_pos = ring->tail;
+        job->key_next = *bucket;
+        *bucket = ((uint32_t)ref & RM_INDEX_MASK) + 1;
+    }
+    ring->ref[ring->tail++ & lane->ring_mask] = ref;
+    add_count(lane, 1);
+    note_length(lane);
+}
+
+/* A claimed job, to be ended once the lock is released. */
+static void add_dead(uint32_t *list, uint32_t index)
+{
+    rm_job_at(index)->next = *list;
+    *list = index + 1;
+}
+
+/* The waiting job with the key of `job` gives its place to it. */
+static bool take_place(struct rm_lane *lane, uint64_t ref, struct rm_dead *dead)
+{
+    struct rm_job *job = job_of(ref);
+    uint32_t *at = bucket_of(lane, job);
+
+    for (; *at; at = &rm_job_at(*at - 1)->key_next) {
+        const uint32_t index = *at - 1;
+        struct rm_job *old = rm_job_at(index);
+        uint64_t state = atomic_load_explicit(&old->state, memory_order_acquire);
+
+        if (old->key != job->key || old->component != job->component ||
+            !rm_job_claim(old, rm_generation(state), &state))
+            continue;
+        *at = old->key_next;
+        job->ring_pos = old->ring_pos;
+        lane->ring[old->level].ref[old->ring_pos & lane->ring_mask] = ref;
+        job->level = old->level;
+        job->key_next = *bucket_of(lane, job);
+        *bucket_of(lane, job) = ((uint32_t)ref & RM_INDEX_MASK) + 1;
+        atomic_fetch_and(&old->state, ~(uint64_t)RM_LINKED);
+        add_dead(&dead->coalesced, index);
+        return true;
+    }
+    return false;
+}
+
+/* Ends the oldest job that may be dropped, looking at the oldest few of each level, lowest first;
+ * what stood before it moves up. */
+static bool drop_oldest(struct rm_lane *lane, struct rm_dead *dead)
+{
+    static const enum dgo_level lowest_first[] = {DGO_LEVEL_LOW, DGO_LEVEL_MIDDLE, DGO_LEVEL_HIGH};
+
+    for (uint32_t i = 0; i < DGO_LEVEL_COUNT; i++) {
+        struct rm_ring *ring = &lane->ring[lowest_first[i]];
+        uint32_t at = ring->head;
+
+        for (; at != ring->tail && at - ring->head < 64; at++) {
+            const uint64_t ref = ring->ref[at & lane->ring_mask];
+            uint64_t state;
+
+            if (!((uint32_t)ref & RM_TAG_DROPPABLE) ||
+                !rm_job_claim(job_of(ref), rm_generation(ref), &state))
+                continue;
+            for (; at != ring->head; at--) {
+                const uint64_t moved = ring->ref[(at - 1) & lane->ring_mask];
+
+                ring->ref[at & lane->ring_mask] = moved;
+                if ((uint32_t)moved & RM_TAG_KEYED)
+                    job_of(moved)->ring_pos = at;
+            }
+            ring->head++;
+            add_count(lane, UINT32_MAX);
+            add_dead(&dead->dropped, (uint32_t)ref & RM_INDEX_MASK);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_stale(uint64_t ref)
+{
+    uint64_t state;
+
+    if ((uint32_t)ref & RM_TAG_STRAND || (uint32_t)ref & RM_TAG_DONE)
+        return false;
+    state = atomic_load_explicit(&job_of(ref)->state, memory_order_acquire);
+    return rm_generation(state) != rm_generation(ref) || (state & RM_PHASE) != RM_PENDING;
+}
+
+/* Cancelled and waited-for jobs leave their references behind; this makes room of them. */
+static void sweep(struct rm_lane *lane)
+{
+    atomic_store_explicit(&lane->stale, 0, memory_order_relaxed);
+    for (uint32_t level = 0; level < DGO_LEVEL_COUNT; level++) {
+        struct rm_ring *ring = &lane->ring[level];
+        uint32_t to = ring->head;
+
+        for (uint32_t at = ring->head; at != ring->tail; at++) {
+            const uint64_t ref = ring->ref[at & lane->ring_mask];
+            const bool is_keyed = (uint32_t)ref & RM_TAG_KEYED;
+
+            if (is_stale(ref)) {
+                if (is_keyed)
+                    let_go(lane, ref);
+                continue;
+            }
+            if (is_keyed)
+                job_of(ref)->ring_pos = to;
+            ring->ref[to++ & lane->ring_mask] = ref;
+        }
+        add_count(lane, to - ring->tail);
+        ring->tail = to;
+    }
+}
+
+/* Moves the inbox, which is newest first, to the rings, oldest first. */
+static void empty_inbox(struct rm_lane *lane, struct rm_dead *dead)
+{
+    uint64_t head = atomic_load_explicit(&lane->inbox, memory_order_relaxed);
+    uint32_t moved = 0;
+    uint64_t oldest_first = 0; /* tagged index + RM_INBOX_FIRST, linked through the same field */
+
+    if (head < RM_INBOX_FIRST)
+        return;
+    head = atomic_exchange_explicit(&lane->inbox, RM_INBOX_EMPTY, memory_order_acquire);
+    while (head >= RM_INBOX_FIRST) {
+        const uint32_t tagged = (uint32_t)(head - RM_INBOX_FIRST);
+        uint32_t *link = tagged & RM_TAG_STRAND ? rm_strand_link(tagged)
+                         : tagged & RM_TAG_DONE ? &job_of(tagged)->post_next
+                                                : &job_of(tagged)->next;
+        const uint64_t next = *link ? (uint64_t)*link - 1 + RM_INBOX_FIRST : 0;
+
+        *link = oldest_first ? (uint32_t)(oldest_first - RM_INBOX_FIRST) + 1 : 0;
+        oldest_first = head;
+        head = next;
+    }
+    while (oldest_first) {
+        const uint32_t tagged = (uint32_t)(oldest_first - RM_INBOX_FIRST);
+        struct rm_job *job;
+        uint64_t ref;
+
+        moved++;
+        if (tagged & RM_TAG_STRAND) {
+            const uint32_t next = *rm_strand_link(tagged);
+
+            oldest_first = next ? (uint64_t)next - 1 + RM_INBOX_FIRST : 0;
+            rm_strand_linked(tagged, false);
+            ring_put(lane, rm_strand_ref(tagged), rm_strand_level(tagged));
+            continue;
+        }
+        job = job_of(tagged);
+        ref =
+            rm_ref(rm_generation(atomic_load_explicit(&job->state, memory_order_relaxed)), tagged);
+        if (tagged & RM_TAG_DONE) {
+            oldest_first = job->post_next ? (uint64_t)job->post_next - 1 + RM_INBOX_FIRST : 0;
+            ring_put(lane, ref, DGO_LEVEL_MIDDLE);
+            continue;
+        }
+        oldest_first = job->next ? (uint64_t)job->next - 1 + RM_INBOX_FIRST : 0;
+        if (tagged & RM_TAG_KEYED) { /* stays linked, now in the key table */
+            if (!take_place(lane, ref, dead))
+                ring_put(lane, ref, job->level);
+            continue;
+        }
+        ring_put(lane, ref, job->level);
+        rm_job_release(rm_thread(), job, tagged & RM_INDEX_MASK, RM_LINKED);
+    }
+    atomic_fetch_sub_explicit(&lane->inbox_count, moved, memory_order_relaxed);
+}
+
+/* ---- push ---- */
+
+static enum rm_push push_locked(struct rm_lane *lane, uint64_t ref, enum dgo_level level,
+                                bool always, struct rm_dead *dead)
+{
+    if (lane->closed)
+        return RM_CLOSED_LANE;
+    empty_inbox(lane, dead);
+    if ((uint32_t)ref & RM_TAG_KEYED && take_place(lane, ref, dead))
+        return RM_PUSHED;
+    if (!always && !has_room(lane)) {
+        if (atomic_load_explicit(&lane->stale, memory_order_relaxed) > lane->limit / 8)
+            sweep(lane);
+        if (!has_room(lane) && !((uint32_t)ref & RM_TAG_DROPPABLE && drop_oldest(lane, dead)))
+            return RM_FULL;
+    }
+    ring_put(lane, ref, level);
+    if ((uint32_t)ref & RM_TAG_KEPT)
+        rm_job_release(rm_thread(), job_of(ref), (uint32_t)ref & RM_INDEX_MASK, RM_LINKED);
+    return RM_PUSHED;
+}
+
+static enum rm_push push_inbox(struct rm_lane *lane, uint64_t ref, bool always)
+{
+    const uint32_t tagged = (uint32_t)ref;
+    uint32_t *link = tagged & RM_TAG_STRAND ? rm_strand_link(tagged)
+                     : tagged & RM_TAG_DONE ? &job_of(ref)->post_next
+                                            : &job_of(ref)->next;
+    uint64_t head = atomic_load_explicit(&lane->inbox, memory_order_relaxed);
+
+    atomic_fetch_add_explicit(&lane->inbox_count, 1, memory_order_relaxed);
+    if (!always && !has_room(lane)) {
+        atomic_fetch_sub_explicit(&lane->inbox_count, 1, memory_order_relaxed);
+        return RM_FULL;
+    }
+    if (!(tagged & (RM_TAG_STRAND | RM_TAG_DONE | RM_TAG_KEPT | RM_TAG_KEYED)))
+        atomic_fetch_or_explicit(&job_of(ref)->state, RM_LINKED, memory_order_relaxed);
+    if (tagged & RM_TAG_STRAND)
+        rm_strand_linked(tagged, true);
+    do {
+        if (head == RM_INBOX_CLOSED) {
+            if (tagged & RM_TAG_STRAND)
+                rm_strand_linked(tagged, false);
+            atomic_fetch_sub_explicit(&lane->inbox_count, 1, memory_order_relaxed);
+            return RM_CLOSED_LANE;
+        }
+        *link = head ? (uint32_t)(head - RM_INBOX_FIRST) + 1 : 0;
+        /* Sequentially consistent: the sleeper's announcement is looked at after it. */
+    } while (!atomic_compare_exchange_weak(&lane->inbox, &head, tagged + (uint64_t)RM_INBOX_FIRST));
+    return RM_PUSHED;
+}
+
+enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
+                          enum dgo_level level, bool always, struct rm_dead *dead)
+{
+    enum rm_push pushed = RM_FULL;
+    uint32_t tries = 64;
+
+    if (self->is_idle_class)
+        return push_inbox(lane, ref, always);
+    if (lane->id == DGO_LANE_BACKGROUND) { /* its threads may sleep with the lock in hand */
+        pushed = push_inbox(lane, ref, always);
+        if (pushed != RM_FULL)
+            return pushed;
+        tries = 1024; /* to coalesce, drop or sweep, if the holder is awake */
+    }
+    while (!rm_try_lock(&lane->lock)) {
+        if (--tries == 0)
+            return lane->id == DGO_LANE_BACKGROUND ? pushed : push_inbox(lane, ref, always);
+        rm_pause();
+    }
+    pushed = push_locked(lane, ref, level, always, dead);
+    rm_unlock(&lane->lock);
+    return pushed;
+}
+
+/* ---- take ---- */
+
+/* Strictly by level, but for the bound: a lower level that waits is served once in
+ * RM_STARVE_POPS, or when it was not served for RM_STARVE_MS. */
+static struct rm_ring *next_ring(struct rm_lane *lane, uint32_t now_ms)
+{
+    static const enum dgo_level order[] = {DGO_LEVEL_HIGH, DGO_LEVEL_MIDDLE, DGO_LEVEL_LOW};
+    const uint32_t turn = ++lane->pops % (2 * RM_STARVE_POPS);
+    struct rm_ring *best = NULL, *lower[2] = {NULL, NULL};
+    uint32_t lower_count = 0;
+
+    for (uint32_t i = 0; i < DGO_LEVEL_COUNT; i++) {
+        struct rm_ring *ring = &lane->ring[order[i]];
+
+        if (ring->head == ring->tail)
+            continue;
+        if (!best)
+            best = ring;
+        else
+            lower[lower_count++] = ring;
+    }
+    if (lower_count == 0)
+        return best;
+    if (turn == 0)
+        return lower[0];
+    if (turn == RM_STARVE_POPS)
+        return lower[lower_count - 1];
+    for (uint32_t i = 0; i < lower_count; i++)
+        if (now_ms - lower[i]->served_ms > RM_STARVE_MS)
+            return lower[i];
+    return best;
+}
+
+static uint32_t take_locked(struct rm_lane *lane, uint64_t *ref, uint32_t most)
+{
+    const uint32_t now_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
+    uint32_t count = 0;
+
+    while (count < most) {
+        struct rm_ring *ring = next_ring(lane, now_ms);
+        uint64_t got;
+
+        if (!ring)
+            break;
+        got = ring->ref[ring->head++ & lane->ring_mask];
+        ring->served_ms = now_ms;
+        if ((uint32_t)got & RM_TAG_KEYED)
+            let_go(lane, got);
+        ref[count++] = got;
+    }
+    add_count(lane, 0 - count);
+    note_taken(lane, count);
+    return count;
+}
+
+/* Nothing else can interleave while only one level waits: the common case is one copy. */
+static uint32_t take_run(struct rm_lane *lane, uint64_t *ref, uint32_t most)
+{
+    struct rm_ring *ring = &lane->ring[DGO_LEVEL_MIDDLE];
+    const uint32_t length = ring_length(ring);
+    const uint32_t count = most < length ? most : length;
+    uint32_t keyed = 0;
+
+    if (ring_length(&lane->ring[DGO_LEVEL_HIGH]) + ring_length(&lane->ring[DGO_LEVEL_LOW]) != 0)
+        return take_locked(lane, ref, most);
+    for (uint32_t i = 0; i < count; i++) {
+        ref[i] = ring->ref[(ring->head + i) & lane->ring_mask];
+        keyed |= (uint32_t)ref[i];
+    }
+    if (keyed & RM_TAG_KEYED)
+        return take_locked(lane, ref, most);
+    ring->head += count;
+    ring->served_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
+    add_count(lane, 0 - count);
+    note_taken(lane, count);
+    return count;
+}
+
+uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most)
+{
+    struct rm_dead dead = {0};
+    uint32_t count;
+
+    rm_lock(&lane->lock);
+    empty_inbox(lane, &dead);
+    count = take_run(lane, ref, most);
+    rm_unlock(&lane->lock);
+    rm_end_dead(rm_thread(), &dead);
+    return count;
+}
+
+/* A stuck worker's share goes back to the front.  References are weak: the worker may still get
+ * there first. */
+void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count)
+{
+    struct rm_ring *ring = &lane->ring[DGO_LEVEL_MIDDLE];
+
+    /* Never wait here: in the BACKGROUND lane the holder may be asleep; the next tick tries. */
+    if (!rm_try_lock(&lane->lock))
+        return;
+    if (!lane->closed && ring_length(ring) + count < lane->limit + RM_RING_SLACK / 2)
+        for (uint32_t i = count; i-- > 0;) {
+            /* A key left the table when its job was taken; it must not be looked for again. */
+            ring->ref[--ring->head & lane->ring_mask] = ref[i] & ~(uint64_t)RM_TAG_KEYED;
+            add_count(lane, 1);
+        }
+    rm_unlock(&lane->lock);
+}
+
+/* From here on every push is refused.  What waits is still there for rm_lane_take. */
+void rm_lane_close(struct rm_lane *lane)
+{
+    struct rm_dead dead = {0};
+    uint64_t head;
+
+    rm_lock(&lane->lock);
+    lane->closed = true;
+    empty_inbox(lane, &dead);
+    head = RM_INBOX_EMPTY;
+    while (!atomic_compare_exchange_strong(&lane->inbox, &head, RM_INBOX_CLOSED)) {
+        empty_inbox(lane, &dead);
+        head = RM_INBOX_EMPTY;
+    }
+    rm_unlock(&lane->lock);
+    rm_end_dead(rm_thread(), &dead);
+}

@@ -1,0 +1,289 @@
+/* rm_strand.c - strands: one function each that never runs twice at a time.
+ *
+ * The state word holds a ticket and a phase.  Each time a strand is queued it gets a new ticket,
+ * and a reference in a queue is good for its ticket only, so a second reference to the same turn
+ * (a returned batch) does nothing. */
+#include "rm.h"
+
+enum { IDLE, QUEUED, RUNNING, AGAIN /* running, and kicked meanwhile */ };
+
+struct rm_strand {
+    _Atomic uint64_t state;      /* ticket << 32 | phase */
+    _Atomic uint32_t generation; /* even: free */
+    _Atomic uint32_t level;
+    uint32_t component;
+    enum dgo_lane lane;
+    dgo_job_fn fn;
+    void *arg;
+    uint32_t link;           /* in an inbox ... */
+    _Atomic bool is_linked;  /* ... where it is now: it must not be used anew */
+    _Atomic uint64_t due_ns; /* of the pending delayed kick; 0: none */
+    _Atomic bool closing;
+    _Atomic uint32_t ended; /* futex: counts runs while somebody waits */
+    struct rm_thread *_Atomic runner;
+};
+static struct rm_strand strands[DGO_STRAND_MAX];
+static struct rm_lock table_lock;
+
+static struct rm_strand *find(struct dgo_strand name)
+{
+    if (name.generation == 0 || name.index >= DGO_STRAND_MAX ||
+        atomic_load(&strands[name.index].generation) != name.generation)
+        return NULL;
+    return &strands[name.index];
+}
+
+uint32_t *rm_strand_link(uint32_t tagged_index)
+{
+    return &strands[tagged_index & ~RM_TAG_STRAND].link;
+}
+
+void rm_strand_linked(uint32_t tagged_index, bool is_linked)
+{
+    atomic_store(&strands[tagged_index & ~RM_TAG_STRAND].is_linked, is_linked);
+}
+
+uint64_t rm_strand_ref(uint32_t tagged_index)
+{
+    return rm_ref(rm_generation(atomic_load(&strands[tagged_index & ~RM_TAG_STRAND].state)),
+                  tagged_index);
+}
+
+enum dgo_level rm_strand_level(uint32_t tagged_index)
+{
+    return (enum dgo_level)atomic_load(&strands[tagged_index & ~RM_TAG_STRAND].level);
+}
+
+enum dgo_status dgo_strand_new(dgo_component_id id, enum dgo_lane lane, dgo_job_fn fn, void *arg,
+                               struct dgo_strand *name, struct dgo_error *err)
+{
+    const uint32_t component = id < dgo_component_count() ? id : 0;
+
+    if (!fn || (unsigned)lane >= DGO_LANE_COUNT)
+        return dgo_fail(err, DGO_EINVAL, "a strand needs a function and a lane");
+    rm_lock(&table_lock);
+    for (uint32_t i = 0; i < DGO_STRAND_MAX; i++) {
+        struct rm_strand *strand = &strands[i];
+        const uint32_t generation = atomic_load(&strand->generation);
+        const uint64_t state = atomic_load(&strand->state);
+
+        if (generation & 1 || (uint32_t)state != IDLE || atomic_load(&strand->is_linked))
+            continue;
+        strand->component = component;
+        strand->lane = lane == DGO_LANE_OWN ? rm_component_lane(component) : lane;
+        strand->fn = fn;
+        strand->arg = arg;
+        atomic_store(&strand->due_ns, 0);
+        atomic_store(&strand->closing, false);
+        atomic_store(&strand->generation, generation + 1);
+        *name = (struct dgo_strand){i, generation + 1};
+        rm_unlock(&table_lock);
+        return DGO_OK;
+    }
+    rm_unlock(&table_lock);
+    return dgo_fail(err, DGO_ELIMIT, "%d strands exist already; free one first", DGO_STRAND_MAX);
+}
+
+/* Runs it until nobody kicked meanwhile (inline) or once (in a lane); true: it wants another go. */
+static bool run(struct rm_thread *self, struct rm_strand *strand)
+{
+    struct rm_strand *const outer = self->strand;
+    struct rm_job *const outer_job = self->job;
+    const bool is_timed = (++self->sample & 15) == 0;
+    const uint64_t begun_ns = is_timed ? rm_now_ns() : 0;
+    enum dgo_status status = DGO_ECANCELLED;
+    uint64_t state;
+
+    self->strand = strand;
+    self->job = NULL;
+    self->depth++;
+    atomic_store(&strand->runner, self);
+    if (!atomic_load(&strand->closing))
+        status = strand->fn(strand->arg);
+    atomic_store(&strand->runner, NULL);
+    self->depth--;
+    self->job = outer_job;
+    self->strand = outer;
+    if (is_timed)
+        rm_count_run(self, strand->component, rm_now_ns() - begun_ns);
+    rm_count(self, strand->component, RM_ACCEPTED);
+    rm_count(self, strand->component,
+             status == DGO_OK           ? RM_DONE
+             : status == DGO_ECANCELLED ? RM_CANCELLED
+                                        : RM_FAILED);
+    state = atomic_load(&strand->state);
+    while (!atomic_compare_exchange_weak(&strand->state, &state,
+                                         (state & ~(uint64_t)UINT32_MAX) | IDLE))
+        ;
+    atomic_fetch_add(&strand->ended, 1);
+    if (atomic_load(&strand->closing))
+        rm_sys_wake(&strand->ended, INT32_MAX);
+    return (uint32_t)state == AGAIN;
+}
+
+/* Begins the turn that `ref` stands for; false when it is not the strand's turn any more. */
+static bool begin(struct rm_strand *strand, uint64_t ref)
+{
+    uint64_t want = rm_ref(rm_generation(ref), QUEUED);
+
+    return atomic_compare_exchange_strong(&strand->state, &want,
+                                          rm_ref(rm_generation(ref), RUNNING));
+}
+
+static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_level level);
+
+bool rm_strand_run_ref(struct rm_thread *self, uint64_t ref)
+{
+    struct rm_strand *strand = &strands[(uint32_t)ref & ~RM_TAG_STRAND];
+
+    if (!begin(strand, ref))
+        return false;
+    if (run(self, strand))
+        kick(self, strand, (enum dgo_level)atomic_load(&strand->level));
+    return true;
+}
+
+/* Its lane is closed: it rests; the next kick runs it in its caller. */
+void rm_strand_drop_ref(uint64_t ref)
+{
+    struct rm_strand *strand = &strands[(uint32_t)ref & ~RM_TAG_STRAND];
+    uint64_t want = rm_ref(rm_generation(ref), QUEUED);
+
+    atomic_compare_exchange_strong(&strand->state, &want, rm_ref(rm_generation(ref), IDLE));
+    atomic_fetch_add(&strand->ended, 1);
+    rm_sys_wake(&strand->ended, INT32_MAX);
+}
+
+static void run_in_caller(struct rm_thread *self, struct rm_strand *strand, uint64_t ref)
+{
+    while (begin(strand, ref)) {
+        uint64_t state;
+
+        if (!run(self, strand))
+            return;
+        state = atomic_load(&strand->state);
+        if ((uint32_t)state != IDLE)
+            return;
+        ref = rm_ref(rm_next_generation(rm_generation(state)), 0);
+        if (!atomic_compare_exchange_strong(&strand->state, &state,
+                                            rm_ref(rm_generation(ref), QUEUED)))
+            return; /* somebody else kicked it and looks after it */
+    }
+}
+
+static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_level level)
+{
+    uint64_t state = atomic_load(&strand->state), next;
+    struct rm_dead dead = {0};
+    struct rm_lane *lane = &rm.lane[strand->lane];
+    const uint32_t tagged = (uint32_t)(strand - strands) | RM_TAG_STRAND;
+
+    do {
+        switch ((uint32_t)state) {
+        case IDLE:
+            next = rm_ref(rm_next_generation(rm_generation(state)), QUEUED);
+            break;
+        case RUNNING:
+            next = rm_ref(rm_generation(state), AGAIN);
+            break;
+        default:
+            return; /* it will run once more as it is */
+        }
+    } while (!atomic_compare_exchange_weak(&strand->state, &state, next));
+    if ((uint32_t)next == AGAIN)
+        return;
+    atomic_store(&strand->level, level);
+    if (atomic_load(&rm.phase) == RM_OFF) {
+        run_in_caller(self, strand, next);
+        return;
+    }
+    if (rm_lane_push(lane, self, rm_ref(rm_generation(next), tagged), level, true, &dead) !=
+        RM_PUSHED)
+        rm_strand_drop_ref(rm_ref(rm_generation(next), tagged));
+    rm_end_dead(self, &dead);
+    rm_submitted(self, strand->lane);
+}
+
+void dgo_strand_kick(struct dgo_strand name, enum dgo_level level)
+{
+    struct rm_strand *strand = find(name);
+
+    if (strand && (unsigned)level < DGO_LEVEL_COUNT && !atomic_load(&strand->closing))
+        kick(rm_thread(), strand, level);
+}
+
+void rm_strand_due(uint32_t index, uint32_t generation)
+{
+    struct rm_strand *strand = find((struct dgo_strand){index, generation});
+
+    if (!strand || atomic_exchange(&strand->due_ns, 0) == 0)
+        return;
+    kick(rm_thread(), strand, DGO_LEVEL_MIDDLE);
+}
+
+void dgo_strand_kick_after(struct dgo_strand name, uint64_t delay_ns)
+{
+    struct rm_strand *strand = find(name);
+    const uint64_t due_ns = rm_time_after(rm_now_ns(), delay_ns);
+    uint64_t before;
+
+    if (!strand || atomic_load(&strand->closing))
+        return;
+    if (atomic_load(&rm.phase) == RM_OFF || delay_ns == 0) {
+        dgo_strand_kick(name, DGO_LEVEL_MIDDLE);
+        return;
+    }
+    before = atomic_load(&strand->due_ns);
+    do
+        if (before != 0 && before <= due_ns)
+            return; /* the heap has an earlier one */
+    while (!atomic_compare_exchange_weak(&strand->due_ns, &before, due_ns));
+    if (!rm_delay_add(rm_ref(name.generation, name.index | RM_TAG_STRAND), due_ns)) {
+        atomic_store(&strand->due_ns, 0); /* no room for waiting: now is the next best time */
+        kick(rm_thread(), strand, DGO_LEVEL_MIDDLE);
+    }
+}
+
+void dgo_strand_free(struct dgo_strand name)
+{
+    struct rm_thread *self = rm_thread();
+    struct rm_strand *strand = find(name);
+
+    if (!strand || atomic_exchange(&strand->closing, true))
+        return;
+    /* Its turn, if it has one, may be taken here: fn is not called any more. */
+    while (atomic_load(&strand->runner) != self) {
+        uint64_t state = atomic_load(&strand->state);
+        const uint32_t seen = atomic_load(&strand->ended);
+
+        if ((uint32_t)state == QUEUED) {
+            atomic_compare_exchange_strong(&strand->state, &state,
+                                           rm_ref(rm_generation(state), IDLE));
+            continue;
+        }
+        if ((uint32_t)state == IDLE)
+            break;
+        if (self->worker)
+            rm_worker_block(self->worker);
+        if ((uint32_t)atomic_load(&strand->state) != IDLE)
+            rm_sys_wait(&strand->ended, seen, UINT64_MAX);
+        if (self->worker)
+            rm_worker_unblock(self->worker);
+    }
+    atomic_fetch_add(&strand->generation, 1);
+}
+
+/* After fork: what ran in other threads will never end here. */
+void rm_strands_forget(void)
+{
+    const struct rm_thread *self = rm_thread();
+
+    atomic_store(&table_lock.word, 0);
+    for (uint32_t i = 0; i < DGO_STRAND_MAX; i++)
+        if (atomic_load(&strands[i].runner) != self) {
+            atomic_store(&strands[i].runner, NULL);
+            atomic_store(&strands[i].is_linked, false);
+            atomic_store(&strands[i].state,
+                         rm_ref(rm_generation(atomic_load(&strands[i].state)), IDLE));
+        }
+}

@@ -1,0 +1,292 @@
+/* rm_submit.c - accepting a job, and what happens when it cannot be taken. */
+#include "rm.h"
+
+#include "dgo_units.h"
+
+/* A future of a job that ended before its submission returned: no slot, the status itself. */
+#define ENDED_INDEX UINT32_MAX
+
+static enum dgo_status check(const struct dgo_job *spec, struct dgo_error *err)
+{
+    if (!spec->fn)
+        return dgo_fail(err, DGO_EINVAL, "a job needs a function");
+    if ((unsigned)spec->lane >= DGO_LANE_COUNT || (unsigned)spec->done_lane >= DGO_LANE_COUNT ||
+        (unsigned)spec->level >= DGO_LEVEL_COUNT || (unsigned)spec->on_full > DGO_FULL_DROP_OLDEST)
+        return dgo_fail(err, DGO_EINVAL, "a job's lane, level or policy is out of range");
+    if (spec->on_full == DGO_FULL_COALESCE && spec->key == 0)
+        return dgo_fail(err, DGO_EINVAL, "a job that is to be coalesced needs a key other than 0");
+    return DGO_OK;
+}
+
+static uint32_t component_of(const struct dgo_job *spec)
+{
+    return spec->component < dgo_component_count() ? spec->component : 0;
+}
+
+/* Runs the job here and now; it has no slot. */
+static enum dgo_status run_inline(struct rm_thread *self, const struct dgo_job *spec,
+                                  struct dgo_future *future, struct dgo_error *err)
+{
+    const uint32_t component = component_of(spec);
+    struct rm_job *const outer = self->job;
+    struct dgo_result result;
+
+    if (spec->delay_ns)
+        return dgo_fail(err, DGO_ESTATE, "a delayed job needs the resource manager to be started");
+    if (self->depth >= RM_INLINE_DEPTH_MAX) {
+        rm_count(self, component, RM_REJECTED);
+        return dgo_fail(err, DGO_ELIMIT,
+                        "%d jobs run inside each other in this thread; start the resource manager "
+                        "with threads, or let the job loop instead of submitting itself",
+                        RM_INLINE_DEPTH_MAX);
+    }
+    rm_count(self, component, RM_RAN_INLINE);
+    self->job = NULL;
+    self->depth++;
+    result.status = spec->fn(spec->arg);
+    self->depth--;
+    result.outcome = result.status == DGO_OK           ? DGO_OUTCOME_DONE
+                     : result.status == DGO_ECANCELLED ? DGO_OUTCOME_CANCELLED
+                                                       : DGO_OUTCOME_FAILED;
+    if (spec->done)
+        spec->done(&result, spec->arg);
+    self->job = outer;
+    if (future)
+        *future = (struct dgo_future){ENDED_INDEX, (uint32_t)result.status + 1};
+    return DGO_OK;
+}
+
+bool rm_future_inline(struct dgo_future future, struct dgo_result *result)
+{
+    if (future.index != ENDED_INDEX || future.generation == 0)
+        return false;
+    result->status = (enum dgo_status)(future.generation - 1);
+    result->outcome = result->status == DGO_OK           ? DGO_OUTCOME_DONE
+                      : result->status == DGO_ECANCELLED ? DGO_OUTCOME_CANCELLED
+                                                         : DGO_OUTCOME_FAILED;
+    return true;
+}
+
+static enum dgo_status refuse_full(struct rm_thread *self, const struct dgo_job *spec,
+                                   enum dgo_lane lane, struct dgo_future *future,
+                                   struct dgo_error *err)
+{
+    if (spec->on_full == DGO_FULL_INLINE && !spec->delay_ns &&
+        (lane != DGO_LANE_UI || self->is_ui) && self->depth < RM_INLINE_DEPTH_MAX)
+        return run_inline(self, spec, future, err);
+    rm_count(self, component_of(spec), RM_REJECTED);
+    return dgo_fail(err, DGO_EBUSY, "the %s lane has no room: %u jobs wait of at most %u",
+                    dgo_lane_name(lane), rm_lane_queued(&rm.lane[lane]), rm.lane[lane].limit);
+}
+
+static bool is_timed(struct rm_thread *self)
+{
+    return (++self->sample & 15) == 0;
+}
+
+static struct rm_job *fill(struct rm_thread *self, const struct dgo_job *spec, enum dgo_lane lane,
+                           bool is_held, uint32_t *index)
+{
+    struct rm_job *job = rm_slot_take(self, index);
+    const bool is_timed_job = is_timed(self) || lane == DGO_LANE_EXPRESS;
+    uint64_t flags = RM_PENDING;
+    uint64_t now_ns = 0;
+
+    if (!job)
+        return NULL;
+    if (is_timed_job || spec->within_ns)
+        now_ns = rm_now_ns();
+    job->fn = spec->fn;
+    job->arg = spec->arg;
+    job->done = spec->done;
+    job->deadline_ns = spec->within_ns ? rm_time_after(now_ns, spec->within_ns) : 0;
+    job->queued_ns = is_timed_job && !spec->delay_ns ? now_ns : 0;
+    job->component = (uint16_t)component_of(spec);
+    job->group = 0;
+    job->lane = (uint8_t)lane;
+    job->level = (uint8_t)spec->level;
+    job->done_lane = (uint8_t)(spec->done ? spec->done_lane : DGO_LANE_OWN);
+    job->on_full = (uint8_t)spec->on_full;
+    job->key = spec->on_full == DGO_FULL_COALESCE ? spec->key : 0;
+    if (is_held) {
+        flags |= RM_HELD;
+        atomic_store_explicit(&job->ended, 0, memory_order_relaxed);
+    }
+    if (job->key || spec->group.generation)
+        flags |= RM_LINKED; /* until it has left the inbox and the key table */
+    if (spec->delay_ns)
+        flags |= RM_DELAYED;
+    atomic_store_explicit(
+        &job->state,
+        rm_ref(rm_generation(atomic_load_explicit(&job->state, memory_order_relaxed)),
+               (uint32_t)flags),
+        memory_order_release);
+    return job;
+}
+
+static uint64_t ref_of(const struct rm_job *job, uint32_t index)
+{
+    uint32_t tagged = index;
+
+    if (job->key)
+        tagged |= RM_TAG_KEYED;
+    else if (job->on_full == DGO_FULL_DROP_OLDEST)
+        tagged |= RM_TAG_DROPPABLE;
+    if (job->group && !job->key)
+        tagged |= RM_TAG_KEPT;
+    return rm_ref(rm_generation(atomic_load_explicit(&job->state, memory_order_relaxed)), tagged);
+}
+
+static void wake(enum dgo_lane lane)
+{
+    if (lane == DGO_LANE_UI)
+        rm_ui_signal();
+    else
+        rm_lane_wake(&rm.lane[lane]);
+}
+
+/* The job could not be queued.  A waiter of its group may be running it already: then it is in. */
+static bool take_back(struct rm_thread *self, struct rm_job *job, uint32_t index,
+                      uint32_t generation, bool is_linked)
+{
+    uint64_t state;
+
+    if (!rm_job_claim(job, generation, &state)) {
+        if (is_linked)
+            rm_job_release(self, job, index, RM_LINKED);
+        return false;
+    }
+    if (job->group)
+        rm_group_leave(index, job);
+    if (job->done_lane != DGO_LANE_OWN)
+        atomic_fetch_sub_explicit(&rm.lane[job->done_lane].reserved, 1, memory_order_relaxed);
+    rm_slot_give(self, job, index);
+    return true;
+}
+
+/* Puts a filled job where it belongs. */
+static enum rm_push place(struct rm_thread *self, const struct dgo_job *spec, struct rm_job *job,
+                          uint32_t index, enum dgo_lane lane)
+{
+    const uint64_t ref = ref_of(job, index);
+    struct rm_dead dead = {0};
+    enum rm_push pushed;
+
+    if (spec->delay_ns)
+        return rm_delay_add(ref, rm_time_after(rm_now_ns(), spec->delay_ns)) ? RM_PUSHED : RM_FULL;
+    pushed = rm_lane_push(&rm.lane[lane], self, ref, spec->level, false, &dead);
+    if (dead.coalesced | dead.dropped)
+        rm_end_dead(self, &dead);
+    return pushed;
+}
+
+static enum dgo_status accept_one(struct rm_thread *self, const struct dgo_job *spec,
+                                  struct dgo_future *future, enum dgo_lane *lane_out,
+                                  struct dgo_error *err)
+{
+    const enum dgo_lane lane =
+        spec->lane == DGO_LANE_OWN ? rm_component_lane(component_of(spec)) : spec->lane;
+    const bool has_done_lane = spec->done && spec->done_lane != DGO_LANE_OWN;
+    const bool is_linked = spec->group.generation || spec->on_full == DGO_FULL_COALESCE;
+    struct rm_job *job;
+    uint32_t index, generation;
+    enum rm_push pushed;
+
+    *lane_out = lane;
+    if (has_done_lane && !rm_lane_reserve(&rm.lane[spec->done_lane]))
+        return refuse_full(self, spec, spec->done_lane, future, err);
+    job = fill(self, spec, lane, future != NULL, &index);
+    if (!job) {
+        if (has_done_lane)
+            atomic_fetch_sub(&rm.lane[spec->done_lane].reserved, 1);
+        return refuse_full(self, spec, lane, future, err);
+    }
+    generation = rm_generation(atomic_load_explicit(&job->state, memory_order_relaxed));
+    if (spec->group.generation) {
+        const enum dgo_status joined = rm_group_join(spec->group, index, job, err);
+
+        if (joined != DGO_OK) {
+            take_back(self, job, index, generation, false);
+            rm_count(self, component_of(spec), RM_REJECTED);
+            return joined;
+        }
+    }
+    if (future)
+        *future = (struct dgo_future){index, generation};
+    pushed = place(self, spec, job, index, lane);
+    if (pushed != RM_PUSHED && take_back(self, job, index, generation, is_linked)) {
+        if (future)
+            *future = (struct dgo_future){0, 0};
+        if (pushed == RM_FULL)
+            return refuse_full(self, spec, lane, future, err);
+        rm_count(self, component_of(spec), RM_REJECTED);
+        return dgo_fail(err, DGO_ESTATE, "the resource manager is stopping");
+    }
+    rm_count(self, component_of(spec), RM_ACCEPTED);
+    return DGO_OK;
+}
+
+enum dgo_status dgo_submit(const struct dgo_job *spec, struct dgo_future *future,
+                           struct dgo_error *err)
+{
+    struct rm_thread *self = rm_thread();
+    const uint32_t phase = atomic_load_explicit(&rm.phase, memory_order_acquire);
+    enum dgo_lane lane;
+    enum dgo_status status = check(spec, err);
+
+    if (status != DGO_OK)
+        return status;
+    if (phase == RM_OFF)
+        return run_inline(self, spec, future, err);
+    if (phase == RM_CLOSING || (phase == RM_DRAINING && self->depth == 0)) {
+        rm_count(self, component_of(spec), RM_REJECTED);
+        return dgo_fail(err, DGO_ESTATE, "the resource manager is stopping");
+    }
+    status = accept_one(self, spec, future, &lane, err);
+    if (status == DGO_OK)
+        rm_submitted(self, lane);
+    return status;
+}
+
+/* Somebody has to look after what was queued. */
+void rm_submitted(struct rm_thread *self, enum dgo_lane lane)
+{
+    wake(lane);
+    if (!atomic_load_explicit(&rm.threaded, memory_order_relaxed))
+        rm_run_here(self);
+}
+
+enum dgo_status dgo_submit_many(const struct dgo_job *jobs, size_t count,
+                                struct dgo_future *futures, size_t *accepted, struct dgo_error *err)
+{
+    struct rm_thread *self = rm_thread();
+    enum dgo_status status = DGO_OK;
+    uint32_t lanes = 0;
+    size_t taken = 0;
+
+    for (; taken < count && status == DGO_OK; taken++) {
+        const uint32_t phase = atomic_load_explicit(&rm.phase, memory_order_acquire);
+        struct dgo_future *future = futures ? &futures[taken] : NULL;
+        enum dgo_lane lane;
+
+        if (phase != RM_ON) {
+            status = dgo_submit(&jobs[taken], future, err);
+        } else {
+            status = check(&jobs[taken], err);
+            if (status == DGO_OK)
+                status = accept_one(self, &jobs[taken], future, &lane, err);
+            if (status == DGO_OK)
+                lanes |= UINT32_C(1) << lane;
+        }
+        if (status != DGO_OK)
+            break;
+    }
+    for (uint32_t lane = 1; lane < DGO_LANE_COUNT; lane++)
+        if (lanes & UINT32_C(1) << lane)
+            wake((enum dgo_lane)lane);
+    if (lanes && !atomic_load_explicit(&rm.threaded, memory_order_relaxed))
+        rm_run_here(self);
+    if (accepted)
+        *accepted = taken;
+    return status;
+}

@@ -1,0 +1,43 @@
+/* rm_sys.h - the few system calls of the resource manager, each of which a test can make fail. */
+#ifndef RM_SYS_H
+#define RM_SYS_H
+
+#include "dgo_base.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Faults that a test orders: the next `n` calls fail as the kernel would.  All zero in a program.
+ */
+struct rm_sys_faults {
+    _Atomic int32_t thread_create; /* EAGAIN */
+    _Atomic int32_t map;           /* ENOMEM */
+    _Atomic int32_t set_attr;      /* EPERM: no slice, no idle class */
+    _Atomic int32_t eventfd;       /* EMFILE */
+};
+extern struct rm_sys_faults rm_sys_faults;
+
+uint64_t rm_sys_monotonic_ns(void);
+
+/* Waits while *word is `value`, until `until_ns` (monotonic; UINT64_MAX: for ever).  May return
+ * early; returns false only when the time is over. */
+bool rm_sys_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns);
+void rm_sys_wake(_Atomic uint32_t *word, int count);
+
+/* A thread with all signals blocked and a name; an errno value or 0. */
+int rm_sys_thread(pthread_t *thread, void *(*main)(void *), void *arg);
+void rm_sys_thread_name(const char *name);
+int32_t rm_sys_thread_id(void);
+
+/* Scheduling of the calling thread; returns how it went, in words that live for ever. */
+const char *rm_sys_be_express(void);
+const char *rm_sys_be_idle(void);
+
+/* Zeroed pages that cost nothing until they are touched; NULL when there are none. */
+void *rm_sys_map(size_t bytes);
+int rm_sys_eventfd(void); /* or -1 with errno */
+
+/* Reads a small file, NUL-terminated, into text; returns its length or -1. */
+long rm_sys_read_file(const char *path, char *text, size_t size);
+
+#endif

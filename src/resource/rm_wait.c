@@ -1,0 +1,198 @@
+/* rm_wait.c - what the holder of a future may do: wait, look, cancel, forget. */
+#include "rm.h"
+
+#include "dgo_units.h"
+
+/* The job was claimed past its queue: the reference there is dead weight until it is swept. */
+void rm_note_stale(const struct rm_job *job)
+{
+    atomic_fetch_add_explicit(&rm.lane[job->lane].stale, 1, memory_order_relaxed);
+}
+
+/* Runs a claimed job in a waiter. */
+void rm_run_claimed(struct rm_thread *self, struct rm_job *job, uint32_t index)
+{
+    atomic_fetch_add(&rm.outside, 1);
+    rm_note_stale(job);
+    rm_job_run(self, job, index);
+    atomic_fetch_sub(&rm.outside, 1);
+    rm_quiet_changed();
+}
+
+void rm_quiet_changed(void)
+{
+    if (atomic_load(&rm.drainers) == 0)
+        return;
+    atomic_fetch_add(&rm.quiet, 1);
+    rm_sys_wake(&rm.quiet, INT32_MAX);
+}
+
+static enum dgo_status not_there(struct dgo_future future, struct dgo_error *err)
+{
+    if (atomic_load(&rm.phase) == RM_OFF && future.generation != 0)
+        return dgo_fail(err, DGO_ESTATE,
+                        "the job was not accepted by this resource manager: it was stopped since, "
+                        "or belongs to the process before fork");
+    return dgo_fail(err, DGO_ENOTFOUND, "the job is unknown: waited for or forgotten before");
+}
+
+/* A waiter runs the job it waits for, where it may.  The UI thread gives workers a moment first,
+ * and takes the job only then, so that it cannot wait for a lane that waits for it. */
+static bool may_claim(const struct rm_thread *self, const struct rm_job *job, bool has_waited)
+{
+    if (job->lane == DGO_LANE_UI)
+        return self->is_ui;
+    return !self->is_ui || has_waited || !atomic_load(&rm.threaded);
+}
+
+static void expire(struct rm_thread *self, struct rm_job *job, uint32_t index, uint32_t generation)
+{
+    uint64_t state;
+
+    if (!rm_job_claim(job, generation, &state))
+        return;
+    rm_note_stale(job);
+    rm_job_end(self, job, index, (struct dgo_result){DGO_OUTCOME_EXPIRED, DGO_ETIMEOUT});
+}
+
+/* Sleeps until the job ends, `until_ns`, or something has to be tried again. */
+static void sleep_on(struct rm_thread *self, struct rm_job *job, uint64_t state, uint64_t until_ns)
+{
+    do {
+        if ((state & RM_PHASE) == RM_ENDED)
+            return;
+    } while (!atomic_compare_exchange_weak(&job->state, &state, state | RM_WAITER));
+    if (self->worker)
+        rm_worker_block(self->worker);
+    rm_sys_wait(&job->ended, 0, until_ns);
+    if (self->worker)
+        rm_worker_unblock(self->worker);
+}
+
+/* Uses the future up; false when another thread was first. */
+static bool let_go(struct rm_thread *self, struct rm_job *job, struct dgo_future future)
+{
+    uint64_t state = atomic_load(&job->state), left;
+
+    do {
+        if (rm_generation(state) != future.generation || !(state & RM_HELD))
+            return false;
+        left = state & ~(uint64_t)RM_HELD;
+    } while (!atomic_compare_exchange_weak(&job->state, &state, left));
+    if ((left & RM_PHASE) == RM_ENDED && !(left & (RM_LINKED | RM_BUSY)))
+        rm_slot_give(self, job, future.index);
+    return true;
+}
+
+enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct dgo_result *result,
+                         struct dgo_error *err)
+{
+    struct rm_thread *self = rm_thread();
+    const uint64_t begun_ns = rm_sys_monotonic_ns();
+    const uint64_t until_ns = rm_time_after(begun_ns, timeout_ns);
+    const uint64_t patient_ns = begun_ns + 50 * DGO_NS_PER_MS;
+    struct dgo_result ended;
+
+    if (rm_future_inline(future, &ended)) {
+        if (result)
+            *result = ended;
+        return DGO_OK;
+    }
+    for (;;) {
+        uint64_t state, now_ns, wake_ns = until_ns;
+        struct rm_job *job = rm_job_find(future, &state);
+
+        if (!job)
+            return not_there(future, err);
+        if ((state & RM_PHASE) == RM_ENDED) {
+            ended = job->result;
+            if (!let_go(self, job, future))
+                return not_there(future, err);
+            if (result)
+                *result = ended;
+            return DGO_OK;
+        }
+        now_ns = rm_sys_monotonic_ns();
+        if ((state & RM_PHASE) == RM_PENDING && !(state & RM_DELAYED)) {
+            if (job->deadline_ns && rm_now_ns() > job->deadline_ns) {
+                expire(self, job, future.index, future.generation);
+                continue;
+            }
+            if (may_claim(self, job, now_ns >= patient_ns) &&
+                rm_job_claim(job, future.generation, &state)) {
+                rm_run_claimed(self, job, future.index);
+                continue;
+            }
+            if (self->is_ui)
+                wake_ns = wake_ns < patient_ns ? wake_ns : patient_ns;
+            if (job->deadline_ns && !rm.clock && job->deadline_ns < wake_ns)
+                wake_ns = job->deadline_ns + 1;
+        }
+        if (now_ns >= until_ns)
+            return dgo_fail(err, DGO_ETIMEOUT, "the job has not ended yet");
+        sleep_on(self, job, state, wake_ns);
+    }
+}
+
+bool dgo_future_ended(struct dgo_future future)
+{
+    struct dgo_result inline_result;
+    uint64_t state;
+
+    if (rm_future_inline(future, &inline_result))
+        return true;
+    return rm_job_find(future, &state) && (state & RM_PHASE) == RM_ENDED;
+}
+
+void dgo_future_forget(struct dgo_future future)
+{
+    uint64_t state;
+    struct rm_job *job = rm_job_find(future, &state);
+
+    if (job)
+        let_go(rm_thread(), job, future);
+}
+
+enum dgo_status dgo_cancel(struct dgo_future future, struct dgo_error *err)
+{
+    struct rm_thread *self = rm_thread();
+    struct dgo_result inline_result;
+    uint64_t state;
+    struct rm_job *job;
+
+    if (rm_future_inline(future, &inline_result))
+        return dgo_fail(err, DGO_ESTATE, "the job has ended already");
+    job = rm_job_find(future, &state);
+    if (!job)
+        return not_there(future, err);
+    if (rm_job_claim(job, future.generation, &state)) {
+        rm_note_stale(job);
+        rm_job_end(self, job, future.index,
+                   (struct dgo_result){DGO_OUTCOME_CANCELLED, DGO_ECANCELLED});
+        return DGO_OK;
+    }
+    state = atomic_load(&job->state);
+    do {
+        if (rm_generation(state) != future.generation)
+            return not_there(future, err);
+        if ((state & RM_PHASE) == RM_ENDED)
+            return dgo_fail(err, DGO_ESTATE, "the job has ended already");
+    } while (!atomic_compare_exchange_weak(&job->state, &state, state | RM_CANCEL));
+    return dgo_fail(err, DGO_EBUSY, "the job is running; it was asked to stop");
+}
+
+bool dgo_job_should_stop(void)
+{
+    const struct rm_thread *self = rm_thread();
+    const struct rm_job *job = self->job;
+
+    if (atomic_load_explicit(&rm.phase, memory_order_relaxed) == RM_CLOSING)
+        return true;
+    if (!job)
+        return false;
+    if (atomic_load_explicit(&job->state, memory_order_relaxed) & RM_CANCEL)
+        return true;
+    if (job->group && rm_group_cancelled(job))
+        return true;
+    return job->deadline_ns && rm_now_ns() > job->deadline_ns;
+}

@@ -1,0 +1,495 @@
+/* rm_worker.c - the threads of the lanes: take a batch, run it, rest, be woken, make room. */
+#include "rm.h"
+
+#include "dgo_units.h"
+
+#include <stdio.h>
+
+enum { SPIN_NS = 4000, SPIN_WORTH_PERMILLE = 250, WAKE_NEXT_NS = 20000 };
+
+bool rm_lane_has_work(const struct rm_lane *lane)
+{
+    return atomic_load_explicit(&lane->ring_count, memory_order_relaxed) != 0 ||
+           atomic_load(&lane->inbox) >= RM_INBOX_FIRST;
+}
+
+static bool may_run_one_more(const struct rm_lane *lane)
+{
+    return atomic_load(&lane->active) < atomic_load(&lane->allowed) + atomic_load(&lane->blocked);
+}
+
+/* ---- waking ---- */
+
+static void release(struct rm_worker *worker)
+{
+    atomic_store(&worker->park, 1);
+    rm_sys_wake(&worker->park, 1);
+}
+
+/* Takes one worker out of the idle ones; whoever clears its bit counts it as active. */
+static struct rm_worker *pick_idle(struct rm_lane *lane)
+{
+    uint64_t mask = atomic_load(&lane->idle_mask);
+
+    while (mask) {
+        const uint32_t number = (uint32_t)__builtin_ctzll(mask);
+        const uint64_t bit = UINT64_C(1) << number;
+        const uint64_t before = atomic_fetch_and(&lane->idle_mask, ~bit);
+
+        if (before & bit) {
+            atomic_fetch_add(&lane->active, 1);
+            return &lane->worker[number];
+        }
+        mask = before;
+    }
+    return NULL;
+}
+
+void rm_lane_wake(struct rm_lane *lane)
+{
+    struct rm_worker *worker;
+
+    if (atomic_load(&lane->idle_mask) == 0) {
+        if ((lane->eager || atomic_load(&lane->blocked) > 0) && rm_lane_has_work(lane)) {
+            if ((uint32_t)atomic_load(&lane->threads) < lane->thread_max)
+                rm_lane_spawn(lane);
+            rm_keeper_arm();
+        }
+        if (atomic_load_explicit(&lane->is_orphan, memory_order_relaxed))
+            rm_lane_wake(&rm.lane[DGO_LANE_NORMAL]);
+        return;
+    }
+    if (!may_run_one_more(lane))
+        return;
+    if (!lane->eager && (atomic_load(&lane->waking) || atomic_exchange(&lane->waking, 1)))
+        return; /* one is on its way; it looks at the queue after it cleared the flag */
+    worker = pick_idle(lane);
+    if (!worker) {
+        atomic_store(&lane->waking, 0);
+        return;
+    }
+    atomic_fetch_add_explicit(&lane->wakes, 1, memory_order_relaxed);
+    release(worker);
+}
+
+/* ---- resting ---- */
+
+static bool is_spare(const struct rm_worker *worker)
+{
+    return worker->lane->eager || worker->number >= worker->lane->thread_base;
+}
+
+/* What a NORMAL worker looks after besides its lane. */
+static bool has_foreign_work(const struct rm_lane *lane)
+{
+    if (lane->id != DGO_LANE_NORMAL)
+        return false;
+    for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_UI; id++)
+        if (atomic_load_explicit(&rm.lane[id].is_orphan, memory_order_relaxed) &&
+            rm_lane_has_work(&rm.lane[id]))
+            return true;
+    return false;
+}
+
+/* Looks for a moment before it sleeps, where looking has paid of late. */
+static bool spin(struct rm_worker *worker)
+{
+    struct rm_lane *lane = worker->lane;
+    uint64_t until_ns;
+    bool won = false;
+
+    if (lane->id == DGO_LANE_BACKGROUND || lane->eager || !rm_size_may_spin())
+        return false;
+    if (worker->spin_won_permille < SPIN_WORTH_PERMILLE && ++worker->batches % 32 != 0)
+        return false;
+    until_ns = rm_sys_monotonic_ns() + SPIN_NS;
+    do
+        for (uint32_t i = 0; i < 16 && !won; i++) {
+            rm_pause();
+            won = rm_lane_has_work(lane);
+        }
+    while (!won && rm_sys_monotonic_ns() < until_ns);
+    worker->spin_won_permille += (won ? 1000u - worker->spin_won_permille : 0u) / 8;
+    if (!won)
+        worker->spin_won_permille -= worker->spin_won_permille / 8;
+    return won;
+}
+
+/* The work that was missed between the last look and the announcement.  With the lock: a push
+ * before it is seen here, a push after it sees the announcement. */
+static bool look_again(struct rm_worker *worker, bool *is_closed)
+{
+    struct rm_lane *lane = worker->lane;
+    bool has_work;
+
+    rm_lock(&lane->lock);
+    *is_closed = lane->closed;
+    has_work = rm_lane_has_work(lane);
+    rm_unlock(&lane->lock);
+    return (has_work || has_foreign_work(lane)) && may_run_one_more(lane);
+}
+
+/* Back from the idle ones, by itself or because somebody is waking it right now. */
+static void stand_up(struct rm_worker *worker, uint64_t bit)
+{
+    struct rm_lane *lane = worker->lane;
+
+    if (atomic_fetch_and(&lane->idle_mask, ~bit) & bit) {
+        atomic_fetch_add(&lane->active, 1);
+        return;
+    }
+    while (atomic_load(&worker->park) == 0)
+        rm_sys_wait(&worker->park, 0, UINT64_MAX);
+    atomic_store(&lane->waking, 0);
+}
+
+/* A spare worker that has slept long enough goes, unless it is needed just now. */
+static bool leave(struct rm_worker *worker, uint64_t bit)
+{
+    struct rm_lane *lane = worker->lane;
+
+    if (!(atomic_fetch_and(&lane->idle_mask, ~bit) & bit)) {
+        while (atomic_load(&worker->park) == 0)
+            rm_sys_wait(&worker->park, 0, UINT64_MAX);
+        atomic_store(&lane->waking, 0);
+        return false;
+    }
+    if (!rm_lane_has_work(lane))
+        return true;
+    atomic_fetch_add(&lane->active, 1);
+    return false;
+}
+
+/* Sleeps until there is work.  False: the thread ends, and is not counted as active any more. */
+static bool rest(struct rm_worker *worker)
+{
+    struct rm_lane *lane = worker->lane;
+    const uint64_t bit = UINT64_C(1) << worker->number;
+    bool is_closed;
+
+    rm_worker_unblock(worker);
+    if (spin(worker))
+        return true;
+    atomic_store(&worker->park, 0);
+    atomic_fetch_or(&lane->idle_mask, bit);
+    atomic_fetch_sub(&lane->active, 1);
+    rm_quiet_changed();
+    if (look_again(worker, &is_closed) || is_closed) {
+        stand_up(worker, bit);
+        if (!is_closed)
+            return true;
+        atomic_fetch_sub(&lane->active, 1);
+        return false;
+    }
+    while (atomic_load(&worker->park) == 0) {
+        const uint64_t until_ns =
+            is_spare(worker) ? rm_sys_monotonic_ns() + RM_IDLE_S * DGO_NS_PER_S : UINT64_MAX;
+
+        if (!rm_sys_wait(&worker->park, 0, until_ns)) {
+            if (leave(worker, bit))
+                return false;
+            return true;
+        }
+    }
+    atomic_store(&lane->waking, 0);
+    return true;
+}
+
+/* ---- working ---- */
+
+static uint32_t batch_size(const struct rm_lane *lane)
+{
+    const uint32_t est_ns = atomic_load_explicit(&lane->est_ns, memory_order_relaxed);
+
+    if (lane->eager || est_ns >= RM_BATCH_NS)
+        return 1;
+    return est_ns * RM_BATCH_MAX <= RM_BATCH_NS ? RM_BATCH_MAX : RM_BATCH_NS / est_ns;
+}
+
+static void learn(struct rm_lane *lane, uint64_t took_ns, uint32_t count)
+{
+    const uint32_t before = atomic_load_explicit(&lane->est_ns, memory_order_relaxed);
+    const uint64_t each = took_ns / count;
+    const uint32_t now = each > UINT32_MAX / 8 ? UINT32_MAX / 8 : (uint32_t)each;
+
+    /* Upwards faster: a long job must not have others behind it in the same batch. */
+    atomic_store_explicit(
+        &lane->est_ns, now > before ? before + (now - before + 1) / 2 : before - (before - now) / 4,
+        memory_order_relaxed);
+}
+
+static void prefetch(uint64_t ref)
+{
+    if (!((uint32_t)ref & RM_TAG_STRAND))
+        __builtin_prefetch(rm_job_at((uint32_t)ref & RM_INDEX_MASK), 1);
+}
+
+/* EXPRESS jobs do not wait for the end of a NORMAL worker's batch. */
+static void help_express(struct rm_thread *self)
+{
+    struct rm_lane *express = &rm.lane[DGO_LANE_EXPRESS];
+    uint64_t ref;
+
+    while (atomic_load_explicit(&express->ring_count, memory_order_relaxed) != 0 &&
+           rm_lane_take(express, &ref, 1) == 1)
+        rm_run_ref(self, ref);
+}
+
+static void run_batch(struct rm_worker *worker, struct rm_thread *self, uint32_t count)
+{
+    const bool is_normal = worker->lane->id == DGO_LANE_NORMAL;
+    uint32_t seq = atomic_load_explicit(&worker->seq, memory_order_relaxed);
+
+    atomic_store_explicit(&worker->batch_count, count, memory_order_relaxed);
+    for (uint32_t i = 0; i < count && i < 4; i++)
+        prefetch(atomic_load_explicit(&worker->batch[i], memory_order_relaxed));
+    atomic_store_explicit(&worker->in_job, true, memory_order_relaxed);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t ref = atomic_load_explicit(&worker->batch[i], memory_order_relaxed);
+
+        if (i + 4 < count)
+            prefetch(atomic_load_explicit(&worker->batch[i + 4], memory_order_relaxed));
+        atomic_store_explicit(&worker->batch_next, i + 1, memory_order_relaxed);
+        atomic_store_explicit(&worker->seq, ++seq, memory_order_relaxed);
+        if (atomic_load_explicit(&rm.phase, memory_order_relaxed) == RM_CLOSING)
+            rm_cancel_ref(self, ref);
+        else
+            rm_run_ref(self, ref);
+        if (atomic_load_explicit(&worker->lent, memory_order_relaxed))
+            rm_worker_unblock(worker);
+        if (is_normal)
+            help_express(self);
+    }
+    atomic_store_explicit(&worker->in_job, false, memory_order_relaxed);
+}
+
+/* Under a quota BACKGROUND may have a share of the time only: what it ran it pays back. */
+static void pay_back(struct rm_worker *worker, uint64_t took_ns)
+{
+    const uint32_t duty = rm_size_duty_permille();
+    uint64_t until_ns;
+
+    if (duty >= 1000 || duty == 0)
+        return;
+    took_ns = dgo_min_u64(took_ns, DGO_NS_PER_S) * (1000 - duty) / duty;
+    until_ns = rm_sys_monotonic_ns() + dgo_min_u64(took_ns, DGO_NS_PER_S);
+    atomic_store(&worker->park, 0);
+    while (atomic_load(&worker->park) == 0 && atomic_load(&rm.phase) != RM_CLOSING &&
+           rm_sys_wait(&worker->park, 0, until_ns))
+        ;
+}
+
+static uint32_t gather(struct rm_worker *worker, struct rm_lane *lane)
+{
+    uint64_t ref[RM_BATCH_MAX];
+    uint32_t count;
+
+    if (!rm_lane_has_work(lane))
+        return 0;
+    count = rm_lane_take(lane, ref, lane == worker->lane ? batch_size(lane) : 1);
+    for (uint32_t i = 0; i < count; i++)
+        atomic_store_explicit(&worker->batch[i], ref[i], memory_order_relaxed);
+    return count;
+}
+
+/* One round: false when there was nothing to do. */
+static bool work(struct rm_worker *worker, struct rm_thread *self)
+{
+    struct rm_lane *lane = worker->lane;
+    const bool is_background = lane->id == DGO_LANE_BACKGROUND;
+    uint32_t count = gather(worker, lane);
+    uint32_t left;
+    uint64_t begun_ns = 0;
+
+    if (count == 0 && has_foreign_work(lane))
+        for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_UI && count == 0; id++)
+            if (atomic_load_explicit(&rm.lane[id].is_orphan, memory_order_relaxed))
+                count = gather(worker, &rm.lane[id]);
+    if (count == 0)
+        return false;
+    left = rm_lane_queued(lane);
+    if (left &&
+        (lane->eager || is_background ||
+         (uint64_t)left * atomic_load_explicit(&lane->est_ns, memory_order_relaxed) > WAKE_NEXT_NS))
+        rm_lane_wake(lane);
+    if (is_background || ++worker->batches % 8 == 0 || count < RM_BATCH_MAX / 2)
+        begun_ns = rm_sys_monotonic_ns();
+    run_batch(worker, self, count);
+    if (begun_ns) {
+        const uint64_t took_ns = rm_sys_monotonic_ns() - begun_ns;
+
+        learn(lane, took_ns, count);
+        if (is_background)
+            pay_back(worker, took_ns);
+    }
+    return true;
+}
+
+static void set_out(struct rm_worker *worker, struct rm_thread *self)
+{
+    char name[16];
+    struct rm_lane *lane = worker->lane;
+    const char *policy = "SCHED_OTHER";
+
+    snprintf(name, sizeof name, "dgo-%.6s-%u", dgo_lane_name(lane->id), worker->number);
+    rm_sys_thread_name(name);
+    atomic_store(&worker->thread_id, rm_sys_thread_id());
+    self->worker = worker;
+    if (lane->id == DGO_LANE_EXPRESS)
+        policy = rm_sys_be_express();
+    if (lane->id == DGO_LANE_BACKGROUND) {
+        policy = rm_sys_be_idle();
+        self->is_idle_class = true;
+    }
+    atomic_store(&lane->policy, policy);
+}
+
+static void *worker_main(void *data)
+{
+    struct rm_worker *worker = data;
+    struct rm_thread *self = rm_thread();
+    struct rm_lane *lane = worker->lane;
+
+    set_out(worker, self);
+    for (;;) {
+        if (atomic_load(&lane->active) >
+                atomic_load(&lane->allowed) + atomic_load(&lane->blocked) &&
+            !rest(worker))
+            break;
+        rm_keeper_arm();
+        if (!work(worker, self) && !rest(worker))
+            break;
+    }
+    self->worker = NULL;
+    atomic_fetch_sub(&lane->threads, 1);
+    atomic_store(&worker->alive, false);
+    return NULL;
+}
+
+/* ---- coming and going ---- */
+
+bool rm_lane_spawn(struct rm_lane *lane)
+{
+    struct rm_worker *worker = NULL;
+    bool made = false;
+
+    if (!rm_try_lock(&lane->spawn_lock))
+        return false; /* somebody is at it; the keeper looks again */
+    for (uint32_t i = 0; i < lane->thread_max && i < DGO_WORKER_MAX && !worker; i++)
+        if (!atomic_load(&lane->worker[i].alive))
+            worker = &lane->worker[i];
+    if (worker && atomic_load(&rm.phase) != RM_CLOSING) {
+        if (worker->joinable)
+            pthread_join(worker->thread, NULL); /* it has ended */
+        worker->lane = lane;
+        worker->number = (uint32_t)(worker - lane->worker);
+        worker->joinable = false;
+        atomic_store(&worker->in_job, false);
+        atomic_store(&worker->lent, false);
+        atomic_store(&worker->alive, true);
+        atomic_fetch_add(&lane->threads, 1);
+        atomic_fetch_add(&lane->active, 1);
+        made = worker->joinable = rm_sys_thread(&worker->thread, worker_main, worker) == 0;
+        if (!made) {
+            atomic_fetch_sub(&lane->active, 1);
+            atomic_fetch_sub(&lane->threads, 1);
+            atomic_store(&worker->alive, false);
+        }
+    }
+    atomic_store(&lane->is_orphan, atomic_load(&lane->threads) == 0);
+    rm_unlock(&lane->spawn_lock);
+    return made;
+}
+
+void rm_lane_join(struct rm_lane *lane)
+{
+    rm_lock(&lane->spawn_lock);
+    for (uint32_t i = 0; i < DGO_WORKER_MAX; i++) {
+        struct rm_worker *worker = &lane->worker[i];
+
+        if (!worker->joinable)
+            continue;
+        /* Whoever sleeps is taken out of the idle ones first, as by any waker. */
+        if (atomic_fetch_and(&lane->idle_mask, ~(UINT64_C(1) << i)) >> i & 1)
+            atomic_fetch_add(&lane->active, 1);
+        release(worker);
+        pthread_join(worker->thread, NULL);
+        worker->joinable = false;
+    }
+    rm_unlock(&lane->spawn_lock);
+}
+
+/* Puts back what the worker took and has not begun; it may still be faster itself. */
+void rm_worker_share(struct rm_worker *worker)
+{
+    struct rm_lane *lane = worker->lane;
+    const uint32_t count = atomic_load_explicit(&worker->batch_count, memory_order_relaxed);
+    uint64_t ref[RM_BATCH_MAX];
+    uint32_t rest_count = 0;
+
+    for (uint32_t i = atomic_load_explicit(&worker->batch_next, memory_order_relaxed); i < count;
+         i++)
+        ref[rest_count++] = atomic_load_explicit(&worker->batch[i], memory_order_relaxed);
+    if (rest_count == 0)
+        return;
+    rm_lane_return(lane, ref, rest_count);
+    rm_lane_wake(lane);
+}
+
+/* The worker is going to wait, or was found waiting: another one takes its place. */
+void rm_worker_block(struct rm_worker *worker)
+{
+    struct rm_lane *lane = worker->lane;
+
+    if (atomic_exchange(&worker->lent, true))
+        return;
+    atomic_fetch_add(&lane->blocked, 1);
+    rm_worker_share(worker);
+    if (!rm_lane_has_work(lane))
+        return;
+    atomic_fetch_add_explicit(&lane->replacements, 1, memory_order_relaxed);
+    rm_lane_wake(lane);
+}
+
+void rm_worker_unblock(struct rm_worker *worker)
+{
+    if (atomic_exchange(&worker->lent, false))
+        atomic_fetch_sub(&worker->lane->blocked, 1);
+}
+
+void dgo_blocking_begin(void)
+{
+    struct rm_thread *self = rm_thread();
+
+    if (self->worker)
+        rm_worker_block(self->worker);
+}
+
+void dgo_blocking_end(void)
+{
+    struct rm_thread *self = rm_thread();
+
+    if (self->worker)
+        rm_worker_unblock(self->worker);
+}
+
+/* ---- without threads ---- */
+
+void rm_run_here(struct rm_thread *self)
+{
+    static const enum dgo_lane order[] = {DGO_LANE_EXPRESS, DGO_LANE_NORMAL, DGO_LANE_BACKGROUND,
+                                          DGO_LANE_BLOCKING};
+
+    if (self->is_draining)
+        return; /* the outer call goes on with it: jobs run one after the other */
+    self->is_draining = true;
+    for (uint32_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        uint64_t ref;
+
+        if (!rm_lane_has_work(&rm.lane[order[i]]) || rm_lane_take(&rm.lane[order[i]], &ref, 1) == 0)
+            continue;
+        rm_run_ref(self, ref);
+        i = UINT32_MAX; /* again from the first lane */
+    }
+    self->is_draining = false;
+}
