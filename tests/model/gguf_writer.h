@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WRITER_MARK_MAX = 2048 };
+enum { WRITER_MARK_MAX = 4096 };
 
 /* The types that tests write; sizes are the writer's own, so that it is a second opinion. */
 enum writer_type {

@@ -188,6 +188,7 @@ static void test_keys(void **state)
 {
     static const uint32_t numbers[] = {7, 0, 9};
     static const bool flags[] = {true, false};
+    static const uint32_t many[DGO_LAYER_MAX + 1];
     char long_text[300] = {0};
     struct writer w;
 
@@ -204,6 +205,8 @@ static void test_keys(void **state)
     writer_u32s(&w, "x.numbers", numbers, 3);
     writer_bools(&w, "x.flags", flags, 2);
     writer_u32s(&w, "x.none", numbers, 0);
+    writer_u32s(&w, "x.most", many, DGO_LAYER_MAX);
+    writer_u32s(&w, "x.many", many, DGO_LAYER_MAX + 1);
     writer_texts(&w, "tokenizer.ggml.tokens", 1000);
     put_model(&w);
 
@@ -233,6 +236,9 @@ static void test_keys(void **state)
     key = dgo_model_find(model, "x.flags");
     assert_true(key->kind == DGO_VALUE_BOOL && key->elements[0] == 1 && key->elements[1] == 0);
     assert_int_equal(dgo_model_find(model, "x.none")->length, 0);
+    assert_non_null(dgo_model_find(model, "x.most")->elements);
+    assert_null(dgo_model_find(model, "x.many")->elements);
+    assert_int_equal(dgo_model_find(model, "x.many")->length, DGO_LAYER_MAX + 1);
     key = dgo_model_find(model, "tokenizer.ggml.tokens");
     assert_true(key->is_array && key->kind == DGO_VALUE_STRING && key->length == 1000);
     assert_null(key->elements);
@@ -341,6 +347,24 @@ static void broken_block(struct writer *w)
     writer_tensor(w, "x.weight", W_Q4_K, 255, 256, 0);
 }
 
+static void empty_dimension(struct writer *w)
+{
+    static const uint64_t dims[] = {256, 0};
+
+    writer_arch(w, "llama", 2, 256, 4, 2);
+    writer_entry(w, "x.weight", 0, 2, dims, 0);
+}
+
+static void after_unknown_type(struct writer *w)
+{
+    static const uint64_t dims[] = {256};
+
+    writer_arch(w, "llama", 2, 256, 4, 2);
+    w->alignment = 8; /* which the file does not say */
+    writer_entry(w, "x.weight", 97, 1, dims, 40);
+    writer_tensor(w, "y.weight", W_F32, 8, 0, 0);
+}
+
 static void too_many_values(struct writer *w)
 {
     static const uint64_t dims[] = {1 << 30, 1 << 30, 1 << 30};
@@ -417,6 +441,8 @@ static void test_refused(void **state)
         {"alignment 0", zero_alignment, DGO_EFORMAT, "general.alignment is 0"},
         {"five dimensions", five_dimensions, DGO_EFORMAT, "5 dimensions"},
         {"row does not fill blocks", broken_block, DGO_EFORMAT, "rows of 255"},
+        {"empty dimension", empty_dimension, DGO_EFORMAT, "impossible dimension of 0"},
+        {"no place after an unknown type", after_unknown_type, DGO_EFORMAT, "does not follow"},
         {"2^90 values", too_many_values, DGO_EFORMAT, "impossible dimension"},
         {"name too long", long_name, DGO_EFORMAT, "1 to 63"},
         {"escape sequence in name", escape_in_name, DGO_EFORMAT, "byte 0x1b"},
