@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { COPIES = 4 }; /* GGML_SCHED_MAX_COPIES: inputs under pipeline parallelism */
+#define COPIES UINT64_C(4) /* GGML_SCHED_MAX_COPIES: inputs under pipeline parallelism */
 
 struct memory_build {
     uint32_t first_build;    /* the row holds from here to the next row */
@@ -19,6 +19,7 @@ struct memory_build {
     uint8_t other_inputs;    /* ... and each later one: hidden state, residual */
     uint8_t first_extra;     /* times E at the first device's peak */
     bool cache_unpacked;     /* a cache that is not f16 is copied to f16 in the compute buffer */
+    bool packed_holes;       /* packing a cache leaves holes of width Q that are used again */
     bool alone_wide;         /* embeddings held during the graph also on a single device */
     uint8_t host_inputs, host_extra, host_extra_alone; /* times E in host memory */
 };
@@ -26,11 +27,27 @@ struct memory_build {
 /* b9430 (ggml-org/llama.cpp#23861) stopped reserving logits for a whole micro-batch in the server.
  * Between b10256 and b11669 a second embedding input appeared (v0.5.0, somewhere between, has not
  * got it) and the copy of packed caches went; which build did which was not measured. */
+#define FORM_10256                                                                                 \
+    .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .cache_unpacked = true,         \
+    .host_extra = 2, .host_extra_alone = 2
+#define FORM_11669                                                                                 \
+    .measured_build = 11669, .first_inputs = 3, .first_extra = 1, .alone_wide = true,              \
+    .host_inputs = 2, .host_extra = 2, .host_extra_alone = 4
+
 static const struct memory_build builds[] = {
-    {0, 10256, true, false, 1, 2, 0, true, false, 0, 2, 2},
-    {9430, 10256, true, true, 1, 2, 0, true, false, 0, 2, 2},
-    {10257, 11669, false, true, 3, 2, 1, true, true, 2, 2, 4},
-    {11669, 11669, true, true, 3, 1, 1, false, true, 2, 2, 4},
+    {.first_build = 0, FORM_10256, .exact = true},
+    {.first_build = 9430, FORM_10256, .exact = true, .row_for_each_slot = true},
+    {.first_build = 10257,
+     FORM_11669,
+     .row_for_each_slot = true,
+     .other_inputs = 2,
+     .cache_unpacked = true},
+    {.first_build = 11669,
+     FORM_11669,
+     .exact = true,
+     .row_for_each_slot = true,
+     .other_inputs = 1,
+     .packed_holes = true},
 };
 
 static const struct memory_build *find_build(uint32_t build)
@@ -240,7 +257,7 @@ static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_sett
                        (w->key + latent + 3 * memory_key_number(model, "attention.key_length_mla") -
                         3 * memory_key_number(model, "rope.dimension_count"));
         return scores + 2 * e + 2 * q + gates -
-               (terms->rule->alone_wide && is_packed(settings->key_type) && !gates ? q : 0);
+               (terms->rule->packed_holes && is_packed(settings->key_type) && !gates ? q : 0);
     }
     if (!terms->rule->cache_unpacked || terms->cache_f16)
         return 0;
@@ -274,7 +291,7 @@ static uint64_t packed_saving(const struct dgo_settings *settings, const struct 
     const bool key = is_packed(settings->key_type), value = is_packed(settings->value_type);
     const uint64_t e = terms->embedding, q = terms->queries;
 
-    if (!terms->rule->alone_wide || !terms->studied)
+    if (!terms->rule->packed_holes || !terms->studied)
         return 0;
     if (terms->family == MEMORY_MOE_FUSED && key != value && q > e)
         return q;
@@ -317,6 +334,15 @@ static uint64_t logits_bytes(const struct dgo_model *model, const struct plan_me
            times[terms->family] * terms->embedding;
 }
 
+/* The output layer on a device without layers sees the wanted rows only, handed on as any input. */
+static uint64_t output_alone_bytes(const struct dgo_model *model, const struct plan_memory *memory)
+{
+    const uint64_t rows = memory->output_row_count * sizeof(float);
+
+    return rows * model->vocab_size +
+           rows * model->embedding_length * (1U + COPIES * memory->terms.rule->other_inputs);
+}
+
 static uint32_t output_rows(const struct dgo_settings *settings, const struct memory_build *rule,
                             uint32_t ubatch)
 {
@@ -352,6 +378,7 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     fill_alone(settings, &w, terms);
     fill_pipeline(settings, &w, token_bytes, terms);
     terms->logits = logits_bytes(model, memory);
+    terms->output_alone = output_alone_bytes(model, memory);
     enum { OFFLOAD_ROWS = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH */
     if (memory->output_row_count < OFFLOAD_ROWS)
         terms->output_weight = 0;
@@ -430,6 +457,8 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
         *source = t->studied && t->rule->exact && !partial ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND;
     if (!role->holds_layers && !role->holds_output && !(partial && first))
         return 0;
+    if (!role->holds_layers && role->holds_output && !(partial && first))
+        return t->output_alone;
     if (partial)
         return bound_bytes(memory, role);
     if (!role->pipeline)

@@ -52,6 +52,7 @@ struct memory_terms {
     uint64_t scan_first, scan_later; /* inputs of a state-space scan, by place in the pipeline */
     uint64_t inputs;                 /* M: masks and indices, held during the whole graph */
     uint64_t logits;                 /* L: on the device of the output layer */
+    uint64_t output_alone;           /* of a device that holds the output layer and no other */
     uint64_t weight_max;             /* the largest tensor of a repeating layer */
     uint64_t kept_weight_max;        /* the largest tensor that stays in host memory (-ncmoe) */
     uint64_t output_weight;     /* the output matrix, when a micro-batch of rows goes through it */
