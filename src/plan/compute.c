@@ -21,6 +21,8 @@ struct memory_build {
     bool cache_unpacked;     /* a cache that is not f16 is copied to f16 in the compute buffer */
     bool packed_holes;       /* packing a cache leaves holes of width Q that are used again */
     bool alone_wide;         /* embeddings held during the graph also on a single device */
+    uint8_t shared_visitors; /* tensors of -ncmoe on the first device at once, of several devices */
+    bool attention_place_known; /* where unfused attention runs over a cache in host memory */
     uint8_t host_inputs, host_extra, host_extra_alone; /* times E in host memory */
 };
 
@@ -29,7 +31,7 @@ struct memory_build {
  * got it) and the copy of packed caches went; which build did which was not measured. */
 #define FORM_10256                                                                                 \
     .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .cache_unpacked = true,         \
-    .host_extra = 2, .host_extra_alone = 2
+    .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
 #define FORM_11669                                                                                 \
     .measured_build = 11669, .first_inputs = 3, .first_extra = 1, .alone_wide = true,              \
     .host_inputs = 2, .host_extra = 2, .host_extra_alone = 4
@@ -41,13 +43,16 @@ static const struct memory_build builds[] = {
      FORM_11669,
      .row_for_each_slot = true,
      .other_inputs = 2,
-     .cache_unpacked = true},
+     .cache_unpacked = true,
+     .shared_visitors = 2},
     {.first_build = 11669,
      FORM_11669,
      .exact = true,
      .row_for_each_slot = true,
      .other_inputs = 1,
-     .packed_holes = true},
+     .packed_holes = true,
+     .shared_visitors = 1,
+     .attention_place_known = true},
 };
 
 static const struct memory_build *find_build(uint32_t build)
@@ -412,7 +417,16 @@ static uint64_t visiting_bytes(const struct plan_memory *memory, const struct me
         weight = dgo_max_u64(weight, t->weight_max);
     if (role->output_on_cpu)
         weight = dgo_max_u64(weight, t->output_weight);
-    return weight * (role->device_count > 1 && memory->overrides ? 2 : 1);
+    if (role->device_count == 1 || !memory->overrides)
+        return weight;
+    return weight * (t->family == MEMORY_DELTA ? 2U : t->rule->shared_visitors);
+}
+
+/* Unfused attention over a cache in host memory (-nkvo -fa off): on the CPU, except where it has
+ * operands of its own on the device (sinks, latent heads). */
+static bool attends_on_host(const struct memory_terms *t)
+{
+    return t->family != MEMORY_MLA && t->family != MEMORY_MOE_FUSED;
 }
 
 /* With something in host memory the order of the graph's allocations decides; this is never under:
@@ -421,9 +435,12 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
 {
     const struct memory_terms *t = &memory->terms;
     const uint64_t cache = memory->kv_on_host ? t->layer_context_max : 0;
-    uint64_t peak =
-        dgo_max_u64(dgo_max_u64(t->base, t->base_later), dgo_max_u64(t->extra, t->extra_alone));
+    const bool elsewhere =
+        memory->kv_on_host && t->rule->attention_place_known && attends_on_host(t);
+    uint64_t peak = dgo_max_u64(t->base, t->base_later);
 
+    if (!elsewhere)
+        peak = dgo_max_u64(peak, dgo_max_u64(t->extra, t->extra_alone));
     if (role->holds_output)
         peak = dgo_max_u64(peak, t->logits);
     if (role->position > 0)
@@ -490,8 +507,11 @@ uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t de
         bytes += 3 * e; /* the state's gather stays with the host */
     if (!memory->op_offload || device_count == 0)
         return bytes + dgo_max_u64(t->base_alone, t->extra) + (output_on_cpu ? t->logits : 0);
-    if (!t->attention_fused && memory->kv_on_host)
+    if (!t->attention_fused && memory->kv_on_host &&
+        !(t->rule->attention_place_known && !attends_on_host(t)))
         bytes += t->extra;
+    if (!t->attention_fused && memory->kv_on_host)
+        bytes += 4 * e;
     return bytes;
 }
 
