@@ -120,6 +120,7 @@ struct dgo_intent {
     bool flash_attention_off;
     bool cpu_layers_refused; /* never leave layers in host memory; plan fails instead */
     uint64_t margin_bytes;   /* of each GPU; 0: the default, UINT64_MAX: none at all */
+    bool every_gpu;          /* use each GPU that may be used, even where fewer would be faster */
     uint32_t gpu_mask;       /* bit per GPU that may be used; 0: all */
     double prompt_tokens, generated_tokens; /* a typical request; 0: 1500 and 400 */
 };
@@ -146,6 +147,7 @@ struct dgo_plan {
     struct dgo_settings settings;
     struct dgo_estimate estimate;
     struct dgo_prediction predicted;
+    bool every_gpu; /* as the intent wished */
     /* Of each GPU of the machine, in use or not; what dgo_plan_shrink lets grow. */
     uint64_t margin_bytes[DGO_GPU_MAX];
     uint32_t alternative_count;

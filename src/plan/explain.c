@@ -226,10 +226,16 @@ static void tell_split(const struct telling *to)
                       estimate->device[d].layer_count + estimate->device[d].holds_output);
     say(to, "split: %s (output layer counted), pipeline %s", order,
         estimate->pipeline ? "on" : "off");
-    say(to,
-        "  the fastest of every order and subset of the cards for a request of %.0f + %.0f tokens; "
-        "a card more must save %.0f %% of it",
-        to->cost.prompt_tokens, to->cost.generated_tokens, VARIANTS_CARD_PRICE * 100);
+    if (to->plan->every_gpu)
+        say(to,
+            "  the fastest of every order that uses all the cards for a request of %.0f + %.0f "
+            "tokens",
+            to->cost.prompt_tokens, to->cost.generated_tokens);
+    else
+        say(to,
+            "  the fastest of every order and subset of the cards for a request of %.0f + %.0f "
+            "tokens; a card more must save %.0f %% of it",
+            to->cost.prompt_tokens, to->cost.generated_tokens, VARIANTS_CARD_PRICE * 100);
     for (uint32_t g = 0; g < to->machine->gpu_count; g++)
         if (!in_plan(estimate, g))
             say(to, "  GPU %" PRIu32 "%s%s is left out: %s", g,

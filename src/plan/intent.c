@@ -40,7 +40,14 @@ static enum dgo_status check_gpus(const struct dgo_machine *machine,
         return dgo_fail(err, DGO_ENOGPU,
                         "the machine has no GPU to plan for; describe one in a machine file to "
                         "plan for another machine");
-    if (search_usable(machine, intent->gpu_mask, gpus) > 0)
+    const uint32_t usable = search_usable(machine, intent->gpu_mask, gpus);
+
+    if (usable > PLACE_EXACT_MAX && intent->every_gpu)
+        return dgo_fail(err, DGO_EINVAL,
+                        "using every GPU can be asked for up to %d GPUs, here are %" PRIu32
+                        "; leave it out, or allow fewer",
+                        PLACE_EXACT_MAX, usable);
+    if (usable > 0)
         return DGO_OK;
     if (search_usable(machine, 0, gpus) == 0)
         return dgo_fail(
@@ -107,6 +114,7 @@ enum dgo_status intent_request(const struct dgo_machine *machine, const struct d
         .model = model,
         .rules = rules,
         .gpu_mask = intent->gpu_mask,
+        .every_gpu = intent->every_gpu,
         .most_spare = intent->objective == DGO_OBJECTIVE_SAFE,
         .room = SEARCH_GPUS,
         .prompt_tokens = intent->prompt_tokens,

@@ -185,7 +185,10 @@ static void fill_row(struct work *work, uint32_t state, double cap)
 /* Whether a state may be the end: the number of devices is what the problem wants. */
 static bool state_final(const struct work *work, uint32_t state)
 {
-    return state_possible(work, state) && state_first(work, state) == work->problem->single;
+    const struct place_problem *p = work->problem;
+
+    return state_possible(work, state) && state_first(work, state) == p->single &&
+           (work->ordered || bits(state / p->device_count) >= p->device_min);
 }
 
 static uint32_t best_final(const struct work *work, double *cost)
@@ -460,7 +463,9 @@ enum dgo_status place_fits(const struct place_problem *problem, bool *fits, stru
     *fits = false;
     if (problem->device_count == 0 || problem->item_count == 0)
         return DGO_OK;
-    if (problem->device_count > PLACE_EXACT_MAX) {
+    /* Taking as much as one can, which fits_exact does, may leave nothing for a device that must
+     * be used. */
+    if (problem->device_count > PLACE_EXACT_MAX || problem->device_min > 1) {
         struct place_problem *copy = malloc(sizeof *copy);
 
         if (!copy)

@@ -31,7 +31,8 @@ struct place_device {
 struct place_problem {
     uint32_t item_count;
     uint32_t device_count;
-    bool single; /* exactly one device; else two or more */
+    bool single;         /* exactly one device; else two or more */
+    uint32_t device_min; /* at least so many are used; counts up to PLACE_EXACT_MAX devices only */
     uint64_t bytes[PLACE_ITEM_MAX];
     struct place_device device[PLACE_DEVICE_MAX];
     double boundary[PLACE_DEVICE_MAX][PLACE_DEVICE_MAX]; /* cost of going from one to the next */

@@ -254,6 +254,7 @@ static enum dgo_status offer_cards(const struct planning *planning, struct dgo_p
     request.settings.cpu_moe_layer_count = 0;
     if (plan->settings.device_count > 1) {
         request.one_gpu = true;
+        request.every_gpu = false;
         status = search_best(&request, &found, &answer, err);
         if (status == DGO_OK && found)
             add_alternative(plan, &answer, "one card alone");
@@ -292,6 +293,7 @@ static void write_plan(const struct planning *planning, struct dgo_plan *plan)
     plan->estimate = planning->answer.estimate;
     plan->predicted = planning->answer.predicted;
     plan->alternative_count = 0;
+    plan->every_gpu = planning->request.every_gpu;
     memcpy(plan->margin_bytes, planning->request.margin_bytes, sizeof plan->margin_bytes);
 }
 

@@ -27,6 +27,7 @@ struct search_request {
     bool safety;       /* add what a compute figure may be short of to the margins */
     uint32_t gpu_mask; /* 0: all */
     bool one_gpu;      /* exactly one */
+    bool every_gpu;    /* all that may be used, even where fewer would be faster */
     bool most_spare;   /* the greatest spare on the fullest card, before speed */
     enum search_room room;
     double prompt_tokens, generated_tokens; /* 0: a chat */

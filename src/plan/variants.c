@@ -221,6 +221,7 @@ static bool fill_problem(struct search *search, bool single, uint64_t extra, uin
     p->item_count = m->layer_count + 1;
     p->device_count = search->gpu_count;
     p->single = single;
+    p->device_min = search->request->every_gpu ? search->gpu_count : 0;
     for (uint32_t l = 0; l < p->item_count; l++)
         p->bytes[l] = m->weights_bytes[l] + m->context_bytes[l];
     fill_rooms(search, single, extra, spare);
@@ -232,7 +233,9 @@ static bool fill_problem(struct search *search, bool single, uint64_t extra, uin
 static bool variant_possible(const struct search *search, uint32_t variant, bool *single)
 {
     *single = variant == 0;
-    return *single || (search->gpu_count > 1 && !search->request->one_gpu);
+    if (*single)
+        return search->gpu_count == 1 || !search->request->every_gpu;
+    return search->gpu_count > 1 && !search->request->one_gpu;
 }
 
 enum dgo_status variants_fit(struct search *search, uint64_t extra, uint64_t spare, bool *fits,

@@ -41,7 +41,7 @@ static void brute_step(struct brute *b, uint32_t first, uint32_t used, uint32_t 
                 continue;
             if (end < p->item_count)
                 brute_step(b, end, used | 1U << d, d, count + 1, sum, fmax(slowest, stage));
-            else if ((count == 0) == p->single) {
+            else if ((count == 0) == p->single && count + 1 >= p->device_min) {
                 const double total = sum + p->stage_weight * fmax(slowest, stage);
 
                 if (!b->found || total < b->cost)
@@ -99,6 +99,8 @@ static void random_problem(struct place_problem *p, uint64_t *state)
     p->item_count = 1 + (uint32_t)check_below(state, check_below(state, 8) ? 9 : 13);
     p->device_count = 1 + (uint32_t)check_below(state, 4);
     p->single = p->device_count == 1 || check_below(state, 4) == 0;
+    if (!p->single && check_below(state, 4) == 0)
+        p->device_min = 1 + (uint32_t)check_below(state, p->device_count);
     for (uint32_t i = 0; i < p->item_count; i++) {
         p->bytes[i] = uniform_layers && i > 0 ? p->bytes[0] : check_below(state, 100);
         p->cpu_cost[i] = (double)p->bytes[i] * 3;
