@@ -31,8 +31,26 @@ enum memory_family {
     MEMORY_DELTA,     /* gated delta net beside gated attention (qwen35) */
 };
 
-/* One row for each range of builds whose compute buffers follow the same form (compute.c). */
-struct memory_build;
+#define MEMORY_COPIES UINT64_C(4) /* GGML_SCHED_MAX_COPIES: inputs under pipeline parallelism */
+
+/* One row for each range of builds whose compute buffers follow the same form (builds.c). */
+struct memory_build {
+    uint32_t first_build;    /* the row holds from here to the next row */
+    uint32_t measured_build; /* the one it was compared with */
+    bool exact;              /* false: between two measured builds; the greater of both forms */
+    bool row_for_each_slot;  /* logits are reserved for a row a slot, else for a micro-batch */
+    uint8_t first_inputs;    /* tensors of width E that the first device of a pipeline keeps ... */
+    uint8_t other_inputs;    /* ... and each later one: hidden state, residual */
+    uint8_t first_extra;     /* times E at the first device's peak */
+    bool cache_unpacked;     /* a cache that is not f16 is copied to f16 in the compute buffer */
+    bool packed_holes;       /* packing a cache leaves holes of width Q that are used again */
+    bool alone_wide;         /* embeddings held during the graph also on a single device */
+    uint8_t shared_visitors; /* tensors of -ncmoe on the first device at once, of several devices */
+    bool attention_place_known; /* where unfused attention runs over a cache in host memory */
+    uint8_t host_inputs, host_extra, host_extra_alone; /* times E in host memory */
+};
+/* 0: the newest known. */
+const struct memory_build *memory_build_find(uint32_t build);
 
 /* The terms of the compute buffer in bytes; names as in FORMULAS "Compute buffer". */
 struct memory_terms {
@@ -41,20 +59,20 @@ struct memory_terms {
     bool studied;        /* this architecture's graphs were compared with the engine's */
     bool sliding_window; /* some layer has a window, and so a mask of its own */
     bool attention_fused, cache_f16;
-    uint64_t embedding;              /* E: n_embd floats for each token of a micro-batch */
-    uint64_t queries;                /* Q: the queries of one layer */
-    uint64_t base;                   /* the widest moment of an ordinary layer */
-    uint64_t base_first;             /* the same on the first of several devices */
-    uint64_t base_later;             /* the same on the others */
-    uint64_t base_alone;             /* the same on the only device */
-    uint64_t extra;                  /* X: unfused attention or an unpacked cache; 0 none */
-    uint64_t extra_alone;            /* the same on the only device */
-    uint64_t scan_first, scan_later; /* inputs of a state-space scan, by place in the pipeline */
-    uint64_t inputs;                 /* M: masks and indices, held during the whole graph */
-    uint64_t logits;                 /* L: on the device of the output layer */
-    uint64_t output_alone;           /* of a device that holds the output layer and no other */
-    uint64_t weight_max;             /* the largest tensor of a repeating layer */
-    uint64_t kept_weight_max;        /* the largest tensor that stays in host memory (-ncmoe) */
+    uint64_t embedding;         /* E: n_embd floats for each token of a micro-batch */
+    uint64_t queries;           /* Q: the queries of one layer */
+    uint64_t base;              /* the widest moment of an ordinary layer */
+    uint64_t base_first;        /* the same on the first of several devices */
+    uint64_t base_later;        /* the same on the others */
+    uint64_t base_alone;        /* the same on the only device */
+    uint64_t extra;             /* X: unfused attention or an unpacked cache; 0 none */
+    uint64_t extra_alone;       /* the same on the only device */
+    uint64_t scan;              /* of a state-space layer's scan; 0: none */
+    uint64_t inputs;            /* M: masks and indices, held during the whole graph */
+    uint64_t logits;            /* L: on the device of the output layer */
+    uint64_t output_alone;      /* of a device that holds the output layer and no other */
+    uint64_t weight_max;        /* the largest tensor of a repeating layer */
+    uint64_t kept_weight_max;   /* the largest tensor that stays in host memory (-ncmoe) */
     uint64_t output_weight;     /* the output matrix, when a micro-batch of rows goes through it */
     uint64_t layer_context_max; /* the largest cache of one layer, wherever it lies */
 };
@@ -121,7 +139,7 @@ void memory_state_bytes(const struct dgo_model *model, uint64_t *shift, uint64_t
 /* Whether attention runs fused: asked for, and known to this architecture. */
 bool memory_attention_fused(const struct dgo_model *model, const struct dgo_settings *settings);
 
-/* compute.c */
+/* terms.c */
 void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                        const struct dgo_engine_rules *rules, struct plan_memory *memory);
 

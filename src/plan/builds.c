@@ -1,0 +1,47 @@
+/* builds.c - which builds of the engine reserve compute buffers by which rules.
+ *
+ * A new build that changes them is one row, and at most one flag in struct memory_build. */
+#include "memory.h"
+
+/* b9430 (ggml-org/llama.cpp#23861) stopped reserving logits for a whole micro-batch in the server.
+ * Between b10256 and b11669 a second embedding input appeared (v0.5.0, somewhere between, has not
+ * got it) and the copy of packed caches went; which build did which was not measured. */
+#define FORM_10256                                                                                 \
+    .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .cache_unpacked = true,         \
+    .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
+#define FORM_11669                                                                                 \
+    .measured_build = 11669, .first_inputs = 3, .first_extra = 1, .alone_wide = true,              \
+    .host_inputs = 2, .host_extra = 2, .host_extra_alone = 4
+
+static const struct memory_build builds[] = {
+    {.first_build = 0, FORM_10256, .exact = true},
+    {.first_build = 9430, FORM_10256, .exact = true, .row_for_each_slot = true},
+    {.first_build = 10257,
+     FORM_11669,
+     .row_for_each_slot = true,
+     .other_inputs = 2,
+     .cache_unpacked = true,
+     .shared_visitors = 2},
+    {.first_build = 11669,
+     FORM_11669,
+     .exact = true,
+     .row_for_each_slot = true,
+     .other_inputs = 1,
+     .packed_holes = true,
+     .shared_visitors = 1,
+     .attention_place_known = true},
+};
+
+const struct memory_build *memory_build_find(uint32_t build)
+{
+    const size_t count = sizeof builds / sizeof builds[0];
+    const struct memory_build *found = &builds[count - 1];
+
+    if (build == 0)
+        return found;
+    for (size_t i = 0; i < count; i++) {
+        if (builds[i].first_build <= build)
+            found = &builds[i];
+    }
+    return found;
+}
