@@ -327,7 +327,8 @@ static enum dgo_status fail_nofit(const struct planning *planning,
     if (estimate->limiting_device >= 0) {
         const struct dgo_device_estimate *device = &estimate->device[estimate->limiting_device];
 
-        dgo_text_addf(&text, "the model does not fit: %s", device->name);
+        /* By index: an engine that is shown fewer cards would name them otherwise. */
+        dgo_text_addf(&text, "the model does not fit: GPU %" PRIu32, device->gpu_index);
         if (machine->gpu[device->gpu_index].name[0])
             dgo_text_addf(&text, " (%s)", machine->gpu[device->gpu_index].name);
         dgo_text_addf(&text, " misses %s of its %s free", missing,
