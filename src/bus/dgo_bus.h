@@ -136,7 +136,7 @@ enum dgo_status dgo_bus_unsubscribe(struct dgo_bus *bus, struct dgo_subscription
                                     struct dgo_error *err);
 uint32_t dgo_bus_unsubscribe_tag(struct dgo_bus *bus, uint64_t tag); /* how many */
 
-/* Waits until everything published before has been handled.  On the UI thread UI handlers run
+/* Waits until no event waits and no handler runs.  On the UI thread UI handlers run
  * meanwhile; elsewhere UI strands are not waited for.  DGO_ETIMEOUT; DGO_ESTATE in a handler. */
 enum dgo_status dgo_bus_drain(struct dgo_bus *bus, uint64_t timeout_ns, struct dgo_error *err);
 

@@ -17,7 +17,8 @@
 
 #include "dgo_resource.h"
 #include "rm_budget.h"
-#include "rm_lock.h"
+#include "dgo_lock.h"
+#include "rm_sys.h"
 
 #include <stdalign.h>
 
@@ -170,7 +171,31 @@ struct rm_thread {
     struct rm_job *job; /* what it is running */
     struct rm_strand *strand;
 };
-struct rm_thread *rm_thread(void); /* of the caller; never NULL */
+extern _Thread_local struct rm_thread rm_me;
+void rm_get_to_know(struct rm_thread *self);
+
+static inline struct rm_thread *rm_thread(void)
+{
+    if (__builtin_expect(!rm_me.known, 0))
+        rm_get_to_know(&rm_me);
+    return &rm_me;
+}
+
+/* Of threads for which there was no memory. */
+extern struct rm_counter_set rm_shared_counters;
+
+static inline void rm_count(struct rm_thread *self, uint32_t component, enum rm_counter counter)
+{
+    _Atomic uint64_t *n;
+
+    if (__builtin_expect(!self->counters, 0)) {
+        atomic_fetch_add(&rm_shared_counters.component[component].n[counter], 1);
+        return;
+    }
+    n = &self->counters->component[component].n[counter];
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
 
 struct rm_worker {
     alignas(64) _Atomic uint32_t seq; /* jobs begun: tells the keeper whether it moves */
@@ -201,32 +226,35 @@ struct rm_ring {
 
 enum { RM_INBOX_EMPTY = 0, RM_INBOX_CLOSED = 1, RM_INBOX_FIRST = 2 /* tagged index + 2 */ };
 
+/* What pushes and takes touch lies together, apart from what only sleepers and wakers touch. */
 struct rm_lane {
-    alignas(64) struct rm_lock lock;
+    alignas(64) struct dgo_lock lock;
     bool closed;
+    bool eager; /* one job, one wake: jobs are expected to block */
     enum dgo_lane id;
     uint32_t limit, ring_mask, pops;
-    struct rm_ring ring[DGO_LEVEL_COUNT];
-    uint32_t key_bucket[RM_KEY_BUCKETS]; /* index + 1 */
+    _Atomic uint32_t ring_count, inbox_count, reserved, stale;
+    _Atomic uint64_t inbox;
     _Atomic uint64_t taken;
 
-    alignas(64) _Atomic uint32_t ring_count;
-    _Atomic uint32_t inbox_count, reserved, stale, queued_max;
-    _Atomic uint64_t inbox;
+    alignas(64) struct rm_ring ring[DGO_LEVEL_COUNT];
+    _Atomic uint32_t queued_max;
+    _Atomic uint32_t served_ms; /* coarse: something was taken, or the queue was empty */
 
     alignas(64) _Atomic uint64_t idle_mask;
     _Atomic uint32_t waking;
     _Atomic int32_t active, allowed, blocked, threads;
-    _Atomic uint32_t est_ns;    /* a job, running average */
-    _Atomic uint32_t served_ms; /* coarse: something was taken, or the queue was empty */
-    bool eager;                 /* one job, one wake: jobs are expected to block */
-    _Atomic bool is_orphan;     /* no thread could be made: NORMAL does its work */
+    _Atomic uint32_t est_ns; /* a job, running average */
+    _Atomic bool is_orphan;  /* no thread could be made: NORMAL does its work */
     uint32_t thread_base, thread_max;
-    _Atomic uint64_t wakes, replacements;
+
+    alignas(64) _Atomic uint64_t wakes;
+    _Atomic uint64_t replacements;
     const char *_Atomic policy;
-    struct rm_lock spawn_lock;
-    struct rm_worker worker[DGO_WORKER_MAX];
+    struct dgo_lock spawn_lock;
     _Atomic uint32_t queue_hist[RM_HISTOGRAM];
+    uint32_t key_bucket[RM_KEY_BUCKETS]; /* index + 1 */
+    struct rm_worker worker[DGO_WORKER_MAX];
 };
 
 enum rm_push { RM_PUSHED, RM_FULL, RM_CLOSED_LANE };
@@ -247,7 +275,7 @@ struct rm {
     _Atomic int32_t outside;          /* jobs that waiters run */
     _Atomic uint32_t drainers, quiet; /* quiet: futex */
     uint32_t generation;
-    struct rm_lock start_lock;
+    struct dgo_lock start_lock;
     const struct dgo_clock *clock; /* NULL: the machine's */
     char root[256];
     struct rm_lane lane[DGO_LANE_COUNT];
@@ -258,7 +286,7 @@ extern struct rm rm;
 
 static inline uint64_t rm_now_ns(void)
 {
-    return rm.clock ? dgo_clock_monotonic_ns(rm.clock) : rm_sys_monotonic_ns();
+    return rm.clock ? dgo_clock_monotonic_ns(rm.clock) : dgo_monotonic_ns();
 }
 static inline uint64_t rm_time_after(uint64_t now_ns, uint64_t wait_ns)
 {
@@ -278,6 +306,8 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit);
 void rm_lane_close(struct rm_lane *lane);
 enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
                           enum dgo_level level, bool always, struct rm_dead *dead);
+void rm_lane_raise(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
+                   enum dgo_level level);
 uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most);
 void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count);
 bool rm_lane_reserve(struct rm_lane *lane); /* room for a callback to come */
@@ -356,7 +386,6 @@ bool rm_size_may_spin(void);
 void rm_ui_signal(void);
 
 /* rm_stats.c */
-void rm_count(struct rm_thread *self, uint32_t component, enum rm_counter counter);
 void rm_count_run(struct rm_thread *self, uint32_t component, uint64_t ns);
 void rm_count_queue(struct rm_thread *self, uint32_t component, struct rm_lane *lane, uint64_t ns);
 uint32_t rm_histogram_slot(uint64_t ns);

@@ -20,7 +20,7 @@ struct row {
 };
 static struct row rows[DGO_COMPONENT_MAX] = {{&other, DGO_LANE_NORMAL}};
 static _Atomic uint32_t row_count = 1;
-static struct rm_lock table_lock;
+static struct dgo_lock table_lock;
 
 /* Choices of the user, by name: they may come before the component does. */
 static struct choice {
@@ -117,11 +117,11 @@ enum dgo_status dgo_component_register(const struct dgo_component *components, s
         status = check_row(&components[i], err);
     if (status != DGO_OK)
         return status;
-    rm_lock(&table_lock);
+    dgo_lock(&table_lock);
     for (size_t i = 0; i < count; i++)
         fresh += find_row(components[i].name) == UINT32_MAX;
     if (atomic_load(&row_count) + fresh > DGO_COMPONENT_MAX) {
-        rm_unlock(&table_lock);
+        dgo_unlock(&table_lock);
         return dgo_fail(err, DGO_ELIMIT, "more than %d components", DGO_COMPONENT_MAX);
     }
     for (size_t i = 0; i < count; i++) {
@@ -139,7 +139,7 @@ enum dgo_status dgo_component_register(const struct dgo_component *components, s
         if (ids)
             ids[i] = (dgo_component_id)at;
     }
-    rm_unlock(&table_lock);
+    dgo_unlock(&table_lock);
     if (rm.generation) /* started once: what the environment says holds for late ones too */
         status = rm_component_read_env(NULL, err);
     rm_policy_refresh();
@@ -201,10 +201,10 @@ enum dgo_status dgo_component_override(const char *name, enum dgo_hint hint, con
 
     if (!is_name(name) || (unsigned)hint >= DGO_HINT_COUNT)
         return dgo_fail(err, DGO_EINVAL, "no component can be named \"%.40s\"", name ? name : "");
-    rm_lock(&table_lock);
+    dgo_lock(&table_lock);
     choice = find_choice(name, true);
     if (!choice) {
-        rm_unlock(&table_lock);
+        dgo_unlock(&table_lock);
         return dgo_fail(err, DGO_ELIMIT, "more than %d components are overridden",
                         DGO_COMPONENT_MAX);
     }
@@ -212,7 +212,7 @@ enum dgo_status dgo_component_override(const char *name, enum dgo_hint hint, con
     dgo_text_copy(choice->origin, sizeof choice->origin, origin ? origin : "the program");
     choice->hint = hint;
     choice->is_set = true;
-    rm_unlock(&table_lock);
+    dgo_unlock(&table_lock);
     rm_policy_refresh();
     return DGO_OK;
 }
@@ -221,11 +221,11 @@ void dgo_component_override_clear(const char *name)
 {
     struct choice *choice;
 
-    rm_lock(&table_lock);
+    dgo_lock(&table_lock);
     choice = find_choice(name, false);
     if (choice)
         choice->is_set = false;
-    rm_unlock(&table_lock);
+    dgo_unlock(&table_lock);
     rm_policy_refresh();
 }
 
@@ -234,11 +234,11 @@ void rm_component_choice(uint32_t component, struct rm_choice *out)
     const struct dgo_component *what = atomic_load(&rows[component].what);
     const struct choice *choice;
 
-    rm_lock(&table_lock);
+    dgo_lock(&table_lock);
     choice = find_choice(what->name, false);
     out->hint = choice ? choice->hint : what->hint;
     dgo_text_copy(out->origin, sizeof out->origin, choice ? choice->origin : "its declaration");
-    rm_unlock(&table_lock);
+    dgo_unlock(&table_lock);
 }
 
 static const char *environment(const struct dgo_resource_config *config, const char *name)

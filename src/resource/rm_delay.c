@@ -1,7 +1,7 @@
 /* rm_delay.c - jobs and strands that wait for their time: a small heap, the earliest on top. */
 #include "rm.h"
 
-static struct rm_lock lock;
+static struct dgo_lock lock;
 static struct {
     uint64_t due_ns, ref;
 } heap[DGO_DELAYED_MAX];
@@ -42,9 +42,9 @@ bool rm_delay_add(uint64_t ref, uint64_t due_ns)
     bool is_first;
     uint32_t at;
 
-    rm_lock(&lock);
+    dgo_lock(&lock);
     if (heap_count == DGO_DELAYED_MAX) {
-        rm_unlock(&lock);
+        dgo_unlock(&lock);
         return false;
     }
     at = heap_count++;
@@ -54,7 +54,7 @@ bool rm_delay_add(uint64_t ref, uint64_t due_ns)
         swap(at, (at - 1) / 2);
     is_first = at == 0;
     publish_next();
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     if (is_first)
         rm_keeper_poke();
     return true;
@@ -69,7 +69,7 @@ static bool take_due(uint64_t now_ns, uint64_t *ref)
 {
     bool found;
 
-    rm_lock(&lock);
+    dgo_lock(&lock);
     found = heap_count > 0 && heap[0].due_ns <= now_ns;
     if (found) {
         *ref = heap[0].ref;
@@ -77,7 +77,7 @@ static bool take_due(uint64_t now_ns, uint64_t *ref)
         sift_down(0);
         publish_next();
     }
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     return found;
 }
 

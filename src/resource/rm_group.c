@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 struct group {
-    struct rm_lock lock;
+    struct dgo_lock lock;
     uint32_t generation; /* with the lock */
     bool in_use;
     uint32_t first; /* index + 1 of the newest job, linked through group_next */
@@ -22,10 +22,10 @@ static struct group *lock_group(struct dgo_group name)
     if (name.generation == 0 || name.index >= DGO_GROUP_MAX)
         return NULL;
     group = &groups[name.index];
-    rm_lock(&group->lock);
+    dgo_lock(&group->lock);
     if (group->in_use && group->generation == name.generation)
         return group;
-    rm_unlock(&group->lock);
+    dgo_unlock(&group->lock);
     return NULL;
 }
 
@@ -40,7 +40,7 @@ enum dgo_status dgo_group_new(struct dgo_group *name, struct dgo_error *err)
         struct group *group = &groups[i];
         bool found;
 
-        rm_lock(&group->lock);
+        dgo_lock(&group->lock);
         /* A freed group whose jobs are still on their way stays as it is until they ended. */
         found = !group->in_use && atomic_load(&group->pending) == 0;
         if (found) {
@@ -50,7 +50,7 @@ enum dgo_status dgo_group_new(struct dgo_group *name, struct dgo_error *err)
             atomic_store(&group->cancelled, 0);
             *name = (struct dgo_group){i, group->generation};
         }
-        rm_unlock(&group->lock);
+        dgo_unlock(&group->lock);
         if (found)
             return DGO_OK;
     }
@@ -64,7 +64,7 @@ void dgo_group_free(struct dgo_group name)
     if (!group)
         return;
     group->in_use = false;
-    rm_unlock(&group->lock);
+    dgo_unlock(&group->lock);
 }
 
 uint32_t dgo_group_pending(struct dgo_group name)
@@ -74,7 +74,7 @@ uint32_t dgo_group_pending(struct dgo_group name)
 
     if (group) {
         pending = atomic_load(&group->pending);
-        rm_unlock(&group->lock);
+        dgo_unlock(&group->lock);
     }
     return pending;
 }
@@ -87,7 +87,7 @@ enum dgo_status rm_group_join(struct dgo_group name, uint32_t index, struct rm_j
     if (!group)
         return no_group(err);
     if (atomic_load(&group->cancelled)) {
-        rm_unlock(&group->lock);
+        dgo_unlock(&group->lock);
         return dgo_fail(err, DGO_ECANCELLED, "the group was cancelled");
     }
     job->group = (uint16_t)(name.index + 1);
@@ -97,7 +97,7 @@ enum dgo_status rm_group_join(struct dgo_group name, uint32_t index, struct rm_j
         rm_job_at(group->first - 1)->group_prev = index + 1;
     group->first = index + 1;
     atomic_fetch_add(&group->pending, 1);
-    rm_unlock(&group->lock);
+    dgo_unlock(&group->lock);
     return DGO_OK;
 }
 
@@ -105,7 +105,7 @@ void rm_group_leave(uint32_t index, struct rm_job *job)
 {
     struct group *group = &groups[job->group - 1];
 
-    rm_lock(&group->lock);
+    dgo_lock(&group->lock);
     if (job->group_prev)
         rm_job_at(job->group_prev - 1)->group_next = job->group_next;
     else if (group->first == index + 1)
@@ -114,9 +114,9 @@ void rm_group_leave(uint32_t index, struct rm_job *job)
         rm_job_at(job->group_next - 1)->group_prev = job->group_prev;
     atomic_fetch_sub(&group->pending, 1);
     atomic_fetch_add(&group->changed, 1);
-    rm_unlock(&group->lock);
+    dgo_unlock(&group->lock);
     if (atomic_load(&group->waiters))
-        rm_sys_wake(&group->changed, INT32_MAX); /* groups are static: never too late */
+        dgo_wake_up(&group->changed, INT32_MAX); /* groups are static: never too late */
 }
 
 bool rm_group_cancelled(const struct rm_job *job)
@@ -153,7 +153,7 @@ static struct rm_job *claim_one(struct group *group, const struct rm_thread *sel
 enum dgo_status dgo_group_wait(struct dgo_group name, uint64_t timeout_ns, struct dgo_error *err)
 {
     struct rm_thread *self = rm_thread();
-    const uint64_t until_ns = rm_time_after(rm_sys_monotonic_ns(), timeout_ns);
+    const uint64_t until_ns = rm_time_after(dgo_monotonic_ns(), timeout_ns);
 
     for (;;) {
         struct group *group = lock_group(name);
@@ -166,20 +166,20 @@ enum dgo_status dgo_group_wait(struct dgo_group name, uint64_t timeout_ns, struc
         changed = atomic_load(&group->changed);
         pending = atomic_load(&group->pending);
         job = claim_one(group, self, false, &index);
-        rm_unlock(&group->lock);
+        dgo_unlock(&group->lock);
         if (job) {
             rm_run_claimed(self, job, index);
             continue;
         }
         if (pending == 0)
             return DGO_OK;
-        if (rm_sys_monotonic_ns() >= until_ns)
+        if (dgo_monotonic_ns() >= until_ns)
             return dgo_fail(err, DGO_ETIMEOUT, "%" PRIu32 " jobs of the group have not ended yet",
                             pending);
         atomic_fetch_add(&group->waiters, 1);
         if (self->worker)
             rm_worker_block(self->worker);
-        rm_sys_wait(&group->changed, changed, until_ns);
+        dgo_sleep_on(&group->changed, changed, until_ns);
         if (self->worker)
             rm_worker_unblock(self->worker);
         atomic_fetch_sub(&group->waiters, 1);
@@ -200,7 +200,7 @@ enum dgo_status dgo_group_cancel(struct dgo_group name, struct dgo_error *err)
             return no_group(err);
         atomic_store(&group->cancelled, 1);
         job = claim_one(group, self, true, &index);
-        rm_unlock(&group->lock);
+        dgo_unlock(&group->lock);
         if (!job)
             return DGO_OK;
         rm_note_stale(job);

@@ -87,7 +87,7 @@ void rm_job_end(struct rm_thread *self, struct rm_job *job, uint32_t index,
         ;
     atomic_store_explicit(&job->ended, 1, memory_order_release);
     if (state & RM_WAITER)
-        rm_sys_wake(&job->ended, INT32_MAX);
+        dgo_wake_up(&job->ended, INT32_MAX);
     if (job->group)
         rm_group_leave(index, job);
     if (done) {

@@ -24,7 +24,7 @@ void rm_keeper_poke(void)
     if (!atomic_load(&keeper_is_there))
         return;
     atomic_fetch_add(&poke, 1);
-    rm_sys_wake(&poke, 1);
+    dgo_wake_up(&poke, 1);
 }
 
 void rm_keeper_arm(void)
@@ -136,7 +136,7 @@ static void *keeper_main(void *unused)
     rm_sys_thread_name("dgo-keeper");
     while (!atomic_load(&stopping)) {
         const uint32_t seen = atomic_load(&poke);
-        const uint64_t real_ns = rm_sys_monotonic_ns();
+        const uint64_t real_ns = dgo_monotonic_ns();
         uint64_t until_ns = rm_delay_next_ns();
 
         atomic_store_explicit(&rm.coarse_ms, (uint32_t)(real_ns / DGO_NS_PER_MS),
@@ -153,7 +153,7 @@ static void *keeper_main(void *unused)
         }
         if (atomic_load(&stopping))
             break;
-        rm_sys_wait(&poke, seen, dgo_min_u64(until_ns, rm_delay_next_ns()));
+        dgo_sleep_on(&poke, seen, dgo_min_u64(until_ns, rm_delay_next_ns()));
     }
     return NULL;
 }

@@ -33,7 +33,7 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
             lane->ring[level].ref = refs + (size_t)level * size;
         lane->ring_mask = size - 1;
     }
-    rm_lock(&lane->lock);
+    dgo_lock(&lane->lock);
     for (uint32_t level = 0; level < DGO_LEVEL_COUNT; level++)
         lane->ring[level].head = lane->ring[level].tail = 0;
     memset(lane->key_bucket, 0, sizeof lane->key_bucket);
@@ -48,7 +48,7 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
     atomic_store(&lane->stale, 0);
     atomic_store(&lane->queued_max, 0);
     atomic_store(&lane->inbox, RM_INBOX_EMPTY);
-    rm_unlock(&lane->lock);
+    dgo_unlock(&lane->lock);
     return true;
 }
 
@@ -372,14 +372,24 @@ enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t
             return pushed;
         tries = 1024; /* to coalesce, drop or sweep, if the holder is awake */
     }
-    while (!rm_try_lock(&lane->lock)) {
+    while (!dgo_try_lock(&lane->lock)) {
         if (--tries == 0)
             return lane->id == DGO_LANE_BACKGROUND ? pushed : push_inbox(lane, ref, always);
-        rm_pause();
+        dgo_pause();
     }
     pushed = push_locked(lane, ref, level, always, dead);
-    rm_unlock(&lane->lock);
+    dgo_unlock(&lane->lock);
     return pushed;
+}
+
+/* A second reference at a higher level: a favour, left out where it would have to wait. */
+void rm_lane_raise(struct rm_lane *lane, struct rm_thread *self, uint64_t ref, enum dgo_level level)
+{
+    if (self->is_idle_class || lane->id == DGO_LANE_BACKGROUND || !dgo_try_lock(&lane->lock))
+        return;
+    if (!lane->closed && ring_length(&lane->ring[level]) < lane->limit + RM_RING_SLACK / 2)
+        ring_put(lane, ref, level);
+    dgo_unlock(&lane->lock);
 }
 
 /* ---- take ---- */
@@ -465,10 +475,10 @@ uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most)
     struct rm_dead dead = {0};
     uint32_t count;
 
-    rm_lock(&lane->lock);
+    dgo_lock(&lane->lock);
     empty_inbox(lane, &dead);
     count = take_run(lane, ref, most);
-    rm_unlock(&lane->lock);
+    dgo_unlock(&lane->lock);
     rm_end_dead(rm_thread(), &dead);
     return count;
 }
@@ -480,7 +490,7 @@ void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count)
     struct rm_ring *ring = &lane->ring[DGO_LEVEL_MIDDLE];
 
     /* Never wait here: in the BACKGROUND lane the holder may be asleep; the next tick tries. */
-    if (!rm_try_lock(&lane->lock))
+    if (!dgo_try_lock(&lane->lock))
         return;
     if (!lane->closed && ring_length(ring) + count < lane->limit + RM_RING_SLACK / 2)
         for (uint32_t i = count; i-- > 0;) {
@@ -488,7 +498,7 @@ void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count)
             ring->ref[--ring->head & lane->ring_mask] = ref[i] & ~(uint64_t)RM_TAG_KEYED;
             add_count(lane, 1);
         }
-    rm_unlock(&lane->lock);
+    dgo_unlock(&lane->lock);
 }
 
 /* From here on every push is refused.  What waits is still there for rm_lane_take. */
@@ -497,7 +507,7 @@ void rm_lane_close(struct rm_lane *lane)
     struct rm_dead dead = {0};
     uint64_t head;
 
-    rm_lock(&lane->lock);
+    dgo_lock(&lane->lock);
     lane->closed = true;
     empty_inbox(lane, &dead);
     head = RM_INBOX_EMPTY;
@@ -505,6 +515,6 @@ void rm_lane_close(struct rm_lane *lane)
         empty_inbox(lane, &dead);
         head = RM_INBOX_EMPTY;
     }
-    rm_unlock(&lane->lock);
+    dgo_unlock(&lane->lock);
     rm_end_dead(rm_thread(), &dead);
 }

@@ -211,7 +211,7 @@ static enum dgo_status start_locked(struct dgo_resource_config *config, struct d
         return status;
     rm_policy_refresh();
     atomic_store(&rm.stop_requested, false);
-    atomic_store(&rm.coarse_ms, (uint32_t)(rm_sys_monotonic_ns() / DGO_NS_PER_MS));
+    atomic_store(&rm.coarse_ms, (uint32_t)(dgo_monotonic_ns() / DGO_NS_PER_MS));
     atomic_store(&rm.phase, RM_ON);
     if (config->workers != DGO_WORKERS_NONE) {
         has_threads = start_threads(config);
@@ -241,12 +241,12 @@ enum dgo_status dgo_resource_start(const struct dgo_resource_config *given, stru
         return status;
     pthread_once(&fork_once, watch_fork);
     rm_thread();
-    rm_lock(&rm.start_lock);
+    dgo_lock(&rm.start_lock);
     if (atomic_load(&rm.phase) != RM_OFF)
         status = dgo_fail(err, DGO_ESTATE, "the resource manager is started already");
     else
         status = start_locked(&config, err);
-    rm_unlock(&rm.start_lock);
+    dgo_unlock(&rm.start_lock);
     return status;
 }
 
@@ -280,7 +280,7 @@ static bool is_surely_quiet(bool with_ui)
 enum dgo_status dgo_resource_drain(uint64_t timeout_ns, struct dgo_error *err)
 {
     struct rm_thread *self = rm_thread();
-    const uint64_t until_ns = rm_time_after(rm_sys_monotonic_ns(), timeout_ns);
+    const uint64_t until_ns = rm_time_after(dgo_monotonic_ns(), timeout_ns);
     enum dgo_status status = DGO_OK;
 
     if (atomic_load(&rm.phase) == RM_OFF)
@@ -298,13 +298,13 @@ enum dgo_status dgo_resource_drain(uint64_t timeout_ns, struct dgo_error *err)
             dgo_resource_ui_drain(DGO_NS_PER_MS, NULL, NULL);
         if (is_surely_quiet(self->is_ui))
             break;
-        now_ns = rm_sys_monotonic_ns();
+        now_ns = dgo_monotonic_ns();
         if (now_ns >= until_ns) {
             status = dgo_fail(err, DGO_ETIMEOUT, "jobs are still on their way");
             break;
         }
-        rm_sys_wait(&rm.quiet, seen,
-                    dgo_min_u64(until_ns, now_ns + (self->is_ui ? 1 : 10) * DGO_NS_PER_MS));
+        dgo_sleep_on(&rm.quiet, seen,
+                     dgo_min_u64(until_ns, now_ns + (self->is_ui ? 1 : 10) * DGO_NS_PER_MS));
     }
     atomic_fetch_sub(&rm.drainers, 1);
     return status;
@@ -340,7 +340,7 @@ enum dgo_status dgo_resource_stop(uint64_t drain_ns, struct dgo_error *err)
         return dgo_fail(err, DGO_ESTATE, "the resource manager is not started");
     if (drain_ns)
         dgo_resource_drain(drain_ns, NULL); /* what it leaves is cancelled */
-    rm_lock(&rm.start_lock);
+    dgo_lock(&rm.start_lock);
     atomic_store(&rm.phase, RM_CLOSING);
     for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++)
         rm_lane_close(&rm.lane[id]);
@@ -352,7 +352,7 @@ enum dgo_status dgo_resource_stop(uint64_t drain_ns, struct dgo_error *err)
 
         atomic_fetch_add(&rm.drainers, 1);
         if (atomic_load(&rm.outside) > 0)
-            rm_sys_wait(&rm.quiet, seen, rm_sys_monotonic_ns() + 10 * DGO_NS_PER_MS);
+            dgo_sleep_on(&rm.quiet, seen, dgo_monotonic_ns() + 10 * DGO_NS_PER_MS);
         atomic_fetch_sub(&rm.drainers, 1);
     }
     atomic_store(&rm.threaded, false);
@@ -360,6 +360,6 @@ enum dgo_status dgo_resource_stop(uint64_t drain_ns, struct dgo_error *err)
     inline_one.generation = rm.generation;
     inline_one.why = "stopped: every job runs in its caller";
     atomic_store(&current, &inline_one);
-    rm_unlock(&rm.start_lock);
+    dgo_unlock(&rm.start_lock);
     return DGO_OK;
 }

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static struct rm_lock lock; /* the ledger and the facts */
+static struct dgo_lock lock; /* the ledger and the facts */
 static struct dgo_ledger ledger;
 static bool ledger_ready;
 static _Atomic bool is_streaming;
@@ -17,7 +17,7 @@ static _Atomic bool uses_gpu[DGO_COMPONENT_MAX];
 
 static struct dgo_ledger *lock_ledger(void)
 {
-    rm_lock(&lock);
+    dgo_lock(&lock);
     if (!ledger_ready)
         dgo_ledger_init(&ledger);
     ledger_ready = true;
@@ -76,7 +76,7 @@ static bool decide(uint32_t component, char why[DGO_REASON_MAX])
     }
     lock_ledger();
     is_known = roomiest(&gpu_index, &there);
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     if (!is_known) {
         dgo_text_add(&text, "cpu: no GPU memory has been seen yet");
         return false;
@@ -91,18 +91,18 @@ static bool decide(uint32_t component, char why[DGO_REASON_MAX])
 void rm_policy_refresh(void)
 {
     static _Atomic uint32_t wanted;
-    static struct rm_lock refresh_lock;
+    static struct dgo_lock refresh_lock;
     uint32_t seen;
     char why[DGO_REASON_MAX];
 
     atomic_fetch_add(&wanted, 1);
     do {
-        if (!rm_try_lock(&refresh_lock))
+        if (!dgo_try_lock(&refresh_lock))
             return;
         seen = atomic_load(&wanted);
         for (uint32_t i = 0; i < dgo_component_count(); i++)
             atomic_store_explicit(&uses_gpu[i], decide(i, why), memory_order_relaxed);
-        rm_unlock(&refresh_lock);
+        dgo_unlock(&refresh_lock);
     } while (atomic_load(&wanted) != seen);
 }
 
@@ -127,7 +127,7 @@ enum dgo_status dgo_resource_set_vram(uint32_t gpu_index, const struct dgo_ledge
 {
     const enum dgo_status status = dgo_ledger_observe(lock_ledger(), gpu_index, seen, err);
 
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     if (status == DGO_OK)
         rm_policy_refresh();
     return status;
@@ -141,7 +141,7 @@ enum dgo_status dgo_resource_set_vram(uint32_t gpu_index, const struct dgo_ledge
                                                                                                    \
         lock_ledger();                                                                             \
         ledger_status = (call);                                                                    \
-        rm_unlock(&lock);                                                                          \
+        dgo_unlock(&lock);                                                                         \
         rm_policy_refresh();                                                                       \
         return ledger_status;                                                                      \
     } while (0)
@@ -189,7 +189,7 @@ uint32_t dgo_vram_release_owner(uint64_t pid)
 {
     const uint32_t count = dgo_ledger_release_owner(lock_ledger(), pid);
 
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     rm_policy_refresh();
     return count;
 }
@@ -198,7 +198,7 @@ uint32_t dgo_vram_expire(void)
 {
     const uint32_t count = dgo_ledger_expire(lock_ledger(), wall_ns());
 
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     rm_policy_refresh();
     return count;
 }
@@ -206,7 +206,7 @@ uint32_t dgo_vram_expire(void)
 void dgo_vram_snapshot(struct dgo_ledger *out)
 {
     *out = *lock_ledger();
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
 }
 
 /* ---- running where the policy says ---- */

@@ -10,7 +10,7 @@
 
 enum { LOOK_MS = 20, LIMITS_S = 5 };
 
-static struct rm_lock lock; /* all below; never a callback inside */
+static struct dgo_lock lock; /* all below; never a callback inside */
 static struct rm_budget budget;
 static struct rm_budget_limits limits;
 static struct rm_budget_engine engine[DGO_PROTECTED_MAX]; /* pid 0: free */
@@ -51,9 +51,9 @@ void rm_size_note(enum dgo_lane lane, uint32_t before, uint32_t after, const cha
     va_start(args, why);
     vsnprintf(text, sizeof text, why, args);
     va_end(args);
-    rm_lock(&lock);
+    dgo_lock(&lock);
     note(lane, before, after, text);
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
 }
 
 /* With the lock; returns whether more may run than before. */
@@ -71,7 +71,7 @@ void rm_size_start(uint32_t workers, uint32_t background)
 {
     char why[DGO_REASON_MAX];
 
-    rm_lock(&lock);
+    dgo_lock(&lock);
     rm_budget_read(rm.root, &limits);
     rm_budget_init(&budget, &limits, workers, background);
     next_look_ns = limits_ns = 0;
@@ -85,7 +85,7 @@ void rm_size_start(uint32_t workers, uint32_t background)
         snprintf(why, sizeof why, "%" PRIu32 " CPUs, no cgroup quota", limits.cpus);
     apply(DGO_LANE_NORMAL, budget.normal, why);
     apply(DGO_LANE_BACKGROUND, budget.background, why);
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
 }
 
 /* How the protected engines do; engines that are gone are forgotten. */
@@ -131,7 +131,7 @@ void rm_size_tick(uint64_t now_ns)
 
     if (now_ns < next_look_ns)
         return;
-    rm_lock(&lock);
+    dgo_lock(&lock);
     if (now_ns - limits_ns >= LIMITS_S * DGO_NS_PER_S) {
         rm_budget_read(rm.root, &limits);
         limits_ns = now_ns;
@@ -139,7 +139,7 @@ void rm_size_tick(uint64_t now_ns)
     look_at_engines(now_ns);
     /* Engines may have many threads: looking must not cost more than a hundredth of a CPU. */
     next_look_ns =
-        now_ns + dgo_max_u64(LOOK_MS * DGO_NS_PER_MS, 100 * (rm_sys_monotonic_ns() - now_ns));
+        now_ns + dgo_max_u64(LOOK_MS * DGO_NS_PER_MS, 100 * (dgo_monotonic_ns() - now_ns));
     input = (struct rm_budget_input){
         .now_ns = now_ns,
         .limits = limits,
@@ -153,7 +153,7 @@ void rm_size_tick(uint64_t now_ns)
     grew |= apply(DGO_LANE_BACKGROUND, budget.background, output.why);
     atomic_store(&duty_permille, budget.duty_permille);
     atomic_store(&may_spin, limits.cpus > 1 && !limits.quota_known && !worst.alive);
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     if (grew) {
         rm_lane_wake(&rm.lane[DGO_LANE_NORMAL]);
         rm_lane_wake(&rm.lane[DGO_LANE_BACKGROUND]);
@@ -168,7 +168,7 @@ enum dgo_status dgo_resource_protect(uint32_t pid, uint32_t threads, struct dgo_
 
     if (pid == 0)
         return dgo_fail(err, DGO_EINVAL, "0 is no process");
-    rm_lock(&lock);
+    dgo_lock(&lock);
     for (uint32_t i = 0; i < DGO_PROTECTED_MAX; i++) {
         if (engine[i].pid == pid) {
             place = &engine[i];
@@ -178,7 +178,7 @@ enum dgo_status dgo_resource_protect(uint32_t pid, uint32_t threads, struct dgo_
             place = &engine[i];
     }
     if (!place) {
-        rm_unlock(&lock);
+        dgo_unlock(&lock);
         return dgo_fail(err, DGO_ELIMIT, "%d engines are protected already", DGO_PROTECTED_MAX);
     }
     if (place->pid != pid) {
@@ -187,38 +187,38 @@ enum dgo_status dgo_resource_protect(uint32_t pid, uint32_t threads, struct dgo_
         atomic_fetch_add(&protected_count, 1);
     }
     place->threads_told = threads;
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     return DGO_OK;
 }
 
 void dgo_resource_unprotect(uint32_t pid)
 {
-    rm_lock(&lock);
+    dgo_lock(&lock);
     for (uint32_t i = 0; i < DGO_PROTECTED_MAX; i++)
         if (pid != 0 && engine[i].pid == pid) {
             engine[i].pid = 0;
             atomic_fetch_sub(&protected_count, 1);
         }
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
 }
 
 uint32_t dgo_resource_decisions(struct dgo_decision *out, uint32_t max)
 {
     uint32_t count;
 
-    rm_lock(&lock);
+    dgo_lock(&lock);
     count = decision_count < DGO_DECISION_MAX ? decision_count : DGO_DECISION_MAX;
     if (count > max)
         count = max;
     for (uint32_t i = 0; i < count; i++)
         out[i] = decisions[(decision_count - count + i) % DGO_DECISION_MAX];
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
     return count;
 }
 
 void dgo_resource_budget(struct dgo_budget_facts *facts)
 {
-    rm_lock(&lock);
+    dgo_lock(&lock);
     if (limits.cpus == 0)
         rm_budget_read(rm.root, &limits); /* not started yet */
     *facts = (struct dgo_budget_facts){
@@ -231,7 +231,7 @@ void dgo_resource_budget(struct dgo_budget_facts *facts)
         .background_duty_permille = budget.normal ? budget.duty_permille : 1000,
         .run_delay_permille = worst.delay_permille,
     };
-    rm_unlock(&lock);
+    dgo_unlock(&lock);
 }
 
 void rm_size_forget(void)

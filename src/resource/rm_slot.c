@@ -94,13 +94,9 @@ struct rm_job *rm_slot_take(struct rm_thread *self, uint32_t *index)
     if (self->magazine_count == 0 && !pop_block(self) && !take_fresh(self))
         return NULL;
     *index = self->magazine[--self->magazine_count];
-    /* The one after the next: its lines come from the core that ran it last. */
-    if (self->magazine_count > 2) {
-        const char *soon = (const char *)rm_job_at(self->magazine[self->magazine_count - 3]);
-
-        __builtin_prefetch(soon, 1);
-        __builtin_prefetch(soon + 64, 1);
-    }
+    /* One of the next: its line comes from the core that ran it last. */
+    if (self->magazine_count > 3)
+        __builtin_prefetch(rm_job_at(self->magazine[self->magazine_count - 4]), 1);
     return rm_job_at(*index);
 }
 

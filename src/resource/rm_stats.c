@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-static _Thread_local struct rm_thread me;
-static struct rm_counter_set shared; /* of threads for which there was no memory */
+_Thread_local struct rm_thread rm_me;
+struct rm_counter_set rm_shared_counters;
 static struct rm_counter_set *_Atomic sets;
 static pthread_key_t leave_key;
 static pthread_once_t leave_once = PTHREAD_ONCE_INIT;
@@ -50,7 +50,7 @@ static struct rm_counter_set *adopt_set(void)
     return set;
 }
 
-static void get_to_know(struct rm_thread *self)
+void rm_get_to_know(struct rm_thread *self)
 {
     const uint32_t epoch = atomic_load(&rm.fork_epoch);
 
@@ -65,33 +65,17 @@ static void get_to_know(struct rm_thread *self)
         pthread_setspecific(leave_key, self);
 }
 
-struct rm_thread *rm_thread(void)
+bool dgo_thread_is_idle_class(void)
 {
-    if (__builtin_expect(!me.known, 0))
-        get_to_know(&me);
-    return &me;
+    return rm_thread()->is_idle_class;
 }
 
 /* ---- counting ---- */
 
-static void add(struct rm_thread *self, _Atomic uint64_t *own, _Atomic uint64_t *common, uint64_t n)
-{
-    if (self->counters)
-        atomic_store_explicit(own, atomic_load_explicit(own, memory_order_relaxed) + n,
-                              memory_order_relaxed);
-    else
-        atomic_fetch_add_explicit(common, n, memory_order_relaxed);
-}
-
 static struct rm_counters *counters_of(struct rm_thread *self, uint32_t component)
 {
-    return self->counters ? &self->counters->component[component] : &shared.component[component];
-}
-
-void rm_count(struct rm_thread *self, uint32_t component, enum rm_counter counter)
-{
-    add(self, &counters_of(self, component)->n[counter], &shared.component[component].n[counter],
-        1);
+    return self->counters ? &self->counters->component[component]
+                          : &rm_shared_counters.component[component];
 }
 
 uint32_t rm_histogram_slot(uint64_t ns)
@@ -144,8 +128,8 @@ void rm_count_queue(struct rm_thread *self, uint32_t component, struct rm_lane *
 
 static uint64_t sum_of(uint32_t component, enum rm_counter counter)
 {
-    uint64_t sum =
-        atomic_load_explicit(&shared.component[component].n[counter], memory_order_relaxed);
+    uint64_t sum = atomic_load_explicit(&rm_shared_counters.component[component].n[counter],
+                                        memory_order_relaxed);
 
     for (struct rm_counter_set *set = atomic_load(&sets); set; set = set->next) {
         const uint64_t n =
@@ -174,8 +158,8 @@ static void read_times(uint32_t component, struct dgo_component_stats *stats)
 {
     uint64_t queue[RM_HISTOGRAM] = {0}, run[RM_HISTOGRAM] = {0};
 
-    add_bins(queue, shared.component[component].queue);
-    add_bins(run, shared.component[component].run);
+    add_bins(queue, rm_shared_counters.component[component].queue);
+    add_bins(run, rm_shared_counters.component[component].run);
     for (struct rm_counter_set *set = atomic_load(&sets); set; set = set->next) {
         add_bins(queue, set->component[component].queue);
         add_bins(run, set->component[component].run);

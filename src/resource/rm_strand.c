@@ -23,7 +23,7 @@ struct rm_strand {
     struct rm_thread *_Atomic runner;
 };
 static struct rm_strand strands[DGO_STRAND_MAX];
-static struct rm_lock table_lock;
+static struct dgo_lock table_lock;
 
 static struct rm_strand *find(struct dgo_strand name)
 {
@@ -61,7 +61,7 @@ enum dgo_status dgo_strand_new(dgo_component_id id, enum dgo_lane lane, dgo_job_
 
     if (!fn || (unsigned)lane >= DGO_LANE_COUNT)
         return dgo_fail(err, DGO_EINVAL, "a strand needs a function and a lane");
-    rm_lock(&table_lock);
+    dgo_lock(&table_lock);
     for (uint32_t i = 0; i < DGO_STRAND_MAX; i++) {
         struct rm_strand *strand = &strands[i];
         const uint32_t generation = atomic_load(&strand->generation);
@@ -77,10 +77,10 @@ enum dgo_status dgo_strand_new(dgo_component_id id, enum dgo_lane lane, dgo_job_
         atomic_store(&strand->closing, false);
         atomic_store(&strand->generation, generation + 1);
         *name = (struct dgo_strand){i, generation + 1};
-        rm_unlock(&table_lock);
+        dgo_unlock(&table_lock);
         return DGO_OK;
     }
-    rm_unlock(&table_lock);
+    dgo_unlock(&table_lock);
     return dgo_fail(err, DGO_ELIMIT, "%d strands exist already; free one first", DGO_STRAND_MAX);
 }
 
@@ -117,7 +117,7 @@ static bool run(struct rm_thread *self, struct rm_strand *strand)
         ;
     atomic_fetch_add(&strand->ended, 1);
     if (atomic_load(&strand->closing))
-        rm_sys_wake(&strand->ended, INT32_MAX);
+        dgo_wake_up(&strand->ended, INT32_MAX);
     return (uint32_t)state == AGAIN;
 }
 
@@ -151,7 +151,7 @@ void rm_strand_drop_ref(uint64_t ref)
 
     atomic_compare_exchange_strong(&strand->state, &want, rm_ref(rm_generation(ref), IDLE));
     atomic_fetch_add(&strand->ended, 1);
-    rm_sys_wake(&strand->ended, INT32_MAX);
+    dgo_wake_up(&strand->ended, INT32_MAX);
 }
 
 static void run_in_caller(struct rm_thread *self, struct rm_strand *strand, uint64_t ref)
@@ -171,6 +171,28 @@ static void run_in_caller(struct rm_thread *self, struct rm_strand *strand, uint
     }
 }
 
+static uint32_t rank(enum dgo_level level)
+{
+    static const uint32_t ranks[] = {
+        [DGO_LEVEL_LOW] = 0, [DGO_LEVEL_MIDDLE] = 1, [DGO_LEVEL_HIGH] = 2};
+
+    return ranks[level];
+}
+
+/* It waits at a lower level than this kick wants: a second reference to the same turn goes to the
+ * higher one, and whichever is taken first counts. */
+static void raise_level(struct rm_thread *self, struct rm_strand *strand, uint64_t ref,
+                        enum dgo_level level)
+{
+    uint32_t before = atomic_load(&strand->level);
+
+    do
+        if (rank(level) <= rank((enum dgo_level)before))
+            return;
+    while (!atomic_compare_exchange_weak(&strand->level, &before, level));
+    rm_lane_raise(&rm.lane[strand->lane], self, ref, level);
+}
+
 static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_level level)
 {
     uint64_t state = atomic_load(&strand->state), next;
@@ -186,6 +208,9 @@ static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_leve
         case RUNNING:
             next = rm_ref(rm_generation(state), AGAIN);
             break;
+        case QUEUED:
+            raise_level(self, strand, rm_ref(rm_generation(state), tagged), level);
+            return;
         default:
             return; /* it will run once more as it is */
         }
@@ -266,7 +291,7 @@ void dgo_strand_free(struct dgo_strand name)
         if (self->worker)
             rm_worker_block(self->worker);
         if ((uint32_t)atomic_load(&strand->state) != IDLE)
-            rm_sys_wait(&strand->ended, seen, UINT64_MAX);
+            dgo_sleep_on(&strand->ended, seen, UINT64_MAX);
         if (self->worker)
             rm_worker_unblock(self->worker);
     }

@@ -107,12 +107,13 @@ static struct rm_job *fill(struct rm_thread *self, const struct dgo_job *spec, e
     job->level = (uint8_t)spec->level;
     job->done_lane = (uint8_t)(spec->done ? spec->done_lane : DGO_LANE_OWN);
     job->on_full = (uint8_t)spec->on_full;
-    job->key = spec->on_full == DGO_FULL_COALESCE ? spec->key : 0;
+    if (spec->on_full == DGO_FULL_COALESCE)
+        job->key = spec->key; /* in the second line, which most jobs never touch */
     if (is_held) {
         flags |= RM_HELD;
         atomic_store_explicit(&job->ended, 0, memory_order_relaxed);
     }
-    if (job->key || spec->group.generation)
+    if (spec->on_full == DGO_FULL_COALESCE || spec->group.generation)
         flags |= RM_LINKED; /* until it has left the inbox and the key table */
     if (spec->delay_ns)
         flags |= RM_DELAYED;
@@ -128,11 +129,11 @@ static uint64_t ref_of(const struct rm_job *job, uint32_t index)
 {
     uint32_t tagged = index;
 
-    if (job->key)
+    if (job->on_full == DGO_FULL_COALESCE)
         tagged |= RM_TAG_KEYED;
     else if (job->on_full == DGO_FULL_DROP_OLDEST)
         tagged |= RM_TAG_DROPPABLE;
-    if (job->group && !job->key)
+    if (job->group && job->on_full != DGO_FULL_COALESCE)
         tagged |= RM_TAG_KEPT;
     return rm_ref(rm_generation(atomic_load_explicit(&job->state, memory_order_relaxed)), tagged);
 }

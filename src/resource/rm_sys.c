@@ -28,7 +28,7 @@ static bool fault_due(_Atomic int32_t *left)
     return false;
 }
 
-uint64_t rm_sys_monotonic_ns(void)
+uint64_t dgo_monotonic_ns(void)
 {
     struct timespec now = {0};
 
@@ -36,7 +36,7 @@ uint64_t rm_sys_monotonic_ns(void)
     return (uint64_t)now.tv_sec * DGO_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-bool rm_sys_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
+bool dgo_sleep_on(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     struct timespec until;
 
@@ -52,7 +52,7 @@ bool rm_sys_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
            errno != ETIMEDOUT;
 }
 
-void rm_sys_wake(_Atomic uint32_t *word, int count)
+void dgo_wake_up(_Atomic uint32_t *word, int count)
 {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }

@@ -3,6 +3,7 @@
 #define RM_SYS_H
 
 #include "dgo_base.h"
+#include "dgo_lock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,13 +17,6 @@ struct rm_sys_faults {
     _Atomic int32_t eventfd;       /* EMFILE */
 };
 extern struct rm_sys_faults rm_sys_faults;
-
-uint64_t rm_sys_monotonic_ns(void);
-
-/* Waits while *word is `value`, until `until_ns` (monotonic; UINT64_MAX: for ever).  May return
- * early; returns false only when the time is over. */
-bool rm_sys_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns);
-void rm_sys_wake(_Atomic uint32_t *word, int count);
 
 /* A thread with all signals blocked and a name; an errno value or 0. */
 int rm_sys_thread(pthread_t *thread, void *(*main)(void *), void *arg);

@@ -54,7 +54,7 @@ enum dgo_status dgo_resource_ui_drain(uint64_t budget_ns, uint32_t *ran, struct 
     struct rm_thread *self = rm_thread();
     struct rm_lane *lane = &rm.lane[DGO_LANE_UI];
     const int fd = atomic_load(&rm.ui_fd) - 1;
-    const uint64_t until_ns = rm_time_after(rm_sys_monotonic_ns(), budget_ns);
+    const uint64_t until_ns = rm_time_after(dgo_monotonic_ns(), budget_ns);
     uint64_t ref, counter;
     uint32_t count = 0;
 
@@ -68,7 +68,7 @@ enum dgo_status dgo_resource_ui_drain(uint64_t budget_ns, uint32_t *ran, struct 
     while (atomic_load(&rm.phase) != RM_OFF && rm_lane_has_work(lane)) {
         if (rm_lane_take(lane, &ref, 1) == 1 && rm_run_ref(self, ref))
             count++;
-        if (rm_sys_monotonic_ns() >= until_ns)
+        if (dgo_monotonic_ns() >= until_ns)
             break;
     }
     if (rm_lane_has_work(lane))

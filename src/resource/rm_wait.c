@@ -24,7 +24,7 @@ void rm_quiet_changed(void)
     if (atomic_load(&rm.drainers) == 0)
         return;
     atomic_fetch_add(&rm.quiet, 1);
-    rm_sys_wake(&rm.quiet, INT32_MAX);
+    dgo_wake_up(&rm.quiet, INT32_MAX);
 }
 
 static enum dgo_status not_there(struct dgo_future future, struct dgo_error *err)
@@ -64,7 +64,7 @@ static void sleep_on(struct rm_thread *self, struct rm_job *job, uint64_t state,
     } while (!atomic_compare_exchange_weak(&job->state, &state, state | RM_WAITER));
     if (self->worker)
         rm_worker_block(self->worker);
-    rm_sys_wait(&job->ended, 0, until_ns);
+    dgo_sleep_on(&job->ended, 0, until_ns);
     if (self->worker)
         rm_worker_unblock(self->worker);
 }
@@ -88,7 +88,7 @@ enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct d
                          struct dgo_error *err)
 {
     struct rm_thread *self = rm_thread();
-    const uint64_t begun_ns = rm_sys_monotonic_ns();
+    const uint64_t begun_ns = dgo_monotonic_ns();
     const uint64_t until_ns = rm_time_after(begun_ns, timeout_ns);
     const uint64_t patient_ns = begun_ns + 50 * DGO_NS_PER_MS;
     struct dgo_result ended;
@@ -112,7 +112,7 @@ enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct d
                 *result = ended;
             return DGO_OK;
         }
-        now_ns = rm_sys_monotonic_ns();
+        now_ns = dgo_monotonic_ns();
         if ((state & RM_PHASE) == RM_PENDING && !(state & RM_DELAYED)) {
             if (job->deadline_ns && rm_now_ns() > job->deadline_ns) {
                 expire(self, job, future.index, future.generation);

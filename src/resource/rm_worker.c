@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-enum { SPIN_NS = 4000, SPIN_WORTH_PERMILLE = 250, WAKE_NEXT_NS = 20000 };
+enum { SPIN_NS = 4000, SPIN_WORTH_PERMILLE = 250, WAKE_NEXT_NS = 20000, AHEAD = 12 };
 
 bool rm_lane_has_work(const struct rm_lane *lane)
 {
@@ -23,7 +23,7 @@ static bool may_run_one_more(const struct rm_lane *lane)
 static void release(struct rm_worker *worker)
 {
     atomic_store(&worker->park, 1);
-    rm_sys_wake(&worker->park, 1);
+    dgo_wake_up(&worker->park, 1);
 }
 
 /* Takes one worker out of the idle ones; whoever clears its bit counts it as active. */
@@ -102,13 +102,13 @@ static bool spin(struct rm_worker *worker)
         return false;
     if (worker->spin_won_permille < SPIN_WORTH_PERMILLE && ++worker->batches % 32 != 0)
         return false;
-    until_ns = rm_sys_monotonic_ns() + SPIN_NS;
+    until_ns = dgo_monotonic_ns() + SPIN_NS;
     do
         for (uint32_t i = 0; i < 16 && !won; i++) {
-            rm_pause();
+            dgo_pause();
             won = rm_lane_has_work(lane);
         }
-    while (!won && rm_sys_monotonic_ns() < until_ns);
+    while (!won && dgo_monotonic_ns() < until_ns);
     worker->spin_won_permille += (won ? 1000u - worker->spin_won_permille : 0u) / 8;
     if (!won)
         worker->spin_won_permille -= worker->spin_won_permille / 8;
@@ -122,10 +122,10 @@ static bool look_again(struct rm_worker *worker, bool *is_closed)
     struct rm_lane *lane = worker->lane;
     bool has_work;
 
-    rm_lock(&lane->lock);
+    dgo_lock(&lane->lock);
     *is_closed = lane->closed;
     has_work = rm_lane_has_work(lane);
-    rm_unlock(&lane->lock);
+    dgo_unlock(&lane->lock);
     return (has_work || has_foreign_work(lane)) && may_run_one_more(lane);
 }
 
@@ -139,7 +139,7 @@ static void stand_up(struct rm_worker *worker, uint64_t bit)
         return;
     }
     while (atomic_load(&worker->park) == 0)
-        rm_sys_wait(&worker->park, 0, UINT64_MAX);
+        dgo_sleep_on(&worker->park, 0, UINT64_MAX);
     atomic_store(&lane->waking, 0);
 }
 
@@ -150,7 +150,7 @@ static bool leave(struct rm_worker *worker, uint64_t bit)
 
     if (!(atomic_fetch_and(&lane->idle_mask, ~bit) & bit)) {
         while (atomic_load(&worker->park) == 0)
-            rm_sys_wait(&worker->park, 0, UINT64_MAX);
+            dgo_sleep_on(&worker->park, 0, UINT64_MAX);
         atomic_store(&lane->waking, 0);
         return false;
     }
@@ -183,9 +183,9 @@ static bool rest(struct rm_worker *worker)
     }
     while (atomic_load(&worker->park) == 0) {
         const uint64_t until_ns =
-            is_spare(worker) ? rm_sys_monotonic_ns() + RM_IDLE_S * DGO_NS_PER_S : UINT64_MAX;
+            is_spare(worker) ? dgo_monotonic_ns() + RM_IDLE_S * DGO_NS_PER_S : UINT64_MAX;
 
-        if (!rm_sys_wait(&worker->park, 0, until_ns)) {
+        if (!dgo_sleep_on(&worker->park, 0, until_ns)) {
             if (leave(worker, bit))
                 return false;
             return true;
@@ -241,14 +241,14 @@ static void run_batch(struct rm_worker *worker, struct rm_thread *self, uint32_t
     uint32_t seq = atomic_load_explicit(&worker->seq, memory_order_relaxed);
 
     atomic_store_explicit(&worker->batch_count, count, memory_order_relaxed);
-    for (uint32_t i = 0; i < count && i < 4; i++)
+    for (uint32_t i = 0; i < count && i < AHEAD; i++)
         prefetch(atomic_load_explicit(&worker->batch[i], memory_order_relaxed));
     atomic_store_explicit(&worker->in_job, true, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
         const uint64_t ref = atomic_load_explicit(&worker->batch[i], memory_order_relaxed);
 
-        if (i + 4 < count)
-            prefetch(atomic_load_explicit(&worker->batch[i + 4], memory_order_relaxed));
+        if (i + AHEAD < count)
+            prefetch(atomic_load_explicit(&worker->batch[i + AHEAD], memory_order_relaxed));
         atomic_store_explicit(&worker->batch_next, i + 1, memory_order_relaxed);
         atomic_store_explicit(&worker->seq, ++seq, memory_order_relaxed);
         if (atomic_load_explicit(&rm.phase, memory_order_relaxed) == RM_CLOSING)
@@ -272,10 +272,10 @@ static void pay_back(struct rm_worker *worker, uint64_t took_ns)
     if (duty >= 1000 || duty == 0)
         return;
     took_ns = dgo_min_u64(took_ns, DGO_NS_PER_S) * (1000 - duty) / duty;
-    until_ns = rm_sys_monotonic_ns() + dgo_min_u64(took_ns, DGO_NS_PER_S);
+    until_ns = dgo_monotonic_ns() + dgo_min_u64(took_ns, DGO_NS_PER_S);
     atomic_store(&worker->park, 0);
     while (atomic_load(&worker->park) == 0 && atomic_load(&rm.phase) != RM_CLOSING &&
-           rm_sys_wait(&worker->park, 0, until_ns))
+           dgo_sleep_on(&worker->park, 0, until_ns))
         ;
 }
 
@@ -313,10 +313,10 @@ static bool work(struct rm_worker *worker, struct rm_thread *self)
          (uint64_t)left * atomic_load_explicit(&lane->est_ns, memory_order_relaxed) > WAKE_NEXT_NS))
         rm_lane_wake(lane);
     if (is_background || ++worker->batches % 8 == 0 || count < RM_BATCH_MAX / 2)
-        begun_ns = rm_sys_monotonic_ns();
+        begun_ns = dgo_monotonic_ns();
     run_batch(worker, self, count);
     if (begun_ns) {
-        const uint64_t took_ns = rm_sys_monotonic_ns() - begun_ns;
+        const uint64_t took_ns = dgo_monotonic_ns() - begun_ns;
 
         learn(lane, took_ns, count);
         if (is_background)
@@ -373,7 +373,7 @@ bool rm_lane_spawn(struct rm_lane *lane)
     struct rm_worker *worker = NULL;
     bool made = false;
 
-    if (!rm_try_lock(&lane->spawn_lock))
+    if (!dgo_try_lock(&lane->spawn_lock))
         return false; /* somebody is at it; the keeper looks again */
     for (uint32_t i = 0; i < lane->thread_max && i < DGO_WORKER_MAX && !worker; i++)
         if (!atomic_load(&lane->worker[i].alive))
@@ -397,13 +397,13 @@ bool rm_lane_spawn(struct rm_lane *lane)
         }
     }
     atomic_store(&lane->is_orphan, atomic_load(&lane->threads) == 0);
-    rm_unlock(&lane->spawn_lock);
+    dgo_unlock(&lane->spawn_lock);
     return made;
 }
 
 void rm_lane_join(struct rm_lane *lane)
 {
-    rm_lock(&lane->spawn_lock);
+    dgo_lock(&lane->spawn_lock);
     for (uint32_t i = 0; i < DGO_WORKER_MAX; i++) {
         struct rm_worker *worker = &lane->worker[i];
 
@@ -416,7 +416,7 @@ void rm_lane_join(struct rm_lane *lane)
         pthread_join(worker->thread, NULL);
         worker->joinable = false;
     }
-    rm_unlock(&lane->spawn_lock);
+    dgo_unlock(&lane->spawn_lock);
 }
 
 /* Puts back what the worker took and has not begun; it may still be faster itself. */

@@ -18,23 +18,23 @@ static inline enum dgo_status wait_at_gate(void *data)
     struct gate *gate = data;
 
     atomic_fetch_add(&gate->waiting, 1);
-    rm_sys_wake(&gate->waiting, INT32_MAX);
+    dgo_wake_up(&gate->waiting, INT32_MAX);
     while (atomic_load(&gate->is_open) == 0)
-        rm_sys_wait(&gate->is_open, 0, UINT64_MAX);
+        dgo_sleep_on(&gate->is_open, 0, UINT64_MAX);
     return DGO_OK;
 }
 
 static inline void open_gate(struct gate *gate)
 {
     atomic_store(&gate->is_open, 1);
-    rm_sys_wake(&gate->is_open, INT32_MAX);
+    dgo_wake_up(&gate->is_open, INT32_MAX);
 }
 
 /* Returns once `count` jobs wait at the gate. */
 static inline void await_waiting(struct gate *gate, uint32_t count)
 {
     for (uint32_t now = atomic_load(&gate->waiting); now < count; now = atomic_load(&gate->waiting))
-        rm_sys_wait(&gate->waiting, now, UINT64_MAX);
+        dgo_sleep_on(&gate->waiting, now, UINT64_MAX);
 }
 
 static inline enum dgo_status count_up(void *data)
@@ -47,7 +47,7 @@ static inline enum dgo_status count_up(void *data)
 struct notebook {
     uint32_t count;
     int entry[256];
-    struct rm_lock lock;
+    struct dgo_lock lock;
 };
 struct noted {
     struct notebook *book;
@@ -57,10 +57,10 @@ static inline enum dgo_status take_note(void *data)
 {
     const struct noted *noted = data;
 
-    rm_lock(&noted->book->lock);
+    dgo_lock(&noted->book->lock);
     if (noted->book->count < 256)
         noted->book->entry[noted->book->count++] = noted->number;
-    rm_unlock(&noted->book->lock);
+    dgo_unlock(&noted->book->lock);
     return DGO_OK;
 }
 

@@ -136,9 +136,9 @@ static enum dgo_status until_stopped(void *data)
     struct gate *gate = data;
 
     atomic_fetch_add(&gate->waiting, 1);
-    rm_sys_wake(&gate->waiting, INT32_MAX);
+    dgo_wake_up(&gate->waiting, INT32_MAX);
     while (!dgo_job_should_stop())
-        rm_pause();
+        dgo_pause();
     return DGO_ECANCELLED;
 }
 
@@ -172,7 +172,7 @@ static void test_cancel(void **state)
     /* after */
     open_gate(&gate);
     while (!dgo_future_ended(block))
-        rm_pause();
+        dgo_pause();
     assert_int_equal(dgo_cancel(block, NULL), DGO_ESTATE);
     assert_int_equal(wait_for(block).outcome, DGO_OUTCOME_DONE);
     stop_now();
@@ -334,13 +334,13 @@ static void test_delay_with_threads(void **state)
     _Atomic uint32_t ran = 0;
     const struct dgo_job job = {.fn = count_up, .arg = &ran, .delay_ns = 3 * DGO_NS_PER_MS};
     struct dgo_future future;
-    const uint64_t begun_ns = rm_sys_monotonic_ns();
+    const uint64_t begun_ns = dgo_monotonic_ns();
 
     (void)state;
     start_with(1, 0);
     submit(&job, &future);
     assert_int_equal(wait_for(future).outcome, DGO_OUTCOME_DONE);
-    assert_true(rm_sys_monotonic_ns() - begun_ns >= 3 * DGO_NS_PER_MS);
+    assert_true(dgo_monotonic_ns() - begun_ns >= 3 * DGO_NS_PER_MS);
     stop_now();
 }
 

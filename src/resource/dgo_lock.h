@@ -1,18 +1,30 @@
-/* rm_lock.h - a lock of one word: a moment of spinning, then the kernel.
+/* dgo_lock.h - a lock of one word (a moment of spinning, then the kernel), and sleeping on a word.
  *
  * Its own, because the queues need a try that costs one instruction, and because a child after
  * fork must be able to reset it.  Locks here are held for tens of nanoseconds, and never by a
  * SCHED_IDLE thread where a thread of another class may want them (docs/decisions/0003). */
-#ifndef RM_LOCK_H
-#define RM_LOCK_H
+#ifndef DGO_LOCK_H
+#define DGO_LOCK_H
 
-#include "rm_sys.h"
+#include "dgo_base.h"
 
-struct rm_lock {
+#include <stdatomic.h>
+
+/* Sleeps while *word is `value`, until `until_ns` of dgo_monotonic_ns (UINT64_MAX: for ever).  May
+ * return early; false only when the time is over. */
+bool dgo_sleep_on(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns);
+void dgo_wake_up(_Atomic uint32_t *word, int count);
+uint64_t dgo_monotonic_ns(void);
+
+/* The caller may be put aside by the scheduler for long (BACKGROUND lane): it must not hold a lock
+ * that threads of other lanes want. */
+bool dgo_thread_is_idle_class(void);
+
+struct dgo_lock {
     _Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody sleeps */
 };
 
-static inline void rm_pause(void)
+static inline void dgo_pause(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -21,7 +33,7 @@ static inline void rm_pause(void)
 #endif
 }
 
-static inline bool rm_try_lock(struct rm_lock *lock)
+static inline bool dgo_try_lock(struct dgo_lock *lock)
 {
     uint32_t free_word = 0;
 
@@ -30,21 +42,21 @@ static inline bool rm_try_lock(struct rm_lock *lock)
                                                    memory_order_relaxed);
 }
 
-static inline void rm_lock(struct rm_lock *lock)
+static inline void dgo_lock(struct dgo_lock *lock)
 {
     for (uint32_t spin = 0; spin < 200; spin++) {
-        if (rm_try_lock(lock))
+        if (dgo_try_lock(lock))
             return;
-        rm_pause();
+        dgo_pause();
     }
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
-        rm_sys_wait(&lock->word, 2, UINT64_MAX);
+        dgo_sleep_on(&lock->word, 2, UINT64_MAX);
 }
 
-static inline void rm_unlock(struct rm_lock *lock)
+static inline void dgo_unlock(struct dgo_lock *lock)
 {
     if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
-        rm_sys_wake(&lock->word, 1);
+        dgo_wake_up(&lock->word, 1);
 }
 
 #endif
