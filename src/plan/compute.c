@@ -91,7 +91,7 @@ static uint64_t first_bound_bytes(const struct plan_memory *memory, const struct
  * moment's widest parts, whether or not they meet. */
 static uint64_t bound_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
-    enum { SCAN_PARTS = 15 };
+    enum { SCAN_PARTS = 18 };
     const struct memory_terms *t = &memory->terms;
     const bool elsewhere =
         memory->kv_on_host && t->rule->attention_place_known && attends_on_host(t);

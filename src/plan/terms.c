@@ -161,16 +161,20 @@ static uint64_t base_bytes(const struct dgo_model *model, const struct dgo_setti
     const uint64_t d = (uint64_t)model->expert_used_count * model->embedding_length * token_bytes;
     const uint64_t dense = 2 * e + q + 3 * w->feed_forward * token_bytes;
 
+    /* The experts' gate, up and product; or their results before and after they are weighted. */
+    const uint64_t experts =
+        dgo_max_u64(w->feed_forward ? dense : 0, dgo_max_u64(2 * e + q + 3 * f, 2 * e + f + 2 * d));
+    const uint64_t mixed = dgo_max_u64(experts, 2 * e + q + 3 * f + d); /* shared experts beside */
+
     switch (terms->family) {
     case MEMORY_DENSE:
         return dense;
     case MEMORY_MOE:
-        return dgo_max_u64(w->feed_forward ? dense : 0, 2 * e + q + 3 * f + d);
+        return terms->studied ? experts : mixed;
     case MEMORY_MOE_FUSED:
         return 2 * e + q + 3 * f;
     case MEMORY_MLA:
-        return dgo_max_u64(3 * e + latent_bytes(model, w, token_bytes),
-                           dgo_max_u64(dense, 2 * e + q + 3 * f + d));
+        return dgo_max_u64(3 * e + latent_bytes(model, w, token_bytes), mixed);
     case MEMORY_DELTA:
         break;
     }
