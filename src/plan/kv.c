@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CTX_PAD = 256 };
+enum {
+    CTX_PAD = 256,
+    NUMBER_MAX = 1 << 24, /* of a width in the metadata; a greater one is not believed */
+};
 
 const struct dgo_ggml_type *memory_kv_type(enum dgo_kv_type type)
 {
@@ -24,7 +27,7 @@ uint64_t memory_key_number(const struct dgo_model *model, const char *suffix)
     key = dgo_model_find(model, name);
     if (!key || key->is_array || key->kind == DGO_VALUE_FLOAT || key->kind == DGO_VALUE_STRING)
         return 0;
-    return key->number > INT32_MAX ? 0 : key->number;
+    return key->number > NUMBER_MAX ? 0 : key->number;
 }
 
 /* --- how many tokens ------------------------------------------------------------------------- */

@@ -3,11 +3,16 @@
  * FORMULAS "Allocation" and "Weights". */
 #include "memory.h"
 
+#include "dgo_units.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-enum { SLOT_MAX = 256 }; /* LLAMA_MAX_SEQ */
+enum {
+    SLOT_MAX = 256,             /* LLAMA_MAX_SEQ */
+    BATCH_TOKENS_MAX = 1 << 17, /* of -ub; nobody computes so many at once */
+};
 
 /* --- weights --------------------------------------------------------------------------------- */
 
@@ -99,6 +104,35 @@ static void add_tensor(const struct dgo_settings *settings, struct plan_memory *
     }
 }
 
+/* Far above any model there is, and low enough that no product below can pass 64 bits: what a file
+ * claims is not trusted with our arithmetic. */
+static enum dgo_status check_shape(const struct dgo_model *model, struct dgo_error *err)
+{
+    enum { WIDTH_MAX = 1 << 20, HEAD_MAX = 1 << 12, FF_MAX = 1 << 24, VOCAB_MAX = 1 << 26 };
+    uint64_t shift, state;
+    bool sane = model->embedding_length <= WIDTH_MAX && model->vocab_size <= VOCAB_MAX &&
+                model->expert_used_count <= HEAD_MAX && model->sliding_window <= INT32_MAX &&
+                model->expert_feed_forward_length <= FF_MAX;
+
+    for (uint32_t l = 0; l < model->layer_count && sane; l++) {
+        const struct dgo_layer *layer = &model->layer[l];
+
+        sane = layer->head_count <= HEAD_MAX && layer->head_count_kv <= HEAD_MAX &&
+               layer->key_length <= WIDTH_MAX && layer->value_length <= WIDTH_MAX &&
+               layer->head_count * (uint64_t)layer->key_length <= WIDTH_MAX &&
+               layer->head_count_kv * (uint64_t)layer->key_length <= WIDTH_MAX &&
+               layer->head_count_kv * (uint64_t)layer->value_length <= WIDTH_MAX &&
+               layer->feed_forward_length <= FF_MAX;
+    }
+    memory_state_bytes(model, &shift, &state);
+    if (sane && shift <= DGO_GIB && state <= DGO_GIB)
+        return DGO_OK;
+    return dgo_fail(err, DGO_EUNSUPPORTED,
+                    "architecture \"%s\": widths, heads or states of an impossible size; the file "
+                    "is damaged",
+                    model->architecture);
+}
+
 enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_settings *settings,
                             const struct dgo_engine_rules *rules, struct plan_memory *memory,
                             struct dgo_error *err)
@@ -110,6 +144,9 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
                         "architecture \"%s\" is no language model that can be split; give the "
                         "model that generates text",
                         model->architecture);
+    status = check_shape(model, err);
+    if (status)
+        return status;
     memset(memory, 0, sizeof *memory);
     memory->model = model;
     memory->layer_count = model->layer_count;
@@ -216,10 +253,13 @@ enum dgo_status memory_check(const struct dgo_machine *machine, const struct dgo
                         settings->slot_count, SLOT_MAX);
     if (settings->batch_tokens == 0 || settings->ubatch_tokens == 0)
         return dgo_fail(err, DGO_EINVAL, "a batch (-b, -ub) needs at least one token");
+    if (settings->ubatch_tokens > BATCH_TOKENS_MAX && settings->batch_tokens > BATCH_TOKENS_MAX)
+        return dgo_fail(err, DGO_EINVAL, "a micro-batch of %" PRIu32 " tokens (-ub), at most %d",
+                        settings->ubatch_tokens, BATCH_TOKENS_MAX);
     if (settings->ctx_tokens == 0 && model->context_length == 0)
         return dgo_fail(err, DGO_EINVAL,
                         "the model does not say its context length; give one with -c");
-    if (settings->ctx_tokens > INT32_MAX)
+    if (settings->ctx_tokens > INT32_MAX || model->context_length > INT32_MAX)
         return dgo_fail(err, DGO_EINVAL, "a context of %" PRIu32 " tokens (-c) is out of range",
                         settings->ctx_tokens);
     status = check_devices(machine, settings, err);

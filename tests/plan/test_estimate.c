@@ -414,6 +414,10 @@ static void no_batch(struct dgo_settings *s)
 {
     s->ubatch_tokens = 0;
 }
+static void wild_batch(struct dgo_settings *s)
+{
+    s->batch_tokens = s->ubatch_tokens = UINT32_MAX;
+}
 static void wild_ctx(struct dgo_settings *s)
 {
     s->ctx_tokens = UINT32_MAX;
@@ -458,6 +462,7 @@ static const struct {
     {"no slots", no_slots, "0 slots (-np)"},
     {"too many slots", many_slots, "257 slots (-np), the engine takes 1 to 256"},
     {"no batch", no_batch, "at least one token"},
+    {"a batch out of range", wild_batch, "4294967295 tokens (-ub)"},
     {"a context out of range", wild_ctx, "4294967295 tokens (-c)"},
     {"too many devices", many_devices, "17 devices"},
     {"no such GPU", no_such_gpu, "device 7: the machine has 2 GPUs"},
@@ -527,6 +532,36 @@ static void test_no_language_model(void **state)
     free(model);
 }
 
+/* A damaged file must not make sums wrap around to something that fits. */
+static void test_impossible_shape(void **state)
+{
+    struct dgo_model *model = open_fixture("llama8b");
+    struct dgo_settings settings = make_settings(1);
+    const struct dgo_layer sound = model->layer[5];
+    struct dgo_machine machine;
+    struct dgo_estimate estimate;
+    struct dgo_error err = {0};
+
+    (void)state;
+    make_cards(1, 24, &machine);
+    for (int i = 0; i < 4; i++) {
+        struct dgo_layer *layer = &model->layer[5];
+
+        *layer = sound;
+        if (i == 0)
+            layer->head_count_kv = UINT32_MAX;
+        else if (i == 1)
+            layer->key_length = 1U << 31;
+        else if (i == 2)
+            layer->feed_forward_length = UINT32_MAX;
+        else
+            layer->head_count_kv = layer->value_length = 4096;
+        assert_int_equal(dgo_estimate_make(&machine, model, &settings, NULL, NULL, &estimate, &err),
+                         DGO_EUNSUPPORTED);
+    }
+    dgo_model_close(model);
+}
+
 /* A state whose size the keys do not tell is refused, not taken for nothing. */
 static void test_unknown_state(void **state)
 {
@@ -558,6 +593,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_refused),
     cmocka_unit_test(test_refused_latent_types),
     cmocka_unit_test(test_no_language_model),
+    cmocka_unit_test(test_impossible_shape),
     cmocka_unit_test(test_unknown_state),
 };
 CHECK_MAIN(tests)
