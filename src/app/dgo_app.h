@@ -1,0 +1,65 @@
+/* dgo_app.h - the running program: the loop, the resource manager and the bus, joined.
+ *
+ * One app a process.  The thread that opens it is the loop's and the UI thread; all calls are made
+ * on it. */
+#ifndef DGO_APP_H
+#define DGO_APP_H
+
+#include "dgo_base.h"
+#include "dgo_bus.h"
+#include "dgo_resource.h"
+
+#include <systemd/sd-event.h>
+
+enum component {
+#define X(id, name, lane, hint, vram_bytes, what) COMPONENT_##id,
+#include "components.def"
+#undef X
+    COMPONENT_COUNT
+};
+
+/* Identity of a component of ours; registers all of them at the first call. */
+dgo_component_id app_component(enum component component);
+
+enum launch_state {
+    LAUNCH_STARTING,   /* the process is being started */
+    LAUNCH_LOADING,    /* it runs and is not ready */
+    LAUNCH_READY,      /* it answers, and its figures are known */
+    LAUNCH_RESTARTING, /* it ended and will be started again */
+    LAUNCH_STOPPING,   /* it was told to stop */
+    LAUNCH_ENDED       /* for good */
+};
+const char *launch_state_name(enum launch_state state); /* "starting", ... */
+
+/* Payload of TOPIC_LAUNCH_STATE. */
+struct launch_event {
+    enum launch_state state;
+    uint32_t attempt; /* starts before this one */
+    int32_t pid;      /* 0: none */
+    uint16_t port;
+    char text[640]; /* one sentence for people; may be "" */
+};
+
+/* Payload of TOPIC_ENGINE_LINE: a line of the engine's log, escaped, cut at its size. */
+struct line_event {
+    char text[1024];
+};
+
+enum topic {
+#define X(id, name, priority, hint, drop, payload, batch_events, batch_ns) TOPIC_##id,
+#include "topics.def"
+#undef X
+    TOPIC_COUNT
+};
+
+struct dgo_app {
+    sd_event *loop;
+    struct dgo_bus *bus;
+    sd_event_source *ui_source;
+};
+
+DGO_MUST_CHECK
+enum dgo_status dgo_app_open(struct dgo_app *app, struct dgo_error *err);
+void dgo_app_close(struct dgo_app *app); /* accepts a zeroed one */
+
+#endif

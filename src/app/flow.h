@@ -1,0 +1,87 @@
+/* flow.h - everything that is decided before a process exists: one struct, filled from left to
+ * right by the arrows of docs/ARCHITECTURE.md.  Private to app and the faces. */
+#ifndef FLOW_H
+#define FLOW_H
+
+#include "dgo_engine.h"
+#include "dgo_gpu.h"
+#include "dgo_model.h"
+#include "dgo_plan.h"
+#include "options.h"
+
+#include <limits.h>
+
+struct dgo_store;
+
+/* About 400 KiB: static or heap.  flow_done releases whatever has been filled. */
+struct flow {
+    const struct options *options; /* the user's; outlives the flow */
+    char *const *environment;
+
+    struct dgo_gpu_source *source;
+    struct dgo_machine machine; /* flow_look */
+    struct dgo_model *model;    /* flow_read */
+    struct dgo_intent intent;   /* flow_intend */
+
+    const struct dgo_engine *engine; /* flow_find_engine */
+    bool binary_found;
+    char binary[PATH_MAX];
+    bool probed;
+    struct dgo_probe probe;
+    char binary_hash[65];
+    struct dgo_engine_rules rules;
+
+    bool planned;         /* plan holds a placement, fitting or the nearest */
+    struct dgo_plan plan; /* flow_plan */
+    bool command_made;
+    struct dgo_command command; /* flow_command */
+
+    struct dgo_store *store; /* NULL: none can be had; nothing depends on it */
+};
+
+void flow_init(struct flow *flow, const struct options *options, char *const *environment);
+
+/* Each arrow needs those above it.  All fail with a sentence that names the next step. */
+DGO_MUST_CHECK enum dgo_status flow_look(struct flow *flow, struct dgo_error *err);
+DGO_MUST_CHECK enum dgo_status flow_read(struct flow *flow, const char *model_path,
+                                         struct dgo_error *err);
+DGO_MUST_CHECK enum dgo_status flow_intend(struct flow *flow, struct dgo_error *err);
+
+/* Finds and probes the engine.  `needed`: not having one is a failure (run), else it is not (plan:
+ * the newest known build is taken). */
+DGO_MUST_CHECK enum dgo_status flow_find_engine(struct flow *flow, bool needed,
+                                                struct dgo_error *err);
+
+/* DGO_ENOFIT leaves the nearest placement in flow->plan (dgo_plan_make). */
+DGO_MUST_CHECK enum dgo_status flow_plan(struct flow *flow, struct dgo_error *err);
+
+/* Gives the plan's devices the names that an engine started by flow_command will use: it sees the
+ * plan's cards only, in the plan's order.  After every change of flow->plan. */
+void flow_name_devices(struct flow *flow);
+
+/* The port in a command that is shown and not started: the user's, else the engine's own. */
+enum { FLOW_PORT_DEFAULT = 8080 };
+uint16_t flow_shown_port(const struct flow *flow);
+
+/* From plan to argv and environment; replaces an earlier command.  `port` is where the engine will
+ * listen. */
+DGO_MUST_CHECK enum dgo_status flow_command(struct flow *flow, uint16_t port,
+                                            const char *const *extra_args, uint32_t extra_count,
+                                            struct dgo_error *err);
+
+/* Asks the engine for its devices, in the environment of the launch: one that the plan needs and
+ * the engine does not see is DGO_EUNSUPPORTED.  After flow_plan; needs a binary. */
+DGO_MUST_CHECK enum dgo_status flow_check_devices(struct flow *flow, struct dgo_error *err);
+
+/* All arrows up to flow_plan, in order. `engine_needed` as in flow_find_engine. */
+DGO_MUST_CHECK enum dgo_status flow_prepare(struct flow *flow, const char *model_path,
+                                            bool engine_needed, struct dgo_error *err);
+
+/* Machine, model and the engine's rules, then what the engine's flags in `args` would take. */
+DGO_MUST_CHECK enum dgo_status flow_estimate(struct flow *flow, const char *model_path,
+                                             const char *const *args, uint32_t arg_count,
+                                             struct dgo_estimate *estimate, struct dgo_error *err);
+
+void flow_done(struct flow *flow);
+
+#endif

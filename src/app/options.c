@@ -1,0 +1,224 @@
+/* options.c - one table of options, read from flags and the environment. */
+#include "options.h"
+
+#include "dgo_units.h"
+
+#include <ctype.h>
+#include <string.h>
+
+const struct option_spec option_specs[OPTION_COUNT] = {
+#define X(id, name, kind, least, most, metavar, value, help)                                       \
+    [OPTION_##id] = {name, KIND_##kind, least, most, metavar, value, help},
+#include "options.def"
+#undef X
+};
+
+void option_variable(enum option_id id, char *name, size_t size)
+{
+    static const char prefix[] = "DUALGPUOPT_";
+    size_t length = 0;
+
+    for (const char *p = prefix; *p && length + 1 < size; p++)
+        name[length++] = *p;
+    for (const char *p = option_specs[id].name; *p && length + 1 < size; p++)
+        name[length++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+    name[length] = '\0';
+}
+
+/* Index of `word` in "a|b|c", or -1. */
+static int choice_index(const char *choices, const char *word)
+{
+    const size_t length = strlen(word);
+    int index = 0;
+
+    for (const char *at = choices;; index++) {
+        const size_t here = strcspn(at, "|");
+
+        if (here == length && memcmp(at, word, length) == 0)
+            return index;
+        if (at[here] == '\0')
+            return -1;
+        at += here + 1;
+    }
+}
+
+/* Parses `text` for the option; `shown` is how the person wrote its name. */
+static enum dgo_status parse_value(enum option_id id, const char *shown, const char *text,
+                                   uint64_t *number, struct dgo_error *err)
+{
+    const struct option_spec *spec = &option_specs[id];
+    enum dgo_status status = DGO_OK;
+    int choice;
+
+    *number = 0;
+    switch (spec->kind) {
+    case KIND_FLAG:
+        *number = 1;
+        break;
+    case KIND_TEXT:
+        if (text[0] == '\0')
+            return dgo_fail(err, DGO_EUSAGE, "%s: a value is needed (%s)", shown, spec->metavar);
+        break;
+    case KIND_CHOICE:
+        choice = choice_index(spec->metavar, text);
+        if (choice < 0)
+            return dgo_fail(err, DGO_EUSAGE, "%s: '%.40s' is none of %s", shown, text,
+                            spec->metavar);
+        *number = (uint64_t)choice;
+        break;
+    case KIND_TOKENS:
+        if (strcmp(text, "max") == 0) {
+            *number = OPTION_TOKENS_MAX;
+            break;
+        }
+        /* fall through */
+    case KIND_COUNT:
+        status = dgo_u64_parse(text, shown, spec->least, spec->most, number, err);
+        if (status != DGO_OK && spec->kind == KIND_TOKENS && err)
+            dgo_fail(err, status, "%s: '%.40s' is neither a number of tokens nor max", shown, text);
+        break;
+    case KIND_SIZE:
+        status = dgo_bytes_parse(text, number, err);
+        if (status != DGO_OK)
+            dgo_error_prefix(err, status, "%s", shown);
+        break;
+    case KIND_DURATION:
+        status = dgo_duration_parse(text, number, err);
+        if (status != DGO_OK)
+            dgo_error_prefix(err, status, "%s", shown);
+        break;
+    }
+    if (status != DGO_OK && err)
+        err->status = DGO_EUSAGE; /* a bad value on the command line is a usage error */
+    return status == DGO_OK ? DGO_OK : DGO_EUSAGE;
+}
+
+enum dgo_status options_set(struct options *options, enum option_id id, const char *text,
+                            enum option_origin origin, struct dgo_error *err)
+{
+    char shown[64];
+    uint64_t number;
+    enum dgo_status status;
+
+    if (origin == ORIGIN_ENVIRONMENT) {
+        option_variable(id, shown, sizeof shown);
+    } else {
+        shown[0] = shown[1] = '-';
+        strncpy(shown + 2, option_specs[id].name, sizeof shown - 3);
+        shown[sizeof shown - 1] = '\0';
+    }
+    status = parse_value(id, shown, text, &number, err);
+    if (status != DGO_OK)
+        return status;
+    options->value[id].given = true;
+    options->value[id].origin = origin;
+    options->value[id].text = text;
+    options->value[id].number = number;
+    return DGO_OK;
+}
+
+static const char *find_variable(char *const *environment, const char *name)
+{
+    const size_t length = strlen(name);
+
+    for (; *environment; environment++)
+        if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
+            return *environment + length + 1;
+    return NULL;
+}
+
+/* Whether a flag's variable says yes; an unreadable word is an error, not a guess. */
+static enum dgo_status read_flag_variable(const char *name, const char *text, bool *set,
+                                          struct dgo_error *err)
+{
+    static const char *const yes[] = {"1", "true", "yes"}, *const no[] = {"", "0", "false", "no"};
+
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
+        if (strcmp(text, yes[i]) == 0) {
+            *set = true;
+            return DGO_OK;
+        }
+    for (size_t i = 0; i < sizeof no / sizeof no[0]; i++)
+        if (strcmp(text, no[i]) == 0) {
+            *set = false;
+            return DGO_OK;
+        }
+    return dgo_fail(err, DGO_EUSAGE, "%s: '%.40s' is neither 1 nor 0", name, text);
+}
+
+enum dgo_status options_init(struct options *options, char *const *environment,
+                             struct dgo_error *err)
+{
+    *options = (struct options){0};
+    for (unsigned i = 0; i < OPTION_COUNT; i++) {
+        const enum option_id id = (enum option_id)i;
+        const struct option_spec *spec = &option_specs[id];
+        enum dgo_status status = DGO_OK;
+        const char *text;
+        char name[64];
+
+        if (spec->value)
+            status = options_set(options, id, spec->value, ORIGIN_DEFAULT, err);
+        option_variable(id, name, sizeof name);
+        text = find_variable(environment, name);
+        if (status == DGO_OK && text && id != OPTION_HELP) {
+            bool set = true;
+
+            if (spec->kind == KIND_FLAG)
+                status = read_flag_variable(name, text, &set, err);
+            if (status == DGO_OK && set)
+                status = options_set(options, id, spec->kind == KIND_FLAG ? NULL : text,
+                                     ORIGIN_ENVIRONMENT, err);
+        }
+        if (status != DGO_OK)
+            return status;
+    }
+    return DGO_OK;
+}
+
+/* Edit distance with adjacent swaps counted once, cut at 3: typos, not essays. */
+static unsigned typo_distance(const char *a, const char *b)
+{
+    enum { WORD_MAX = 32 };
+    const size_t la = strlen(a), lb = strlen(b);
+    unsigned row[3][WORD_MAX + 1];
+
+    if (la > WORD_MAX || lb > WORD_MAX)
+        return 3;
+    for (size_t j = 0; j <= lb; j++)
+        row[0][j] = (unsigned)j;
+    for (size_t i = 1; i <= la; i++) {
+        unsigned *now = row[i % 3], *last = row[(i + 2) % 3], *older = row[(i + 1) % 3];
+
+        now[0] = (unsigned)i;
+        for (size_t j = 1; j <= lb; j++) {
+            unsigned best = last[j - 1] + (a[i - 1] != b[j - 1]);
+
+            if (last[j] + 1 < best)
+                best = last[j] + 1;
+            if (now[j - 1] + 1 < best)
+                best = now[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                older[j - 2] + 1 < best)
+                best = older[j - 2] + 1;
+            now[j] = best;
+        }
+    }
+    return row[la % 3][lb];
+}
+
+const char *nearest_word(const char *word, const char *const *words)
+{
+    const char *nearest = NULL;
+    unsigned least = 3;
+
+    for (; *words; words++) {
+        const unsigned distance = typo_distance(word, *words);
+
+        if (distance < least && distance < strlen(*words)) {
+            least = distance;
+            nearest = *words;
+        }
+    }
+    return nearest;
+}

@@ -1,0 +1,79 @@
+/* options.h - options as values: one table (options.def), two sources (flags, environment), and for
+ * each value who set it.  Private to app and the faces.  One owner at a time. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "dgo_base.h"
+
+enum option_id {
+#define X(id, name, kind, least, most, metavar, value, help) OPTION_##id,
+#include "options.def"
+#undef X
+    OPTION_COUNT
+};
+
+enum option_kind {
+    KIND_FLAG,
+    KIND_TEXT,
+    KIND_COUNT,
+    KIND_SIZE,
+    KIND_DURATION,
+    KIND_CHOICE,
+    KIND_TOKENS
+};
+
+struct option_spec {
+    const char *name; /* without the dashes */
+    enum option_kind kind;
+    uint64_t least, most;
+    const char *metavar;
+    const char *value; /* default, or NULL */
+    const char *help;
+};
+extern const struct option_spec option_specs[OPTION_COUNT];
+
+enum option_origin { ORIGIN_DEFAULT, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
+
+#define OPTION_TOKENS_MAX UINT64_MAX /* number of a TOKENS option given as "max" */
+
+struct options {
+    struct {
+        bool given; /* by someone, or has a default */
+        enum option_origin origin;
+        const char *text; /* as written; lives as long as argv or the environment */
+        uint64_t number;  /* COUNT, TOKENS; bytes of a SIZE; ns of a DURATION; index of a CHOICE */
+    } value[OPTION_COUNT];
+};
+
+/* Defaults, then DUALGPUOPT_<NAME> of the environment (flags: 1, true or yes; 0, false, no or
+ * empty for not).  A bad value is DGO_EUSAGE and names the variable. */
+DGO_MUST_CHECK
+enum dgo_status options_init(struct options *options, char *const *environment,
+                             struct dgo_error *err);
+
+/* One option as a flag gave it; `text` is NULL for FLAG.  DGO_EUSAGE names the flag. */
+DGO_MUST_CHECK
+enum dgo_status options_set(struct options *options, enum option_id id, const char *text,
+                            enum option_origin origin, struct dgo_error *err);
+
+static inline bool option_given(const struct options *options, enum option_id id)
+{
+    return options->value[id].given;
+}
+static inline const char *option_text(const struct options *options, enum option_id id)
+{
+    return options->value[id].given ? options->value[id].text : NULL;
+}
+static inline uint64_t option_number(const struct options *options, enum option_id id)
+{
+    return options->value[id].given ? options->value[id].number : 0;
+}
+
+/* The variable's name for an option, "DUALGPUOPT_KV_TYPE". */
+void option_variable(enum option_id id, char *name, size_t size);
+
+/* The nearest known word within an edit distance of 2, for "did you mean"; NULL: none.  `words` is
+ * NULL-terminated. */
+const char *nearest_word(const char *word, const char *const *words);
+
+#endif

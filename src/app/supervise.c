@@ -1,0 +1,493 @@
+/* supervise.c - the life of one launch, as a state machine on the loop.
+ *
+ *   STARTING ─► LOADING ─► READY ─► STOPPING ─► ENDED
+ *       ▲          │         │                    ▲
+ *       └── RESTARTING ◄─────┘ (crash, back-off)  │
+ *              ▲   └──────────────────────────────┘ (nothing smaller, no restarts left)
+ *              └── out of memory and --retry-smaller: the next smaller plan, at once
+ *
+ * Ready means two things at once: the health address answers 200, and the log has said that the
+ * server listens, because the figures to compare stand in the log before that line. */
+#include "supervise.h"
+
+#include "dgo_launch.h"
+#include "dgo_log.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+#include "history.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    LAST_LINES = 6, /* kept for the sentence about an unexpected end */
+    LAST_LINE_MAX = 200,
+    PORT_TRIES_MAX = 5,
+    TIMER_ACCURACY_US = 1000, /* sd-event's own default is a quarter of a second */
+};
+
+/* Builds whose "listening" line has another wording still get ready, this long after health. */
+#define LISTENING_GRACE_NS (2 * DGO_NS_PER_S)
+/* An engine that ran this long before it crashed starts its back-off anew. */
+#define STABLE_NS (600 * DGO_NS_PER_S)
+
+struct supervise {
+    struct dgo_app *app;
+    struct flow *flow;
+    struct supervise_options options;
+    enum launch_state state;
+    uint16_t port;
+    uint32_t starts, restarts, port_tries;
+    struct dgo_process *process;
+    struct dgo_health *health;
+    sd_event_source *timer; /* back-off, or the grace after health */
+    bool healthy;
+    uint64_t ready_ns; /* monotonic; 0: never */
+    struct dgo_report report;
+    struct dgo_comparison comparison;
+    char last_line[LAST_LINES][LAST_LINE_MAX];
+    uint32_t line_count;
+    bool was_ready;
+    struct dgo_error failure; /* status DGO_OK: none */
+};
+
+static void begin(struct supervise *launch);
+
+static void enter(struct supervise *launch, enum launch_state state, const char *fmt, ...)
+    DGO_PRINTF(3, 4);
+
+static void enter(struct supervise *launch, enum launch_state state, const char *fmt, ...)
+{
+    struct launch_event event = {
+        .state = state, .attempt = launch->starts ? launch->starts - 1 : 0, .port = launch->port};
+    va_list args;
+
+    launch->state = state;
+    if (launch->process && dgo_process_running(launch->process))
+        event.pid = (int32_t)dgo_process_pid(launch->process);
+    va_start(args, fmt);
+    vsnprintf(event.text, sizeof event.text, fmt, args);
+    va_end(args);
+    if (dgo_bus_publish(launch->app->bus, TOPIC_LAUNCH_STATE, 0, &event) != DGO_OK)
+        dgo_log(DGO_LOG_WARN, "launch.state %s was not published", launch_state_name(state));
+}
+
+static void end_with(struct supervise *launch, const struct dgo_error *failure)
+{
+    if (failure)
+        launch->failure = *failure;
+    enter(launch, LAUNCH_ENDED, "%s", failure ? failure->text : "stopped");
+}
+
+static uint64_t now_ns(struct supervise *launch)
+{
+    uint64_t us = 0;
+
+    sd_event_now(launch->app->loop, CLOCK_MONOTONIC, &us);
+    return us * DGO_NS_PER_US;
+}
+
+/* Replaces the launch's one timer. */
+static void start_timer(struct supervise *launch, uint64_t delay_ns, sd_event_time_handler_t fn)
+{
+    const uint64_t at_us = (now_ns(launch) + delay_ns) / DGO_NS_PER_US;
+    int result;
+
+    launch->timer = sd_event_source_disable_unref(launch->timer);
+    result = sd_event_add_time(launch->app->loop, &launch->timer, CLOCK_MONOTONIC, at_us,
+                               TIMER_ACCURACY_US, fn, launch);
+    if (result < 0) {
+        struct dgo_error failure = {0};
+
+        dgo_fail_errno(&failure, DGO_EIO, -result, "the event loop has no timer");
+        end_with(launch, &failure);
+    }
+}
+
+static enum dgo_status job_compare(void *data)
+{
+    struct supervise *launch = data;
+
+    dgo_compare(&launch->flow->plan.estimate, &launch->report, &launch->comparison);
+    return DGO_OK;
+}
+
+static enum dgo_status job_remember(void *data)
+{
+    struct supervise *launch = data;
+
+    return history_add(launch->flow, &launch->comparison, &launch->report);
+}
+
+static void become_ready(struct supervise *launch)
+{
+    launch->timer = sd_event_source_disable_unref(launch->timer);
+    launch->was_ready = true;
+    launch->ready_ns = now_ns(launch);
+    dgo_run_on_cpu(app_component(COMPONENT_COMPARISON), job_compare, launch);
+    dgo_run_on_cpu(app_component(COMPONENT_HISTORY), job_remember, launch);
+    enter(launch, LAUNCH_READY, "%s", launch->comparison.sentence);
+}
+
+static int on_grace_over(sd_event_source *source, uint64_t usec, void *data)
+{
+    struct supervise *launch = data;
+
+    (void)source;
+    (void)usec;
+    if (launch->state == LAUNCH_LOADING)
+        become_ready(launch);
+    return 0;
+}
+
+static void check_ready(struct supervise *launch)
+{
+    if (launch->state != LAUNCH_LOADING || !launch->healthy)
+        return;
+    if (launch->report.listening)
+        become_ready(launch);
+    else if (!launch->timer)
+        start_timer(launch, LISTENING_GRACE_NS, on_grace_over);
+}
+
+static void on_healthy(struct dgo_health *health, void *data)
+{
+    struct supervise *launch = data;
+
+    (void)health;
+    launch->healthy = true;
+    check_ready(launch);
+}
+
+static void on_ready_timeout(struct dgo_health *health, const char *last_error, void *data)
+{
+    struct supervise *launch = data;
+    char took[DGO_UNIT_TEXT_MAX];
+
+    (void)health;
+    if (launch->state != LAUNCH_LOADING)
+        return;
+    dgo_fail(&launch->failure, DGO_ETIMEOUT,
+             "the engine was not ready after %s (%.200s); see its log with --log, or allow more "
+             "with --ready-timeout",
+             dgo_duration_text(launch->options.ready_timeout_ns, took), last_error);
+    enter(launch, LAUNCH_STOPPING, "%s", launch->failure.text);
+    dgo_process_stop(launch->process);
+}
+
+static void on_line(struct dgo_process *process, enum dgo_stream stream, const char *line,
+                    size_t length, bool partial, void *data)
+{
+    struct supervise *launch = data;
+    struct line_event event;
+    char *kept = launch->last_line[launch->line_count % LAST_LINES];
+
+    (void)process;
+    (void)stream;
+    if (partial && length == 0)
+        return;
+    /* In the loop, not as a job: it is a microsecond, and the report must be whole at the exit. */
+    launch->flow->engine->read_line(&launch->report, line, length);
+    dgo_text_copy_escaped(event.text, sizeof event.text, line, length);
+    if (event.text[0]) {
+        dgo_text_copy_escaped(kept, LAST_LINE_MAX, line, length);
+        launch->line_count++;
+    }
+    (void)dgo_bus_publish(launch->app->bus, TOPIC_ENGINE_LINE, 0, &event);
+    check_ready(launch);
+}
+
+/* The last words of an engine that ended unexpectedly, oldest first. */
+static void add_last_lines(const struct supervise *launch, struct dgo_text *text)
+{
+    const uint32_t kept = launch->line_count < LAST_LINES ? launch->line_count : LAST_LINES;
+
+    if (kept == 0) {
+        dgo_text_add(text, "; it wrote nothing");
+        return;
+    }
+    dgo_text_add(text, "; its last words: ");
+    for (uint32_t i = launch->line_count - kept; i < launch->line_count; i++)
+        dgo_text_addf(text, "%s%s", launch->last_line[i % LAST_LINES],
+                      i + 1 < launch->line_count ? " / " : "");
+}
+
+/* Why the engine ended, as one sentence. */
+static void describe_end(const struct supervise *launch, const struct dgo_exit *end,
+                         struct dgo_error *failure)
+{
+    char sentence[DGO_ERROR_TEXT_MAX];
+    struct dgo_text text = DGO_TEXT(sentence);
+
+    if (launch->report.trouble != DGO_TROUBLE_NONE) {
+        dgo_report_explain(&launch->report, &launch->flow->plan, &text);
+    } else {
+        if (end->signalled)
+            dgo_text_addf(&text, "the engine was ended by signal %d (%s)%s", end->signal,
+                          strsignal(end->signal), launch->was_ready ? "" : " before it was ready");
+        else
+            dgo_text_addf(&text, "the engine ended with status %d%s", end->code,
+                          launch->was_ready ? "" : " before it was ready");
+        add_last_lines(launch, &text);
+    }
+    dgo_fail(failure, DGO_ECHILD, "%s", sentence);
+}
+
+/* Index of the plan's device that ran out, or -1. */
+static int32_t trouble_device(const struct supervise *launch)
+{
+    const struct dgo_estimate *estimate = &launch->flow->plan.estimate;
+
+    for (uint32_t i = 0; i < estimate->device_count; i++)
+        if (strcmp(estimate->device[i].name, launch->report.trouble_device) == 0)
+            return (int32_t)i;
+    return -1;
+}
+
+/* Takes the next smaller plan and starts it; false, with the reason in `failure`, when there is
+ * none. */
+static bool retry_smaller(struct supervise *launch, struct dgo_error *failure)
+{
+    struct flow *flow = launch->flow;
+    struct dgo_plan *smaller = malloc(sizeof *smaller);
+    char change[160], reason[DGO_ERROR_TEXT_MAX];
+    struct dgo_text text = DGO_TEXT(reason);
+    struct dgo_error err = {0};
+    enum dgo_status status = DGO_ENOMEM;
+
+    if (smaller)
+        status = dgo_plan_shrink(&flow->machine, flow->model, &flow->intent, &flow->rules,
+                                 &flow->plan, trouble_device(launch), smaller, change, &err);
+    if (status != DGO_OK) {
+        free(smaller);
+        dgo_text_addf(&text, "%s; nothing smaller is left to try: %s", failure->text, err.text);
+        dgo_fail(failure, DGO_ECHILD, "%s", reason);
+        return false;
+    }
+    flow->plan = *smaller;
+    flow_name_devices(flow);
+    free(smaller);
+    enter(launch, LAUNCH_RESTARTING, "%.400s Trying a smaller plan: %s.", failure->text, change);
+    begin(launch);
+    return true;
+}
+
+static int on_backoff_over(sd_event_source *source, uint64_t usec, void *data)
+{
+    struct supervise *launch = data;
+
+    (void)source;
+    (void)usec;
+    launch->timer = sd_event_source_disable_unref(launch->timer);
+    begin(launch);
+    return 0;
+}
+
+static void restart_later(struct supervise *launch, const struct dgo_error *failure)
+{
+    char wait[DGO_UNIT_TEXT_MAX];
+    uint64_t delay_ns;
+
+    if (now_ns(launch) - launch->ready_ns > STABLE_NS)
+        launch->restarts = 0;
+    delay_ns = dgo_restart_delay_ns(launch->restarts++);
+    enter(launch, LAUNCH_RESTARTING, "%.480s Starting it again in %s.", failure->text,
+          dgo_duration_text(delay_ns, wait));
+    start_timer(launch, delay_ns, on_backoff_over);
+}
+
+static void on_process_exit(struct dgo_process *process, const struct dgo_exit *end, void *data)
+{
+    struct supervise *launch = data;
+    struct dgo_error failure = {0};
+
+    (void)process;
+    dgo_health_free(launch->health);
+    launch->health = NULL;
+    launch->timer = sd_event_source_disable_unref(launch->timer);
+    if (launch->state == LAUNCH_STOPPING) {
+        end_with(launch, launch->failure.status != DGO_OK ? &launch->failure : NULL);
+        return;
+    }
+    describe_end(launch, end, &failure);
+    if (dgo_trouble_is_oom(launch->report.trouble) && launch->options.retry_smaller) {
+        if (!retry_smaller(launch, &failure))
+            end_with(launch, &failure);
+    } else if (launch->report.trouble == DGO_TROUBLE_PORT && launch->options.port == 0 &&
+               launch->port_tries < PORT_TRIES_MAX) {
+        launch->port_tries++;
+        enter(launch, LAUNCH_RESTARTING, "port %u was taken meanwhile; trying another",
+              launch->port);
+        launch->port++;
+        begin(launch);
+    } else if (launch->state == LAUNCH_READY && (end->signalled || end->code != 0) &&
+               launch->restarts < launch->options.restart_max) {
+        restart_later(launch, &failure);
+    } else {
+        end_with(launch, &failure);
+    }
+}
+
+static enum dgo_status start_process(struct supervise *launch, struct dgo_error *err)
+{
+    struct flow *flow = launch->flow;
+    struct dgo_arena arena = {0};
+    const struct dgo_process_options options = {
+        .argv = flow->command.arg,
+        .environment = dgo_command_environment(&flow->command, flow->environment, &arena),
+        .term_wait_ns = launch->options.stop_timeout_ns,
+        .line = on_line,
+        .exited = on_process_exit,
+        .data = launch,
+    };
+    enum dgo_status status;
+
+    if (!options.environment)
+        status = dgo_fail(err, DGO_ENOMEM, "out of memory while starting the engine");
+    else
+        status = dgo_process_start(launch->app->loop, &options, &launch->process, err);
+    dgo_arena_done(&arena);
+    return status;
+}
+
+static enum dgo_status start_health(struct supervise *launch, struct dgo_error *err)
+{
+    const struct dgo_health_options options = {
+        .host = option_text(launch->flow->options, OPTION_HOST),
+        .port = launch->port,
+        .path = launch->flow->engine->health_path,
+        .timeout_ns = launch->options.ready_timeout_ns,
+        .ready = on_healthy,
+        .timed_out = on_ready_timeout,
+        .data = launch,
+    };
+
+    return dgo_health_start(launch->app->loop, &options, &launch->health, err);
+}
+
+static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *err)
+{
+    const char *host = option_text(launch->flow->options, OPTION_HOST);
+    enum dgo_status status = DGO_OK;
+
+    if (launch->options.port)
+        launch->port = launch->options.port;
+    else
+        status = dgo_port_find(host, launch->port ? launch->port : FLOW_PORT_DEFAULT, &launch->port,
+                               err);
+    if (status == DGO_OK)
+        status = flow_command(launch->flow, launch->port, launch->options.extra_args,
+                              launch->options.extra_count, err);
+    if (status != DGO_OK)
+        return status;
+    dgo_process_free(launch->process);
+    launch->process = NULL;
+    memset(&launch->report, 0, sizeof launch->report);
+    memset(&launch->comparison, 0, sizeof launch->comparison);
+    launch->healthy = false;
+    launch->line_count = 0;
+    launch->starts++;
+    enter(launch, LAUNCH_STARTING, "starting %s", launch->flow->engine->binary);
+    status = start_process(launch, err);
+    if (status == DGO_OK)
+        status = start_health(launch, err);
+    if (status == DGO_OK)
+        enter(launch, LAUNCH_LOADING, "loading the model");
+    return status;
+}
+
+/* One start; a failure of it ends the launch. */
+static void begin(struct supervise *launch)
+{
+    struct dgo_error failure = {0};
+
+    if (start_engine(launch, &failure) == DGO_OK)
+        return;
+    if (launch->process && dgo_process_running(launch->process)) {
+        launch->failure = failure; /* its exit will end the launch */
+        enter(launch, LAUNCH_STOPPING, "%s", failure.text);
+        dgo_process_stop(launch->process);
+    } else {
+        end_with(launch, &failure);
+    }
+}
+
+enum dgo_status supervise_start(struct dgo_app *app, struct flow *flow,
+                                const struct supervise_options *options, struct supervise **launch,
+                                struct dgo_error *err)
+{
+    struct supervise *made = calloc(1, sizeof *made);
+    enum dgo_status status;
+
+    if (!made)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    made->app = app;
+    made->flow = flow;
+    made->options = *options;
+    status = start_engine(made, err);
+    if (status != DGO_OK) {
+        supervise_free(made);
+        return status;
+    }
+    *launch = made;
+    return DGO_OK;
+}
+
+void supervise_stop(struct supervise *launch)
+{
+    if (launch->state == LAUNCH_ENDED)
+        return;
+    if (launch->state == LAUNCH_RESTARTING) { /* nothing runs, only the timer */
+        launch->timer = sd_event_source_disable_unref(launch->timer);
+        end_with(launch, NULL);
+        return;
+    }
+    if (launch->state != LAUNCH_STOPPING) {
+        if (!launch->was_ready)
+            dgo_fail(&launch->failure, DGO_ECANCELLED, "stopped before the engine was ready");
+        enter(launch, LAUNCH_STOPPING, "stopping the engine");
+    }
+    dgo_process_stop(launch->process);
+}
+
+enum launch_state supervise_state(const struct supervise *launch)
+{
+    return launch->state;
+}
+
+uint16_t supervise_port(const struct supervise *launch)
+{
+    return launch->port;
+}
+
+const struct dgo_report *supervise_report(const struct supervise *launch)
+{
+    return &launch->report;
+}
+
+const struct dgo_comparison *supervise_comparison(const struct supervise *launch)
+{
+    return &launch->comparison;
+}
+
+enum dgo_status supervise_outcome(const struct supervise *launch, struct dgo_error *err)
+{
+    assert(launch->state == LAUNCH_ENDED);
+    if (launch->failure.status != DGO_OK && err)
+        *err = launch->failure;
+    return launch->failure.status;
+}
+
+void supervise_free(struct supervise *launch)
+{
+    if (!launch)
+        return;
+    sd_event_source_disable_unref(launch->timer);
+    dgo_health_free(launch->health);
+    dgo_process_free(launch->process);
+    free(launch);
+}

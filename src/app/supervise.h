@@ -1,0 +1,45 @@
+/* supervise.h - one launch from command to end: start, wait until ready, compare, restart, stop.
+ *
+ * Publishes launch.state and engine.line on the app's bus; a face subscribes and shows them.  Loop
+ * thread only. */
+#ifndef SUPERVISE_H
+#define SUPERVISE_H
+
+#include "dgo_app.h"
+#include "dgo_profile.h"
+#include "flow.h"
+
+struct supervise_options {
+    uint16_t port;        /* 0: a free one is found, and another when it is taken meanwhile */
+    bool retry_smaller;   /* after running out of memory, take the next smaller plan */
+    uint32_t restart_max; /* of a ready engine that crashed */
+    uint64_t ready_timeout_ns, stop_timeout_ns;
+    const char *const *extra_args;
+    uint32_t extra_count;
+};
+
+struct supervise;
+
+/* Starts the engine of a flow that has been prepared with a binary.  The flow must outlive it;
+ * its plan and command change when a smaller plan is taken. */
+DGO_MUST_CHECK
+enum dgo_status supervise_start(struct dgo_app *app, struct flow *flow,
+                                const struct supervise_options *options, struct supervise **launch,
+                                struct dgo_error *err);
+
+/* Stops for good: TERM first, KILL at the second call.  LAUNCH_ENDED follows. */
+void supervise_stop(struct supervise *launch);
+
+enum launch_state supervise_state(const struct supervise *launch);
+uint16_t supervise_port(const struct supervise *launch);
+const struct dgo_report *supervise_report(const struct supervise *launch);
+/* Valid from LAUNCH_READY on. */
+const struct dgo_comparison *supervise_comparison(const struct supervise *launch);
+
+/* After LAUNCH_ENDED: DGO_OK when it was ready and then stopped by us, else why not. */
+DGO_MUST_CHECK
+enum dgo_status supervise_outcome(const struct supervise *launch, struct dgo_error *err);
+
+void supervise_free(struct supervise *launch); /* kills what still runs; accepts NULL */
+
+#endif

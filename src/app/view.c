@@ -1,0 +1,433 @@
+/* view.c - the machine, the model, an estimate and a plan as JSON. */
+#include "view.h"
+
+#include "dgo_text.h"
+
+#include <string.h>
+
+static json_t *text_or_null(const char *text)
+{
+    return text[0] ? json_string(text) : json_null();
+}
+
+static void set_count(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static void set_rate(json_t *object, const char *key, double value)
+{
+    if (value > 0)
+        json_object_set_new(object, key, json_real(value));
+}
+
+static const char *vendor_name(enum dgo_gpu_vendor vendor)
+{
+    static const char *const names[] = {"unknown", "nvidia", "amd", "intel"};
+
+    return (unsigned)vendor < sizeof names / sizeof names[0] ? names[vendor] : names[0];
+}
+
+static json_t *number_uint64_t(uint64_t value)
+{
+    return json_integer((json_int_t)value);
+}
+static json_t *number_uint32_t(uint32_t value)
+{
+    return json_integer((json_int_t)value);
+}
+static json_t *number_int32_t(int32_t value)
+{
+    return json_integer((json_int_t)value);
+}
+static json_t *number_double(double value)
+{
+    return json_real(value);
+}
+
+static json_t *view_process(const struct dgo_gpu_process *process)
+{
+    json_t *object = json_object();
+
+    set_count(object, "pid", process->pid);
+    json_object_set_new(object, "name", text_or_null(process->name));
+    if (process->used_known)
+        set_count(object, "used_bytes", process->used_bytes);
+    json_object_set_new(object, "compute", json_boolean(process->compute));
+    json_object_set_new(object, "graphics", json_boolean(process->graphics));
+    return object;
+}
+
+static json_t *view_gpu(const struct dgo_gpu *gpu, uint32_t index)
+{
+    json_t *object = json_object();
+
+    set_count(object, "index", index);
+    json_object_set_new(object, "name", text_or_null(gpu->name));
+    json_object_set_new(object, "vendor", json_string(vendor_name(gpu->vendor)));
+    json_object_set_new(object, "uuid", text_or_null(gpu->uuid));
+    json_object_set_new(object, "pci_id", text_or_null(gpu->pci_id));
+    if (gpu->problem[0])
+        json_object_set_new(object, "problem", json_string(gpu->problem));
+#define X(id, type, name, title)                                                                   \
+    if (dgo_gpu_knows(gpu, DGO_GPU_##id))                                                          \
+        json_object_set_new(object, #name, number_##type(gpu->name));
+#include "fields.def"
+#undef X
+    if (gpu->processes_known) {
+        json_t *processes = json_array();
+
+        for (uint32_t i = 0; i < gpu->process_count; i++)
+            json_array_append_new(processes, view_process(&gpu->process[i]));
+        json_object_set_new(object, "processes", processes);
+        set_count(object, "processes_not_listed", gpu->process_more);
+    }
+    return object;
+}
+
+static json_t *view_links(const struct dgo_machine *machine)
+{
+    json_t *links = json_array();
+
+    for (uint32_t a = 0; a < machine->gpu_count; a++)
+        for (uint32_t b = a + 1; b < machine->gpu_count; b++) {
+            const struct dgo_link *link = &machine->link[a][b];
+            json_t *object = json_pack("{s:[ii], s:s}", "between", (int)a, (int)b, "kind",
+                                       dgo_link_kind_name(link->kind));
+
+            if (link->p2p_known)
+                json_object_set_new(object, "p2p", json_boolean(link->p2p));
+            set_rate(object, "bandwidth_bytes_per_s", link->bandwidth_bytes_per_s);
+            json_array_append_new(links, object);
+        }
+    return links;
+}
+
+static json_t *view_host(const struct dgo_host *host)
+{
+    json_t *object = json_object();
+
+    if (host->memory_known) {
+        set_count(object, "total_bytes", host->total_bytes);
+        set_count(object, "free_bytes", host->free_bytes);
+    }
+    set_rate(object, "bandwidth_bytes_per_s", host->bandwidth_bytes_per_s);
+    if (host->core_count)
+        set_count(object, "core_count", host->core_count);
+    return object;
+}
+
+json_t *view_machine(const struct dgo_machine *machine)
+{
+    json_t *gpus = json_array();
+
+    for (uint32_t i = 0; i < machine->gpu_count; i++)
+        json_array_append_new(gpus, view_gpu(&machine->gpu[i], i));
+    return json_pack("{s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.machine/1",
+                     "simulated", (int)machine->simulated, "source", machine->source, "driver",
+                     text_or_null(machine->driver), "gpus", gpus, "links", view_links(machine),
+                     "host", view_host(&machine->host));
+}
+
+static json_t *view_layer(const struct dgo_layer *layer, uint32_t index)
+{
+    json_t *object = json_pack("{s:i, s:I}", "index", (int)index, "weights_bytes",
+                               (json_int_t)layer->weights_bytes);
+
+    if (layer->expert_bytes)
+        set_count(object, "expert_bytes", layer->expert_bytes);
+    set_count(object, "head_count", layer->head_count);
+    set_count(object, "head_count_kv", layer->head_count_kv);
+    set_count(object, "key_length", layer->key_length);
+    set_count(object, "value_length", layer->value_length);
+    set_count(object, "feed_forward_length", layer->feed_forward_length);
+    json_object_set_new(object, "sliding_window", json_boolean(layer->sliding_window));
+    json_object_set_new(object, "recurrent", json_boolean(layer->recurrent));
+    return object;
+}
+
+/* Bytes and tensors by type, largest first: what "Q4_K - Medium" really is. */
+static json_t *view_types(const struct dgo_model *model)
+{
+    json_t *types = json_array();
+    uint64_t done_bits[4] = {0}; /* ids below 256; others are listed one by one as met */
+
+    for (uint32_t i = 0; i < model->tensor_count; i++) {
+        const uint32_t id = model->tensor[i].type;
+        const struct dgo_ggml_type *type = dgo_ggml_type(id);
+        uint64_t bytes = 0, count = 0;
+        char unknown[32];
+        struct dgo_text text = DGO_TEXT(unknown);
+
+        if (id >= 256 || done_bits[id / 64] >> id % 64 & 1)
+            continue;
+        done_bits[id / 64] |= UINT64_C(1) << id % 64;
+        for (uint32_t j = i; j < model->tensor_count; j++)
+            if (model->tensor[j].type == id) {
+                bytes += model->tensor[j].size_bytes;
+                count++;
+            }
+        dgo_text_addf(&text, "type %u", id);
+        json_array_append_new(types, json_pack("{s:s, s:I, s:I}", "type",
+                                               type ? type->name : unknown, "tensor_count",
+                                               (json_int_t)count, "bytes", (json_int_t)bytes));
+    }
+    return types;
+}
+
+json_t *view_model(const struct dgo_model *model)
+{
+    json_t *object = json_object();
+    json_t *layers = json_array();
+    const char *file_type = dgo_file_type_name(model->file_type);
+
+    json_object_set_new(object, "schema", json_string("dualgpuopt.model/1"));
+    json_object_set_new(object, "architecture", json_string(model->architecture));
+    json_object_set_new(object, "architecture_verified", json_boolean(model->verified));
+    json_object_set_new(object, "name", text_or_null(model->name));
+    json_object_set_new(object, "file_type", file_type ? json_string(file_type) : json_null());
+    set_count(object, "gguf_version", model->gguf_version);
+    set_count(object, "shard_count", model->shard_count);
+    set_count(object, "file_bytes", model->file_bytes);
+    set_count(object, "tensor_count", model->tensor_count);
+    set_count(object, "parameter_count", model->parameter_count);
+    if (model->context_length)
+        set_count(object, "context_length", model->context_length);
+    set_count(object, "embedding_length", model->embedding_length);
+    set_count(object, "vocab_size", model->vocab_size);
+    set_count(object, "layer_count", model->layer_count);
+    if (model->mtp_layer_count)
+        set_count(object, "mtp_layer_count", model->mtp_layer_count);
+    json_object_set_new(object, "tied_embeddings", json_boolean(model->tied_embeddings));
+    if (model->expert_count) {
+        set_count(object, "expert_count", model->expert_count);
+        set_count(object, "expert_used_count", model->expert_used_count);
+    }
+    if (model->sliding_window)
+        set_count(object, "sliding_window", model->sliding_window);
+    set_count(object, "kv_bytes_per_token", dgo_model_kv_bytes_per_token(model));
+    json_object_set_new(object, "tokenizer",
+                        json_pack("{s:o, s:o}", "model", text_or_null(model->tokenizer), "pre",
+                                  text_or_null(model->tokenizer_pre)));
+    set_count(object, "input_bytes", model->input_bytes);
+    set_count(object, "output_bytes", model->output_bytes);
+    set_count(object, "table_bytes", model->table_bytes);
+    json_object_set_new(object, "types", view_types(model));
+    for (uint32_t i = 0; i < model->layer_count; i++)
+        json_array_append_new(layers, view_layer(&model->layer[i], i));
+    json_object_set_new(object, "layers", layers);
+    return object;
+}
+
+static json_t *view_device(const struct dgo_machine *machine,
+                           const struct dgo_device_estimate *device)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "name", json_string(device->name));
+    set_count(object, "gpu_index", device->gpu_index);
+    json_object_set_new(object, "gpu_name", text_or_null(machine->gpu[device->gpu_index].name));
+    if (device->layer_count)
+        set_count(object, "layer_first", device->layer_first);
+    set_count(object, "layer_count", device->layer_count);
+    json_object_set_new(object, "holds_output", json_boolean(device->holds_output));
+    set_count(object, "weights_bytes", device->weights_bytes);
+    set_count(object, "context_bytes", device->context_bytes);
+    set_count(object, "compute_bytes", device->compute_bytes);
+    json_object_set_new(object, "compute_source",
+                        json_string(dgo_figure_source_name(device->compute_source)));
+    set_count(object, "overhead_bytes", device->overhead_bytes);
+    set_count(object, "margin_bytes", device->margin_bytes);
+    set_count(object, "free_bytes", device->free_bytes);
+    return object;
+}
+
+/* The keys that an estimate, a plan and an alternative share. */
+static void set_estimate(json_t *object, const struct dgo_machine *machine,
+                         const struct dgo_estimate *estimate)
+{
+    json_t *devices = json_array();
+    json_t *host = json_object();
+
+    for (uint32_t i = 0; i < estimate->device_count; i++)
+        json_array_append_new(devices, view_device(machine, &estimate->device[i]));
+    json_object_set_new(object, "devices", devices);
+    set_count(host, "layer_count", estimate->host.layer_count);
+    set_count(host, "weights_bytes", estimate->host.weights_bytes);
+    set_count(host, "context_bytes", estimate->host.context_bytes);
+    set_count(host, "compute_bytes", estimate->host.compute_bytes);
+    set_count(host, "output_bytes", estimate->host.output_bytes);
+    if (estimate->host.free_known)
+        set_count(host, "free_bytes", estimate->host.free_bytes);
+    json_object_set_new(object, "host", host);
+    set_count(object, "engine_build", estimate->build);
+    set_count(object, "context_tokens", estimate->ctx_tokens);
+    set_count(object, "context_tokens_per_slot", estimate->ctx_tokens_per_slot);
+    set_count(object, "batch_tokens", estimate->batch_tokens);
+    set_count(object, "ubatch_tokens", estimate->ubatch_tokens);
+    json_object_set_new(object, "pipeline", json_boolean(estimate->pipeline));
+    json_object_set_new(object, "fits", json_boolean(estimate->fits));
+    if (!estimate->fits) {
+        const int32_t limiting = estimate->limiting_device;
+
+        json_object_set_new(object, "limiting_device",
+                            limiting >= 0    ? json_string(estimate->device[limiting].name)
+                            : limiting == -1 ? json_string("host")
+                                             : json_null());
+        set_count(object, "missing_bytes", estimate->missing_bytes);
+    }
+}
+
+json_t *view_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate)
+{
+    json_t *object = json_pack("{s:s, s:b}", "schema", "dualgpuopt.estimate/1", "simulated",
+                               (int)machine->simulated);
+
+    set_estimate(object, machine, estimate);
+    return object;
+}
+
+static json_t *view_prediction(const struct dgo_prediction *predicted)
+{
+    return json_pack(
+        "{s:f, s:f, s:f, s:b}", "decode_tokens_per_second", predicted->decode_tokens_per_second,
+        "prefill_tokens_per_second", predicted->prefill_tokens_per_second, "lower_bound_gap",
+        predicted->lower_bound_gap, "bandwidth_assumed", (int)predicted->bandwidth_assumed);
+}
+
+static void set_settings(json_t *object, const struct dgo_settings *settings)
+{
+    set_count(object, "slot_count", settings->slot_count);
+    json_object_set_new(object, "key_type", json_string(dgo_kv_type_name(settings->key_type)));
+    json_object_set_new(object, "value_type", json_string(dgo_kv_type_name(settings->value_type)));
+    json_object_set_new(object, "flash_attention",
+                        json_boolean(settings->flash_attention == DGO_FA_ON));
+    set_count(object, "gpu_layer_count", settings->gpu_layer_count);
+}
+
+json_t *view_settings(const struct dgo_settings *settings)
+{
+    json_t *object = json_object();
+    json_t *gpus = json_array(), *split = json_array();
+
+    set_settings(object, settings);
+    set_count(object, "ctx_tokens", settings->ctx_tokens);
+    set_count(object, "batch_tokens", settings->batch_tokens);
+    set_count(object, "ubatch_tokens", settings->ubatch_tokens);
+    json_object_set_new(object, "kv_unified", json_boolean(settings->kv_unified));
+    json_object_set_new(object, "kv_on_host", json_boolean(settings->kv_on_host));
+    json_object_set_new(object, "swa_full", json_boolean(settings->swa_full));
+    json_object_set_new(object, "op_offload", json_boolean(settings->op_offload));
+    set_count(object, "cpu_moe_layer_count", settings->cpu_moe_layer_count);
+    for (uint32_t i = 0; i < settings->device_count; i++) {
+        json_array_append_new(gpus, json_integer(settings->device_gpu[i]));
+        if (settings->tensor_split_given)
+            json_array_append_new(split, json_real((double)settings->tensor_split[i]));
+    }
+    json_object_set_new(object, "gpus", gpus);
+    json_object_set_new(object, "tensor_split", split);
+    return object;
+}
+
+static void set_command(json_t *object, const struct dgo_command *command)
+{
+    json_t *words = json_array();
+    json_t *environment = json_object();
+
+    for (uint32_t i = 0; i < command->arg_count; i++) {
+        json_t *word = json_string(command->arg[i]);
+
+        /* A path may hold bytes that are no UTF-8; JSON cannot, so it is shown escaped. */
+        if (!word) {
+            char escaped[4096];
+
+            dgo_text_copy_escaped(escaped, sizeof escaped, command->arg[i],
+                                  strlen(command->arg[i]));
+            word = json_string(escaped);
+        }
+        json_array_append_new(words, word);
+    }
+    for (uint32_t i = 0; i < command->env_count; i++)
+        json_object_set_new(environment, command->env[i].name,
+                            command->env[i].value ? json_string(command->env[i].value)
+                                                  : json_null());
+    json_object_set_new(object, "command", words);
+    json_object_set_new(object, "environment", environment);
+}
+
+json_t *view_plan(const struct dgo_machine *machine, const struct dgo_model *model,
+                  const struct dgo_plan *plan, const struct dgo_command *command)
+{
+    json_t *object = json_pack("{s:s, s:b, s:s}", "schema", "dualgpuopt.plan/1", "simulated",
+                               (int)machine->simulated, "architecture", model->architecture);
+    json_t *alternatives = json_array();
+
+    json_object_set_new(object, "architecture_verified", json_boolean(model->verified));
+    set_estimate(object, machine, &plan->estimate);
+    set_settings(object, &plan->settings);
+    json_object_set_new(object, "predicted", view_prediction(&plan->predicted));
+    for (uint32_t i = 0; i < plan->alternative_count; i++) {
+        const struct dgo_alternative *alternative = &plan->alternative[i];
+        json_t *entry = json_pack("{s:s}", "why", alternative->why);
+
+        set_estimate(entry, machine, &alternative->estimate);
+        set_settings(entry, &alternative->settings);
+        json_object_set_new(entry, "predicted", view_prediction(&alternative->predicted));
+        json_array_append_new(alternatives, entry);
+    }
+    json_object_set_new(object, "alternatives", alternatives);
+    if (command)
+        set_command(object, command);
+    return object;
+}
+
+/* One figure of each kind; measured is left out where the engine logged nothing. */
+static void set_compared(json_t *planned, json_t *measured, const char *key,
+                         const struct dgo_compared *compared)
+{
+    set_count(planned, key, compared->planned_bytes);
+    if (compared->known)
+        set_count(measured, key, compared->measured_bytes);
+}
+
+static json_t *view_comparison_row(const struct dgo_comparison_row *row)
+{
+    json_t *planned = json_object(), *measured = json_object();
+
+    set_compared(planned, measured, "weights_bytes", &row->weights);
+    set_compared(planned, measured, "context_bytes", &row->context);
+    set_compared(planned, measured, "compute_bytes", &row->compute);
+    if (row->is_host)
+        set_compared(planned, measured, "output_bytes", &row->output);
+    return json_pack("{s:s, s:b, s:o, s:o, s:b, s:b, s:b}", "name", row->name, "unplanned",
+                     (int)row->unplanned, "planned", planned, "measured", measured, "weights_equal",
+                     (int)row->weights.equal, "context_equal", (int)row->context.equal,
+                     "compute_equal", (int)row->compute.equal);
+}
+
+json_t *view_comparison(const struct dgo_machine *machine, const struct dgo_comparison *comparison,
+                        const struct dgo_report *report)
+{
+    json_t *devices = json_array();
+    json_t *object;
+
+    object = json_pack("{s:s, s:b, s:b, s:b, s:b, s:s}", "schema", "dualgpuopt.run/1", "simulated",
+                       (int)machine->simulated, "equal",
+                       comparison->weights_equal && comparison->context_equal, "weights_equal",
+                       (int)comparison->weights_equal, "context_equal",
+                       (int)comparison->context_equal, "sentence", comparison->sentence);
+    for (uint32_t i = 0; i < comparison->row_count; i++) {
+        json_t *row = view_comparison_row(&comparison->row[i]);
+
+        if (comparison->row[i].is_host)
+            json_object_set_new(object, "host", row);
+        else
+            json_array_append_new(devices, row);
+    }
+    json_object_set_new(object, "devices", devices);
+    if (comparison->compute_known)
+        set_count(object, "compute_worst_bytes", comparison->compute_worst_bytes);
+    if (report->pipeline_known)
+        json_object_set_new(object, "pipeline", json_boolean(report->pipeline));
+    return object;
+}

@@ -1,0 +1,212 @@
+/* cmd.c - from argv to a command: parsing, help, "did you mean". */
+#include "cmd.h"
+
+#include "dgo_log.h"
+#include "print.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct cmd *const commands[] = {&cmd_gpus,     &cmd_inspect, &cmd_plan,
+                                      &cmd_estimate, &cmd_run,     NULL};
+
+enum { ARGS_MAX = 4096 };
+
+static const struct cmd *find_command(const char *name)
+{
+    for (size_t i = 0; commands[i]; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+static void print_usage(FILE *to)
+{
+    fprintf(to,
+            "dualgpuopt plans, starts and watches large language models on several GPUs.\n\n"
+            "  dualgpuopt gpus                      what this machine has\n"
+            "  dualgpuopt plan model.gguf           which layers go where, and why\n"
+            "  dualgpuopt run model.gguf            start the engine, compare plan with reality\n\n"
+            "commands:\n");
+    for (size_t i = 0; commands[i]; i++)
+        fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->does);
+    fprintf(to, "\ndualgpuopt COMMAND --help shows examples and options; --version the version.\n");
+}
+
+static void print_help(const struct cmd *cmd)
+{
+    printf("dualgpuopt %s - %s\n\nexamples:\n", cmd->name, cmd->does);
+    for (const char *line = cmd->examples; *line;) {
+        const size_t length = strcspn(line, "\n");
+
+        printf("  %.*s\n", (int)length, line);
+        line += length + (line[length] == '\n');
+    }
+    printf("\nusage: dualgpuopt %s %s\n\noptions:\n", cmd->name, cmd->usage);
+    for (size_t i = 0;; i++) {
+        const enum option_id id = cmd->options[i];
+        const struct option_spec *spec = &option_specs[id];
+        char left[64];
+
+        snprintf(left, sizeof left, "--%s%s%s", spec->name, spec->metavar ? " " : "",
+                 spec->metavar ? spec->metavar : "");
+        if (spec->value)
+            printf("  %-36s %s (%s)\n", left, spec->help, spec->value);
+        else
+            printf("  %-36s %s\n", left, spec->help);
+        if (id == OPTION_HELP)
+            break;
+    }
+    if (cmd->details)
+        printf("\n%s\n", cmd->details);
+    printf(
+        "\nEach option can be given as an environment variable: --kv-type is DUALGPUOPT_KV_TYPE.\n"
+        "Exit status: 0 done, 1 failed, 2 usage, 3 does not fit.\n");
+}
+
+/* The option called `name` (length given, it may be followed by '='), if this command has it. */
+static bool find_option(const struct cmd *cmd, const char *name, size_t length, enum option_id *id)
+{
+    for (size_t i = 0;; i++) {
+        const char *const known = option_specs[cmd->options[i]].name;
+
+        if (strlen(known) == length && memcmp(known, name, length) == 0) {
+            *id = cmd->options[i];
+            return true;
+        }
+        if (cmd->options[i] == OPTION_HELP)
+            return false;
+    }
+}
+
+static enum dgo_status unknown_option(const struct cmd *cmd, const char *arg, struct dgo_error *err)
+{
+    const char *names[CMD_OPTION_MAX + 1] = {NULL};
+    char word[64];
+    size_t count = 0;
+    const char *nearest;
+
+    do {
+        names[count] = option_specs[cmd->options[count]].name;
+    } while (cmd->options[count++] != OPTION_HELP);
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(arg + 2, "="), arg + 2);
+    nearest = nearest_word(word, names);
+    if (nearest)
+        return dgo_fail(err, DGO_EUSAGE, "%s has no option '%.60s'; did you mean --%s?", cmd->name,
+                        arg, nearest);
+    return dgo_fail(err, DGO_EUSAGE, "%s has no option '%.60s'; see dualgpuopt %s --help",
+                    cmd->name, arg, cmd->name);
+}
+
+/* One argument that starts with a dash; moves *at past a separate value. */
+static enum dgo_status parse_option(const struct cmd *cmd, struct options *options, char **argv,
+                                    int *at, struct dgo_error *err)
+{
+    const char *arg = strcmp(argv[*at], "-h") == 0 ? "--help" : argv[*at];
+    const char *equals = strchr(arg, '=');
+    const char *value = equals ? equals + 1 : NULL;
+    enum option_id id;
+
+    if (arg[1] != '-' ||
+        !find_option(cmd, arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2), &id))
+        return unknown_option(cmd, arg, err);
+    if (option_specs[id].kind == KIND_FLAG) {
+        if (value)
+            return dgo_fail(err, DGO_EUSAGE, "--%s takes no value", option_specs[id].name);
+    } else if (!value) {
+        value = argv[*at + 1];
+        if (!value)
+            return dgo_fail(err, DGO_EUSAGE, "--%s needs a value: %s", option_specs[id].name,
+                            option_specs[id].metavar);
+        (*at)++;
+    }
+    return options_set(options, id, value, ORIGIN_FLAG, err);
+}
+
+static enum dgo_status parse(const struct cmd *cmd, char **argv, const char **args,
+                             struct cmd_call *call, struct dgo_error *err)
+{
+    for (int i = 0; argv[i]; i++) {
+        enum dgo_status status = DGO_OK;
+
+        if (strcmp(argv[i], "--") == 0) {
+            call->rest = (const char *const *)&argv[i + 1];
+            while (call->rest[call->rest_count])
+                call->rest_count++;
+            break;
+        }
+        if (argv[i][0] == '-' && argv[i][1] != '\0')
+            status = parse_option(cmd, &call->options, argv, &i, err);
+        else if (call->arg_count == ARGS_MAX)
+            status = dgo_fail(err, DGO_EUSAGE, "more than %d arguments", ARGS_MAX);
+        else
+            args[call->arg_count++] = argv[i];
+        if (status != DGO_OK)
+            return status;
+    }
+    if (option_given(&call->options, OPTION_HELP))
+        return DGO_OK;
+    if (call->rest && !cmd->takes_rest)
+        return dgo_fail(err, DGO_EUSAGE, "%s takes no engine flags after --", cmd->name);
+    if (call->arg_count < cmd->arg_min || call->arg_count > cmd->arg_max)
+        return dgo_fail(err, DGO_EUSAGE, "usage: dualgpuopt %s %s", cmd->name, cmd->usage);
+    return DGO_OK;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[sizeof commands / sizeof commands[0]] = {NULL};
+    const char *nearest;
+
+    for (size_t i = 0; commands[i]; i++)
+        names[i] = commands[i]->name;
+    nearest = nearest_word(name, names);
+    if (nearest)
+        print_message("there is no command '%s'; did you mean %s?", name, nearest);
+    else
+        print_message("there is no command '%s'; see dualgpuopt --help", name);
+    return dgo_status_exit(DGO_EUSAGE);
+}
+
+int cmd_main(int argc, char **argv, char *const *environment)
+{
+    static const char *args[ARGS_MAX]; /* of the one call a process makes */
+    const struct cmd *cmd;
+    struct cmd_call call = {.args = args, .environment = environment};
+    struct dgo_error err = {0};
+
+    if (argc < 2) {
+        print_usage(stderr);
+        return dgo_status_exit(DGO_EUSAGE);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("dualgpuopt %s\n", DGO_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        (strcmp(argv[1], "help") == 0 && argc == 2)) {
+        print_usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "help") == 0) {
+        cmd = find_command(argv[2]);
+        if (!cmd)
+            return unknown_command(argv[2]);
+        print_help(cmd);
+        return 0;
+    }
+    cmd = find_command(argv[1]);
+    if (!cmd)
+        return unknown_command(argv[1]);
+    if (options_init(&call.options, environment, &err) != DGO_OK ||
+        parse(cmd, argv + 2, args, &call, &err) != DGO_OK)
+        return print_failure(&err);
+    if (option_given(&call.options, OPTION_HELP)) {
+        print_help(cmd);
+        return 0;
+    }
+    if (option_given(&call.options, OPTION_VERBOSE))
+        dgo_log_set(DGO_LOG_INFO, NULL, NULL);
+    return cmd->run(&call);
+}

@@ -1,0 +1,38 @@
+/* cmd.h - the command table: one row and one file for each command (HACKING.md, "Adding a
+ * command"). Parsing, help and "did you mean" all read these rows. */
+#ifndef CMD_H
+#define CMD_H
+
+#include "options.h"
+
+/* One call of a command, parsed. */
+struct cmd_call {
+    struct options options;
+    const char *const *args; /* positional */
+    uint32_t arg_count;
+    const char *const *rest; /* after "--" */
+    uint32_t rest_count;
+    char *const *environment;
+};
+
+enum { CMD_OPTION_MAX = 40 };
+
+struct cmd {
+    const char *name;
+    const char *does;     /* one line */
+    const char *usage;    /* what follows the name */
+    const char *examples; /* lines, shown first */
+    const char *details;  /* NULL or a paragraph */
+    uint32_t arg_min, arg_max;
+    bool takes_rest;
+    enum option_id options[CMD_OPTION_MAX];  /* ended by OPTION_HELP, which every command has */
+    int (*run)(const struct cmd_call *call); /* returns the exit status */
+};
+
+extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run;
+extern const struct cmd *const commands[]; /* NULL-terminated; the order of the help */
+
+/* Runs the program's arguments; returns the exit status. */
+int cmd_main(int argc, char **argv, char *const *environment);
+
+#endif

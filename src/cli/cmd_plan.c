@@ -1,0 +1,78 @@
+/* cmd_plan.c - `dualgpuopt plan MODEL`: the best placement, alternatives, and why. */
+#include "cmd.h"
+#include "flow.h"
+#include "print.h"
+#include "view.h"
+
+#include <stdio.h>
+
+static void print_line(const char *line, void *data)
+{
+    (void)data;
+    printf("%s\n", line);
+}
+
+/* Prints what was found; `planned` is DGO_ENOFIT when flow.plan is the nearest placement. */
+static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status planned,
+                const struct dgo_error *err)
+{
+    const struct dgo_command *command = flow->command_made ? &flow->command : NULL;
+    int status = 0;
+
+    if (option_given(&call->options, OPTION_JSON)) {
+        status = print_json(view_plan(&flow->machine, flow->model, &flow->plan, command));
+    } else {
+        print_plan(&flow->machine, flow->model, &flow->plan, command, call->environment);
+        if (option_given(&call->options, OPTION_EXPLAIN)) {
+            printf("\nwhy:\n");
+            dgo_plan_explain(&flow->machine, flow->model, &flow->plan, print_line, NULL);
+        }
+    }
+    return planned == DGO_OK ? status : print_failure(err);
+}
+
+static int run(const struct cmd_call *call)
+{
+    static struct flow flow;
+    struct dgo_error err = {0};
+    enum dgo_status status;
+    int exit_status;
+
+    flow_init(&flow, &call->options, call->environment);
+    status = flow_prepare(&flow, call->args[0], false, &err);
+    if (status == DGO_OK)
+        status = flow_command(&flow, flow_shown_port(&flow), call->rest, call->rest_count, &err);
+    if (status == DGO_OK || (status == DGO_ENOFIT && flow.planned))
+        exit_status = show(call, &flow, status, &err);
+    else
+        exit_status = print_failure(&err);
+    flow_done(&flow);
+    return exit_status;
+}
+
+const struct cmd cmd_plan = {
+    .name = "plan",
+    .does = "decide which layers go on which GPU, with what context and batch",
+    .usage = "MODEL.gguf [options] [-- ENGINE FLAGS]",
+    .examples = "dualgpuopt plan model.gguf\n"
+                "dualgpuopt plan model.gguf --ctx max --explain\n"
+                "dualgpuopt plan model.gguf --gpus examples/machines/two-unequal.yaml --json",
+    .details = "Nothing is started. What does not fit exits with 3 and names the limiting GPU and\n"
+               "the missing bytes.",
+    .arg_min = 1,
+    .arg_max = 1,
+    .takes_rest = true,
+    .options = {OPTION_GPUS,          OPTION_USE,
+                OPTION_SPREAD,        OPTION_CTX,
+                OPTION_PARALLEL,      OPTION_OBJECTIVE,
+                OPTION_KV_TYPE,       OPTION_MARGIN,
+                OPTION_NO_CPU_LAYERS, OPTION_BATCH,
+                OPTION_UBATCH,        OPTION_NO_FLASH_ATTENTION,
+                OPTION_PROMPT_TOKENS, OPTION_GENERATED_TOKENS,
+                OPTION_EXPLAIN,       OPTION_JSON,
+                OPTION_ENGINE,        OPTION_ENGINE_BUILD,
+                OPTION_HOST,          OPTION_PORT,
+                OPTION_THREADS,       OPTION_STATE_DIR,
+                OPTION_NVML,          OPTION_HELP},
+    .run = run,
+};

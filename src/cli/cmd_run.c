@@ -1,0 +1,336 @@
+/* cmd_run.c - `dualgpuopt run MODEL`: plan, start, wait until ready, plan against measured,
+ * supervise. */
+#include "cmd.h"
+#include "chat.h"
+#include "dgo_app.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+#include "flow.h"
+#include "print.h"
+#include "supervise.h"
+#include "view.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ASK_TOKENS_MAX = 64 };
+#define ASK_TIMEOUT_NS (300 * DGO_NS_PER_S)
+
+struct face;
+
+/* One chat request: its job's argument until it is done. */
+struct ask {
+    struct face *face;
+    const char *host, *message;
+    uint16_t port;
+    enum dgo_status status;
+    struct dgo_error err;
+    struct chat_answer answer;
+};
+
+/* What the face remembers of one `run`. */
+struct face {
+    const struct cmd_call *call;
+    struct flow *flow;
+    struct dgo_app app;
+    struct supervise *launch;
+    struct ask ask;
+    bool asked, shown; /* once each */
+    bool once_failed;  /* --once: something was not as planned */
+    bool interrupted;
+};
+
+static json_t *view_ask(const struct ask *ask)
+{
+    if (ask->status != DGO_OK)
+        return json_pack("{s:b, s:s}", "answered", 0, "error", ask->err.text);
+    return json_pack("{s:b, s:s, s:i, s:i}", "answered", 1, "text", ask->answer.text,
+                     "prompt_tokens", (int)ask->answer.prompt_tokens, "generated_tokens",
+                     (int)ask->answer.generated_tokens);
+}
+
+/* The result of the run so far, once: the table or the JSON object. */
+static void show_result(struct face *face)
+{
+    const struct dgo_comparison *comparison = supervise_comparison(face->launch);
+    const bool asked = face->asked;
+
+    face->shown = true;
+    if (option_given(&face->call->options, OPTION_JSON)) {
+        json_t *object =
+            view_comparison(&face->flow->machine, comparison, supervise_report(face->launch));
+
+        json_object_set_new(object, "ready", json_true());
+        json_object_set_new(object, "port", json_integer(supervise_port(face->launch)));
+        if (asked)
+            json_object_set_new(object, "chat", view_ask(&face->ask));
+        print_json(object);
+    } else if (asked && face->ask.status == DGO_OK) {
+        printf("\nasked:    %s\nanswered: %s\n(%" PRIu32 " tokens)\n", face->ask.message,
+               face->ask.answer.text, face->ask.answer.generated_tokens);
+    }
+    fflush(stdout);
+    if (option_given(&face->call->options, OPTION_ONCE)) {
+        face->once_failed = !comparison->weights_equal || !comparison->context_equal ||
+                            (asked && face->ask.status != DGO_OK);
+        supervise_stop(face->launch);
+    }
+}
+
+static enum dgo_status job_ask(void *data)
+{
+    struct ask *ask = data;
+
+    ask->status = chat_ask(ask->host, ask->port, ask->message, ASK_TOKENS_MAX, ASK_TIMEOUT_NS,
+                           &ask->answer, &ask->err);
+    return ask->status;
+}
+
+static void on_asked(const struct dgo_result *result, void *data)
+{
+    const struct ask *ask = data;
+
+    (void)result; /* the job keeps its own status and sentence */
+    if (ask->status != DGO_OK)
+        print_message("%s", ask->err.text);
+    show_result(ask->face);
+}
+
+static void start_asking(struct face *face)
+{
+    struct ask *ask = &face->ask;
+    struct dgo_error err = {0};
+
+    ask->face = face;
+    ask->host = option_text(&face->call->options, OPTION_HOST);
+    ask->port = supervise_port(face->launch);
+    ask->message = option_text(&face->call->options, OPTION_ASK);
+    face->asked = true;
+    if (dgo_submit(&(struct dgo_job){.component = app_component(COMPONENT_CHAT_REQUEST),
+                                     .fn = job_ask,
+                                     .arg = ask,
+                                     .done = on_asked,
+                                     .done_lane = DGO_LANE_UI},
+                   NULL, &err) != DGO_OK) {
+        print_message("the chat message was not sent: %s", err.text);
+        face->once_failed = true;
+        supervise_stop(face->launch);
+    }
+}
+
+static void on_ready(struct face *face)
+{
+    if (!option_given(&face->call->options, OPTION_JSON)) {
+        printf("\nplan against measured:\n");
+        print_comparison(supervise_comparison(face->launch));
+    }
+    fflush(stdout);
+    print_message("ready: http://%s:%u, model %s; Ctrl-C stops it",
+                  option_text(&face->call->options, OPTION_HOST), supervise_port(face->launch),
+                  face->flow->model->name[0] ? face->flow->model->name : "without a name");
+    if (option_given(&face->call->options, OPTION_ASK) && !face->asked)
+        start_asking(face);
+    else if (!face->shown)
+        show_result(face);
+}
+
+static enum dgo_status on_event(const struct dgo_event *event, void *data)
+{
+    struct face *face = data;
+    const struct launch_event *launch = event->payload;
+    const struct line_event *line = event->payload;
+
+    if (event->topic == TOPIC_ENGINE_LINE) {
+        if (option_given(&face->call->options, OPTION_LOG))
+            fprintf(stderr, "engine: %s\n", line->text);
+        return DGO_OK;
+    }
+    switch (launch->state) {
+    case LAUNCH_READY:
+        on_ready(face);
+        break;
+    case LAUNCH_ENDED:
+        sd_event_exit(face->app.loop, 0);
+        break;
+    default:
+        print_message("%s: %s", launch_state_name(launch->state), launch->text);
+    }
+    return DGO_OK;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+    struct face *face = data;
+
+    (void)source;
+    (void)info;
+    face->interrupted = true;
+    supervise_stop(face->launch); /* the second one kills */
+    return 0;
+}
+
+static enum dgo_status watch(struct face *face, struct dgo_error *err)
+{
+    const struct dgo_subscriber subscriber = {
+        .name = "cli run",
+        .topics = DGO_TOPIC_BIT(TOPIC_LAUNCH_STATE) | DGO_TOPIC_BIT(TOPIC_ENGINE_LINE),
+        .fn = on_event,
+        .data = face,
+        .lane = DGO_LANE_UI,
+        .depth = 4096,
+    };
+    struct dgo_subscription subscription;
+    int result = sd_event_add_signal(face->app.loop, NULL, SIGINT, on_signal, face);
+
+    if (result >= 0)
+        result = sd_event_add_signal(face->app.loop, NULL, SIGTERM, on_signal, face);
+    if (result < 0)
+        return dgo_fail_errno(err, DGO_EIO, -result, "signals cannot be watched");
+    return dgo_bus_subscribe(face->app.bus, &subscriber, &subscription, err);
+}
+
+/* The engine runs until it ends; returns why, if that was not what was wanted. */
+static enum dgo_status supervise(struct face *face, struct dgo_error *err)
+{
+    const struct options *options = &face->call->options;
+    const struct supervise_options wanted = {
+        .port = (uint16_t)option_number(options, OPTION_PORT),
+        .retry_smaller = option_given(options, OPTION_RETRY_SMALLER),
+        .restart_max = (uint32_t)option_number(options, OPTION_RESTART),
+        .ready_timeout_ns = option_number(options, OPTION_READY_TIMEOUT),
+        .stop_timeout_ns = option_number(options, OPTION_STOP_TIMEOUT),
+        .extra_args = face->call->rest,
+        .extra_count = face->call->rest_count,
+    };
+    enum dgo_status status;
+
+    status = watch(face, err);
+    if (status == DGO_OK)
+        status = flow_check_devices(face->flow, err);
+    if (status == DGO_OK)
+        status = supervise_start(&face->app, face->flow, &wanted, &face->launch, err);
+    if (status != DGO_OK)
+        return status;
+    sd_event_loop(face->app.loop);
+    status = supervise_outcome(face->launch, err);
+    /* Stopping before it was ready is what Ctrl-C asked for. */
+    if (status == DGO_ECANCELLED && face->interrupted)
+        return DGO_OK;
+    return status;
+}
+
+static int run_engine(const struct cmd_call *call, struct flow *flow)
+{
+    static struct face face;
+    struct dgo_error err = {0};
+    enum dgo_status status;
+    sigset_t signals;
+    int exit_status = 0;
+
+    face = (struct face){.call = call, .flow = flow};
+    /* Before the threads start, so that they inherit it and the loop alone gets the signals. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    status = dgo_app_open(&face.app, &err);
+    if (status == DGO_OK)
+        status = supervise(&face, &err);
+    if (status != DGO_OK)
+        exit_status = print_failure(&err);
+    else if (face.once_failed) {
+        print_message("not as planned: see the table above");
+        exit_status = 1;
+    } else {
+        print_message("stopped");
+    }
+    supervise_free(face.launch);
+    dgo_app_close(&face.app);
+    return exit_status;
+}
+
+static int dry_run(const struct cmd_call *call, struct flow *flow)
+{
+    static char line[65536];
+    struct dgo_text text = DGO_TEXT(line);
+    struct dgo_error err = {0};
+
+    if (flow_command(flow, flow_shown_port(flow), call->rest, call->rest_count, &err) != DGO_OK)
+        return print_failure(&err);
+    if (option_given(&call->options, OPTION_JSON))
+        return print_json(view_plan(&flow->machine, flow->model, &flow->plan, &flow->command));
+    dgo_command_text(&flow->command, call->environment, &text);
+    printf("%s\n", line);
+    if (!option_given(&call->options, OPTION_EXPLAIN))
+        return 0;
+    for (uint32_t i = 0; i < flow->command.env_count; i++)
+        print_message("%s=%s: %s", flow->command.env[i].name,
+                      flow->command.env[i].value ? flow->command.env[i].value : "(removed)",
+                      flow->command.env[i].why);
+    for (uint32_t i = 0; i < flow->command.arg_count; i++)
+        if (flow->command.why[i])
+            print_message("%s: %s", flow->command.arg[i], flow->command.why[i]);
+    return 0;
+}
+
+static int run(const struct cmd_call *call)
+{
+    static struct flow flow;
+    const bool dry = option_given(&call->options, OPTION_DRY_RUN);
+    struct dgo_error err = {0};
+    enum dgo_status status;
+    int exit_status;
+
+    flow_init(&flow, &call->options, call->environment);
+    status = flow_prepare(&flow, call->args[0], !dry, &err);
+    if (status != DGO_OK) {
+        if (status == DGO_ENOFIT && flow.planned && !option_given(&call->options, OPTION_JSON))
+            print_plan(&flow.machine, flow.model, &flow.plan, NULL, call->environment);
+        else if (status == DGO_ENOFIT && flow.planned)
+            print_json(view_plan(&flow.machine, flow.model, &flow.plan, NULL));
+        exit_status = print_failure(&err);
+    } else if (dry) {
+        exit_status = dry_run(call, &flow);
+    } else {
+        if (!option_given(&call->options, OPTION_JSON))
+            print_plan(&flow.machine, flow.model, &flow.plan, NULL, call->environment);
+        exit_status = run_engine(call, &flow);
+    }
+    flow_done(&flow);
+    return exit_status;
+}
+
+const struct cmd cmd_run = {
+    .name = "run",
+    .does = "plan, start the engine, show plan against measured, supervise",
+    .usage = "MODEL.gguf [options] [-- ENGINE FLAGS]",
+    .examples = "dualgpuopt run model.gguf\n"
+                "dualgpuopt run model.gguf --ctx max --parallel 4 --port 8080\n"
+                "dualgpuopt run model.gguf --dry-run\n"
+                "dualgpuopt run model.gguf --once --ask 'Are you there?'",
+    .details = "The engine ends with this program. Ctrl-C stops it: once by TERM, twice by KILL.",
+    .arg_min = 1,
+    .arg_max = 1,
+    .takes_rest = true,
+    .options = {OPTION_DRY_RUN,       OPTION_ONCE,
+                OPTION_ASK,           OPTION_PORT,
+                OPTION_HOST,          OPTION_CTX,
+                OPTION_PARALLEL,      OPTION_OBJECTIVE,
+                OPTION_KV_TYPE,       OPTION_MARGIN,
+                OPTION_NO_CPU_LAYERS, OPTION_BATCH,
+                OPTION_UBATCH,        OPTION_NO_FLASH_ATTENTION,
+                OPTION_PROMPT_TOKENS, OPTION_GENERATED_TOKENS,
+                OPTION_GPUS,          OPTION_USE,
+                OPTION_SPREAD,        OPTION_ENGINE,
+                OPTION_ENGINE_BUILD,  OPTION_THREADS,
+                OPTION_RETRY_SMALLER, OPTION_RESTART,
+                OPTION_READY_TIMEOUT, OPTION_STOP_TIMEOUT,
+                OPTION_LOG,           OPTION_EXPLAIN,
+                OPTION_JSON,          OPTION_STATE_DIR,
+                OPTION_VERBOSE,       OPTION_NVML,
+                OPTION_HELP},
+    .run = run,
+};

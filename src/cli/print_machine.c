@@ -1,0 +1,147 @@
+/* print_machine.c - a machine and a model for people. */
+#include "print.h"
+
+#include "dgo_units.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void print_simulated(const struct dgo_machine *machine)
+{
+    if (machine->simulated)
+        printf("SIMULATED: these GPUs come from a machine file\n");
+}
+
+/* A reading for a table, or "?" where it is unknown: unknown is not zero. */
+static const char *bytes_cell(const struct dgo_gpu *gpu, enum dgo_gpu_field field, uint64_t bytes,
+                              char text[DGO_UNIT_TEXT_MAX])
+{
+    if (!dgo_gpu_knows(gpu, field))
+        return "?";
+    return dgo_bytes_text(bytes, text);
+}
+
+static void link_cell(const struct dgo_gpu *gpu, char *text, size_t size)
+{
+    const bool now = dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN) && dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH);
+    const bool most =
+        dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN_MAX) && dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH_MAX);
+
+    if (now && most &&
+        (gpu->pcie_gen != gpu->pcie_gen_max || gpu->pcie_width != gpu->pcie_width_max))
+        snprintf(text, size, "gen%" PRIu32 " x%" PRIu32 " of gen%" PRIu32 " x%" PRIu32,
+                 gpu->pcie_gen, gpu->pcie_width, gpu->pcie_gen_max, gpu->pcie_width_max);
+    else if (now)
+        snprintf(text, size, "gen%" PRIu32 " x%" PRIu32, gpu->pcie_gen, gpu->pcie_width);
+    else
+        snprintf(text, size, "?");
+}
+
+static void print_gpu_table(const struct dgo_machine *machine)
+{
+    struct table *table = table_new();
+
+    table_column(table, "gpu", true);
+    table_column(table, "card", false);
+    table_column(table, "total", true);
+    table_column(table, "reserved", true);
+    table_column(table, "used", true);
+    table_column(table, "free", true);
+    table_column(table, "bandwidth", true);
+    table_column(table, "PCIe", false);
+    table_column(table, "PCI id", false);
+    for (uint32_t i = 0; i < machine->gpu_count; i++) {
+        const struct dgo_gpu *gpu = &machine->gpu[i];
+        char text[DGO_UNIT_TEXT_MAX], link[48];
+
+        table_cell(table, "%" PRIu32, i);
+        table_cell(table, "%s", gpu->name[0] ? gpu->name : "?");
+        table_cell(table, "%s", bytes_cell(gpu, DGO_GPU_TOTAL_BYTES, gpu->total_bytes, text));
+        table_cell(table, "%s", bytes_cell(gpu, DGO_GPU_RESERVED_BYTES, gpu->reserved_bytes, text));
+        table_cell(table, "%s", bytes_cell(gpu, DGO_GPU_USED_BYTES, gpu->used_bytes, text));
+        table_cell(table, "%s", bytes_cell(gpu, DGO_GPU_FREE_BYTES, gpu->free_bytes, text));
+        table_cell(table, "%s",
+                   dgo_gpu_knows(gpu, DGO_GPU_BANDWIDTH_BYTES_PER_S)
+                       ? dgo_rate_text(gpu->bandwidth_bytes_per_s, text)
+                       : "?");
+        link_cell(gpu, link, sizeof link);
+        table_cell(table, "%s", link);
+        table_cell(table, "%s", gpu->pci_id[0] ? gpu->pci_id : "?");
+    }
+    table_print(table);
+    for (uint32_t i = 0; i < machine->gpu_count; i++)
+        if (machine->gpu[i].problem[0])
+            printf("gpu %" PRIu32 ": %s\n", i, machine->gpu[i].problem);
+}
+
+/* Who holds memory: largest first is the driver's habit, kept. */
+static void print_consumers(const struct dgo_machine *machine)
+{
+    struct table *table;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < machine->gpu_count; i++)
+        count += machine->gpu[i].process_count;
+    if (count == 0)
+        return;
+    printf("\n");
+    table = table_new();
+    table_column(table, "gpu", true);
+    table_column(table, "pid", true);
+    table_column(table, "process", false);
+    table_column(table, "kind", false);
+    table_column(table, "used", true);
+    for (uint32_t i = 0; i < machine->gpu_count; i++) {
+        const struct dgo_gpu *gpu = &machine->gpu[i];
+
+        for (uint32_t p = 0; p < gpu->process_count; p++) {
+            const struct dgo_gpu_process *process = &gpu->process[p];
+            char text[DGO_UNIT_TEXT_MAX];
+
+            table_cell(table, "%" PRIu32, i);
+            table_cell(table, "%" PRIu32, process->pid);
+            table_cell(table, "%s", process->name[0] ? process->name : "?");
+            table_cell(table, "%s%s%s", process->compute ? "compute" : "",
+                       process->compute && process->graphics ? "+" : "",
+                       process->graphics ? "graphics" : "");
+            table_cell(table, "%s",
+                       process->used_known ? dgo_bytes_text(process->used_bytes, text) : "?");
+        }
+    }
+    table_print(table);
+}
+
+static void print_links(const struct dgo_machine *machine)
+{
+    for (uint32_t a = 0; a < machine->gpu_count; a++)
+        for (uint32_t b = a + 1; b < machine->gpu_count; b++) {
+            const struct dgo_link *link = &machine->link[a][b];
+            char text[DGO_UNIT_TEXT_MAX];
+
+            if (link->kind == DGO_LINK_UNKNOWN && !link->p2p_known)
+                continue;
+            printf("link %" PRIu32 "-%" PRIu32 ": %s%s", a, b, dgo_link_kind_name(link->kind),
+                   !link->p2p_known ? ""
+                   : link->p2p      ? ", peer to peer"
+                                    : ", no peer to peer");
+            if (link->bandwidth_bytes_per_s > 0)
+                printf(", %s", dgo_rate_text(link->bandwidth_bytes_per_s, text));
+            printf("\n");
+        }
+}
+
+void print_machine(const struct dgo_machine *machine)
+{
+    char total[DGO_UNIT_TEXT_MAX], spare[DGO_UNIT_TEXT_MAX];
+
+    print_simulated(machine);
+    print_gpu_table(machine);
+    print_links(machine);
+    if (machine->host.memory_known)
+        printf("host: %s of memory, %s free\n", dgo_bytes_text(machine->host.total_bytes, total),
+               dgo_bytes_text(machine->host.free_bytes, spare));
+    if (machine->driver[0])
+        printf("driver: %s\n", machine->driver);
+    print_consumers(machine);
+}

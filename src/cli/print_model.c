@@ -1,0 +1,109 @@
+/* print_model.c - what a model file holds, for people. */
+#include "print.h"
+
+#include "dgo_units.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_summary(const struct dgo_model *model)
+{
+    char text[DGO_UNIT_TEXT_MAX];
+    const char *file_type = dgo_file_type_name(model->file_type);
+
+    printf("%s\n", model->name[0] ? model->name : "(no name)");
+    printf("architecture   %s%s\n", model->architecture,
+           model->verified ? "" : " (not verified: sizes follow the tensors' shapes)");
+    printf("parameters     %.2f B in %" PRIu32 " tensors\n", (double)model->parameter_count / 1e9,
+           model->tensor_count);
+    printf("file           GGUF v%" PRIu32 ", %s", model->gguf_version,
+           dgo_bytes_text(model->file_bytes, text));
+    if (model->shard_count > 1)
+        printf(" in %" PRIu32 " shards", model->shard_count);
+    printf("%s%s\n", file_type ? ", " : "", file_type ? file_type : "");
+    if (model->context_length)
+        printf("context        %" PRIu32 " tokens in training\n", model->context_length);
+    printf("vocabulary     %" PRIu32 " tokens, tokenizer %s%s%s\n", model->vocab_size,
+           model->tokenizer[0] ? model->tokenizer : "?", model->tokenizer_pre[0] ? "/" : "",
+           model->tokenizer_pre);
+    printf("embeddings     %" PRIu32 " wide, %s\n", model->embedding_length,
+           model->tied_embeddings ? "tied: loaded once on the host and once with the output layer"
+                                  : "output layer of its own");
+    if (model->expert_count)
+        printf("experts        %" PRIu32 ", %" PRIu32 " used for each token\n", model->expert_count,
+               model->expert_used_count);
+    if (model->sliding_window)
+        printf("window         %" PRIu32 " tokens\n", model->sliding_window);
+    if (model->mtp_layer_count)
+        printf("prediction     %" PRIu32 " further blocks that the engine does not load\n",
+               model->mtp_layer_count);
+    printf("KV cache       %s for each token at f16\n",
+           dgo_bytes_text(dgo_model_kv_bytes_per_token(model), text));
+}
+
+static bool same_layer(const struct dgo_layer *a, const struct dgo_layer *b)
+{
+    return a->weights_bytes == b->weights_bytes && a->expert_bytes == b->expert_bytes &&
+           a->head_count == b->head_count && a->head_count_kv == b->head_count_kv &&
+           a->key_length == b->key_length && a->value_length == b->value_length &&
+           a->feed_forward_length == b->feed_forward_length &&
+           a->sliding_window == b->sliding_window && a->recurrent == b->recurrent;
+}
+
+/* One row for each run of equal layers: 61 rows of the same numbers say less than one. */
+static void print_layers(const struct dgo_model *model)
+{
+    struct table *table = table_new();
+    char text[DGO_UNIT_TEXT_MAX];
+
+    printf("\n");
+    table_column(table, "layers", false);
+    table_column(table, "weights each", true);
+    table_column(table, "of it experts", true);
+    table_column(table, "heads", true);
+    table_column(table, "KV heads", true);
+    table_column(table, "head size", true);
+    table_column(table, "FFN", true);
+    table_column(table, "kind", false);
+    table_cell(table, "input (host)");
+    table_cell(table, "%s", dgo_bytes_text(model->input_bytes, text));
+    for (int i = 0; i < 6; i++)
+        table_cell(table, "%s", "");
+    for (uint32_t i = 0; i < model->layer_count;) {
+        const struct dgo_layer *layer = &model->layer[i];
+        uint32_t last = i;
+
+        while (last + 1 < model->layer_count && same_layer(layer, &model->layer[last + 1]))
+            last++;
+        if (last > i)
+            table_cell(table, "%" PRIu32 "-%" PRIu32, i, last);
+        else
+            table_cell(table, "%" PRIu32, i);
+        table_cell(table, "%s", dgo_bytes_text(layer->weights_bytes, text));
+        table_cell(table, "%s",
+                   layer->expert_bytes ? dgo_bytes_text(layer->expert_bytes, text) : "");
+        table_cell(table, "%" PRIu32, layer->head_count);
+        table_cell(table, "%" PRIu32, layer->head_count_kv);
+        if (layer->key_length == layer->value_length)
+            table_cell(table, "%" PRIu32, layer->key_length);
+        else
+            table_cell(table, "%" PRIu32 "/%" PRIu32, layer->key_length, layer->value_length);
+        table_cell(table, "%" PRIu32, layer->feed_forward_length);
+        table_cell(table, "%s%s%s", layer->recurrent ? "recurrent" : "attention",
+                   layer->recurrent && layer->head_count_kv ? "+attention" : "",
+                   layer->sliding_window ? ", window" : "");
+        i = last + 1;
+    }
+    table_cell(table, "output");
+    table_cell(table, "%s", dgo_bytes_text(model->output_bytes, text));
+    for (int i = 0; i < 6; i++)
+        table_cell(table, "%s", "");
+    table_print(table);
+}
+
+void print_model(const struct dgo_model *model)
+{
+    print_summary(model);
+    print_layers(model);
+}
