@@ -21,6 +21,9 @@ ENGINE = ROOT / ".engine"
 BACKEND = ROOT / "build" / "libpretend-gpu.so"
 MODELS = ROOT / ".models"
 MACHINE = ROOT / "examples" / "machines" / "two-unequal.yaml"
+MIB = 1 << 20
+MARGIN = "256MiB"
+SLOTS = ("--parallel", "8")  # a small model alone hardly fills a card; its cache for eight does
 QUESTION = "In one sentence: why do two cards make a happy machine?"
 
 
@@ -44,15 +47,32 @@ def real_gpus():
     return found.returncode == 0
 
 
-def pretend_cards():
+def program_json(*arguments):
+    return json.loads(subprocess.run([PROGRAM, *arguments, "--json"], check=True,
+                                     stdin=subprocess.DEVNULL, capture_output=True).stdout)
+
+
+def busy_machine(model):
+    """Two unequal cards of which others have left so little that the model needs both."""
+    plan = program_json("plan", model, "--gpus", MACHINE, "--margin", MARGIN, "--spread", *SLOTS)
+    shared = sum(device["weights_bytes"] + device["context_bytes"] for device in plan["devices"])
+    own = max(device["overhead_bytes"] + device["margin_bytes"] + device["compute_bytes"]
+              for device in plan["devices"])
+    free = [-(-(own + shared * share // 100) // MIB) for share in (65, 50)]
+    path = MODELS / "busy-machine.yaml"
+    path.write_text("gpus:\n"
+                    f"  - {{name: NVIDIA GeForce RTX 3090, total_mib: 24576, free_mib: {free[0]}}}\n"
+                    f"  - {{name: NVIDIA GeForce RTX 3060, total_mib: 12288, free_mib: {free[1]}}}\n"
+                    "host: {total_mib: 65536, free_mib: 60000, bandwidth_gbs: 60}\n")
+    return path
+
+
+def pretend_cards(machine):
     """PRETEND_GPUS for the machine file, as our own program reads it."""
-    machine = json.loads(subprocess.run([PROGRAM, "gpus", "--json", "--gpus", MACHINE],
-                                        check=True, capture_output=True).stdout)
-    mib = 1 << 20
     return ",".join("|".join([f"CUDA{gpu['index']}", gpu["name"],
-                              str(gpu["total_bytes"] // mib), str(gpu["free_bytes"] // mib),
+                              str(gpu["total_bytes"] // MIB), str(gpu["free_bytes"] // MIB),
                               gpu["uuid"] or "", gpu["pci_id"] or ""]).rstrip("|")
-                    for gpu in machine["gpus"])
+                    for gpu in program_json("gpus", "--gpus", machine)["gpus"])
 
 
 def simulated(model, options):
@@ -63,11 +83,16 @@ def simulated(model, options):
         sys.exit(engine.returncode)
     subprocess.run([ROOT / "tools" / "pretend-gpu" / "build.sh", ENGINE / "include", BACKEND],
                    check=True)
-    environment = dict(os.environ, GGML_BACKEND_PATH=str(BACKEND), PRETEND_GPUS=pretend_cards())
-    # The small model would be fastest on one card; two are what this shows.
-    return environment, ["run", str(model or small_model()), "--gpus", str(MACHINE),
-                         "--engine", str(ENGINE / "bin" / "llama-server"),
-                         "--spread", "--threads", "1", *options]
+    machine = MACHINE
+    if model is None:
+        model = small_model()
+        machine = busy_machine(model)
+        options = [*SLOTS, *options]
+    environment = dict(os.environ, GGML_BACKEND_PATH=str(BACKEND),
+                       PRETEND_GPUS=pretend_cards(machine))
+    return environment, ["run", str(model), "--gpus", str(machine), "--margin", MARGIN,
+                         "--engine", str(ENGINE / "bin" / "llama-server"), "--threads", "1",
+                         *options]
 
 
 def main():

@@ -45,7 +45,7 @@ struct dgo_process_options {
     const char *const *argv;        /* argv[0] is the path that is executed; not searched */
     const char *const *environment; /* whole; NULL-terminated */
     const char *directory;          /* NULL: ours */
-    uint64_t term_wait_ns;          /* from TERM to KILL; 0: 10 s */
+    uint64_t term_wait_ns;          /* from TERM to KILL, a second TERM half-way; 0: 10 s */
     dgo_line_fn line;
     dgo_exit_fn exited;
     void *data;

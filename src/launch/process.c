@@ -1,7 +1,7 @@
 /* process.c - the life of one engine: started, its lines handed over, stopped, gone, told once.
  *
- *     running ──TERM──► stopping ──term_wait──► killing ─┐
- *        └── ends by itself ─────────────────────────────┴─► guard gone ──pipes end──► exited
+ *     running ──TERM──► stopping ──half, TERM again, half──► killing ─┐
+ *        └── ends by itself ─────────────────────────────────────────┴─► all gone ──► exited
  *
  * `exited` waits for both: the guard's end (nothing of the engine is left) and the end of both
  * pipes (no line is lost).  The second wait is bounded, because a stranger may hold a pipe. */
@@ -218,6 +218,21 @@ static int on_term_deadline(sd_event_source *source, uint64_t now_us, void *data
     return 0;
 }
 
+/* Half of the time is over.  A server may lose a TERM that comes while it starts its loop
+ * (llama-server 0.7.0 does, between "listening" and "all slots are idle"), so it is told again. */
+static int on_term_again(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct dgo_process *process = data;
+
+    (void)source;
+    (void)now_us;
+    process->term_timer = sd_event_source_disable_unref(process->term_timer);
+    spawn_signal(&process->child, SIGTERM);
+    if (add_timer(process, &process->term_timer, process->term_wait_ns / 2, on_term_deadline) < 0)
+        kill_now(process);
+    return 0;
+}
+
 void dgo_process_stop(struct dgo_process *process)
 {
     if (process->gone)
@@ -229,7 +244,7 @@ void dgo_process_stop(struct dgo_process *process)
     process->ladder = STOPPING;
     spawn_signal(&process->child, SIGTERM);
     spawn_signal(&process->child, SIGCONT); /* one that was stopped would not hear TERM */
-    if (add_timer(process, &process->term_timer, process->term_wait_ns, on_term_deadline) < 0)
+    if (add_timer(process, &process->term_timer, process->term_wait_ns / 2, on_term_again) < 0)
         kill_now(process);
 }
 

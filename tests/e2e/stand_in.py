@@ -106,7 +106,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def serve_forever():
     port = int(option("--port", "8080"))
-    server = http.server.ThreadingHTTPServer((option("--host", "127.0.0.1"), port), Handler)
+    host = option("--host", "127.0.0.1")
+    try:
+        server = http.server.ThreadingHTTPServer((host, port), Handler)
+    except OSError:
+        log("E", f"srv         start: couldn't bind HTTP server socket, hostname: {host}, port: {port}")
+        sys.exit(1)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     log("I", "srv  llama_server: model loaded")
     log("I", f"srv  llama_server: listening on http://127.0.0.1:{port}")

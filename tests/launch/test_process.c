@@ -53,6 +53,7 @@ static const struct {
     const char *last_line; /* NULL: any */
 } stops[] = {
     {"ends in order", "polite", true, 1, 0, {.code = 3}, "o goodbye\n"},
+    {"loses the first TERM", "forgetful", true, 1, 2 * DGO_NS_PER_S, {.code = 3}, "o goodbye\n"},
     {"dies by TERM", "hang", false, 1, 0, {.signalled = true, .signal = SIGTERM}, NULL},
     {"ignores TERM",
      "ignore-term",

@@ -208,6 +208,7 @@ static void many_equal_devices(void **unused)
         p.device_count = 8;
         p.item_count = p.item_count < 8 ? p.item_count : 8; /* more than 8 can then not help */
         p.cpu_items_max = p.cpu_items_min = 0;
+        p.device_min = 0; /* is not for more than 8 */
         assert_int_equal(place_solve(&p, &found_few, &few, NULL), DGO_OK);
         p.device_count = PLACE_DEVICE_MAX;
         assert_int_equal(place_solve(&p, &found_many, &many, NULL), DGO_OK);

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Measures, peers beside us in the same run, one JSON line a figure.
+
+usage: run.py BUILD [NAME...]        BUILD: a release build (./dev bench makes one)
+
+Names: plan, header, and every program that the build put into bench/ (resource, bus).  Without names all of them.  Runs of
+us and of the peer alternate; each figure is the median.  A line is
+{"name", "unit", "ours", "peer", "peer_name", "ratio"}: ratio > 1 where we are better.  Keep what you learn in
+docs/MEASUREMENTS.md, with date and versions.
+"""
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ENGINE = ROOT / ".engine"
+MODELS = ROOT / ".models"
+MACHINE = ROOT / "examples" / "machines" / "four-mixed.yaml"
+REPEATS = 11
+
+
+def sparse_model(spec):
+    path = MODELS / f"{spec}-sparse.gguf"
+    if not path.exists():
+        MODELS.mkdir(exist_ok=True)
+        subprocess.run([sys.executable, ROOT / "tools/make-model.py", spec, path, "--sparse"],
+                       check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def run_once(command, environment=None):
+    """Wall time in ms and peak memory in MiB of a whole process; its exit status is the caller's to judge."""
+    start = time.perf_counter()
+    pid = os.posix_spawn(command[0], [str(word) for word in command],
+                         environment or dict(os.environ),
+                         file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                                       (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+                                       (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)])
+    _, status, usage = os.wait4(pid, 0)
+    return (time.perf_counter() - start) * 1e3, usage.ru_maxrss / 1024, os.waitstatus_to_exitcode(status)
+
+
+def alternate(ours, peer, peer_environment=None):
+    """Medians of both, run in turns after one warm-up each."""
+    rows = {"ours": [], "peer": []}
+    for turn in range(REPEATS + 1):
+        for who, command, environment in (("ours", ours, None), ("peer", peer, peer_environment)):
+            if command is None:
+                continue
+            wall, rss, status = run_once(command, environment)
+            if status not in (0, 3):
+                sys.exit(f"bench: {' '.join(map(str, command))} ended with {status}")
+            if turn:
+                rows[who].append((wall, rss))
+    return {who: tuple(statistics.median(column) for column in zip(*values)) if values else None
+            for who, values in rows.items()}
+
+
+def report(name, unit, ours, peer, peer_name):
+    line = {"name": name, "unit": unit, "ours": round(ours, 3)}
+    if peer is not None:
+        line.update(peer=round(peer, 3), peer_name=peer_name, ratio=round(peer / ours, 2))
+    print(json.dumps(line), flush=True)
+
+
+def peer_engine():
+    """llama-fit-params under pretend cards like those of the machine file, or nothing."""
+    program = ENGINE / "bin" / "llama-fit-params"
+    if not program.exists():
+        print("bench: no .engine/bin/llama-fit-params (tools/get-engine.sh .engine): no peer",
+              file=sys.stderr)
+        return None, None
+    backend = ROOT / "build-release" / "libpretend-gpu.so"
+    subprocess.run([ROOT / "tools/pretend-gpu/build.sh", ENGINE / "include", backend], check=True)
+    cards = ",".join(f"CUDA{i}|NVIDIA H200|143771|143000" for i in range(4))
+    return program, dict(os.environ, GGML_BACKEND_PATH=str(backend), PRETEND_GPUS=cards)
+
+
+def bench_plan(program):
+    """`plan` as a whole process for a 671 B model, beside the engine's own fit on the same file."""
+    model = sparse_model("deepseek-v3")
+    fit, environment = peer_engine()
+    machine = MODELS / "four-h200.yaml"
+    machine.write_text("gpus:\n" + "  - {name: NVIDIA H200, total_mib: 143771, free_mib: 143000}\n" * 4 +
+                       "host: {total_mib: 1048576, free_mib: 1000000}\n")
+    peer = [fit, "-m", model, "-c", "8192"] if fit else None
+    medians = alternate([program, "plan", model, "--gpus", machine, "--ctx", "8192",
+                         "--engine-build", "11669", "--json"], peer, environment)
+    peer_wall, peer_rss = medians["peer"] or (None, None)
+    report("plan of deepseek-v3 (671 B), whole process", "ms", medians["ours"][0], peer_wall,
+           "llama-fit-params")
+    report("plan of deepseek-v3 (671 B), peak memory", "MiB", medians["ours"][1], peer_rss,
+           "llama-fit-params")
+
+
+def bench_header(program):
+    """`inspect`: the header of a model with a vocabulary of 150 000 tokens."""
+    model = sparse_model("qwen3-32b")
+    peer = ENGINE / "bin" / "llama-gguf"
+    medians = alternate([program, "inspect", model, "--json"],
+                        [peer, model, "r", "n"] if peer.exists() else None)
+    peer_wall, peer_rss = medians["peer"] or (None, None)
+    report("header with 151936 tokens, whole process", "ms", medians["ours"][0], peer_wall, "llama-gguf")
+    report("header with 151936 tokens, peak memory", "MiB", medians["ours"][1], peer_rss, "llama-gguf")
+
+
+OWN = {"plan": bench_plan, "header": bench_header}
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    build, names = pathlib.Path(sys.argv[1]), sys.argv[2:]
+    programs = {path.name.removeprefix("bench_"): path for path in sorted(build.glob("bench/**/bench_*"))
+                if path.is_file() and os.access(path, os.X_OK)}
+    for name in names or [*OWN, *programs]:
+        if name in OWN:
+            OWN[name](build / "dualgpuopt")
+        elif name in programs:
+            subprocess.run([programs[name]], check=True)
+        else:
+            sys.exit(f"bench: there is no '{name}'; names: {', '.join([*OWN, *programs])}")
+
+
+main()

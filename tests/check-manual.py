@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Every command and every option that --help shows stands in the manual page too.
+
+usage: check-manual.py PROGRAM MANUAL.scd      TAP on stdout
+"""
+import re
+import subprocess
+import sys
+
+program, manual = sys.argv[1], open(sys.argv[2], encoding="utf-8").read()
+
+
+def help_of(*words):
+    return subprocess.run([program, *words], check=True, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL).stdout
+
+
+commands = re.findall(r"^  (\w+) {2,}\S", help_of("--help").split("commands:")[1], re.M)
+wanted = [(f"command {name}", f"*{name}*") for name in commands]
+options = {name for command in commands
+           for name in re.findall(r"^  (--[a-z-]+)", help_of(command, "--help"), re.M)}
+wanted += [(f"option {name}", f"*{name}*") for name in sorted(options)]
+
+print(f"1..{len(wanted)}")
+failed = False
+for number, (what, text) in enumerate(wanted, 1):
+    there = text in manual
+    failed |= not there
+    print(f"{'ok' if there else 'not ok'} {number} - {what}")
+sys.exit(failed)
