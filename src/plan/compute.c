@@ -91,7 +91,9 @@ static uint64_t first_bound_bytes(const struct plan_memory *memory, const struct
  * moment's widest parts, whether or not they meet. */
 static uint64_t bound_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
-    enum { SCAN_PARTS = 18 };
+    /* Small tensors of a graph each begin at a multiple of 128 B, which no term counts; the most
+     * that was ever seen are 8 KiB. */
+    enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024 };
     const struct memory_terms *t = &memory->terms;
     const bool elsewhere =
         memory->kv_on_host && t->rule->attention_place_known && attends_on_host(t);
@@ -103,7 +105,7 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
         peak = dgo_max_u64(peak, dgo_max_u64(t->extra, t->extra_alone));
     if (role->holds_output)
         peak = dgo_max_u64(peak, t->logits);
-    peak += t->inputs + SCAN_PARTS * t->scan;
+    peak += t->inputs + SCAN_PARTS * t->scan + ALIGNMENT_BYTES;
     if (role->position == 0)
         return first_bound_bytes(memory, role, peak);
     return peak + visiting_cache_bytes(memory);
