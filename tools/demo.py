@@ -77,7 +77,8 @@ def pretend_cards(machine):
 
 def simulated(model, options):
     say("no GPU, or no llama-server on the PATH: SIMULATED cards under a real llama-server")
-    engine = subprocess.run([ROOT / "tools" / "get-engine.sh", ENGINE], stdin=subprocess.DEVNULL)
+    engine = subprocess.run([ROOT / "tools" / "get-engine.sh", ENGINE], stdin=subprocess.DEVNULL,
+                            stdout=sys.stderr)
     if engine.returncode:
         say("a real engine cannot be had here, so there is nothing to run")
         sys.exit(engine.returncode)

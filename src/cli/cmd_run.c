@@ -124,13 +124,14 @@ static void start_asking(struct face *face)
 static void on_ready(struct face *face)
 {
     if (!option_given(&face->call->options, OPTION_JSON)) {
-        printf("\nplan against measured:\n");
+        printf("\nplan against measured%s:\n", face->flow->machine.simulated ? ", SIMULATED" : "");
         print_comparison(supervise_comparison(face->launch));
     }
     fflush(stdout);
-    print_message("ready: http://%s:%u, model %s; Ctrl-C stops it",
+    print_message("ready: http://%s:%u, model %s%s; Ctrl-C stops it",
                   option_text(&face->call->options, OPTION_HOST), supervise_port(face->launch),
-                  face->flow->model->name[0] ? face->flow->model->name : "without a name");
+                  face->flow->model->name[0] ? face->flow->model->name : "without a name",
+                  face->flow->machine.simulated ? ", on SIMULATED cards" : "");
     if (option_given(&face->call->options, OPTION_ASK) && !face->asked)
         start_asking(face);
     else if (!face->shown)
