@@ -370,6 +370,7 @@ void rm_delay_forget(void);
 bool rm_keeper_start(void);
 void rm_keeper_stop(void);
 void rm_keeper_arm(void);
+bool rm_keeper_is_armed(void);
 void rm_keeper_poke(void); /* look at the delayed ones again */
 void rm_keeper_forget(void);
 

@@ -184,3 +184,8 @@ void rm_keeper_forget(void)
     atomic_store(&keeper_is_there, false);
     atomic_store(&armed, false);
 }
+
+bool rm_keeper_is_armed(void)
+{
+    return atomic_load(&armed);
+}

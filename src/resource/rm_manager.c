@@ -139,8 +139,8 @@ static uint32_t spawn_all(enum dgo_lane id, uint32_t count)
 {
     uint32_t made = 0;
 
-    while (made < count && rm_lane_spawn(&rm.lane[id]))
-        made++;
+    for (uint32_t i = 0; i < count; i++)
+        made += rm_lane_spawn(&rm.lane[id]);
     if (made < count)
         rm_size_note(id, count, made, "the system refused a thread: %" PRIu32 " of %" PRIu32, made,
                      count);

@@ -55,7 +55,8 @@ void rm_lane_wake(struct rm_lane *lane)
                 rm_lane_spawn(lane);
             rm_keeper_arm();
         }
-        if (atomic_load_explicit(&lane->is_orphan, memory_order_relaxed))
+        if (lane->id != DGO_LANE_NORMAL &&
+            atomic_load_explicit(&lane->is_orphan, memory_order_relaxed))
             rm_lane_wake(&rm.lane[DGO_LANE_NORMAL]);
         return;
     }
