@@ -1,0 +1,345 @@
+/* test_budget.c - what files say about our CPUs, and what is made of it. */
+#include "check.h"
+
+#include "dgo_units.h"
+#include "rm_budget.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- a root of files ---- */
+
+static char root[64];
+
+static void make_folders(char *path)
+{
+    for (char *at = path + 1; *at; at++)
+        if (*at == '/') {
+            *at = '\0';
+            mkdir(path, 0700);
+            *at = '/';
+        }
+}
+
+static void write_file(const char *name, const char *text)
+{
+    char path[512];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    make_folders(path);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static int new_root(void **state)
+{
+    (void)state;
+    strcpy(root, "/tmp/dgo-budget-XXXXXX");
+    return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_root(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    return system(command);
+}
+
+static void test_cpu_lists(void **state)
+{
+    static const struct {
+        const char *list;
+        uint32_t want;
+    } cases[] = {
+        {"0", 1}, {"0-3", 4}, {"0-3,8", 5}, {"0,2,4\n", 3},    {"", 0},        {"3-1", 0},
+        {"x", 0}, {"0-", 0},  {"0-3;", 0},  {"0-99999999", 0}, {"0-1,4-5", 4}, {"1,", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_ROW_U64(rm_budget_count_cpus(cases[i].list), cases[i].want, cases[i].list);
+}
+
+static void test_limits(void **state)
+{
+    static const struct {
+        const char *name;
+        struct {
+            const char *path, *text;
+        } files[6];
+        uint32_t cpus;
+        uint32_t quota_permille; /* 0: none */
+    } cases[] = {
+        {"v2, none",
+         {{"proc/self/cgroup", "0::/\n"}, {"sys/fs/cgroup/cpu.max", "max 100000\n"}},
+         4,
+         0},
+        {"v2, one and a half",
+         {{"proc/self/cgroup", "0::/a/b\n"}, {"sys/fs/cgroup/a/b/cpu.max", "150000 100000\n"}},
+         4,
+         1500},
+        {"v2, an ancestor is tighter",
+         {{"proc/self/cgroup", "0::/a/b\n"},
+          {"sys/fs/cgroup/a/cpu.max", "50000 100000\n"},
+          {"sys/fs/cgroup/a/b/cpu.max", "150000 100000\n"}},
+         4,
+         500},
+        {"v2 in a container: the path is not mounted",
+         {{"proc/self/cgroup", "0::/docker/xyz\n"}, {"sys/fs/cgroup/cpu.max", "200000 100000\n"}},
+         4,
+         2000},
+        {"v1",
+         {{"proc/self/cgroup", "4:cpu,cpuacct:/x\n3:memory:/y\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "30000\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "10000\n"}},
+         4,
+         3000},
+        {"v1, no limit",
+         {{"proc/self/cgroup", "4:cpu:/x\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "-1\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "10000\n"}},
+         4,
+         0},
+        {"v1, the folder has both names",
+         {{"proc/self/cgroup", "4:cpu,cpuacct:/x\n"},
+          {"sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us", "5000\n"},
+          {"sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us", "10000\n"}},
+         4,
+         500},
+        {"cpuset is not cpu",
+         {{"proc/self/cgroup", "4:cpuset:/x\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "5000\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "10000\n"}},
+         4,
+         0},
+        {"rubbish",
+         {{"proc/self/cgroup", ":::\nx\n0::/a\n"}, {"sys/fs/cgroup/a/cpu.max", "?\n"}},
+         4,
+         0},
+        {"a period of 0",
+         {{"proc/self/cgroup", "0::/a\n"}, {"sys/fs/cgroup/a/cpu.max", "10 0\n"}},
+         4,
+         0},
+        {"a path that climbs out",
+         {{"proc/self/cgroup", "0::/../../a\n"}, {"sys/fs/cgroup/cpu.max", "100000 100000\n"}},
+         4,
+         1000},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rm_budget_limits limits;
+
+        assert_int_equal(new_root(state), 0);
+        write_file("proc/self/status", "Name:\tx\nCpus_allowed_list:\t0-3\n");
+        for (size_t f = 0; f < 6 && cases[i].files[f].path; f++)
+            write_file(cases[i].files[f].path, cases[i].files[f].text);
+        rm_budget_read(root, &limits);
+        CHECK_ROW_U64(limits.cpus, cases[i].cpus, cases[i].name);
+        CHECK_ROW(limits.quota_known == (cases[i].quota_permille != 0), cases[i].name);
+        CHECK_ROW_U64(limits.quota_permille, cases[i].quota_permille, cases[i].name);
+        remove_root(state);
+    }
+}
+
+static void test_nothing_readable(void **state)
+{
+    struct rm_budget_limits limits;
+
+    (void)state;
+    rm_budget_read("/nowhere/at/all", &limits);
+    assert_true(limits.cpus >= 1); /* from the kernel itself */
+    assert_false(limits.quota_known);
+}
+
+static void test_engine(void **state)
+{
+    static struct rm_budget_engine engine;
+    struct rm_budget_feel feel;
+
+    engine = (struct rm_budget_engine){.pid = 42};
+    assert_int_equal(new_root(state), 0);
+    rm_budget_feel(root, &engine, 1000000, &feel);
+    assert_false(feel.alive);
+    write_file("proc/42/task/42/schedstat", "5000 1000 7\n");
+    write_file("proc/42/task/42/stat", "42 (a) b) S 1 1\n");
+    write_file("proc/42/task/43/schedstat", "5000 2000 7\n");
+    write_file("proc/42/task/43/stat", "43 (llama) R 1 1\n");
+    rm_budget_feel(root, &engine, 1000000, &feel);
+    assert_true(feel.alive);
+    assert_int_equal(feel.runnable, 1);
+    assert_int_equal(feel.delay_permille, 0); /* nothing to compare with yet */
+    write_file("proc/42/task/42/schedstat", "5000 1100 7\n");
+    write_file("proc/42/task/43/schedstat", "5000 52000 7\n");
+    write_file("proc/42/task/44/schedstat", "5000 99999999 7\n"); /* new: not since the last look */
+    write_file("proc/42/task/44/stat", "44 (llama) R 1 1\n");
+    rm_budget_feel(root, &engine, 2000000, &feel);
+    assert_int_equal(feel.runnable, 2);
+    assert_int_equal(feel.delay_permille, 50);
+    engine.threads_told = 1;
+    rm_budget_feel(root, &engine, 3000000, &feel);
+    assert_int_equal(feel.runnable, 1);
+    remove_root(state);
+}
+
+/* ---- deciding ---- */
+
+static void test_beginning(void **state)
+{
+    static const struct {
+        const char *name;
+        struct rm_budget_limits limits;
+        uint32_t asked, want;
+    } cases[] = {
+        {"all CPUs", {.cpus = 8}, 0, 8},
+        {"a quota of 2.5", {.cpus = 8, .quota_known = true, .quota_permille = 2500}, 0, 2},
+        {"a quota below one", {.cpus = 8, .quota_known = true, .quota_permille = 300}, 0, 1},
+        {"a quota above the CPUs", {.cpus = 2, .quota_known = true, .quota_permille = 9000}, 0, 2},
+        {"as asked for", {.cpus = 8}, 3, 3},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rm_budget budget;
+
+        rm_budget_init(&budget, &cases[i].limits, cases[i].asked, 0);
+        CHECK_ROW_U64(budget.normal, cases[i].want, cases[i].name);
+    }
+}
+
+static uint32_t step(struct rm_budget *budget, struct rm_budget_input input, char why[128])
+{
+    struct rm_budget_output output;
+
+    rm_budget_step(budget, &input, &output);
+    strcpy(why, output.why);
+    return budget->normal;
+}
+
+static void test_steps(void **state)
+{
+    struct rm_budget_input input = {.now_ns = DGO_NS_PER_S, .limits = {.cpus = 8}};
+    struct rm_budget budget;
+    char why[128];
+
+    (void)state;
+    rm_budget_init(&budget, &input.limits, 0, 0);
+    assert_int_equal(step(&budget, input, why), 8);
+    assert_string_equal(why, "");
+    /* An engine with four busy threads begins: at once four less. */
+    input.protecting = true;
+    input.engine_threads = 4;
+    assert_int_equal(step(&budget, input, why), 4);
+    assert_non_null(strstr(why, "4 engine threads"));
+    /* It waits for CPUs all the same: halved, halved, never 0. */
+    input.delay_permille = 25;
+    assert_int_equal(step(&budget, input, why), 2);
+    assert_non_null(strstr(why, "2.5 %"));
+    assert_int_equal(step(&budget, input, why), 1);
+    assert_int_equal(step(&budget, input, why), 1);
+    assert_string_equal(why, "");
+    /* Between the two bounds nothing moves. */
+    input.delay_permille = 10;
+    input.now_ns += 10 * DGO_NS_PER_S;
+    assert_int_equal(step(&budget, input, why), 1);
+    /* Calm for a second: one more, and no faster. */
+    input.delay_permille = 0;
+    assert_int_equal(step(&budget, input, why), 1);
+    input.now_ns += DGO_NS_PER_S / 2;
+    assert_int_equal(step(&budget, input, why), 1);
+    input.now_ns += DGO_NS_PER_S / 2;
+    assert_int_equal(step(&budget, input, why), 2);
+    input.now_ns += DGO_NS_PER_S / 2;
+    assert_int_equal(step(&budget, input, why), 2);
+    /* The engine is gone and jobs wait: back to all, step by step. */
+    input.protecting = false;
+    input.engine_threads = 0;
+    input.queue_wait_ns = 50 * DGO_NS_PER_MS;
+    for (uint32_t want = 3; want <= 8; want++) {
+        input.now_ns += 20 * DGO_NS_PER_MS;
+        assert_int_equal(step(&budget, input, why), want);
+    }
+    assert_int_equal(step(&budget, input, why), 8);
+}
+
+static void test_quota(void **state)
+{
+    struct rm_budget_input input = {
+        .now_ns = DGO_NS_PER_S, .limits = {.cpus = 8, .quota_known = true, .quota_permille = 1000}};
+    struct rm_budget budget;
+    char why[128];
+
+    (void)state;
+    rm_budget_init(&budget, &input.limits, 0, 0);
+    step(&budget, input, why);
+    assert_int_equal(budget.duty_permille, 1000); /* nobody to be kind to */
+    input.protecting = true;
+    input.engine_threads = 1;
+    step(&budget, input, why);
+    assert_int_equal(budget.normal, 1);
+    assert_int_equal(budget.background, 1);
+    assert_int_equal(budget.duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    /* With four CPUs there is one left for each of us. */
+    input.limits.quota_permille = 4000;
+    rm_budget_init(&budget, &input.limits, 1, 0);
+    step(&budget, input, why);
+    assert_int_equal(budget.normal, 1);
+    assert_int_equal(budget.background, 2);
+    assert_int_equal(budget.duty_permille, 1000);
+    /* The group was throttled since: NORMAL halves. */
+    rm_budget_init(&budget, &input.limits, 0, 0);
+    step(&budget, input, why);
+    assert_int_equal(budget.normal, 3);
+    input.limits.throttled = 5;
+    step(&budget, input, why);
+    assert_int_equal(budget.normal, 2);
+    assert_non_null(strstr(why, "throttled"));
+}
+
+/* Whatever comes in: at least one thread, never more than there are. */
+static void test_bounds(void **state)
+{
+    uint64_t seed = check_seed();
+
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        struct rm_budget_input input = {
+            .limits = {.cpus = 1 + (uint32_t)check_below(&seed, 64),
+                       .quota_known = check_below(&seed, 2),
+                       .quota_permille = (uint32_t)check_below(&seed, 20000)}};
+        struct rm_budget budget;
+        char why[128];
+
+        rm_budget_init(&budget, &input.limits, (uint32_t)check_below(&seed, 10),
+                       (uint32_t)check_below(&seed, 10));
+        for (int i = 0; i < 200; i++) {
+            input.now_ns += check_below(&seed, DGO_NS_PER_S);
+            input.protecting = check_below(&seed, 2);
+            input.engine_threads = (uint32_t)check_below(&seed, 100);
+            input.delay_permille = (uint32_t)check_below(&seed, 1001);
+            input.limits.throttled += check_below(&seed, 2);
+            input.queue_wait_ns = check_below(&seed, 100000000);
+            step(&budget, input, why);
+            assert_in_range(budget.normal, 1, budget.normal_most);
+            assert_in_range(budget.background, 1, budget.background_most);
+            assert_in_range(budget.duty_permille, 1, 1000);
+        }
+    }
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_cpu_lists),
+    cmocka_unit_test(test_limits),
+    cmocka_unit_test(test_nothing_readable),
+    cmocka_unit_test(test_engine),
+    cmocka_unit_test(test_beginning),
+    cmocka_unit_test(test_steps),
+    cmocka_unit_test(test_quota),
+    cmocka_unit_test(test_bounds),
+};
+
+CHECK_MAIN(tests)
