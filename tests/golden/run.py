@@ -4,7 +4,8 @@
 usage: run.py PROGRAM MAKE_MODEL WORK_DIR      UPDATE=1 in the environment rewrites the expectations
 
 A case is a folder beside this file:
-    cmd            the command line after the program's name, one shell-quoted line.  {model:SPEC} is
+    cmd            the command line after the program's name, one shell-quoted line; NAME=VALUE words
+                   in front set variables.  {model:SPEC} is
                    the path of a model that MAKE_MODEL writes (sparse), {here} the case's folder,
                    {machines} the folder of example machine files
     want.out       stdout; absent: empty
@@ -48,7 +49,11 @@ def run_case(case, program, models, work):
     line = (case / "cmd").read_text()
     for name, path in places.items():
         line = line.replace(name, path)
-    done = subprocess.run([program] + shlex.split(line), env=environment(work), cwd=work,
+    words, variables = shlex.split(line), environment(work)
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        name, value = words.pop(0).split("=", 1)
+        variables[name] = value
+    done = subprocess.run([program] + words, env=variables, cwd=work,
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
     shown = []
     for stream in (done.stdout, done.stderr):
