@@ -79,14 +79,14 @@ struct bus_strand {
     uint64_t topics, order;
     enum dgo_lane lane;
     struct dgo_bus *bus;
-    struct dgo_strand runner;
+    _Atomic uint64_t runner; /* struct dgo_strand in one word: publishers read it unlocked */
     struct bus_queue normal, critical;
     _Atomic uint64_t inbox;   /* relay cell + 1, newest first */
     _Atomic uint32_t version; /* of the subscribers */
     _Atomic uint32_t running; /* futex: subscriber + 1 whose handler is called */
     _Atomic uint32_t rounds;  /* futex: counts runs */
     _Atomic uint32_t waiters; /* sleeping on `running` or `rounds` */
-    _Atomic bool is_running;
+    _Atomic uint32_t runs_now;
     struct bus_strand *waits_for; /* its handler waits for that one's; with the bus's lock */
     struct bus_subscriber subscriber[DGO_BUS_SUBSCRIBER_MAX];
     struct bus_counts counts[DGO_BUS_TOPIC_MAX];
@@ -144,6 +144,7 @@ struct bus_buffer *bus_queue_swap(struct bus_queue *queue);
 struct bus_queue *bus_queue_of(struct bus_strand *strand, uint16_t topic);
 
 /* bus_strand.c */
+struct dgo_strand bus_runner(struct bus_strand *strand);
 enum dgo_status bus_strand_make(struct dgo_bus *bus, const char *name, enum dgo_lane lane,
                                 dgo_component_id component, uint32_t depth, uint32_t payload_max,
                                 struct bus_strand **strand, struct dgo_error *err);

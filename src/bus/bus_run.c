@@ -204,7 +204,7 @@ enum dgo_status bus_run(void *data)
 
     atomic_fetch_add(&bus->running, 1);
     *bus_current() = strand;
-    atomic_store(&strand->is_running, true);
+    atomic_fetch_add(&strand->runs_now, 1);
     for (uint32_t round = 0;; round++) {
         const bool is_over = round >= BUS_ROUNDS && dgo_monotonic_ns() >= until_ns;
 
@@ -217,14 +217,14 @@ enum dgo_status bus_run(void *data)
             break;
         work_through(strand, buffer);
         if (is_over) { /* others have their turn, then it goes on */
-            dgo_strand_kick(strand->runner, DGO_LEVEL_MIDDLE);
+            dgo_strand_kick(bus_runner(strand), DGO_LEVEL_MIDDLE);
             break;
         }
     }
     if (strand->closes_after_run)
         bus_strand_close(strand);
     *bus_current() = outer;
-    atomic_store(&strand->is_running, false);
+    atomic_fetch_sub(&strand->runs_now, 1);
     atomic_fetch_add(&strand->rounds, 1);
     wake_waiters(strand, &strand->rounds);
     atomic_fetch_sub(&bus->running, 1); /* from here on the bus may be gone */

@@ -110,6 +110,13 @@ static bool put_in_inbox(struct bus_strand *strand, const struct bus_cell *event
 
 /* ---- filling ---- */
 
+struct dgo_strand bus_runner(struct bus_strand *strand)
+{
+    const uint64_t word = atomic_load(&strand->runner);
+
+    return (struct dgo_strand){(uint32_t)word, (uint32_t)(word >> 32)};
+}
+
 static enum dgo_level level_of(const struct bus_strand *strand, uint16_t topic)
 {
     switch (strand->bus->topic[topic].what.priority) {
@@ -146,9 +153,9 @@ static bool is_due(struct bus_strand *strand, uint16_t topic, uint64_t *wait_ns)
 static void wake(struct bus_strand *strand, uint16_t topic, uint64_t wait_ns)
 {
     if (wait_ns)
-        dgo_strand_kick_after(strand->runner, wait_ns);
+        dgo_strand_kick_after(bus_runner(strand), wait_ns);
     else
-        dgo_strand_kick(strand->runner, level_of(strand, topic));
+        dgo_strand_kick(bus_runner(strand), level_of(strand, topic));
 }
 
 static bool try_lock(struct bus_strand *strand)
@@ -188,7 +195,7 @@ bool bus_strand_put(struct bus_strand *strand, const struct bus_cell *event, uin
 
 void bus_strand_hurry(struct bus_strand *strand)
 {
-    dgo_strand_kick(strand->runner, DGO_LEVEL_MIDDLE);
+    dgo_strand_kick(bus_runner(strand), DGO_LEVEL_MIDDLE);
 }
 
 bool bus_strand_is_quiet(struct bus_strand *strand)
@@ -197,7 +204,7 @@ bool bus_strand_is_quiet(struct bus_strand *strand)
 
     dgo_lock(&strand->lock);
     is_quiet = !strand->is_scheduled && atomic_load(&strand->inbox) == 0 &&
-               !atomic_load(&strand->is_running) && atomic_load(&strand->normal.waiting) == 0 &&
+               atomic_load(&strand->runs_now) == 0 && atomic_load(&strand->normal.waiting) == 0 &&
                atomic_load(&strand->critical.waiting) == 0;
     dgo_unlock(&strand->lock);
     return is_quiet;
@@ -207,6 +214,7 @@ bool bus_strand_is_quiet(struct bus_strand *strand)
 
 static bool make_buffers(struct bus_strand *strand, struct bus_queue *queue, uint32_t depth)
 {
+    memset(queue, 0, sizeof *queue);
     queue->depth = depth;
     queue->epoch = 1;
     for (uint32_t i = 0; i < 2; i++) {
@@ -248,11 +256,28 @@ static struct bus_strand *find_place(struct dgo_bus *bus)
     return NULL;
 }
 
+/* With its lock: buffers and a clean slate. */
+static enum dgo_status outfit(struct bus_strand *strand, const char *name, uint32_t depth,
+                              uint32_t payload_max, struct dgo_error *err)
+{
+    strand->stride = (uint32_t)dgo_pad_u64(sizeof(struct bus_cell) + payload_max, 16);
+    if (!make_buffers(strand, &strand->normal, depth) ||
+        !make_buffers(strand, &strand->critical, depth < 64 ? depth : 64 + (depth - 64) / 4)) {
+        free_buffers(strand);
+        return dgo_fail(err, DGO_ENOMEM, "\"%.40s\": no memory for %u events", name, depth);
+    }
+    strand->topics = 0;
+    strand->is_scheduled = strand->is_timed = strand->closes_after_run = false;
+    dgo_text_copy(strand->name, sizeof strand->name, name);
+    return DGO_OK;
+}
+
 enum dgo_status bus_strand_make(struct dgo_bus *bus, const char *name, enum dgo_lane lane,
                                 dgo_component_id component, uint32_t depth, uint32_t payload_max,
                                 struct bus_strand **out, struct dgo_error *err)
 {
     struct bus_strand *strand;
+    struct dgo_strand runner;
     enum dgo_status status;
 
     if (depth == 0)
@@ -265,22 +290,20 @@ enum dgo_status bus_strand_make(struct dgo_bus *bus, const char *name, enum dgo_
         return dgo_fail(err, DGO_ELIMIT,
                         "\"%.40s\": %d strands exist already, or no memory for one more", name,
                         DGO_BUS_STRAND_MAX);
-    strand->stride = (uint32_t)dgo_pad_u64(sizeof(struct bus_cell) + payload_max, 16);
-    if (!make_buffers(strand, &strand->normal, depth) ||
-        !make_buffers(strand, &strand->critical, depth < 64 ? depth : 64 + (depth - 64) / 4)) {
-        free_buffers(strand);
-        return dgo_fail(err, DGO_ENOMEM, "\"%.40s\": no memory for %u events", name, depth);
-    }
-    memset(strand->counts, 0, sizeof strand->counts);
+    dgo_lock(&strand->lock); /* late publishers to its forerunner may still look */
+    status = outfit(strand, name, depth, payload_max, err);
     strand->lane = lane;
-    strand->topics = 0;
-    strand->is_scheduled = strand->is_timed = strand->closes_after_run = false;
-    dgo_text_copy(strand->name, sizeof strand->name, name);
-    status = dgo_strand_new(component, lane, bus_run, strand, &strand->runner, err);
+    dgo_unlock(&strand->lock);
+    if (status != DGO_OK)
+        return status;
+    status = dgo_strand_new(component, lane, bus_run, strand, &runner, err);
     if (status != DGO_OK) {
+        dgo_lock(&strand->lock);
         free_buffers(strand);
+        dgo_unlock(&strand->lock);
         return status;
     }
+    atomic_store(&strand->runner, (uint64_t)runner.generation << 32 | runner.index);
     strand->generation = strand->generation + 1 ? strand->generation + 1 : 1;
     atomic_store(&strand->is_open, true);
     *out = strand;
@@ -290,7 +313,7 @@ enum dgo_status bus_strand_make(struct dgo_bus *bus, const char *name, enum dgo_
 /* With the bus's lock; no subscriber is left.  The struct stays for publishers that still look. */
 void bus_strand_close(struct bus_strand *strand)
 {
-    dgo_strand_free(strand->runner);
+    dgo_strand_free(bus_runner(strand));
     dgo_lock(&strand->lock);
     strand->topics = 0;
     bus_strand_empty_inbox(strand);

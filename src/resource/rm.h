@@ -352,7 +352,7 @@ void rm_groups_forget(void);
 /* rm_strand.c */
 bool rm_strand_run_ref(struct rm_thread *self, uint64_t ref);
 uint32_t *rm_strand_link(uint32_t tagged_index);
-void rm_strand_linked(uint32_t tagged_index, bool is_linked);
+bool rm_strand_linked(uint32_t tagged_index, bool is_linked); /* returns what it was */
 uint64_t rm_strand_ref(uint32_t tagged_index);
 enum dgo_level rm_strand_level(uint32_t tagged_index);
 void rm_strand_due(uint32_t index, uint32_t generation);

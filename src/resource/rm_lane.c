@@ -343,8 +343,12 @@ static enum rm_push push_inbox(struct rm_lane *lane, uint64_t ref, bool always)
     }
     if (!(tagged & (RM_TAG_STRAND | RM_TAG_DONE | RM_TAG_KEPT | RM_TAG_KEYED)))
         atomic_fetch_or_explicit(&job_of(ref)->state, RM_LINKED, memory_order_relaxed);
-    if (tagged & RM_TAG_STRAND)
-        rm_strand_linked(tagged, true);
+    if (tagged & RM_TAG_STRAND && rm_strand_linked(tagged, true)) {
+        /* It is there, or somebody is just putting it there: that one's reference is made when
+         * the inbox is emptied, and will be the newest. */
+        atomic_fetch_sub_explicit(&lane->inbox_count, 1, memory_order_relaxed);
+        return RM_PUSHED;
+    }
     do {
         if (head == RM_INBOX_CLOSED) {
             if (tagged & RM_TAG_STRAND)

@@ -5,7 +5,8 @@
  * (a returned batch) does nothing. */
 #include "rm.h"
 
-enum { IDLE, QUEUED, RUNNING, AGAIN /* running, and kicked meanwhile */ };
+/* CLOSED: nobody's.  A kick that comes too late finds it closed, or finds its successor whole. */
+enum { CLOSED, IDLE, QUEUED, RUNNING, AGAIN /* running, and kicked meanwhile */ };
 
 struct rm_strand {
     _Atomic uint64_t state;      /* ticket << 32 | phase */
@@ -19,7 +20,8 @@ struct rm_strand {
     _Atomic bool is_linked;  /* ... where it is now: it must not be used anew */
     _Atomic uint64_t due_ns; /* of the pending delayed kick; 0: none */
     _Atomic bool closing;
-    _Atomic uint32_t ended; /* futex: counts runs while somebody waits */
+    _Atomic uint32_t kickers; /* at work: it must not become another strand meanwhile */
+    _Atomic uint32_t ended;   /* futex: counts runs while somebody waits */
     struct rm_thread *_Atomic runner;
 };
 static struct rm_strand strands[DGO_STRAND_MAX];
@@ -38,9 +40,9 @@ uint32_t *rm_strand_link(uint32_t tagged_index)
     return &strands[tagged_index & ~RM_TAG_STRAND].link;
 }
 
-void rm_strand_linked(uint32_t tagged_index, bool is_linked)
+bool rm_strand_linked(uint32_t tagged_index, bool is_linked)
 {
-    atomic_store(&strands[tagged_index & ~RM_TAG_STRAND].is_linked, is_linked);
+    return atomic_exchange(&strands[tagged_index & ~RM_TAG_STRAND].is_linked, is_linked);
 }
 
 uint64_t rm_strand_ref(uint32_t tagged_index)
@@ -67,7 +69,8 @@ enum dgo_status dgo_strand_new(dgo_component_id id, enum dgo_lane lane, dgo_job_
         const uint32_t generation = atomic_load(&strand->generation);
         const uint64_t state = atomic_load(&strand->state);
 
-        if (generation & 1 || (uint32_t)state != IDLE || atomic_load(&strand->is_linked))
+        if (generation & 1 || (uint32_t)state != CLOSED || atomic_load(&strand->is_linked) ||
+            atomic_load(&strand->kickers))
             continue;
         strand->component = component;
         strand->lane = lane == DGO_LANE_OWN ? rm_component_lane(component) : lane;
@@ -76,6 +79,7 @@ enum dgo_status dgo_strand_new(dgo_component_id id, enum dgo_lane lane, dgo_job_
         atomic_store(&strand->due_ns, 0);
         atomic_store(&strand->closing, false);
         atomic_store(&strand->generation, generation + 1);
+        atomic_store(&strand->state, rm_ref(rm_generation(state), IDLE));
         *name = (struct dgo_strand){i, generation + 1};
         dgo_unlock(&table_lock);
         return DGO_OK;
@@ -112,8 +116,9 @@ static bool run(struct rm_thread *self, struct rm_strand *strand)
              : status == DGO_ECANCELLED ? RM_CANCELLED
                                         : RM_FAILED);
     state = atomic_load(&strand->state);
-    while (!atomic_compare_exchange_weak(&strand->state, &state,
-                                         (state & ~(uint64_t)UINT32_MAX) | IDLE))
+    while (!atomic_compare_exchange_weak(
+        &strand->state, &state,
+        rm_ref(rm_generation(state), atomic_load(&strand->closing) ? CLOSED : IDLE)))
         ;
     atomic_fetch_add(&strand->ended, 1);
     if (atomic_load(&strand->closing))
@@ -193,12 +198,25 @@ static void raise_level(struct rm_thread *self, struct rm_strand *strand, uint64
     rm_lane_raise(&rm.lane[strand->lane], self, ref, level);
 }
 
-static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_level level)
+/* Its lane takes nothing any more: it rests, and the next kick runs it in its caller. */
+static void lay_down(struct rm_strand *strand)
 {
-    uint64_t state = atomic_load(&strand->state), next;
-    struct rm_dead dead = {0};
-    struct rm_lane *lane = &rm.lane[strand->lane];
+    uint64_t state = atomic_load(&strand->state);
+
+    while ((uint32_t)state == QUEUED)
+        if (atomic_compare_exchange_weak(&strand->state, &state,
+                                         rm_ref(rm_generation(state), IDLE)))
+            break;
+    atomic_fetch_add(&strand->ended, 1);
+    dgo_wake_up(&strand->ended, INT32_MAX);
+}
+
+/* Gives it a turn if it has none; true: a new one, which *ref stands for. */
+static bool give_turn(struct rm_thread *self, struct rm_strand *strand, enum dgo_level level,
+                      uint64_t *ref)
+{
     const uint32_t tagged = (uint32_t)(strand - strands) | RM_TAG_STRAND;
+    uint64_t state = atomic_load(&strand->state), next;
 
     do {
         switch ((uint32_t)state) {
@@ -210,23 +228,37 @@ static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_leve
             break;
         case QUEUED:
             raise_level(self, strand, rm_ref(rm_generation(state), tagged), level);
-            return;
+            return false;
         default:
-            return; /* it will run once more as it is */
+            return false; /* it will run once more as it is, or never again */
         }
     } while (!atomic_compare_exchange_weak(&strand->state, &state, next));
-    if ((uint32_t)next == AGAIN)
-        return;
-    atomic_store(&strand->level, level);
-    if (atomic_load(&rm.phase) == RM_OFF) {
-        run_in_caller(self, strand, next);
-        return;
+    *ref = rm_ref(rm_generation(next), tagged);
+    return (uint32_t)next == QUEUED;
+}
+
+static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_level level)
+{
+    enum dgo_lane lane = DGO_LANE_COUNT;
+    struct rm_dead dead = {0};
+    uint64_t ref;
+
+    atomic_fetch_add(&strand->kickers, 1);
+    if (give_turn(self, strand, level, &ref)) {
+        lane = strand->lane;
+        atomic_store(&strand->level, level);
+        if (atomic_load(&rm.phase) == RM_OFF) {
+            run_in_caller(self, strand, ref);
+            lane = DGO_LANE_COUNT;
+        } else if (rm_lane_push(&rm.lane[lane], self, ref, level, true, &dead) != RM_PUSHED) {
+            lay_down(strand);
+        }
     }
-    if (rm_lane_push(lane, self, rm_ref(rm_generation(next), tagged), level, true, &dead) !=
-        RM_PUSHED)
-        rm_strand_drop_ref(rm_ref(rm_generation(next), tagged));
+    atomic_fetch_sub(&strand->kickers, 1);
+    if (lane == DGO_LANE_COUNT)
+        return;
     rm_end_dead(self, &dead);
-    rm_submitted(self, strand->lane);
+    rm_submitted(self, lane);
 }
 
 void dgo_strand_kick(struct dgo_strand name, enum dgo_level level)
@@ -237,13 +269,14 @@ void dgo_strand_kick(struct dgo_strand name, enum dgo_level level)
         kick(rm_thread(), strand, level);
 }
 
+/* Also for a strand that is not the one it was: one run too many is better than one too few. */
 void rm_strand_due(uint32_t index, uint32_t generation)
 {
-    struct rm_strand *strand = find((struct dgo_strand){index, generation});
+    struct rm_strand *strand = &strands[index];
 
-    if (!strand || atomic_exchange(&strand->due_ns, 0) == 0)
-        return;
-    kick(rm_thread(), strand, DGO_LEVEL_MIDDLE);
+    (void)generation;
+    if (atomic_exchange(&strand->due_ns, 0) != 0)
+        kick(rm_thread(), strand, DGO_LEVEL_MIDDLE);
 }
 
 void dgo_strand_kick_after(struct dgo_strand name, uint64_t delay_ns)
@@ -276,26 +309,26 @@ void dgo_strand_free(struct dgo_strand name)
 
     if (!strand || atomic_exchange(&strand->closing, true))
         return;
-    /* Its turn, if it has one, may be taken here: fn is not called any more. */
-    while (atomic_load(&strand->runner) != self) {
+    atomic_fetch_add(&strand->generation, 1);
+    for (;;) {
         uint64_t state = atomic_load(&strand->state);
         const uint32_t seen = atomic_load(&strand->ended);
 
-        if ((uint32_t)state == QUEUED) {
-            atomic_compare_exchange_strong(&strand->state, &state,
-                                           rm_ref(rm_generation(state), IDLE));
+        if ((uint32_t)state == CLOSED || atomic_load(&strand->runner) == self)
+            return; /* inside fn: the end of the run closes it */
+        if ((uint32_t)state == IDLE || (uint32_t)state == QUEUED) {
+            if (atomic_compare_exchange_strong(&strand->state, &state,
+                                               rm_ref(rm_generation(state), CLOSED)))
+                return;
             continue;
         }
-        if ((uint32_t)state == IDLE)
-            break;
         if (self->worker)
             rm_worker_block(self->worker);
-        if ((uint32_t)atomic_load(&strand->state) != IDLE)
+        if ((uint32_t)atomic_load(&strand->state) >= RUNNING)
             dgo_sleep_on(&strand->ended, seen, UINT64_MAX);
         if (self->worker)
             rm_worker_unblock(self->worker);
     }
-    atomic_fetch_add(&strand->generation, 1);
 }
 
 /* After fork: what ran in other threads will never end here. */
@@ -308,7 +341,9 @@ void rm_strands_forget(void)
         if (atomic_load(&strands[i].runner) != self) {
             atomic_store(&strands[i].runner, NULL);
             atomic_store(&strands[i].is_linked, false);
-            atomic_store(&strands[i].state,
-                         rm_ref(rm_generation(atomic_load(&strands[i].state)), IDLE));
+            atomic_store(&strands[i].kickers, 0);
+            if ((uint32_t)atomic_load(&strands[i].state) != CLOSED)
+                atomic_store(&strands[i].state,
+                             rm_ref(rm_generation(atomic_load(&strands[i].state)), IDLE));
         }
 }
