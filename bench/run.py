@@ -98,14 +98,18 @@ def bench_plan(program):
 
 
 def bench_header(program):
-    """`inspect`: the header of a model with a vocabulary of 150 000 tokens."""
+    """`inspect`: the header of a model with a vocabulary of 150 000 tokens.  The peer reads the same
+    header, and sizes the model."""
     model = sparse_model("qwen3-32b")
-    peer = ENGINE / "bin" / "llama-gguf"
+    fit, environment = peer_engine()
     medians = alternate([program, "inspect", model, "--json"],
-                        [peer, model, "r", "n"] if peer.exists() else None)
+                        [fit, "-m", model, "-c", "8192", "--fit-print", "on"] if fit else None,
+                        environment)
     peer_wall, peer_rss = medians["peer"] or (None, None)
-    report("header with 151936 tokens, whole process", "ms", medians["ours"][0], peer_wall, "llama-gguf")
-    report("header with 151936 tokens, peak memory", "MiB", medians["ours"][1], peer_rss, "llama-gguf")
+    report("header with 151936 tokens, whole process", "ms", medians["ours"][0], peer_wall,
+           "llama-fit-params --fit-print")
+    report("header with 151936 tokens, peak memory", "MiB", medians["ours"][1], peer_rss,
+           "llama-fit-params --fit-print")
 
 
 OWN = {"plan": bench_plan, "header": bench_header}
