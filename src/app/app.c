@@ -10,8 +10,15 @@
 #include <sys/epoll.h>
 
 static const struct dgo_component rows[COMPONENT_COUNT] = {
-#define X(id, name, lane, hint, vram_bytes, what)                                                  \
+#define X(id, name, state, lane, hint, vram_bytes, what)                                           \
     [COMPONENT_##id] = {name, DGO_LANE_##lane, DGO_HINT_##hint, vram_bytes, what},
+#include "components.def"
+#undef X
+};
+
+enum component_state { PRESENT, PLANNED };
+static const enum component_state states[COMPONENT_COUNT] = {
+#define X(id, name, state, lane, hint, vram_bytes, what) [COMPONENT_##id] = state,
 #include "components.def"
 #undef X
 };
@@ -42,6 +49,21 @@ dgo_component_id app_component(enum component component)
 
     pthread_once(&once, register_components);
     return ids[component];
+}
+
+bool app_component_present(enum component component)
+{
+    return states[component] == PRESENT;
+}
+
+enum dgo_status app_run(enum component component, dgo_job_fn fn, void *arg)
+{
+    return dgo_run_on_cpu(app_component(component), fn, arg);
+}
+
+const struct dgo_topic *app_topic(uint16_t topic)
+{
+    return topic < TOPIC_COUNT ? &topics[topic] : NULL;
 }
 
 const char *launch_state_name(enum launch_state state)

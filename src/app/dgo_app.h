@@ -12,14 +12,19 @@
 #include <systemd/sd-event.h>
 
 enum component {
-#define X(id, name, lane, hint, vram_bytes, what) COMPONENT_##id,
+#define X(id, name, state, lane, hint, vram_bytes, what) COMPONENT_##id,
 #include "components.def"
 #undef X
     COMPONENT_COUNT
 };
 
-/* Identity of a component of ours; registers all of them at the first call. */
+/* Identity of a component of ours; registers all of them at the first call.  Any thread. */
 dgo_component_id app_component(enum component component);
+/* Whether its code exists; one that is only planned comes with its feature.  Any thread. */
+bool app_component_present(enum component component);
+
+/* dgo_run_on_cpu for a component of ours.  Any thread. */
+enum dgo_status app_run(enum component component, dgo_job_fn fn, void *arg);
 
 enum launch_state {
     LAUNCH_STARTING,   /* the process is being started */
@@ -45,12 +50,20 @@ struct line_event {
     char text[1024];
 };
 
+/* Payload of TOPIC_SELF_CHECK: the events of one round, counted from 1. */
+struct check_event {
+    uint64_t number;
+};
+
 enum topic {
 #define X(id, name, priority, hint, drop, payload, batch_events, batch_ns) TOPIC_##id,
 #include "topics.def"
 #undef X
     TOPIC_COUNT
 };
+
+/* The row of a topic; NULL behind the last one. */
+const struct dgo_topic *app_topic(uint16_t topic);
 
 struct dgo_app {
     sd_event *loop;

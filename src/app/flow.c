@@ -1,19 +1,51 @@
-/* flow.c - the arrows from machine, model and intent to a command, one short function each. */
+/* flow.c - the arrows from machine, model and intent to a command, one short function each.
+ *
+ * Each arrow is the job of a component (components.def): it runs in its caller, unless that is the
+ * UI thread, which waits for it while a worker does it. */
 #include "flow.h"
 
-#include "dgo_launch.h"
-#include "dgo_log.h"
+#include "dgo_app.h"
 #include "dgo_store.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "flow_engine.h"
+#include "plan_cache.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+/* What an arrow is given; each uses the fields it needs. */
+struct arrow {
+    enum dgo_status (*fn)(const struct arrow *arrow);
+    struct flow *flow;
+    struct dgo_error *err;
+    const char *path;
+    bool needed;
+    uint16_t port;
+    const char *const *args;
+    uint32_t arg_count;
+    struct dgo_estimate *estimate;
+    int32_t device;
+    char *change;
+    struct dgo_arena *arena;
+    const char ***environment;
+    struct dgo_report *report;
+    const char *line;
+    size_t length;
+    struct dgo_comparison *comparison;
+    const struct dgo_command *command;
+    char *const *parent;
+    struct dgo_text *text;
+};
+
+static enum dgo_status job(void *data)
+{
+    const struct arrow *arrow = data;
+
+    return arrow->fn(arrow);
+}
 
 void flow_init(struct flow *flow, const struct options *options, char *const *environment)
 {
@@ -22,8 +54,11 @@ void flow_init(struct flow *flow, const struct options *options, char *const *en
     flow->environment = environment;
 }
 
-enum dgo_status flow_look(struct flow *flow, struct dgo_error *err)
+/* ---- machine, model, intent ---- */
+
+static enum dgo_status look(const struct arrow *arrow)
 {
+    struct flow *flow = arrow->flow;
     const struct dgo_gpu_options options = {
         .machine_file = option_text(flow->options, OPTION_GPUS),
         .nvml_library = option_text(flow->options, OPTION_NVML),
@@ -32,15 +67,27 @@ enum dgo_status flow_look(struct flow *flow, struct dgo_error *err)
     enum dgo_status status = DGO_OK;
 
     if (!flow->source)
-        status = dgo_gpu_open(&options, &flow->source, err);
+        status = dgo_gpu_open(&options, &flow->source, arrow->err);
     if (status == DGO_OK)
-        status = dgo_gpu_take(flow->source, &flow->machine, err);
+        status = dgo_gpu_take(flow->source, &flow->machine, arrow->err);
     return status;
+}
+
+enum dgo_status flow_look(struct flow *flow, struct dgo_error *err)
+{
+    return app_run(COMPONENT_MACHINE_LOOK, job,
+                   &(struct arrow){.fn = look, .flow = flow, .err = err});
+}
+
+static enum dgo_status read_model(const struct arrow *arrow)
+{
+    return dgo_model_open(arrow->path, &arrow->flow->model, arrow->err);
 }
 
 enum dgo_status flow_read(struct flow *flow, const char *model_path, struct dgo_error *err)
 {
-    return dgo_model_open(model_path, &flow->model, err);
+    return app_run(COMPONENT_MODEL_READING, job,
+                   &(struct arrow){.fn = read_model, .flow = flow, .err = err, .path = model_path});
 }
 
 /* "0,2" -> bits 0 and 2. */
@@ -70,8 +117,10 @@ static enum dgo_status parse_gpu_list(const struct dgo_machine *machine, const c
     }
 }
 
-enum dgo_status flow_intend(struct flow *flow, struct dgo_error *err)
+static enum dgo_status intend(const struct arrow *arrow)
 {
+    struct flow *flow = arrow->flow;
+    struct dgo_error *err = arrow->err;
     const struct options *options = flow->options;
     struct dgo_intent intent = {
         .objective = (enum dgo_objective)option_number(options, OPTION_OBJECTIVE),
@@ -114,172 +163,39 @@ enum dgo_status flow_intend(struct flow *flow, struct dgo_error *err)
     return DGO_OK;
 }
 
-/* The first executable of that name on the PATH; empty entries of PATH mean the current folder and
- * are skipped: an engine is not picked up from wherever one happens to stand. */
-static bool find_on_path(const char *path, const char *name, char *found, size_t size)
+enum dgo_status flow_intend(struct flow *flow, struct dgo_error *err)
 {
-    while (path && *path) {
-        const size_t length = strcspn(path, ":");
-        struct stat info;
-
-        if (length > 0 && snprintf(found, size, "%.*s/%s", (int)length, path, name) < (int)size &&
-            stat(found, &info) == 0 && S_ISREG(info.st_mode) && access(found, X_OK) == 0)
-            return true;
-        path += length + (path[length] == ':');
-    }
-    return false;
+    return app_run(COMPONENT_VALIDATION, job,
+                   &(struct arrow){.fn = intend, .flow = flow, .err = err});
 }
 
-static enum dgo_status find_binary(struct flow *flow, struct dgo_error *err)
+/* ---- engine ---- */
+
+static enum dgo_status find_engine(const struct arrow *arrow)
 {
-    const char *given = option_text(flow->options, OPTION_ENGINE);
-    char *real;
-
-    if (!given) {
-        flow->binary_found =
-            find_on_path(getenv("PATH"), flow->engine->binary, flow->binary, sizeof flow->binary);
-        return DGO_OK;
-    }
-    if (access(given, X_OK) != 0)
-        return dgo_fail_errno(err, DGO_ENOTFOUND, errno, "--engine: '%.200s' cannot be executed",
-                              given);
-    real = realpath(given, NULL); /* the command shown must work from any folder */
-    if (!real || !dgo_text_copy(flow->binary, sizeof flow->binary, real)) {
-        free(real);
-        return dgo_fail(err, DGO_ENOTFOUND, "--engine: '%.200s' cannot be resolved", given);
-    }
-    free(real);
-    flow->binary_found = true;
-    return DGO_OK;
-}
-
-/* Asks the binary for its version and help; 10 s is ample for a binary that does not hang. */
-static enum dgo_status probe_binary(struct flow *flow, struct dgo_error *err)
-{
-    enum { OUTPUT_BYTES = 512 * 1024 };
-    const uint64_t timeout_ns = 10 * DGO_NS_PER_S;
-    const char *const version_argv[] = {flow->binary, "--version", NULL};
-    const char *const help_argv[] = {flow->binary, "--help", NULL};
-    const char *const *environment = (const char *const *)flow->environment;
-    char *version = calloc(1, OUTPUT_BYTES), *help = calloc(1, OUTPUT_BYTES);
-    enum dgo_status status = DGO_ENOMEM;
-    int code = 0;
-
-    if (!version || !help)
-        dgo_fail(err, DGO_ENOMEM, "out of memory while probing the engine");
-    else
-        status = dgo_process_capture(version_argv, environment, timeout_ns, version, OUTPUT_BYTES,
-                                     &code, err);
-    if (status == DGO_OK)
-        status =
-            dgo_process_capture(help_argv, environment, timeout_ns, help, OUTPUT_BYTES, &code, err);
-    if (status == DGO_OK)
-        flow->engine->read_probe(&flow->probe, version, help);
-    if (status == DGO_OK && flow->probe.flag_count == 0)
-        status = dgo_fail(err, DGO_ECHILD, "its --help lists no options; is it %s?",
-                          flow->engine->binary);
-    free(version);
-    free(help);
-    return status;
-}
-
-/* $XDG_STATE_HOME/dualgpuopt, or what the user said.  Not having a store is no failure. */
-static void open_store(struct flow *flow)
-{
-    const char *given = option_text(flow->options, OPTION_STATE_DIR);
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char directory[PATH_MAX], notice[256] = "";
-    struct dgo_error err = {0};
-    int length;
-
-    if (given)
-        length = snprintf(directory, sizeof directory, "%s", given);
-    else if (state && state[0] == '/') /* the specification: a relative one is ignored */
-        length = snprintf(directory, sizeof directory, "%s/dualgpuopt", state);
-    else if (home && home[0] == '/')
-        length = snprintf(directory, sizeof directory, "%s/.local/state/dualgpuopt", home);
-    else
-        return;
-    if (length < 0 || (size_t)length >= sizeof directory)
-        return;
-    if (dgo_store_open(directory, &flow->store, notice, &err) != DGO_OK) {
-        flow->store = NULL;
-        dgo_log(DGO_LOG_INFO, "nothing will be remembered: %s", err.text);
-    } else if (notice[0]) {
-        dgo_log(DGO_LOG_WARN, "%s", notice);
-    }
-}
-
-/* From the cache where the same binary was probed before, else by asking it. */
-static enum dgo_status probe_cached(struct flow *flow, struct dgo_error *err)
-{
-    enum dgo_status status;
-
-    status = dgo_file_hash(flow->binary, flow->binary_hash, err);
-    if (status != DGO_OK)
-        return status;
-    if (flow->store &&
-        dgo_store_get_probe(flow->store, flow->binary_hash, &flow->probe, NULL) == DGO_OK) {
-        flow->probed = true;
-        return DGO_OK;
-    }
-    status = probe_binary(flow, err);
-    if (status != DGO_OK)
-        return dgo_error_prefix(err, status, "%s could not be probed", flow->binary);
-    flow->probed = true;
-    if (flow->store) {
-        struct dgo_error ignored = {0};
-
-        if (dgo_store_put_probe(flow->store, flow->binary_hash, &flow->probe, &ignored) != DGO_OK)
-            dgo_log(DGO_LOG_INFO, "the probe was not kept: %s", ignored.text);
-    }
-    return DGO_OK;
-}
-
-static enum dgo_status parse_build(const char *text, uint32_t *build, struct dgo_error *err)
-{
-    uint64_t number;
-
-    if (dgo_u64_parse(text + (text[0] == 'b'), "--engine-build", 1, UINT32_MAX, &number, NULL) !=
-        DGO_OK)
-        return dgo_fail(err, DGO_EUSAGE, "--engine-build: '%.40s' is no build like 10256 or b10256",
-                        text);
-    *build = (uint32_t)number;
-    return DGO_OK;
+    return flow_engine_find(arrow->flow, arrow->needed, arrow->err);
 }
 
 enum dgo_status flow_find_engine(struct flow *flow, bool needed, struct dgo_error *err)
 {
-    const char *build = option_text(flow->options, OPTION_ENGINE_BUILD);
-    struct dgo_error probe_err = {0};
-    enum dgo_status status;
-
-    if (!flow->store)
-        open_store(flow);
-    flow->engine = dgo_engines[0];
-    flow->rules = (struct dgo_engine_rules){0};
-    status = find_binary(flow, err);
-    if (status != DGO_OK)
-        return status;
-    if (needed && !flow->binary_found)
-        return dgo_fail(err, DGO_ENOTFOUND,
-                        "%s is not on the PATH; install llama.cpp, or name it with --engine PATH",
-                        flow->engine->binary);
-    if (flow->binary_found && probe_cached(flow, &probe_err) != DGO_OK) {
-        if (needed) {
-            if (err)
-                *err = probe_err;
-            return probe_err.status;
-        }
-        dgo_log(DGO_LOG_WARN, "%s; planning for the newest known build", probe_err.text);
-    }
-    if (build)
-        return parse_build(build, &flow->rules.build, err);
-    flow->rules.build = flow->probe.build;
-    return DGO_OK;
+    return app_run(COMPONENT_ENGINE_PROBE, job,
+                   &(struct arrow){.fn = find_engine, .flow = flow, .err = err, .needed = needed});
 }
 
-void flow_name_devices(struct flow *flow)
+static enum dgo_status check_devices(const struct arrow *arrow)
+{
+    return flow_engine_check(arrow->flow, arrow->err);
+}
+
+enum dgo_status flow_check_devices(struct flow *flow, struct dgo_error *err)
+{
+    return app_run(COMPONENT_ENGINE_PROBE, job,
+                   &(struct arrow){.fn = check_devices, .flow = flow, .err = err});
+}
+
+/* ---- plan ---- */
+
+static void name_devices(struct flow *flow)
 {
     struct dgo_plan *plan = &flow->plan;
 
@@ -289,16 +205,52 @@ void flow_name_devices(struct flow *flow)
                                    &plan->alternative[i].estimate);
 }
 
-enum dgo_status flow_plan(struct flow *flow, struct dgo_error *err)
+static enum dgo_status plan(const struct arrow *arrow)
 {
+    struct flow *flow = arrow->flow;
     const enum dgo_status status =
-        dgo_plan_make(&flow->machine, flow->model, &flow->intent, &flow->rules, &flow->plan, err);
+        plan_cache_get(&flow->machine, flow->model, &flow->intent, &flow->rules, &flow->plan,
+                       &flow->plan_source, arrow->err);
 
     flow->planned = status == DGO_OK || status == DGO_ENOFIT;
     if (flow->planned)
-        flow_name_devices(flow);
+        name_devices(flow);
     return status;
 }
+
+enum dgo_status flow_plan(struct flow *flow, struct dgo_error *err)
+{
+    return app_run(COMPONENT_CONTEXT_CALCULATION, job,
+                   &(struct arrow){.fn = plan, .flow = flow, .err = err});
+}
+
+static enum dgo_status shrink(const struct arrow *arrow)
+{
+    struct flow *flow = arrow->flow;
+    struct dgo_plan *smaller = malloc(sizeof *smaller);
+    enum dgo_status status;
+
+    if (!smaller)
+        return dgo_fail(arrow->err, DGO_ENOMEM, "out of memory while looking for a smaller plan");
+    status = dgo_plan_shrink(&flow->machine, flow->model, &flow->intent, &flow->rules, &flow->plan,
+                             arrow->device, smaller, arrow->change, arrow->err);
+    if (status == DGO_OK) {
+        flow->plan = *smaller;
+        name_devices(flow);
+    }
+    free(smaller);
+    return status;
+}
+
+enum dgo_status flow_shrink(struct flow *flow, int32_t device, char change[160],
+                            struct dgo_error *err)
+{
+    return app_run(COMPONENT_LAYER_DISTRIBUTION, job,
+                   &(struct arrow){
+                       .fn = shrink, .flow = flow, .err = err, .device = device, .change = change});
+}
+
+/* ---- command ---- */
 
 uint16_t flow_shown_port(const struct flow *flow)
 {
@@ -307,16 +259,16 @@ uint16_t flow_shown_port(const struct flow *flow)
     return port ? (uint16_t)port : FLOW_PORT_DEFAULT;
 }
 
-enum dgo_status flow_command(struct flow *flow, uint16_t port, const char *const *extra_args,
-                             uint32_t extra_count, struct dgo_error *err)
+static enum dgo_status command(const struct arrow *arrow)
 {
+    struct flow *flow = arrow->flow;
     const struct dgo_launch_options options = {
         .binary = flow->binary_found ? flow->binary : flow->engine->binary,
         .model_path = flow->model->path,
         .host = option_text(flow->options, OPTION_HOST),
-        .port = port,
-        .extra_args = extra_args,
-        .extra_count = extra_count,
+        .port = arrow->port,
+        .extra_args = arrow->args,
+        .extra_count = arrow->arg_count,
         .thread_count = option_given(flow->options, OPTION_THREADS)
                             ? (int32_t)option_number(flow->options, OPTION_THREADS)
                             : -1,
@@ -328,70 +280,82 @@ enum dgo_status flow_command(struct flow *flow, uint16_t port, const char *const
     flow->command_made = false;
     memset(&flow->command, 0, sizeof flow->command);
     status = flow->engine->command(&flow->machine, flow->model, &flow->plan, &options,
-                                   flow->probed ? &flow->probe : NULL, &flow->command, err);
+                                   flow->probed ? &flow->probe : NULL, &flow->command, arrow->err);
     flow->command_made = status == DGO_OK;
     return status;
 }
 
-static bool engine_sees(const struct dgo_engine_device *devices, uint32_t count, const char *name)
+enum dgo_status flow_command(struct flow *flow, uint16_t port, const char *const *extra_args,
+                             uint32_t extra_count, struct dgo_error *err)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(devices[i].name, name) == 0)
-            return true;
-    return false;
+    return app_run(COMPONENT_COMMAND_GENERATION, job,
+                   &(struct arrow){.fn = command,
+                                   .flow = flow,
+                                   .err = err,
+                                   .port = port,
+                                   .args = extra_args,
+                                   .arg_count = extra_count});
 }
 
-/* A sentence for the first planned device that the engine does not see. */
-static enum dgo_status match_devices(const struct flow *flow,
-                                     const struct dgo_engine_device *devices, uint32_t count,
-                                     struct dgo_error *err)
+static enum dgo_status environment(const struct arrow *arrow)
 {
-    const struct dgo_estimate *estimate = &flow->plan.estimate;
+    *arrow->environment =
+        dgo_command_environment(&arrow->flow->command, arrow->flow->environment, arrow->arena);
+    return *arrow->environment
+               ? DGO_OK
+               : dgo_fail(arrow->err, DGO_ENOMEM, "out of memory for the engine's environment");
+}
 
-    for (uint32_t i = 0; i < estimate->device_count; i++) {
-        char seen[256];
-        struct dgo_text text = DGO_TEXT(seen);
+enum dgo_status flow_environment(struct flow *flow, struct dgo_arena *arena, const char ***made,
+                                 struct dgo_error *err)
+{
+    return app_run(
+        COMPONENT_ENVIRONMENT, job,
+        &(struct arrow){
+            .fn = environment, .flow = flow, .err = err, .arena = arena, .environment = made});
+}
 
-        if (engine_sees(devices, count, estimate->device[i].name))
-            continue;
-        for (uint32_t k = 0; k < count; k++)
-            dgo_text_addf(&text, "%s%s", k ? ", " : "", devices[k].name);
-        return dgo_fail(err, DGO_EUNSUPPORTED,
-                        "the plan needs %s (%.60s), but %s sees %s; was it built for these cards, "
-                        "and is their driver loaded?",
-                        estimate->device[i].name,
-                        flow->machine.gpu[estimate->device[i].gpu_index].name, flow->binary,
-                        count ? seen : "no device at all");
-    }
+static enum dgo_status preview(const struct arrow *arrow)
+{
+    dgo_command_text(arrow->command, arrow->parent, arrow->text);
     return DGO_OK;
 }
 
-enum dgo_status flow_check_devices(struct flow *flow, struct dgo_error *err)
+void flow_preview(const struct dgo_command *shown, char *const *parent, struct dgo_text *text)
 {
-    enum { OUTPUT_BYTES = 64 * 1024 };
-    const char *const argv[] = {flow->binary, "--list-devices", NULL};
-    struct dgo_engine_device devices[DGO_GPU_MAX];
-    struct dgo_arena arena = {0};
-    char *output = calloc(1, OUTPUT_BYTES);
-    const char **environment;
-    enum dgo_status status;
-    int code = 0;
-
-    status = flow_command(flow, 0, NULL, 0, err); /* for its environment */
-    environment = dgo_command_environment(&flow->command, flow->environment, &arena);
-    if (status == DGO_OK && (!output || !environment))
-        status = dgo_fail(err, DGO_ENOMEM, "out of memory while asking for devices");
-    /* A driver may need a while to wake its cards. */
-    if (status == DGO_OK)
-        status = dgo_process_capture(argv, environment, 60 * DGO_NS_PER_S, output, OUTPUT_BYTES,
-                                     &code, err);
-    if (status == DGO_OK)
-        status = match_devices(flow, devices,
-                               flow->engine->read_devices(devices, DGO_GPU_MAX, output), err);
-    dgo_arena_done(&arena);
-    free(output);
-    return status;
+    app_run(COMPONENT_COMMAND_PREVIEW, job,
+            &(struct arrow){.fn = preview, .command = shown, .parent = parent, .text = text});
 }
+
+/* ---- the engine's log ---- */
+
+static enum dgo_status read_line(const struct arrow *arrow)
+{
+    arrow->flow->engine->read_line(arrow->report, arrow->line, arrow->length);
+    return DGO_OK;
+}
+
+void flow_read_line(struct flow *flow, struct dgo_report *report, const char *line, size_t length)
+{
+    app_run(COMPONENT_OUTPUT_PARSING, job,
+            &(struct arrow){
+                .fn = read_line, .flow = flow, .report = report, .line = line, .length = length});
+}
+
+static enum dgo_status compare(const struct arrow *arrow)
+{
+    dgo_compare(&arrow->flow->plan.estimate, arrow->report, arrow->comparison);
+    return DGO_OK;
+}
+
+void flow_compare(struct flow *flow, struct dgo_report *report, struct dgo_comparison *comparison)
+{
+    app_run(
+        COMPONENT_COMPARISON, job,
+        &(struct arrow){.fn = compare, .flow = flow, .report = report, .comparison = comparison});
+}
+
+/* ---- several in a row ---- */
 
 enum dgo_status flow_prepare(struct flow *flow, const char *model_path, bool engine_needed,
                              struct dgo_error *err)
@@ -410,12 +374,26 @@ enum dgo_status flow_prepare(struct flow *flow, const char *model_path, bool eng
     return status;
 }
 
-enum dgo_status flow_estimate(struct flow *flow, const char *model_path, const char *const *args,
-                              uint32_t arg_count, struct dgo_estimate *estimate,
-                              struct dgo_error *err)
+static enum dgo_status estimate(const struct arrow *arrow)
 {
+    struct flow *flow = arrow->flow;
     uint64_t margins_bytes[DGO_GPU_MAX];
     struct dgo_settings settings;
+    enum dgo_status status;
+
+    status = flow->engine->read_flags(&flow->machine, flow->model, &flow->rules, arrow->args,
+                                      arrow->arg_count, &settings, arrow->err);
+    for (uint32_t i = 0; i < DGO_GPU_MAX; i++)
+        margins_bytes[i] = option_number(flow->options, OPTION_MARGIN);
+    if (status == DGO_OK)
+        status = dgo_estimate_make(&flow->machine, flow->model, &settings, &flow->rules,
+                                   margins_bytes, arrow->estimate, arrow->err);
+    return status;
+}
+
+enum dgo_status flow_estimate(struct flow *flow, const char *model_path, const char *const *args,
+                              uint32_t arg_count, struct dgo_estimate *made, struct dgo_error *err)
+{
     enum dgo_status status;
 
     status = flow_read(flow, model_path, err);
@@ -424,13 +402,13 @@ enum dgo_status flow_estimate(struct flow *flow, const char *model_path, const c
     if (status == DGO_OK)
         status = flow_find_engine(flow, false, err);
     if (status == DGO_OK)
-        status = flow->engine->read_flags(&flow->machine, flow->model, &flow->rules, args,
-                                          arg_count, &settings, err);
-    for (uint32_t i = 0; i < DGO_GPU_MAX; i++)
-        margins_bytes[i] = option_number(flow->options, OPTION_MARGIN);
-    if (status == DGO_OK)
-        status = dgo_estimate_make(&flow->machine, flow->model, &settings, &flow->rules,
-                                   margins_bytes, estimate, err);
+        status = app_run(COMPONENT_ESTIMATE, job,
+                         &(struct arrow){.fn = estimate,
+                                         .flow = flow,
+                                         .err = err,
+                                         .args = args,
+                                         .arg_count = arg_count,
+                                         .estimate = made});
     return status;
 }
 

@@ -7,7 +7,9 @@
 #include "dgo_gpu.h"
 #include "dgo_model.h"
 #include "dgo_plan.h"
+#include "dgo_profile.h"
 #include "options.h"
+#include "plan_cache.h"
 
 #include <limits.h>
 
@@ -33,6 +35,7 @@ struct flow {
 
     bool planned;         /* plan holds a placement, fitting or the nearest */
     struct dgo_plan plan; /* flow_plan */
+    enum context_source plan_source;
     bool command_made;
     struct dgo_command command; /* flow_command */
 
@@ -41,7 +44,8 @@ struct flow {
 
 void flow_init(struct flow *flow, const struct options *options, char *const *environment);
 
-/* Each arrow needs those above it.  All fail with a sentence that names the next step. */
+/* Each arrow needs those above it.  All fail with a sentence that names the next step.  Each runs
+ * as the job of its component. */
 DGO_MUST_CHECK enum dgo_status flow_look(struct flow *flow, struct dgo_error *err);
 DGO_MUST_CHECK enum dgo_status flow_read(struct flow *flow, const char *model_path,
                                          struct dgo_error *err);
@@ -52,12 +56,15 @@ DGO_MUST_CHECK enum dgo_status flow_intend(struct flow *flow, struct dgo_error *
 DGO_MUST_CHECK enum dgo_status flow_find_engine(struct flow *flow, bool needed,
                                                 struct dgo_error *err);
 
-/* DGO_ENOFIT leaves the nearest placement in flow->plan (dgo_plan_make). */
+/* DGO_ENOFIT leaves the nearest placement in flow->plan (dgo_plan_make).  A plan made before for
+ * the same question is taken from the cache.  Its devices have the names that an engine started by
+ * flow_command will use: it sees the plan's cards only, in the plan's order. */
 DGO_MUST_CHECK enum dgo_status flow_plan(struct flow *flow, struct dgo_error *err);
 
-/* Gives the plan's devices the names that an engine started by flow_command will use: it sees the
- * plan's cards only, in the plan's order.  After every change of flow->plan. */
-void flow_name_devices(struct flow *flow);
+/* Takes flow->plan to the next smaller one after it ran out of memory on `device`
+ * (dgo_plan_shrink). A failure leaves it alone. */
+DGO_MUST_CHECK enum dgo_status flow_shrink(struct flow *flow, int32_t device, char change[160],
+                                           struct dgo_error *err);
 
 /* The port in a command that is shown and not started: the user's, else the engine's own. */
 enum { FLOW_PORT_DEFAULT = 8080 };
@@ -68,6 +75,19 @@ uint16_t flow_shown_port(const struct flow *flow);
 DGO_MUST_CHECK enum dgo_status flow_command(struct flow *flow, uint16_t port,
                                             const char *const *extra_args, uint32_t extra_count,
                                             struct dgo_error *err);
+
+/* The environment of that command, in `arena`. */
+DGO_MUST_CHECK enum dgo_status flow_environment(struct flow *flow, struct dgo_arena *arena,
+                                                const char ***made, struct dgo_error *err);
+
+/* A command as a line for a shell (dgo_command_text). */
+void flow_preview(const struct dgo_command *shown, char *const *parent, struct dgo_text *text);
+
+/* One line of the engine's log into its report.  Loop thread, in place. */
+void flow_read_line(struct flow *flow, struct dgo_report *report, const char *line, size_t length);
+
+/* Plan against what the report says. */
+void flow_compare(struct flow *flow, struct dgo_report *report, struct dgo_comparison *comparison);
 
 /* Asks the engine for its devices, in the environment of the launch: one that the plan needs and
  * the engine does not see is DGO_EUNSUPPORTED.  After flow_plan; needs a binary. */

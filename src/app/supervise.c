@@ -108,14 +108,6 @@ static void start_timer(struct supervise *launch, uint64_t delay_ns, sd_event_ti
     }
 }
 
-static enum dgo_status job_compare(void *data)
-{
-    struct supervise *launch = data;
-
-    dgo_compare(&launch->flow->plan.estimate, &launch->report, &launch->comparison);
-    return DGO_OK;
-}
-
 static enum dgo_status job_remember(void *data)
 {
     struct supervise *launch = data;
@@ -128,8 +120,8 @@ static void become_ready(struct supervise *launch)
     launch->timer = sd_event_source_disable_unref(launch->timer);
     launch->was_ready = true;
     launch->ready_ns = now_ns(launch);
-    dgo_run_on_cpu(app_component(COMPONENT_COMPARISON), job_compare, launch);
-    dgo_run_on_cpu(app_component(COMPONENT_HISTORY), job_remember, launch);
+    flow_compare(launch->flow, &launch->report, &launch->comparison);
+    app_run(COMPONENT_HISTORY, job_remember, launch);
     enter(launch, LAUNCH_READY, "%s", launch->comparison.sentence);
 }
 
@@ -190,8 +182,7 @@ static void on_line(struct dgo_process *process, enum dgo_stream stream, const c
     (void)stream;
     if (partial && length == 0)
         return;
-    /* In the loop, not as a job: it is a microsecond, and the report must be whole at the exit. */
-    launch->flow->engine->read_line(&launch->report, line, length);
+    flow_read_line(launch->flow, &launch->report, line, length);
     dgo_text_copy_escaped(event.text, sizeof event.text, line, length);
     if (event.text[0]) {
         dgo_text_copy_escaped(kept, LAST_LINE_MAX, line, length);
@@ -252,25 +243,15 @@ static int32_t trouble_device(const struct supervise *launch)
  * none. */
 static bool retry_smaller(struct supervise *launch, struct dgo_error *failure)
 {
-    struct flow *flow = launch->flow;
-    struct dgo_plan *smaller = malloc(sizeof *smaller);
     char change[160], reason[DGO_ERROR_TEXT_MAX];
     struct dgo_text text = DGO_TEXT(reason);
     struct dgo_error err = {0};
-    enum dgo_status status = DGO_ENOMEM;
 
-    if (smaller)
-        status = dgo_plan_shrink(&flow->machine, flow->model, &flow->intent, &flow->rules,
-                                 &flow->plan, trouble_device(launch), smaller, change, &err);
-    if (status != DGO_OK) {
-        free(smaller);
+    if (flow_shrink(launch->flow, trouble_device(launch), change, &err) != DGO_OK) {
         dgo_text_addf(&text, "%s; nothing smaller is left to try: %s", failure->text, err.text);
         dgo_fail(failure, DGO_ECHILD, "%s", reason);
         return false;
     }
-    flow->plan = *smaller;
-    flow_name_devices(flow);
-    free(smaller);
     enter(launch, LAUNCH_RESTARTING, "%.400s Trying a smaller plan: %s.", failure->text, change);
     begin(launch);
     return true;
@@ -334,21 +315,20 @@ static void on_process_exit(struct dgo_process *process, const struct dgo_exit *
 
 static enum dgo_status start_process(struct supervise *launch, struct dgo_error *err)
 {
-    struct flow *flow = launch->flow;
     struct dgo_arena arena = {0};
-    const struct dgo_process_options options = {
-        .argv = flow->command.arg,
-        .environment = dgo_command_environment(&flow->command, flow->environment, &arena),
+    struct dgo_process_options options = {
+        .argv = launch->flow->command.arg,
         .term_wait_ns = launch->options.stop_timeout_ns,
         .line = on_line,
         .exited = on_process_exit,
         .data = launch,
     };
+    const char **environment = NULL;
     enum dgo_status status;
 
-    if (!options.environment)
-        status = dgo_fail(err, DGO_ENOMEM, "out of memory while starting the engine");
-    else
+    status = flow_environment(launch->flow, &arena, &environment, err);
+    options.environment = environment;
+    if (status == DGO_OK)
         status = dgo_process_start(launch->app->loop, &options, &launch->process, err);
     dgo_arena_done(&arena);
     return status;

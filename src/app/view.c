@@ -1,9 +1,39 @@
 /* view.c - the machine, the model, an estimate and a plan as JSON. */
 #include "view.h"
 
+#include "dgo_app.h"
 #include "dgo_text.h"
 
 #include <string.h>
+
+/* One view to be made, as a job of view_formatting: in its caller, unless that is the UI thread.
+ * Each maker uses the fields it needs. */
+struct view {
+    json_t *(*make)(const struct view *view);
+    const struct dgo_machine *machine;
+    const struct dgo_model *model;
+    const struct dgo_estimate *estimate;
+    const struct dgo_settings *settings;
+    const struct dgo_plan *plan;
+    const struct dgo_command *command;
+    const struct dgo_comparison *comparison;
+    const struct dgo_report *report;
+    json_t *made;
+};
+
+static enum dgo_status job_view(void *data)
+{
+    struct view *view = data;
+
+    view->made = view->make(view);
+    return view->made ? DGO_OK : DGO_ENOMEM;
+}
+
+static json_t *make_view(struct view *view)
+{
+    app_run(COMPONENT_VIEW_FORMATTING, job_view, view);
+    return view->made;
+}
 
 static json_t *text_or_null(const char *text)
 {
@@ -117,8 +147,9 @@ static json_t *view_host(const struct dgo_host *host)
     return object;
 }
 
-json_t *view_machine(const struct dgo_machine *machine)
+static json_t *make_machine(const struct view *view)
 {
+    const struct dgo_machine *machine = view->machine;
     json_t *gpus = json_array();
 
     for (uint32_t i = 0; i < machine->gpu_count; i++)
@@ -127,6 +158,11 @@ json_t *view_machine(const struct dgo_machine *machine)
                      "simulated", (int)machine->simulated, "source", machine->source, "driver",
                      text_or_null(machine->driver), "gpus", gpus, "links", view_links(machine),
                      "host", view_host(&machine->host));
+}
+
+json_t *view_machine(const struct dgo_machine *machine)
+{
+    return make_view(&(struct view){.make = make_machine, .machine = machine});
 }
 
 static json_t *view_layer(const struct dgo_layer *layer, uint32_t index)
@@ -175,8 +211,9 @@ static json_t *view_types(const struct dgo_model *model)
     return types;
 }
 
-json_t *view_model(const struct dgo_model *model)
+static json_t *make_model(const struct view *view)
 {
+    const struct dgo_model *model = view->model;
     json_t *object = json_object();
     json_t *layers = json_array();
     const char *file_type = dgo_file_type_name(model->file_type);
@@ -217,6 +254,11 @@ json_t *view_model(const struct dgo_model *model)
         json_array_append_new(layers, view_layer(&model->layer[i], i));
     json_object_set_new(object, "layers", layers);
     return object;
+}
+
+json_t *view_model(const struct dgo_model *model)
+{
+    return make_view(&(struct view){.make = make_model, .model = model});
 }
 
 static json_t *view_device(const struct dgo_machine *machine,
@@ -278,13 +320,21 @@ static void set_estimate(json_t *object, const struct dgo_machine *machine,
     }
 }
 
-json_t *view_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate)
+static json_t *make_estimate(const struct view *view)
 {
+    const struct dgo_machine *machine = view->machine;
+    const struct dgo_estimate *estimate = view->estimate;
     json_t *object = json_pack("{s:s, s:b}", "schema", "dualgpuopt.estimate/1", "simulated",
                                (int)machine->simulated);
 
     set_estimate(object, machine, estimate);
     return object;
+}
+
+json_t *view_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate)
+{
+    return make_view(
+        &(struct view){.make = make_estimate, .machine = machine, .estimate = estimate});
 }
 
 static json_t *view_prediction(const struct dgo_prediction *predicted)
@@ -305,8 +355,9 @@ static void set_settings(json_t *object, const struct dgo_settings *settings)
     set_count(object, "gpu_layer_count", settings->gpu_layer_count);
 }
 
-json_t *view_settings(const struct dgo_settings *settings)
+static json_t *make_settings(const struct view *view)
 {
+    const struct dgo_settings *settings = view->settings;
     json_t *object = json_object();
     json_t *gpus = json_array(), *split = json_array();
 
@@ -327,6 +378,11 @@ json_t *view_settings(const struct dgo_settings *settings)
     json_object_set_new(object, "gpus", gpus);
     json_object_set_new(object, "tensor_split", split);
     return object;
+}
+
+json_t *view_settings(const struct dgo_settings *settings)
+{
+    return make_view(&(struct view){.make = make_settings, .settings = settings});
 }
 
 static void set_command(json_t *object, const struct dgo_command *command)
@@ -355,9 +411,12 @@ static void set_command(json_t *object, const struct dgo_command *command)
     json_object_set_new(object, "environment", environment);
 }
 
-json_t *view_plan(const struct dgo_machine *machine, const struct dgo_model *model,
-                  const struct dgo_plan *plan, const struct dgo_command *command)
+static json_t *make_plan(const struct view *view)
 {
+    const struct dgo_machine *machine = view->machine;
+    const struct dgo_model *model = view->model;
+    const struct dgo_plan *plan = view->plan;
+    const struct dgo_command *command = view->command;
     json_t *object = json_pack("{s:s, s:b, s:s}", "schema", "dualgpuopt.plan/1", "simulated",
                                (int)machine->simulated, "architecture", model->architecture);
     json_t *alternatives = json_array();
@@ -379,6 +438,13 @@ json_t *view_plan(const struct dgo_machine *machine, const struct dgo_model *mod
     if (command)
         set_command(object, command);
     return object;
+}
+
+json_t *view_plan(const struct dgo_machine *machine, const struct dgo_model *model,
+                  const struct dgo_plan *plan, const struct dgo_command *command)
+{
+    return make_view(&(struct view){
+        .make = make_plan, .machine = machine, .model = model, .plan = plan, .command = command});
 }
 
 /* One figure of each kind; measured is left out where the engine logged nothing. */
@@ -405,9 +471,11 @@ static json_t *view_comparison_row(const struct dgo_comparison_row *row)
                      "compute_equal", (int)row->compute.equal);
 }
 
-json_t *view_comparison(const struct dgo_machine *machine, const struct dgo_comparison *comparison,
-                        const struct dgo_report *report)
+static json_t *make_comparison(const struct view *view)
 {
+    const struct dgo_machine *machine = view->machine;
+    const struct dgo_comparison *comparison = view->comparison;
+    const struct dgo_report *report = view->report;
     json_t *devices = json_array();
     json_t *object;
 
@@ -430,4 +498,11 @@ json_t *view_comparison(const struct dgo_machine *machine, const struct dgo_comp
     if (report->pipeline_known)
         json_object_set_new(object, "pipeline", json_boolean(report->pipeline));
     return object;
+}
+
+json_t *view_comparison(const struct dgo_machine *machine, const struct dgo_comparison *comparison,
+                        const struct dgo_report *report)
+{
+    return make_view(&(struct view){
+        .make = make_comparison, .machine = machine, .comparison = comparison, .report = report});
 }

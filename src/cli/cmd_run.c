@@ -263,7 +263,7 @@ static int dry_run(const struct cmd_call *call, struct flow *flow)
         return print_failure(&err);
     if (option_given(&call->options, OPTION_JSON))
         return print_json(view_plan(&flow->machine, flow->model, &flow->plan, &flow->command));
-    dgo_command_text(&flow->command, call->environment, &text);
+    flow_preview(&flow->command, call->environment, &text);
     printf("%s\n", line);
     if (!option_given(&call->options, OPTION_EXPLAIN))
         return 0;

@@ -3,6 +3,7 @@
 
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "flow.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -274,7 +275,7 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
         static char line[65536];
         struct dgo_text text = DGO_TEXT(line);
 
-        dgo_command_text(command, environment, &text);
+        flow_preview(command, environment, &text);
         printf("\ncommand:\n%s\n", line);
     }
 }

@@ -1,0 +1,242 @@
+/* flow_engine.c - the engine of a flow: its binary, what the binary says about itself, the devices
+ * it sees. */
+#include "flow_engine.h"
+
+#include "dgo_launch.h"
+#include "dgo_log.h"
+#include "dgo_store.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The first executable of that name on the PATH; empty entries of PATH mean the current folder and
+ * are skipped: an engine is not picked up from wherever one happens to stand. */
+static bool find_on_path(const char *path, const char *name, char *found, size_t size)
+{
+    while (path && *path) {
+        const size_t length = strcspn(path, ":");
+        struct stat info;
+
+        if (length > 0 && snprintf(found, size, "%.*s/%s", (int)length, path, name) < (int)size &&
+            stat(found, &info) == 0 && S_ISREG(info.st_mode) && access(found, X_OK) == 0)
+            return true;
+        path += length + (path[length] == ':');
+    }
+    return false;
+}
+
+static enum dgo_status find_binary(struct flow *flow, struct dgo_error *err)
+{
+    const char *given = option_text(flow->options, OPTION_ENGINE);
+    char *real;
+
+    if (!given) {
+        flow->binary_found =
+            find_on_path(getenv("PATH"), flow->engine->binary, flow->binary, sizeof flow->binary);
+        return DGO_OK;
+    }
+    if (access(given, X_OK) != 0)
+        return dgo_fail_errno(err, DGO_ENOTFOUND, errno, "--engine: '%.200s' cannot be executed",
+                              given);
+    real = realpath(given, NULL); /* the command shown must work from any folder */
+    if (!real || !dgo_text_copy(flow->binary, sizeof flow->binary, real)) {
+        free(real);
+        return dgo_fail(err, DGO_ENOTFOUND, "--engine: '%.200s' cannot be resolved", given);
+    }
+    free(real);
+    flow->binary_found = true;
+    return DGO_OK;
+}
+
+/* Asks the binary for its version and help; 10 s is ample for a binary that does not hang. */
+static enum dgo_status probe_binary(struct flow *flow, struct dgo_error *err)
+{
+    enum { OUTPUT_BYTES = 512 * 1024 };
+    const uint64_t timeout_ns = 10 * DGO_NS_PER_S;
+    const char *const version_argv[] = {flow->binary, "--version", NULL};
+    const char *const help_argv[] = {flow->binary, "--help", NULL};
+    const char *const *environment = (const char *const *)flow->environment;
+    char *version = calloc(1, OUTPUT_BYTES), *help = calloc(1, OUTPUT_BYTES);
+    enum dgo_status status = DGO_ENOMEM;
+    int code = 0;
+
+    if (!version || !help)
+        dgo_fail(err, DGO_ENOMEM, "out of memory while probing the engine");
+    else
+        status = dgo_process_capture(version_argv, environment, timeout_ns, version, OUTPUT_BYTES,
+                                     &code, err);
+    if (status == DGO_OK)
+        status =
+            dgo_process_capture(help_argv, environment, timeout_ns, help, OUTPUT_BYTES, &code, err);
+    if (status == DGO_OK)
+        flow->engine->read_probe(&flow->probe, version, help);
+    if (status == DGO_OK && flow->probe.flag_count == 0)
+        status = dgo_fail(err, DGO_ECHILD, "its --help lists no options; is it %s?",
+                          flow->engine->binary);
+    free(version);
+    free(help);
+    return status;
+}
+
+/* $XDG_STATE_HOME/dualgpuopt, or what the user said.  Not having a store is no failure. */
+static void open_store(struct flow *flow)
+{
+    const char *given = option_text(flow->options, OPTION_STATE_DIR);
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char directory[PATH_MAX], notice[256] = "";
+    struct dgo_error err = {0};
+    int length;
+
+    if (given)
+        length = snprintf(directory, sizeof directory, "%s", given);
+    else if (state && state[0] == '/') /* the specification: a relative one is ignored */
+        length = snprintf(directory, sizeof directory, "%s/dualgpuopt", state);
+    else if (home && home[0] == '/')
+        length = snprintf(directory, sizeof directory, "%s/.local/state/dualgpuopt", home);
+    else
+        return;
+    if (length < 0 || (size_t)length >= sizeof directory)
+        return;
+    if (dgo_store_open(directory, &flow->store, notice, &err) != DGO_OK) {
+        flow->store = NULL;
+        dgo_log(DGO_LOG_INFO, "nothing will be remembered: %s", err.text);
+    } else if (notice[0]) {
+        dgo_log(DGO_LOG_WARN, "%s", notice);
+    }
+}
+
+/* From the cache where the same binary was probed before, else by asking it. */
+static enum dgo_status probe_cached(struct flow *flow, struct dgo_error *err)
+{
+    enum dgo_status status;
+
+    status = dgo_file_hash(flow->binary, flow->binary_hash, err);
+    if (status != DGO_OK)
+        return status;
+    if (flow->store &&
+        dgo_store_get_probe(flow->store, flow->binary_hash, &flow->probe, NULL) == DGO_OK) {
+        flow->probed = true;
+        return DGO_OK;
+    }
+    status = probe_binary(flow, err);
+    if (status != DGO_OK)
+        return dgo_error_prefix(err, status, "%s could not be probed", flow->binary);
+    flow->probed = true;
+    if (flow->store) {
+        struct dgo_error ignored = {0};
+
+        if (dgo_store_put_probe(flow->store, flow->binary_hash, &flow->probe, &ignored) != DGO_OK)
+            dgo_log(DGO_LOG_INFO, "the probe was not kept: %s", ignored.text);
+    }
+    return DGO_OK;
+}
+
+static enum dgo_status parse_build(const char *text, uint32_t *build, struct dgo_error *err)
+{
+    uint64_t number;
+
+    if (dgo_u64_parse(text + (text[0] == 'b'), "--engine-build", 1, UINT32_MAX, &number, NULL) !=
+        DGO_OK)
+        return dgo_fail(err, DGO_EUSAGE, "--engine-build: '%.40s' is no build like 10256 or b10256",
+                        text);
+    *build = (uint32_t)number;
+    return DGO_OK;
+}
+
+enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_error *err)
+{
+    const char *build = option_text(flow->options, OPTION_ENGINE_BUILD);
+    struct dgo_error probe_err = {0};
+    enum dgo_status status;
+
+    if (!flow->store)
+        open_store(flow);
+    flow->engine = dgo_engines[0];
+    flow->rules = (struct dgo_engine_rules){0};
+    status = find_binary(flow, err);
+    if (status != DGO_OK)
+        return status;
+    if (needed && !flow->binary_found)
+        return dgo_fail(err, DGO_ENOTFOUND,
+                        "%s is not on the PATH; install llama.cpp, or name it with --engine PATH",
+                        flow->engine->binary);
+    if (flow->binary_found && probe_cached(flow, &probe_err) != DGO_OK) {
+        if (needed) {
+            if (err)
+                *err = probe_err;
+            return probe_err.status;
+        }
+        dgo_log(DGO_LOG_WARN, "%s; planning for the newest known build", probe_err.text);
+    }
+    if (build)
+        return parse_build(build, &flow->rules.build, err);
+    flow->rules.build = flow->probe.build;
+    return DGO_OK;
+}
+
+static bool engine_sees(const struct dgo_engine_device *devices, uint32_t count, const char *name)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(devices[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* A sentence for the first planned device that the engine does not see. */
+static enum dgo_status match_devices(const struct flow *flow,
+                                     const struct dgo_engine_device *devices, uint32_t count,
+                                     struct dgo_error *err)
+{
+    const struct dgo_estimate *estimate = &flow->plan.estimate;
+
+    for (uint32_t i = 0; i < estimate->device_count; i++) {
+        char seen[256];
+        struct dgo_text text = DGO_TEXT(seen);
+
+        if (engine_sees(devices, count, estimate->device[i].name))
+            continue;
+        for (uint32_t k = 0; k < count; k++)
+            dgo_text_addf(&text, "%s%s", k ? ", " : "", devices[k].name);
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "the plan needs %s (%.60s), but %s sees %s; was it built for these cards, "
+                        "and is their driver loaded?",
+                        estimate->device[i].name,
+                        flow->machine.gpu[estimate->device[i].gpu_index].name, flow->binary,
+                        count ? seen : "no device at all");
+    }
+    return DGO_OK;
+}
+
+enum dgo_status flow_engine_check(struct flow *flow, struct dgo_error *err)
+{
+    enum { OUTPUT_BYTES = 64 * 1024 };
+    const char *const argv[] = {flow->binary, "--list-devices", NULL};
+    struct dgo_engine_device devices[DGO_GPU_MAX];
+    struct dgo_arena arena = {0};
+    char *output = calloc(1, OUTPUT_BYTES);
+    const char **environment = NULL;
+    enum dgo_status status;
+    int code = 0;
+
+    if (!output)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory while asking for devices");
+    status = flow_command(flow, 0, NULL, 0, err); /* for its environment */
+    if (status == DGO_OK)
+        status = flow_environment(flow, &arena, &environment, err);
+    /* A driver may need a while to wake its cards. */
+    if (status == DGO_OK)
+        status = dgo_process_capture(argv, environment, 60 * DGO_NS_PER_S, output, OUTPUT_BYTES,
+                                     &code, err);
+    if (status == DGO_OK)
+        status = match_devices(flow, devices,
+                               flow->engine->read_devices(devices, DGO_GPU_MAX, output), err);
+    dgo_arena_done(&arena);
+    free(output);
+    return status;
+}

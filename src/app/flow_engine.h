@@ -1,0 +1,13 @@
+/* flow_engine.h - the two arrows of flow.h that talk to an engine's binary, as they run inside
+ * their job.  Private to flow.c. */
+#ifndef FLOW_ENGINE_H
+#define FLOW_ENGINE_H
+
+#include "flow.h"
+
+DGO_MUST_CHECK
+enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_error *err);
+DGO_MUST_CHECK
+enum dgo_status flow_engine_check(struct flow *flow, struct dgo_error *err);
+
+#endif
