@@ -4,6 +4,8 @@
 #include "dgo_app.h"
 #include "dgo_text.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* One view to be made, as a job of view_formatting: in its caller, unless that is the UI thread.
@@ -35,20 +37,58 @@ static json_t *make_view(struct view *view)
     return view->made;
 }
 
+/* Listed of one model; ggml has 40.  A broken file may name thousands: what is beyond is left out.
+ */
+enum { TYPES_MAX = 64 };
+
+json_t *view_text(const char *text)
+{
+    const size_t length = strlen(text), size = 4 * length + 1; /* "\xff" is the longest escape */
+    json_t *value = json_string(text);
+    char *escaped;
+
+    if (value)
+        return value;
+    escaped = malloc(size);
+    if (!escaped)
+        return NULL;
+    dgo_text_copy_escaped(escaped, size, text, length);
+    value = json_string(escaped);
+    free(escaped);
+    return value;
+}
+
+static void set_text(json_t *object, const char *key, const char *text)
+{
+    json_object_set_new(object, key, view_text(text));
+}
+
 static json_t *text_or_null(const char *text)
 {
-    return text[0] ? json_string(text) : json_null();
+    return text[0] ? view_text(text) : json_null();
+}
+
+/* JSON knows no largest integer, jansson does. */
+static json_t *count_value(uint64_t value)
+{
+    return value > INT64_MAX ? json_real((double)value) : json_integer((json_int_t)value);
 }
 
 static void set_count(json_t *object, const char *key, uint64_t value)
 {
-    json_object_set_new(object, key, json_integer((json_int_t)value));
+    json_object_set_new(object, key, count_value(value));
+}
+
+static void set_number(json_t *object, const char *key, double value)
+{
+    if (isfinite(value)) /* JSON has no word for the others */
+        json_object_set_new(object, key, json_real(value));
 }
 
 static void set_rate(json_t *object, const char *key, double value)
 {
     if (value > 0)
-        json_object_set_new(object, key, json_real(value));
+        set_number(object, key, value);
 }
 
 static const char *vendor_name(enum dgo_gpu_vendor vendor)
@@ -60,7 +100,7 @@ static const char *vendor_name(enum dgo_gpu_vendor vendor)
 
 static json_t *number_uint64_t(uint64_t value)
 {
-    return json_integer((json_int_t)value);
+    return count_value(value);
 }
 static json_t *number_uint32_t(uint32_t value)
 {
@@ -94,11 +134,11 @@ static json_t *view_gpu(const struct dgo_gpu *gpu, uint32_t index)
 
     set_count(object, "index", index);
     json_object_set_new(object, "name", text_or_null(gpu->name));
-    json_object_set_new(object, "vendor", json_string(vendor_name(gpu->vendor)));
+    set_text(object, "vendor", vendor_name(gpu->vendor));
     json_object_set_new(object, "uuid", text_or_null(gpu->uuid));
     json_object_set_new(object, "pci_id", text_or_null(gpu->pci_id));
     if (gpu->problem[0])
-        json_object_set_new(object, "problem", json_string(gpu->problem));
+        set_text(object, "problem", gpu->problem);
 #define X(id, type, name, title)                                                                   \
     if (dgo_gpu_knows(gpu, DGO_GPU_##id))                                                          \
         json_object_set_new(object, #name, number_##type(gpu->name));
@@ -154,10 +194,10 @@ static json_t *make_machine(const struct view *view)
 
     for (uint32_t i = 0; i < machine->gpu_count; i++)
         json_array_append_new(gpus, view_gpu(&machine->gpu[i], i));
-    return json_pack("{s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.machine/1",
-                     "simulated", (int)machine->simulated, "source", machine->source, "driver",
-                     text_or_null(machine->driver), "gpus", gpus, "links", view_links(machine),
-                     "host", view_host(&machine->host));
+    return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.machine/1",
+                     "simulated", (int)machine->simulated, "source", view_text(machine->source),
+                     "driver", text_or_null(machine->driver), "gpus", gpus, "links",
+                     view_links(machine), "host", view_host(&machine->host));
 }
 
 json_t *view_machine(const struct dgo_machine *machine)
@@ -182,31 +222,58 @@ static json_t *view_layer(const struct dgo_layer *layer, uint32_t index)
     return object;
 }
 
+struct type_sum {
+    uint32_t id;
+    uint64_t tensor_count, bytes;
+};
+
+static int by_bytes(const void *a, const void *b)
+{
+    const struct type_sum *one = a, *other = b;
+
+    return one->bytes != other->bytes ? (one->bytes < other->bytes ? 1 : -1)
+                                      : (one->id > other->id) - (one->id < other->id);
+}
+
+static struct type_sum *sum_of(struct type_sum *sums, uint32_t *count, uint32_t id)
+{
+    uint32_t i = 0;
+
+    while (i < *count && sums[i].id != id)
+        i++;
+    if (i == TYPES_MAX)
+        return NULL;
+    if (i == *count)
+        sums[(*count)++] = (struct type_sum){.id = id};
+    return &sums[i];
+}
+
 /* Bytes and tensors by type, largest first: what "Q4_K - Medium" really is. */
 static json_t *view_types(const struct dgo_model *model)
 {
+    struct type_sum sums[TYPES_MAX];
     json_t *types = json_array();
-    uint64_t done_bits[4] = {0}; /* ids below 256; others are listed one by one as met */
+    uint32_t count = 0;
 
     for (uint32_t i = 0; i < model->tensor_count; i++) {
-        const uint32_t id = model->tensor[i].type;
-        const struct dgo_ggml_type *type = dgo_ggml_type(id);
-        uint64_t bytes = 0, count = 0;
+        struct type_sum *sum = sum_of(sums, &count, model->tensor[i].type);
+
+        if (sum) {
+            sum->tensor_count++;
+            sum->bytes += model->tensor[i].size_bytes;
+        }
+    }
+    qsort(sums, count, sizeof sums[0], by_bytes);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct dgo_ggml_type *type = dgo_ggml_type(sums[i].id);
         char unknown[32];
         struct dgo_text text = DGO_TEXT(unknown);
 
-        if (id >= 256 || done_bits[id / 64] >> id % 64 & 1)
-            continue;
-        done_bits[id / 64] |= UINT64_C(1) << id % 64;
-        for (uint32_t j = i; j < model->tensor_count; j++)
-            if (model->tensor[j].type == id) {
-                bytes += model->tensor[j].size_bytes;
-                count++;
-            }
-        dgo_text_addf(&text, "type %u", id);
-        json_array_append_new(types, json_pack("{s:s, s:I, s:I}", "type",
-                                               type ? type->name : unknown, "tensor_count",
-                                               (json_int_t)count, "bytes", (json_int_t)bytes));
+        dgo_text_addf(&text, "type %u", (unsigned)sums[i].id);
+        json_array_append_new(types,
+                              json_pack("{s:s, s:o, s:o}", "type", type ? type->name : unknown,
+                                        "tensor_count", count_value(sums[i].tensor_count), "bytes",
+                                        count_value(sums[i].bytes)));
     }
     return types;
 }
@@ -218,11 +285,11 @@ static json_t *make_model(const struct view *view)
     json_t *layers = json_array();
     const char *file_type = dgo_file_type_name(model->file_type);
 
-    json_object_set_new(object, "schema", json_string("dualgpuopt.model/1"));
-    json_object_set_new(object, "architecture", json_string(model->architecture));
+    set_text(object, "schema", "dualgpuopt.model/1");
+    set_text(object, "architecture", model->architecture);
     json_object_set_new(object, "architecture_verified", json_boolean(model->verified));
     json_object_set_new(object, "name", text_or_null(model->name));
-    json_object_set_new(object, "file_type", file_type ? json_string(file_type) : json_null());
+    json_object_set_new(object, "file_type", file_type ? view_text(file_type) : json_null());
     set_count(object, "gguf_version", model->gguf_version);
     set_count(object, "shard_count", model->shard_count);
     set_count(object, "file_bytes", model->file_bytes);
@@ -266,7 +333,7 @@ static json_t *view_device(const struct dgo_machine *machine,
 {
     json_t *object = json_object();
 
-    json_object_set_new(object, "name", json_string(device->name));
+    set_text(object, "name", device->name);
     set_count(object, "gpu_index", device->gpu_index);
     json_object_set_new(object, "gpu_name", text_or_null(machine->gpu[device->gpu_index].name));
     if (device->layer_count)
@@ -276,8 +343,7 @@ static json_t *view_device(const struct dgo_machine *machine,
     set_count(object, "weights_bytes", device->weights_bytes);
     set_count(object, "context_bytes", device->context_bytes);
     set_count(object, "compute_bytes", device->compute_bytes);
-    json_object_set_new(object, "compute_source",
-                        json_string(dgo_figure_source_name(device->compute_source)));
+    set_text(object, "compute_source", dgo_figure_source_name(device->compute_source));
     set_count(object, "overhead_bytes", device->overhead_bytes);
     set_count(object, "margin_bytes", device->margin_bytes);
     set_count(object, "free_bytes", device->free_bytes);
@@ -313,8 +379,8 @@ static void set_estimate(json_t *object, const struct dgo_machine *machine,
         const int32_t limiting = estimate->limiting_device;
 
         json_object_set_new(object, "limiting_device",
-                            limiting >= 0    ? json_string(estimate->device[limiting].name)
-                            : limiting == -1 ? json_string("host")
+                            limiting >= 0    ? view_text(estimate->device[limiting].name)
+                            : limiting == -1 ? view_text("host")
                                              : json_null());
         set_count(object, "missing_bytes", estimate->missing_bytes);
     }
@@ -339,17 +405,20 @@ json_t *view_estimate(const struct dgo_machine *machine, const struct dgo_estima
 
 static json_t *view_prediction(const struct dgo_prediction *predicted)
 {
-    return json_pack(
-        "{s:f, s:f, s:f, s:b}", "decode_tokens_per_second", predicted->decode_tokens_per_second,
-        "prefill_tokens_per_second", predicted->prefill_tokens_per_second, "lower_bound_gap",
-        predicted->lower_bound_gap, "bandwidth_assumed", (int)predicted->bandwidth_assumed);
+    json_t *object = json_object();
+
+    set_number(object, "decode_tokens_per_second", predicted->decode_tokens_per_second);
+    set_number(object, "prefill_tokens_per_second", predicted->prefill_tokens_per_second);
+    set_number(object, "lower_bound_gap", predicted->lower_bound_gap);
+    json_object_set_new(object, "bandwidth_assumed", json_boolean(predicted->bandwidth_assumed));
+    return object;
 }
 
 static void set_settings(json_t *object, const struct dgo_settings *settings)
 {
     set_count(object, "slot_count", settings->slot_count);
-    json_object_set_new(object, "key_type", json_string(dgo_kv_type_name(settings->key_type)));
-    json_object_set_new(object, "value_type", json_string(dgo_kv_type_name(settings->value_type)));
+    set_text(object, "key_type", dgo_kv_type_name(settings->key_type));
+    set_text(object, "value_type", dgo_kv_type_name(settings->value_type));
     json_object_set_new(object, "flash_attention",
                         json_boolean(settings->flash_attention == DGO_FA_ON));
     set_count(object, "gpu_layer_count", settings->gpu_layer_count);
@@ -390,23 +459,11 @@ static void set_command(json_t *object, const struct dgo_command *command)
     json_t *words = json_array();
     json_t *environment = json_object();
 
-    for (uint32_t i = 0; i < command->arg_count; i++) {
-        json_t *word = json_string(command->arg[i]);
-
-        /* A path may hold bytes that are no UTF-8; JSON cannot, so it is shown escaped. */
-        if (!word) {
-            char escaped[4096];
-
-            dgo_text_copy_escaped(escaped, sizeof escaped, command->arg[i],
-                                  strlen(command->arg[i]));
-            word = json_string(escaped);
-        }
-        json_array_append_new(words, word);
-    }
+    for (uint32_t i = 0; i < command->arg_count; i++)
+        json_array_append_new(words, view_text(command->arg[i]));
     for (uint32_t i = 0; i < command->env_count; i++)
         json_object_set_new(environment, command->env[i].name,
-                            command->env[i].value ? json_string(command->env[i].value)
-                                                  : json_null());
+                            command->env[i].value ? view_text(command->env[i].value) : json_null());
     json_object_set_new(object, "command", words);
     json_object_set_new(object, "environment", environment);
 }
@@ -417,8 +474,9 @@ static json_t *make_plan(const struct view *view)
     const struct dgo_model *model = view->model;
     const struct dgo_plan *plan = view->plan;
     const struct dgo_command *command = view->command;
-    json_t *object = json_pack("{s:s, s:b, s:s}", "schema", "dualgpuopt.plan/1", "simulated",
-                               (int)machine->simulated, "architecture", model->architecture);
+    json_t *object =
+        json_pack("{s:s, s:b, s:o}", "schema", "dualgpuopt.plan/1", "simulated",
+                  (int)machine->simulated, "architecture", view_text(model->architecture));
     json_t *alternatives = json_array();
 
     json_object_set_new(object, "architecture_verified", json_boolean(model->verified));
@@ -427,7 +485,7 @@ static json_t *make_plan(const struct view *view)
     json_object_set_new(object, "predicted", view_prediction(&plan->predicted));
     for (uint32_t i = 0; i < plan->alternative_count; i++) {
         const struct dgo_alternative *alternative = &plan->alternative[i];
-        json_t *entry = json_pack("{s:s}", "why", alternative->why);
+        json_t *entry = json_pack("{s:o}", "why", view_text(alternative->why));
 
         set_estimate(entry, machine, &alternative->estimate);
         set_settings(entry, &alternative->settings);
@@ -465,10 +523,10 @@ static json_t *view_comparison_row(const struct dgo_comparison_row *row)
     set_compared(planned, measured, "compute_bytes", &row->compute);
     if (row->is_host)
         set_compared(planned, measured, "output_bytes", &row->output);
-    return json_pack("{s:s, s:b, s:o, s:o, s:b, s:b, s:b}", "name", row->name, "unplanned",
-                     (int)row->unplanned, "planned", planned, "measured", measured, "weights_equal",
-                     (int)row->weights.equal, "context_equal", (int)row->context.equal,
-                     "compute_equal", (int)row->compute.equal);
+    return json_pack("{s:o, s:b, s:o, s:o, s:b, s:b, s:b}", "name", view_text(row->name),
+                     "unplanned", (int)row->unplanned, "planned", planned, "measured", measured,
+                     "weights_equal", (int)row->weights.equal, "context_equal",
+                     (int)row->context.equal, "compute_equal", (int)row->compute.equal);
 }
 
 static json_t *make_comparison(const struct view *view)
@@ -479,11 +537,11 @@ static json_t *make_comparison(const struct view *view)
     json_t *devices = json_array();
     json_t *object;
 
-    object = json_pack("{s:s, s:b, s:b, s:b, s:b, s:s}", "schema", "dualgpuopt.run/1", "simulated",
+    object = json_pack("{s:s, s:b, s:b, s:b, s:b, s:o}", "schema", "dualgpuopt.run/1", "simulated",
                        (int)machine->simulated, "equal",
                        comparison->weights_equal && comparison->context_equal, "weights_equal",
                        (int)comparison->weights_equal, "context_equal",
-                       (int)comparison->context_equal, "sentence", comparison->sentence);
+                       (int)comparison->context_equal, "sentence", view_text(comparison->sentence));
     for (uint32_t i = 0; i < comparison->row_count; i++) {
         json_t *row = view_comparison_row(&comparison->row[i]);
 

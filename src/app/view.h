@@ -13,6 +13,9 @@
 
 #include <jansson.h>
 
+/* JSON is UTF-8: text that is none (a path may be any bytes) is shown escaped. */
+json_t *view_text(const char *text);
+
 json_t *view_machine(const struct dgo_machine *machine);
 json_t *view_model(const struct dgo_model *model);
 json_t *view_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate);
