@@ -1,11 +1,13 @@
 /* chat.c - one chat message to an OpenAI-compatible engine, by libcurl and jansson. */
 #include "chat.h"
 
+#include "dgo_resource.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
 
 #include <curl/curl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@ enum { BODY_MAX = 4 << 20 }; /* an answer larger than this is no chat answer */
 struct body {
     char *data;
     size_t length;
+    bool too_long;
 };
 
 static size_t collect(char *data, size_t size, size_t count, void *user)
@@ -23,7 +26,8 @@ static size_t collect(char *data, size_t size, size_t count, void *user)
     const size_t more = size * count;
     char *grown;
 
-    if (more > BODY_MAX - body->length)
+    body->too_long = more > BODY_MAX - body->length;
+    if (body->too_long)
         return 0; /* ends the transfer with CURLE_WRITE_ERROR */
     grown = realloc(body->data, body->length + more + 1);
     if (!grown)
@@ -33,6 +37,14 @@ static size_t collect(char *data, size_t size, size_t count, void *user)
     body->length += more;
     body->data[body->length] = '\0';
     return more;
+}
+
+/* libcurl asks about once a second: whoever waits for the job must not wait for the engine. */
+static int on_progress(void *user, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send,
+                       curl_off_t sent)
+{
+    (void)user, (void)to_load, (void)loaded, (void)to_send, (void)sent;
+    return dgo_job_should_stop() ? 1 : 0;
 }
 
 static char *make_request(const char *message, uint32_t tokens_max)
@@ -51,6 +63,8 @@ static enum dgo_status post(const char *url, const char *request, uint64_t timeo
 {
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     CURL *curl = curl_easy_init();
+    /* 0 would be for ever, and libcurl refuses more than an int holds. */
+    const long timeout_ms = (long)dgo_min_u64(timeout_ns / DGO_NS_PER_MS + 1, INT_MAX);
     CURLcode code = CURLE_OUT_OF_MEMORY;
 
     if (curl && headers) {
@@ -60,7 +74,9 @@ static enum dgo_status post(const char *url, const char *request, uint64_t timeo
         curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request);
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(timeout_ns / DGO_NS_PER_MS));
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
+        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
         code = curl_easy_perform(curl);
@@ -70,6 +86,10 @@ static enum dgo_status post(const char *url, const char *request, uint64_t timeo
     curl_easy_cleanup(curl);
     if (code == CURLE_OPERATION_TIMEDOUT)
         return dgo_fail(err, DGO_ETIMEOUT, "the engine did not answer the chat message in time");
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        return dgo_fail(err, DGO_ECANCELLED, "the chat message was called off");
+    if (body->too_long)
+        return dgo_fail(err, DGO_EFORMAT, "the engine's answer is too long for a chat completion");
     if (code != CURLE_OK)
         return dgo_fail(err, DGO_EIO, "the chat message got no answer: %s",
                         curl_easy_strerror(code));
@@ -100,27 +120,42 @@ static uint32_t token_count(json_t *usage, const char *key)
     return count > 0 && count < INT32_MAX ? (uint32_t)count : 0;
 }
 
+/* A model that thinks first may be cut before it says anything: then its thoughts are what there
+ * is.  NULL: no chat completion. */
+static const char *said(json_t *root)
+{
+    json_t *message =
+        json_object_get(json_array_get(json_object_get(root, "choices"), 0), "message");
+    const char *content = json_string_value(json_object_get(message, "content"));
+    const char *thoughts = json_string_value(json_object_get(message, "reasoning_content"));
+
+    return thoughts && (!content || !content[0]) ? thoughts : content;
+}
+
+static enum dgo_status fail_http(json_t *root, long http_status, struct dgo_error *err)
+{
+    const char *problem =
+        json_string_value(json_object_get(json_object_get(root, "error"), "message"));
+
+    return dgo_fail(err, DGO_ECHILD, "the engine answered the chat message with %ld: %.300s",
+                    http_status, problem ? problem : "no reason given");
+}
+
 static enum dgo_status read_answer(const struct body *body, long http_status,
                                    struct chat_answer *answer, struct dgo_error *err)
 {
-    json_t *root =
-        json_loadb(body->data ? body->data : "", body->length, JSON_REJECT_DUPLICATES, NULL);
-    const char *problem =
-        json_string_value(json_object_get(json_object_get(root, "error"), "message"));
-    const char *content = json_string_value(json_object_get(
-        json_object_get(json_array_get(json_object_get(root, "choices"), 0), "message"),
-        "content"));
+    json_t *root = json_loadb(body->data ? body->data : "", body->length, 0, NULL);
+    const char *text = said(root);
     enum dgo_status status = DGO_OK;
 
-    if (http_status != 200)
-        status = dgo_fail(err, DGO_ECHILD, "the engine answered the chat message with %ld: %.300s",
-                          http_status, problem ? problem : "no reason given");
-    else if (!content)
+    if (http_status != 200) {
+        status = fail_http(root, http_status, err);
+    } else if (!text) {
         status = dgo_fail(err, DGO_EFORMAT, "the engine's answer is no chat completion");
-    if (status == DGO_OK) {
+    } else {
         json_t *usage = json_object_get(root, "usage");
 
-        copy_answer(answer, content);
+        copy_answer(answer, text);
         answer->prompt_tokens = token_count(usage, "prompt_tokens");
         answer->generated_tokens = token_count(usage, "completion_tokens");
     }
