@@ -1,11 +1,13 @@
 /* history.c - a launch that became ready, into the store. */
 #include "history.h"
 
+#include "dgo_app.h"
 #include "dgo_clock.h"
 #include "dgo_log.h"
 #include "dgo_store.h"
 #include "view.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 enum { FIGURE_MAX = DGO_COMPARISON_MAX * DGO_BUFFER_KIND_COUNT };
@@ -45,38 +47,94 @@ static char *text_of(json_t *object)
     return text;
 }
 
-enum dgo_status history_add(struct flow *flow, const struct dgo_comparison *comparison,
-                            const struct dgo_report *report)
-{
-    struct dgo_launch_figure figures[FIGURE_MAX];
-    struct dgo_error err = {0};
+/* What one write needs, apart from the flow's own model and binary, which do not change.  The plan
+ * and the comparison do, when the engine starts again meanwhile. */
+struct entry {
+    struct dgo_store *store;
+    struct dgo_comparison comparison; /* figures point at its names */
+    struct dgo_launch_figure figure[FIGURE_MAX];
     char *settings, *devices;
-    enum dgo_status status = DGO_ENOMEM;
+    struct dgo_launch_record record;
+};
+
+static void free_entry(struct entry *entry)
+{
+    free(entry->settings);
+    free(entry->devices);
+    free(entry);
+}
+
+static struct entry *make_entry(struct flow *flow, const struct dgo_comparison *comparison,
+                                const struct dgo_report *report)
+{
+    struct entry *entry = calloc(1, sizeof *entry);
+
+    if (!entry)
+        return NULL;
+    entry->store = flow->store;
+    entry->comparison = *comparison;
+    entry->settings = text_of(view_settings(&flow->plan.settings));
+    entry->devices = text_of(view_comparison(&flow->machine, comparison, report));
+    if (!entry->settings || !entry->devices) {
+        free_entry(entry);
+        return NULL;
+    }
+    entry->record = (struct dgo_launch_record){
+        .started_ns = dgo_clock_wall_ns(dgo_clock_system()),
+        .model_path = flow->model->path,
+        .model_name = flow->model->name,
+        .binary_hash = flow->binary_hash,
+        .build = flow->plan.estimate.build,
+        .settings_json = entry->settings,
+        .devices_json = entry->devices,
+        .simulated = flow->machine.simulated,
+        .figure_count = list_figures(&entry->comparison, entry->figure),
+        .figure = entry->figure,
+    };
+    return entry;
+}
+
+static enum dgo_status job_put(void *data)
+{
+    /* A store is for one thread at a time, and an engine that crashes at once is ready twice. */
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    struct entry *entry = data;
+    struct dgo_error err = {0};
+    enum dgo_status status;
+
+    pthread_mutex_lock(&lock);
+    status = dgo_store_put_launch(entry->store, &entry->record, &err);
+    pthread_mutex_unlock(&lock);
+    if (status != DGO_OK)
+        dgo_log(DGO_LOG_INFO, "the launch was not kept: %s", err.text);
+    return status;
+}
+
+static void on_put(const struct dgo_result *result, void *data)
+{
+    (void)result; /* told by the job */
+    free_entry(data);
+}
+
+void history_start(struct flow *flow, const struct dgo_comparison *comparison,
+                   const struct dgo_report *report)
+{
+    struct entry *entry;
+    struct dgo_error err = {0};
 
     if (!flow->store)
-        return DGO_OK;
-    settings = text_of(view_settings(&flow->plan.settings));
-    devices = text_of(view_comparison(&flow->machine, comparison, report));
-    if (settings && devices) {
-        const struct dgo_launch_record record = {
-            .started_ns = dgo_clock_wall_ns(dgo_clock_system()),
-            .model_path = flow->model->path,
-            .model_name = flow->model->name,
-            .binary_hash = flow->binary_hash,
-            .build = flow->plan.estimate.build,
-            .settings_json = settings,
-            .devices_json = devices,
-            .simulated = flow->machine.simulated,
-            .figure_count = list_figures(comparison, figures),
-            .figure = figures,
-        };
-
-        status = dgo_store_put_launch(flow->store, &record, &err);
+        return;
+    entry = make_entry(flow, comparison, report);
+    if (!entry) {
+        dgo_log(DGO_LOG_INFO, "the launch was not kept: out of memory");
+        return;
     }
-    if (status != DGO_OK)
-        dgo_log(DGO_LOG_INFO, "the launch was not kept: %s",
-                err.text[0] ? err.text : dgo_status_sentence(status));
-    free(settings);
-    free(devices);
-    return status;
+    if (dgo_submit(&(struct dgo_job){.component = app_component(COMPONENT_HISTORY),
+                                     .fn = job_put,
+                                     .arg = entry,
+                                     .done = on_put},
+                   NULL, &err) != DGO_OK) {
+        dgo_log(DGO_LOG_INFO, "the launch was not kept: %s", err.text);
+        free_entry(entry);
+    }
 }

@@ -5,8 +5,10 @@
 #include "dgo_profile.h"
 #include "flow.h"
 
-/* Nothing happens without a store; a failure is logged, and returned for the counters only. */
-enum dgo_status history_add(struct flow *flow, const struct dgo_comparison *comparison,
-                            const struct dgo_report *report);
+/* Writes on the BLOCKING lane, since a store may wait for another process for seconds; copies what
+ * may change until then.  The flow's model and store must live until the resource manager has
+ * stopped.  Nothing happens without a store; a failure is logged. */
+void history_start(struct flow *flow, const struct dgo_comparison *comparison,
+                   const struct dgo_report *report);
 
 #endif

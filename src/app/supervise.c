@@ -108,20 +108,13 @@ static void start_timer(struct supervise *launch, uint64_t delay_ns, sd_event_ti
     }
 }
 
-static enum dgo_status job_remember(void *data)
-{
-    struct supervise *launch = data;
-
-    return history_add(launch->flow, &launch->comparison, &launch->report);
-}
-
 static void become_ready(struct supervise *launch)
 {
     launch->timer = sd_event_source_disable_unref(launch->timer);
     launch->was_ready = true;
     launch->ready_ns = now_ns(launch);
     flow_compare(launch->flow, &launch->report, &launch->comparison);
-    app_run(COMPONENT_HISTORY, job_remember, launch);
+    history_start(launch->flow, &launch->comparison, &launch->report);
     enter(launch, LAUNCH_READY, "%s", launch->comparison.sentence);
 }
 
