@@ -305,7 +305,7 @@ enum dgo_status dgo_vram_load(const struct dgo_ledger_entry *entry, size_t entry
 
 /* ---- figures ---------------------------------------------------------------------------- */
 
-/* Queue and run times are sampled (1 job of 16, every EXPRESS job); the rest is exact.
+/* Queue and run times are sampled (1 job of 64, every EXPRESS job); the rest is exact.
  * accepted = done + failed + cancelled + expired + those still on their way. */
 struct dgo_component_stats {
     uint64_t accepted, done, failed, cancelled, expired;

@@ -20,6 +20,7 @@
 #include "dgo_lock.h"
 #include "rm_sys.h"
 
+#include <sched.h>
 #include <stdalign.h>
 
 enum {
@@ -38,6 +39,7 @@ enum {
     RM_INLINE_DEPTH_MAX = 64,
     RM_EXPRESS_JOB_US = 1000,
     RM_DEMOTE_AFTER = 8, /* EXPRESS jobs above RM_EXPRESS_JOB_US */
+    RM_TIMED_OF = 64,    /* one job of so many is timed: a clock read costs as much as a job */
     RM_HISTOGRAM = 40,
 };
 
@@ -256,6 +258,21 @@ struct rm_lane {
     uint32_t key_bucket[RM_KEY_BUCKETS]; /* index + 1 */
     struct rm_worker worker[DGO_WORKER_MAX];
 };
+
+/* The lock of a lane: given back by a plain store, so whoever cannot have it spins, then yields.
+ * Pushing threads do neither for long, they go to the inbox. */
+static inline void rm_lane_lock(struct rm_lane *lane)
+{
+    for (uint32_t spin = 1; !dgo_try_lock(&lane->lock); spin++)
+        if (spin % 128)
+            dgo_pause();
+        else
+            sched_yield();
+}
+static inline void rm_lane_unlock(struct rm_lane *lane)
+{
+    atomic_store_explicit(&lane->lock.word, 0, memory_order_release);
+}
 
 enum rm_push { RM_PUSHED, RM_FULL, RM_CLOSED_LANE };
 

@@ -33,7 +33,7 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
             lane->ring[level].ref = refs + (size_t)level * size;
         lane->ring_mask = size - 1;
     }
-    dgo_lock(&lane->lock);
+    rm_lane_lock(lane);
     for (uint32_t level = 0; level < DGO_LEVEL_COUNT; level++)
         lane->ring[level].head = lane->ring[level].tail = 0;
     memset(lane->key_bucket, 0, sizeof lane->key_bucket);
@@ -48,7 +48,7 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
     atomic_store(&lane->stale, 0);
     atomic_store(&lane->queued_max, 0);
     atomic_store(&lane->inbox, RM_INBOX_EMPTY);
-    dgo_unlock(&lane->lock);
+    rm_lane_unlock(lane);
     return true;
 }
 
@@ -382,7 +382,7 @@ enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t
         dgo_pause();
     }
     pushed = push_locked(lane, ref, level, always, dead);
-    dgo_unlock(&lane->lock);
+    rm_lane_unlock(lane);
     return pushed;
 }
 
@@ -393,7 +393,7 @@ void rm_lane_raise(struct rm_lane *lane, struct rm_thread *self, uint64_t ref, e
         return;
     if (!lane->closed && ring_length(&lane->ring[level]) < lane->limit + RM_RING_SLACK / 2)
         ring_put(lane, ref, level);
-    dgo_unlock(&lane->lock);
+    rm_lane_unlock(lane);
 }
 
 /* ---- take ---- */
@@ -479,10 +479,10 @@ uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most)
     struct rm_dead dead = {0};
     uint32_t count;
 
-    dgo_lock(&lane->lock);
+    rm_lane_lock(lane);
     empty_inbox(lane, &dead);
     count = take_run(lane, ref, most);
-    dgo_unlock(&lane->lock);
+    rm_lane_unlock(lane);
     rm_end_dead(rm_thread(), &dead);
     return count;
 }
@@ -502,7 +502,7 @@ void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count)
             ring->ref[--ring->head & lane->ring_mask] = ref[i] & ~(uint64_t)RM_TAG_KEYED;
             add_count(lane, 1);
         }
-    dgo_unlock(&lane->lock);
+    rm_lane_unlock(lane);
 }
 
 /* From here on every push is refused.  What waits is still there for rm_lane_take. */
@@ -511,7 +511,7 @@ void rm_lane_close(struct rm_lane *lane)
     struct rm_dead dead = {0};
     uint64_t head;
 
-    dgo_lock(&lane->lock);
+    rm_lane_lock(lane);
     lane->closed = true;
     empty_inbox(lane, &dead);
     head = RM_INBOX_EMPTY;
@@ -519,6 +519,6 @@ void rm_lane_close(struct rm_lane *lane)
         empty_inbox(lane, &dead);
         head = RM_INBOX_EMPTY;
     }
-    dgo_unlock(&lane->lock);
+    rm_lane_unlock(lane);
     rm_end_dead(rm_thread(), &dead);
 }

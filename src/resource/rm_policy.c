@@ -264,7 +264,7 @@ enum dgo_status dgo_run_on_cpu(dgo_component_id id, dgo_job_fn fn, void *arg)
             return result.status;
     }
     rm_count(self, component, RM_RAN_INLINE);
-    if ((++self->sample & 15) == 0) {
+    if (++self->sample % RM_TIMED_OF == 0) {
         const uint64_t begun_ns = rm_now_ns();
 
         status = fn(arg);

@@ -93,7 +93,7 @@ static bool run(struct rm_thread *self, struct rm_strand *strand)
 {
     struct rm_strand *const outer = self->strand;
     struct rm_job *const outer_job = self->job;
-    const bool is_timed = (++self->sample & 15) == 0;
+    const bool is_timed = ++self->sample % RM_TIMED_OF == 0;
     const uint64_t begun_ns = is_timed ? rm_now_ns() : 0;
     enum dgo_status status = DGO_ECANCELLED;
     uint64_t state;

@@ -81,7 +81,7 @@ static enum dgo_status refuse_full(struct rm_thread *self, const struct dgo_job 
 
 static bool is_timed(struct rm_thread *self)
 {
-    return (++self->sample & 15) == 0;
+    return ++self->sample % RM_TIMED_OF == 0;
 }
 
 static struct rm_job *fill(struct rm_thread *self, const struct dgo_job *spec, enum dgo_lane lane,

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-enum { SPIN_NS = 4000, SPIN_WORTH_PERMILLE = 250, WAKE_NEXT_NS = 20000, AHEAD = 12 };
+enum { SPIN_NS = 4000, SPIN_WORTH_PERMILLE = 250, WAKE_NEXT_NS = 50000, AHEAD = 12 };
 
 bool rm_lane_has_work(const struct rm_lane *lane)
 {
@@ -123,10 +123,10 @@ static bool look_again(struct rm_worker *worker, bool *is_closed)
     struct rm_lane *lane = worker->lane;
     bool has_work;
 
-    dgo_lock(&lane->lock);
+    rm_lane_lock(lane);
     *is_closed = lane->closed;
     has_work = rm_lane_has_work(lane);
-    dgo_unlock(&lane->lock);
+    rm_lane_unlock(lane);
     return (has_work || has_foreign_work(lane)) && may_run_one_more(lane);
 }
 
