@@ -10,6 +10,7 @@
 #include "supervise.h"
 #include "view.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,44 +39,53 @@ struct face {
     struct dgo_app app;
     struct supervise *launch;
     struct ask ask;
-    bool asked, shown; /* once each */
-    bool once_failed;  /* --once: something was not as planned */
+    struct dgo_future asking; /* zero: not asked */
+    bool answered, shown;     /* once each */
+    bool once_failed;         /* --once: something was not as planned */
     bool interrupted;
 };
 
 static json_t *view_ask(const struct ask *ask)
 {
     if (ask->status != DGO_OK)
-        return json_pack("{s:b, s:s}", "answered", 0, "error", ask->err.text);
-    return json_pack("{s:b, s:s, s:i, s:i}", "answered", 1, "text", ask->answer.text,
-                     "prompt_tokens", (int)ask->answer.prompt_tokens, "generated_tokens",
-                     (int)ask->answer.generated_tokens);
+        return json_pack("{s:b, s:o}", "answered", 0, "error", view_text(ask->err.text));
+    return json_pack("{s:b, s:o, s:I, s:I}", "answered", 1, "text", view_text(ask->answer.text),
+                     "prompt_tokens", (json_int_t)ask->answer.prompt_tokens, "generated_tokens",
+                     (json_int_t)ask->answer.generated_tokens);
+}
+
+static void show_json(const struct face *face)
+{
+    json_t *object = view_comparison(&face->flow->machine, supervise_comparison(face->launch),
+                                     supervise_report(face->launch));
+
+    json_object_set_new(object, "ready", json_true());
+    json_object_set_new(object, "port", json_integer(supervise_port(face->launch)));
+    if (face->answered)
+        json_object_set_new(object, "chat", view_ask(&face->ask));
+    print_json(object);
+}
+
+static bool is_as_planned(const struct face *face)
+{
+    const struct dgo_comparison *comparison = supervise_comparison(face->launch);
+
+    return comparison->weights_equal && comparison->context_equal &&
+           (!face->answered || face->ask.status == DGO_OK);
 }
 
 /* The result of the run so far, once: the table or the JSON object. */
 static void show_result(struct face *face)
 {
-    const struct dgo_comparison *comparison = supervise_comparison(face->launch);
-    const bool asked = face->asked;
-
     face->shown = true;
-    if (option_given(&face->call->options, OPTION_JSON)) {
-        json_t *object =
-            view_comparison(&face->flow->machine, comparison, supervise_report(face->launch));
-
-        json_object_set_new(object, "ready", json_true());
-        json_object_set_new(object, "port", json_integer(supervise_port(face->launch)));
-        if (asked)
-            json_object_set_new(object, "chat", view_ask(&face->ask));
-        print_json(object);
-    } else if (asked && face->ask.status == DGO_OK) {
+    if (option_given(&face->call->options, OPTION_JSON))
+        show_json(face);
+    else if (face->answered && face->ask.status == DGO_OK)
         printf("\nasked:    %s\nanswered: %s\n(%" PRIu32 " tokens)\n", face->ask.message,
                face->ask.answer.text, face->ask.answer.generated_tokens);
-    }
     fflush(stdout);
     if (option_given(&face->call->options, OPTION_ONCE)) {
-        face->once_failed = !comparison->weights_equal || !comparison->context_equal ||
-                            (asked && face->ask.status != DGO_OK);
+        face->once_failed = !is_as_planned(face);
         supervise_stop(face->launch);
     }
 }
@@ -91,12 +101,17 @@ static enum dgo_status job_ask(void *data)
 
 static void on_asked(const struct dgo_result *result, void *data)
 {
-    const struct ask *ask = data;
+    struct ask *ask = data;
+    struct face *face = ask->face;
 
-    (void)result; /* the job keeps its own status and sentence */
+    if (!face->launch)
+        return; /* the engine was stopped meanwhile, and nobody waits for an answer */
+    if (result->outcome != DGO_OUTCOME_DONE && ask->status == DGO_OK)
+        ask->status = dgo_fail(&ask->err, result->status, "the chat message was not sent");
     if (ask->status != DGO_OK)
         print_message("%s", ask->err.text);
-    show_result(ask->face);
+    face->answered = true;
+    show_result(face);
 }
 
 static void start_asking(struct face *face)
@@ -108,34 +123,40 @@ static void start_asking(struct face *face)
     ask->host = option_text(&face->call->options, OPTION_HOST);
     ask->port = supervise_port(face->launch);
     ask->message = option_text(&face->call->options, OPTION_ASK);
-    face->asked = true;
     if (dgo_submit(&(struct dgo_job){.component = app_component(COMPONENT_CHAT_REQUEST),
                                      .fn = job_ask,
                                      .arg = ask,
                                      .done = on_asked,
                                      .done_lane = DGO_LANE_UI},
-                   NULL, &err) != DGO_OK) {
+                   &face->asking, &err) != DGO_OK) {
         print_message("the chat message was not sent: %s", err.text);
         face->once_failed = true;
         supervise_stop(face->launch);
     }
 }
 
+/* Started again after a crash it is ready again: the question is asked and the result shown once.
+ */
 static void on_ready(struct face *face)
 {
+    const char *host = option_text(&face->call->options, OPTION_HOST);
+    const bool is_v6 = strchr(host, ':') != NULL;
+
     if (!option_given(&face->call->options, OPTION_JSON)) {
         printf("\nplan against measured%s:\n", face->flow->machine.simulated ? ", SIMULATED" : "");
         print_comparison(supervise_comparison(face->launch));
     }
     fflush(stdout);
-    print_message("ready: http://%s:%u, model %s%s; Ctrl-C stops it",
-                  option_text(&face->call->options, OPTION_HOST), supervise_port(face->launch),
+    print_message("ready: http://%s%s%s:%u, model %s%s; Ctrl-C stops it", is_v6 ? "[" : "", host,
+                  is_v6 ? "]" : "", supervise_port(face->launch),
                   face->flow->model->name[0] ? face->flow->model->name : "without a name",
                   face->flow->machine.simulated ? ", on SIMULATED cards" : "");
-    if (option_given(&face->call->options, OPTION_ASK) && !face->asked)
+    if (!option_given(&face->call->options, OPTION_ASK)) {
+        if (!face->shown)
+            show_result(face);
+    } else if (face->asking.generation == 0) {
         start_asking(face);
-    else if (!face->shown)
-        show_result(face);
+    }
 }
 
 static enum dgo_status on_event(const struct dgo_event *event, void *data)
@@ -207,15 +228,19 @@ static enum dgo_status supervise(struct face *face, struct dgo_error *err)
         .extra_count = face->call->rest_count,
     };
     enum dgo_status status;
+    int result;
 
     status = watch(face, err);
-    if (status == DGO_OK)
-        status = flow_check_devices(face->flow, err);
     if (status == DGO_OK)
         status = supervise_start(&face->app, face->flow, &wanted, &face->launch, err);
     if (status != DGO_OK)
         return status;
-    sd_event_loop(face->app.loop);
+    result = sd_event_loop(face->app.loop);
+    if (result < 0 || supervise_state(face->launch) != LAUNCH_ENDED)
+        return dgo_fail_errno(err, DGO_EIO, result < 0 ? -result : ECANCELED,
+                              "the event loop has failed");
+    /* The end overtook the lines that led to it. */
+    (void)dgo_bus_drain(face->app.bus, DGO_NS_PER_S, NULL);
     status = supervise_outcome(face->launch, err);
     /* Stopping before it was ready is what Ctrl-C asked for. */
     if (status == DGO_ECANCELLED && face->interrupted)
@@ -223,21 +248,29 @@ static enum dgo_status supervise(struct face *face, struct dgo_error *err)
     return status;
 }
 
+/* Before the threads start, so that they inherit it and the loop alone gets the signals. */
+static void block_signals(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
 static int run_engine(const struct cmd_call *call, struct flow *flow)
 {
     static struct face face;
     struct dgo_error err = {0};
     enum dgo_status status;
-    sigset_t signals;
     int exit_status = 0;
 
     face = (struct face){.call = call, .flow = flow};
-    /* Before the threads start, so that they inherit it and the loop alone gets the signals. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    status = dgo_app_open(&face.app, &err);
+    status = flow_check_devices(flow, &err); /* Ctrl-C still ends us, and the engine with us */
+    block_signals();
+    if (status == DGO_OK)
+        status = dgo_app_open(&face.app, &err);
     if (status == DGO_OK)
         status = supervise(&face, &err);
     if (status != DGO_OK)
@@ -249,6 +282,9 @@ static int run_engine(const struct cmd_call *call, struct flow *flow)
         print_message("stopped");
     }
     supervise_free(face.launch);
+    face.launch = NULL;
+    (void)dgo_cancel(face.asking, NULL); /* its end, on_asked, may come while the app closes */
+    dgo_future_forget(face.asking);
     dgo_app_close(&face.app);
     return exit_status;
 }
@@ -264,6 +300,10 @@ static int dry_run(const struct cmd_call *call, struct flow *flow)
     if (option_given(&call->options, OPTION_JSON))
         return print_json(view_plan(&flow->machine, flow->model, &flow->plan, &flow->command));
     flow_preview(&flow->command, call->environment, &text);
+    if (text.truncated) {
+        print_message("the command is longer than %zu bytes; --json shows all of it", sizeof line);
+        return 1;
+    }
     printf("%s\n", line);
     if (!option_given(&call->options, OPTION_EXPLAIN))
         return 0;

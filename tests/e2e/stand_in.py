@@ -131,6 +131,22 @@ def serve():
 
 
 @behaviour
+def say_listening():
+    """Serves nothing itself: somebody else listens on its port."""
+    signal.signal(signal.SIGTERM, end)
+    log("I", "srv  llama_server: model loaded")
+    log("I", "srv  llama_server: listening on http://127.0.0.1")
+    while True:
+        signal.pause()
+
+
+@behaviour
+def talk_then_die():
+    print("\n".join(f"line {number}" for number in range(1, 5001)), flush=True)
+    os._exit(1)
+
+
+@behaviour
 def hang():
     log("I", "load_tensors: loading model tensors, this can take a while... (load_mode = mmap)")
     signal.signal(signal.SIGTERM, end)

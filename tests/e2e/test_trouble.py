@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Engines that misbehave: the program says what happened and what to do next, and leaves no process behind."""
+import http.server
 import re
 import signal
+import socket
 import sys
+import threading
 
-from e2e import (HERE, RTX_3060, RTX_3090, Machine, case, cases, check, check_equal, check_match, free_port, json_of, main,
+from e2e import (HERE, RTX_3060, RTX_3090, Machine, Skip, case, cases, check, check_equal, check_match, free_port, json_of, main,
                  model, wait_until)
 
 MACHINE = Machine(RTX_3090, RTX_3060)
@@ -19,6 +22,45 @@ def stand_in(box, behaviour):
 
 def run_words(box, behaviour, *options):
     return ["run", model(), "--gpus", box.folder / "machine.yaml", "--engine", stand_in(box, behaviour), *options]
+
+
+class Deaf:
+    """A server that is healthy and never answers a question."""
+
+    def __init__(self, host):
+        outer = self
+        self.asked, self.over = False, threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def do_POST(self):
+                outer.asked = True
+                outer.over.wait()
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        try:
+            self.server = Server((host, 0), Handler)
+        except OSError as error:
+            raise Skip(f"no {host} here: {error}") from None
+        self.port = self.server.server_address[1]
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def starts(box):
@@ -85,6 +127,32 @@ def stops_while_loading(box):
     program = box.program(*run_words(box, "hang"))
     wait_until(lambda: starts(box), "the engine to start")
     program.signal(signal.SIGINT)
+    check_equal(program.finish().code, 0, "exit")
+
+
+@cases(["127.0.0.1", "::1"], lambda row: f"Ctrl-C does not wait for an answer that never comes from {row}")
+def stops_while_asking(box, row):
+    with Deaf(row) as server:
+        program = box.program(*run_words(box, "say-listening", "--host", row, "--port", server.port, "--json", "--ask", "hello"))
+        program.wait_for(re.escape(f"ready: http://{f'[{row}]' if ':' in row else row}:{server.port},"))
+        wait_until(lambda: server.asked, "the question")
+        program.signal(signal.SIGINT)
+        result = program.finish(30)
+    check_equal(result.code, 0, "exit")
+    check_equal(result.out, "", "stdout")
+
+
+@case("--log shows every line, also those right before the end")
+def every_line(box):
+    result = box.run(*run_words(box, "talk-then-die", "--log"))
+    check_equal(re.findall(r"^engine: line (\d+)$", result.err, re.MULTILINE), [str(n) for n in range(1, 5001)], "the lines")
+
+
+@case("--stop-timeout 0 kills at once")
+def kills_at_once(box):
+    program = box.program(*run_words(box, "ignore-term", "--stop-timeout", "0"))
+    program.wait_for("ready: http")
+    program.signal(signal.SIGTERM)
     check_equal(program.finish().code, 0, "exit")
 
 
