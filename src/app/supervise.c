@@ -91,21 +91,14 @@ static uint64_t now_ns(struct supervise *launch)
     return us * DGO_NS_PER_US;
 }
 
-/* Replaces the launch's one timer. */
-static void start_timer(struct supervise *launch, uint64_t delay_ns, sd_event_time_handler_t fn)
+/* Replaces the launch's one timer; false: the loop has none left. */
+static bool start_timer(struct supervise *launch, uint64_t delay_ns, sd_event_time_handler_t fn)
 {
     const uint64_t at_us = (now_ns(launch) + delay_ns) / DGO_NS_PER_US;
-    int result;
 
     launch->timer = sd_event_source_disable_unref(launch->timer);
-    result = sd_event_add_time(launch->app->loop, &launch->timer, CLOCK_MONOTONIC, at_us,
-                               TIMER_ACCURACY_US, fn, launch);
-    if (result < 0) {
-        struct dgo_error failure = {0};
-
-        dgo_fail_errno(&failure, DGO_EIO, -result, "the event loop has no timer");
-        end_with(launch, &failure);
-    }
+    return sd_event_add_time(launch->app->loop, &launch->timer, CLOCK_MONOTONIC, at_us,
+                             TIMER_ACCURACY_US, fn, launch) >= 0;
 }
 
 static void become_ready(struct supervise *launch)
@@ -133,10 +126,9 @@ static void check_ready(struct supervise *launch)
 {
     if (launch->state != LAUNCH_LOADING || !launch->healthy)
         return;
-    if (launch->report.listening)
+    if (launch->report.listening ||
+        (!launch->timer && !start_timer(launch, LISTENING_GRACE_NS, on_grace_over)))
         become_ready(launch);
-    else if (!launch->timer)
-        start_timer(launch, LISTENING_GRACE_NS, on_grace_over);
 }
 
 static void on_healthy(struct dgo_health *health, void *data)
@@ -271,7 +263,8 @@ static void restart_later(struct supervise *launch, const struct dgo_error *fail
     delay_ns = dgo_restart_delay_ns(launch->restarts++);
     enter(launch, LAUNCH_RESTARTING, "%.480s Starting it again in %s.", failure->text,
           dgo_duration_text(delay_ns, wait));
-    start_timer(launch, delay_ns, on_backoff_over);
+    if (!start_timer(launch, delay_ns, on_backoff_over))
+        end_with(launch, failure);
 }
 
 static void on_process_exit(struct dgo_process *process, const struct dgo_exit *end, void *data)
@@ -311,7 +304,7 @@ static enum dgo_status start_process(struct supervise *launch, struct dgo_error 
     struct dgo_arena arena = {0};
     struct dgo_process_options options = {
         .argv = launch->flow->command.arg,
-        .term_wait_ns = launch->options.stop_timeout_ns,
+        .term_wait_ns = dgo_max_u64(launch->options.stop_timeout_ns, 1), /* there 0 is 10 s */
         .line = on_line,
         .exited = on_process_exit,
         .data = launch,

@@ -10,10 +10,11 @@
 #include "flow.h"
 
 struct supervise_options {
-    uint16_t port;        /* 0: a free one is found, and another when it is taken meanwhile */
-    bool retry_smaller;   /* after running out of memory, take the next smaller plan */
-    uint32_t restart_max; /* of a ready engine that crashed */
-    uint64_t ready_timeout_ns, stop_timeout_ns;
+    uint16_t port;             /* 0: a free one is found, and another when it is taken meanwhile */
+    bool retry_smaller;        /* after running out of memory, take the next smaller plan */
+    uint32_t restart_max;      /* of a ready engine that crashed */
+    uint64_t ready_timeout_ns; /* 0: no end */
+    uint64_t stop_timeout_ns;  /* from TERM to KILL; 0: KILL follows at once */
     const char *const *extra_args;
     uint32_t extra_count;
 };
