@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct cmd *const commands[] = {&cmd_gpus,     &cmd_inspect, &cmd_plan,
-                                      &cmd_estimate, &cmd_run,     NULL};
+const struct cmd *const commands[] = {&cmd_gpus, &cmd_inspect,   &cmd_plan, &cmd_estimate,
+                                      &cmd_run,  &cmd_resources, NULL};
 
 enum { ARGS_MAX = 4096 };
 

@@ -29,7 +29,7 @@ struct cmd {
     int (*run)(const struct cmd_call *call); /* returns the exit status */
 };
 
-extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run;
+extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run, cmd_resources;
 extern const struct cmd *const commands[]; /* NULL-terminated; the order of the help */
 
 /* Runs the program's arguments; returns the exit status. */

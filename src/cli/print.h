@@ -39,6 +39,7 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
                 const struct dgo_plan *plan, const struct dgo_command *command,
                 char *const *environment);
 void print_comparison(const struct dgo_comparison *comparison);
+void print_resources(const json_t *resources); /* what view_resources made; only reads it */
 
 /* "SIMULATED: ..." line where the machine is. */
 void print_simulated(const struct dgo_machine *machine);
