@@ -112,7 +112,23 @@ def bench_header(program):
            "llama-fit-params --fit-print")
 
 
-OWN = {"plan": bench_plan, "header": bench_header}
+def bench_protect(program):
+    """A real engine decoding on all cores, and on one of them, beside our busiest work."""
+    if not (ENGINE / "bin" / "llama-server").exists():
+        print("bench: no .engine/bin/llama-server (tools/get-engine.sh .engine)", file=sys.stderr)
+        return
+    model = MODELS / "tiny-llama.gguf"
+    if not model.exists():
+        MODELS.mkdir(exist_ok=True)
+        subprocess.run([sys.executable, ROOT / "tools/make-model.py", "tiny-llama", model],
+                       check=True, stdout=subprocess.DEVNULL)
+    for threads in sorted({1, os.cpu_count() or 1}):
+        subprocess.run([sys.executable, ROOT / "bench/protect/protect.py",
+                        program.parent / "bench/protect/bench_load", ENGINE / "bin/llama-server", model,
+                        "--threads", str(threads)], check=True)
+
+
+OWN = {"plan": bench_plan, "header": bench_header, "protect": bench_protect}
 
 
 def main():
@@ -120,7 +136,7 @@ def main():
         sys.exit(__doc__)
     build, names = pathlib.Path(sys.argv[1]), sys.argv[2:]
     programs = {path.name.removeprefix("bench_"): path for path in sorted(build.glob("bench/**/bench_*"))
-                if path.is_file() and os.access(path, os.X_OK)}
+                if path.is_file() and os.access(path, os.X_OK) and path.name != "bench_load"}
     for name in names or [*OWN, *programs]:
         if name in OWN:
             OWN[name](build / "dualgpuopt")
