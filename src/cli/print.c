@@ -66,6 +66,11 @@ struct table {
     char (*cell)[TABLE_COLUMN_MAX][TABLE_CELL_MAX];
 };
 
+/* The largest tables: a row for each layer of a model, for each listed process of a machine. */
+_Static_assert((uint32_t)TABLE_ROW_MAX > (uint32_t)DGO_LAYER_MAX + 2 &&
+                   (uint32_t)TABLE_ROW_MAX > (uint32_t)DGO_GPU_MAX * DGO_GPU_PROCESS_MAX,
+               "a table would be cut");
+
 struct table *table_new(void)
 {
     struct table *table = calloc(1, sizeof *table);
@@ -106,7 +111,7 @@ void table_cell(struct table *table, const char *fmt, ...)
     va_list args;
 
     if (table->row_count == TABLE_ROW_MAX)
-        return; /* the largest table is one row a layer, which is less */
+        return;
     va_start(args, fmt);
     vsnprintf(raw, sizeof raw, fmt, args);
     va_end(args);

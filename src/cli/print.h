@@ -21,7 +21,7 @@ int print_failure(const struct dgo_error *err);
 int print_json(json_t *object);
 
 /* Columns that size themselves.  Cells are escaped when added; numbers are right-aligned. */
-enum { TABLE_COLUMN_MAX = 16, TABLE_ROW_MAX = 640, TABLE_CELL_MAX = 72 };
+enum { TABLE_COLUMN_MAX = 16, TABLE_ROW_MAX = 1100, TABLE_CELL_MAX = 72 };
 struct table;
 struct table *table_new(void); /* never NULL: without memory the program ends with status 1 */
 void table_column(struct table *table, const char *title, bool right);

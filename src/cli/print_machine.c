@@ -110,6 +110,10 @@ static void print_consumers(const struct dgo_machine *machine)
         }
     }
     table_print(table);
+    for (uint32_t i = 0; i < machine->gpu_count; i++)
+        if (machine->gpu[i].process_more)
+            printf("gpu %" PRIu32 ": %" PRIu32 " more processes\n", i,
+                   machine->gpu[i].process_more);
 }
 
 static void print_links(const struct dgo_machine *machine)

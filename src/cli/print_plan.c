@@ -276,6 +276,9 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
         struct dgo_text text = DGO_TEXT(line);
 
         flow_preview(command, environment, &text);
-        printf("\ncommand:\n%s\n", line);
+        if (text.truncated) /* a part of a command must not be run by accident */
+            printf("\nthe command is longer than %zu bytes; --json shows it\n", sizeof line);
+        else
+            printf("\ncommand:\n%s\n", line);
     }
 }
