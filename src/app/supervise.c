@@ -160,7 +160,7 @@ static void on_line(struct dgo_process *process, enum dgo_stream stream, const c
                     size_t length, bool partial, void *data)
 {
     struct supervise *launch = data;
-    struct line_event event;
+    struct line_event event = {.text = ""};
     char *kept = launch->last_line[launch->line_count % LAST_LINES];
 
     (void)process;
