@@ -15,15 +15,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The first executable of that name on the PATH; empty entries of PATH mean the current folder and
- * are skipped: an engine is not picked up from wherever one happens to stand. */
+/* The first executable of that name on the PATH.  Entries that are relative, or empty, which means
+ * the current folder, are skipped: an engine is not picked up from wherever one happens to stand,
+ * and the command shown must work from any folder. */
 static bool find_on_path(const char *path, const char *name, char *found, size_t size)
 {
     while (path && *path) {
         const size_t length = strcspn(path, ":");
         struct stat info;
 
-        if (length > 0 && snprintf(found, size, "%.*s/%s", (int)length, path, name) < (int)size &&
+        if (path[0] == '/' &&
+            snprintf(found, size, "%.*s/%s", (int)length, path, name) < (int)size &&
             stat(found, &info) == 0 && S_ISREG(info.st_mode) && access(found, X_OK) == 0)
             return true;
         path += length + (path[length] == ':');
