@@ -19,7 +19,6 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ENGINE = ROOT / ".engine"
 MODELS = ROOT / ".models"
-MACHINE = ROOT / "examples" / "machines" / "four-mixed.yaml"
 REPEATS = 11
 
 
