@@ -251,7 +251,7 @@ static struct type_sum *sum_of(struct type_sum *sums, uint32_t *count, uint32_t 
 /* Bytes and tensors by type, largest first: what "Q4_K - Medium" really is. */
 static json_t *view_types(const struct dgo_model *model)
 {
-    struct type_sum sums[TYPES_MAX];
+    struct type_sum sums[TYPES_MAX] = {{0}};
     json_t *types = json_array();
     uint32_t count = 0;
 

@@ -71,8 +71,7 @@ static void print_components(const json_t *components)
     table_column(table, "queue p50 / p99", true);
     table_column(table, "run p50 / p99", true);
     table_column(table, "place", false);
-    json_array_foreach(components, i, row)
-    {
+    for (i = 0; (row = json_array_get(components, i)); i++) {
         table_cell(table, "%s", text_of(row, "name"));
         table_cell(table, "%s", text_of(row, "lane"));
         table_cell(table, "%s", text_of(row, "hint"));
@@ -107,8 +106,7 @@ static void print_lanes(const json_t *lanes)
     table_column(table, "wakes", true);
     table_column(table, "queue p99", true);
     table_column(table, "policy", false);
-    json_array_foreach(lanes, i, row)
-    {
+    for (i = 0; (row = json_array_get(lanes, i)); i++) {
         char late[DGO_UNIT_TEXT_MAX];
 
         table_cell(table, "%s", text_of(row, "name"));
@@ -155,8 +153,7 @@ static void print_decisions(const json_t *decisions)
 
     if (json_array_size(decisions) > 0)
         printf("\ndecisions:\n");
-    json_array_foreach(decisions, i, row)
-    {
+    for (i = 0; (row = json_array_get(decisions, i)); i++) {
         char age[DGO_UNIT_TEXT_MAX];
 
         printf("  %s ago, %s: %" PRIu64 " -> %" PRIu64 ", %s\n", time_of(row, "age_ns", age),
@@ -184,8 +181,7 @@ static void print_topics(const json_t *topics)
     table_column(table, "coalesced", true);
     table_column(table, "dropped", true);
     table_column(table, "refused", true);
-    json_array_foreach(topics, i, row)
-    {
+    for (i = 0; (row = json_array_get(topics, i)); i++) {
         const char *drop = text_of(row, "drop");
 
         table_cell(table, "%s", text_of(row, "name"));
@@ -224,8 +220,7 @@ static void print_subscribers(const json_t *subscribers)
     table_column(table, "time", true);
     table_column(table, "slowest", true);
     table_column(table, "waiting", true);
-    json_array_foreach(subscribers, i, row)
-    {
+    for (i = 0; (row = json_array_get(subscribers, i)); i++) {
         char sum[DGO_UNIT_TEXT_MAX], slowest[DGO_UNIT_TEXT_MAX];
 
         table_cell(table, "%s", text_of(row, "name"));
@@ -280,8 +275,7 @@ static void print_ledger(const json_t *vram)
     table_column(table, "card", false);
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
         table_column(table, columns[c][0], true);
-    json_array_foreach(gpus, i, row)
-    {
+    for (i = 0; (row = json_array_get(gpus, i)); i++) {
         table_cell(table, "%" PRIu64, count_of(row, "gpu_index"));
         table_cell(table, "%s", text_of(row, "gpu_name"));
         for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
@@ -298,7 +292,7 @@ static void print_caches(const json_t *caches)
     size_t i;
 
     printf("\n");
-    json_array_foreach(caches, i, row)
+    for (i = 0; (row = json_array_get(caches, i)); i++)
         printf("cache of %s: %" PRIu64 " of %" PRIu64 " entries, %" PRIu64 " hits, %" PRIu64
                " misses, %" PRIu64 " joined, %" PRIu64 " evicted\n",
                text_of(row, "name"), count_of(row, "entries"), count_of(row, "capacity"),
@@ -312,8 +306,7 @@ static void print_self_check(const json_t *check)
     size_t i;
 
     printf("\nself-check:\n");
-    json_array_foreach(json_object_get(check, "steps"), i, row)
-    {
+    for (i = 0; (row = json_array_get(json_object_get(check, "steps"), i)); i++) {
         char took[DGO_UNIT_TEXT_MAX];
 
         printf("  %-8s %-11s %s (%s)\n", text_of(row, "verdict"), text_of(row, "name"),
@@ -330,7 +323,7 @@ static void print_rows(const char *title, const json_t *proof, const char *key, 
         printf("  %s: cannot be read\n", title);
     else if (json_array_size(rows) == 0)
         printf("  %s: none\n", title);
-    json_array_foreach(rows, i, row)
+    for (i = 0; (row = json_array_get(rows, i)); i++)
         printf("  %s: %s %s: %s\n", title,
                json_is_true(json_object_get(row, "allowed")) ? "allowed" : "NOT ALLOWED",
                text_of(row, "path"), text_of(row, "why"));
