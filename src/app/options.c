@@ -1,6 +1,7 @@
 /* options.c - one table of options, read from flags and the environment. */
 #include "options.h"
 
+#include "dgo_app.h"
 #include "dgo_units.h"
 
 #include <ctype.h>
@@ -146,8 +147,8 @@ static enum dgo_status read_flag_variable(const char *name, const char *text, bo
     return dgo_fail(err, DGO_EUSAGE, "%s: '%.40s' is neither 1 nor 0", name, text);
 }
 
-enum dgo_status options_init(struct options *options, char *const *environment,
-                             struct dgo_error *err)
+static enum dgo_status read_all(struct options *options, char *const *environment,
+                                struct dgo_error *err)
 {
     *options = (struct options){0};
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
@@ -174,6 +175,25 @@ enum dgo_status options_init(struct options *options, char *const *environment,
             return status;
     }
     return DGO_OK;
+}
+
+struct reading {
+    struct options *options;
+    char *const *environment;
+    struct dgo_error *err;
+};
+
+static enum dgo_status job_read(void *data)
+{
+    const struct reading *reading = data;
+
+    return read_all(reading->options, reading->environment, reading->err);
+}
+
+enum dgo_status options_init(struct options *options, char *const *environment,
+                             struct dgo_error *err)
+{
+    return app_run(COMPONENT_CONFIGURATION, job_read, &(struct reading){options, environment, err});
 }
 
 /* Edit distance with adjacent swaps counted once, cut at 3: typos, not essays. */

@@ -1,7 +1,6 @@
 /* cmd.c - from argv to a command: parsing, help, "did you mean". */
 #include "cmd.h"
 
-#include "dgo_app.h"
 #include "dgo_log.h"
 #include "print.h"
 
@@ -155,26 +154,6 @@ static enum dgo_status parse(const struct cmd *cmd, char **argv, const char **ar
     return DGO_OK;
 }
 
-/* What `configure` needs, as the argument of a job. */
-struct configuring {
-    const struct cmd *cmd;
-    char **argv;
-    const char **args;
-    struct cmd_call *call;
-    struct dgo_error *err;
-};
-
-static enum dgo_status configure(void *data)
-{
-    const struct configuring *all = data;
-    enum dgo_status status;
-
-    status = options_init(&all->call->options, all->call->environment, all->err);
-    if (status == DGO_OK)
-        status = parse(all->cmd, all->argv, all->args, all->call, all->err);
-    return status;
-}
-
 static int unknown_command(const char *name)
 {
     const char *names[sizeof commands / sizeof commands[0]] = {NULL};
@@ -220,8 +199,8 @@ int cmd_main(int argc, char **argv, char *const *environment)
     cmd = find_command(argv[1]);
     if (!cmd)
         return unknown_command(argv[1]);
-    if (app_run(COMPONENT_CONFIGURATION, configure,
-                &(struct configuring){cmd, argv + 2, args, &call, &err}) != DGO_OK)
+    if (options_init(&call.options, environment, &err) != DGO_OK ||
+        parse(cmd, argv + 2, args, &call, &err) != DGO_OK)
         return print_failure(&err);
     if (option_given(&call.options, OPTION_HELP)) {
         print_help(cmd);
