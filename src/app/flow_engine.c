@@ -56,34 +56,25 @@ static enum dgo_status find_binary(struct flow *flow, struct dgo_error *err)
     return DGO_OK;
 }
 
-/* Asks the binary for its version and help; 10 s is ample for a binary that does not hang. */
-static enum dgo_status probe_binary(struct flow *flow, struct dgo_error *err)
+/* What the binary says to one question, to be freed; NULL with a sentence.  10 s is ample for a
+ * binary that does not hang. */
+static char *ask_binary(const struct flow *flow, const char *question, struct dgo_error *err)
 {
     enum { OUTPUT_BYTES = 512 * 1024 };
-    const uint64_t timeout_ns = 10 * DGO_NS_PER_S;
-    const char *const version_argv[] = {flow->binary, "--version", NULL};
-    const char *const help_argv[] = {flow->binary, "--help", NULL};
-    const char *const *environment = (const char *const *)flow->environment;
-    char *version = calloc(1, OUTPUT_BYTES), *help = calloc(1, OUTPUT_BYTES);
-    enum dgo_status status = DGO_ENOMEM;
+    const char *const argv[] = {flow->binary, question, NULL};
+    char *output = calloc(1, OUTPUT_BYTES);
     int code = 0;
 
-    if (!version || !help)
+    if (!output) {
         dgo_fail(err, DGO_ENOMEM, "out of memory while probing the engine");
-    else
-        status = dgo_process_capture(version_argv, environment, timeout_ns, version, OUTPUT_BYTES,
-                                     &code, err);
-    if (status == DGO_OK)
-        status =
-            dgo_process_capture(help_argv, environment, timeout_ns, help, OUTPUT_BYTES, &code, err);
-    if (status == DGO_OK)
-        flow->engine->read_probe(&flow->probe, version, help);
-    if (status == DGO_OK && flow->probe.flag_count == 0)
-        status = dgo_fail(err, DGO_ECHILD, "its --help lists no options; is it %s?",
-                          flow->engine->binary);
-    free(version);
-    free(help);
-    return status;
+        return NULL;
+    }
+    if (dgo_process_capture(argv, (const char *const *)flow->environment, 10 * DGO_NS_PER_S, output,
+                            OUTPUT_BYTES, &code, err) != DGO_OK) {
+        free(output);
+        return NULL;
+    }
+    return output;
 }
 
 /* $XDG_STATE_HOME/dualgpuopt, or what the user said.  Not having a store is no failure. */
@@ -113,30 +104,69 @@ static void open_store(struct flow *flow)
     }
 }
 
-/* From the cache where the same binary was probed before, else by asking it. */
-static enum dgo_status probe_cached(struct flow *flow, struct dgo_error *err)
+/* The probe of a binary with that hash, if it said the same of its version then.  A llama-server
+ * may be a few kilobytes that load all the rest: its bytes, and so its hash, outlive upgrades. */
+static bool find_kept(struct flow *flow, const char *version)
 {
-    enum dgo_status status;
+    struct dgo_probe *now = calloc(1, sizeof *now);
+    bool found = false;
 
-    status = dgo_file_hash(flow->binary, flow->binary_hash, err);
+    if (now && flow->store &&
+        dgo_store_get_probe(flow->store, flow->binary_hash, &flow->probe, NULL) == DGO_OK) {
+        flow->engine->read_probe(now, version, "");
+        found = strcmp(now->version, flow->probe.version) == 0;
+    }
+    free(now);
+    return found;
+}
+
+static void keep_probe(const struct flow *flow)
+{
+    struct dgo_error ignored = {0};
+
+    if (flow->store &&
+        dgo_store_put_probe(flow->store, flow->binary_hash, &flow->probe, &ignored) != DGO_OK)
+        dgo_log(DGO_LOG_INFO, "the probe was not kept: %s", ignored.text);
+}
+
+static enum dgo_status probe_help(struct flow *flow, const char *version, struct dgo_error *err)
+{
+    char *help = ask_binary(flow, "--help", err);
+    enum dgo_status status = DGO_OK;
+
+    if (!help)
+        return err->status;
+    flow->engine->read_probe(&flow->probe, version, help);
+    if (flow->probe.flag_count == 0)
+        status = dgo_fail(err, DGO_ECHILD, "its --help lists no options; is it %s?",
+                          flow->engine->binary);
+    else
+        keep_probe(flow);
+    free(help);
+    return status;
+}
+
+/* Asks the binary for its version, and for its options unless they are known.  `err` is not NULL.
+ */
+static enum dgo_status probe_binary(struct flow *flow, struct dgo_error *err)
+{
+    enum dgo_status status = dgo_file_hash(flow->binary, flow->binary_hash, err);
+    char *version;
+
     if (status != DGO_OK)
         return status;
-    if (flow->store &&
-        dgo_store_get_probe(flow->store, flow->binary_hash, &flow->probe, NULL) == DGO_OK) {
-        flow->probed = true;
-        return DGO_OK;
+    version = ask_binary(flow, "--version", err);
+    if (!version)
+        status = err->status;
+    else if (!find_kept(flow, version))
+        status = probe_help(flow, version, err);
+    free(version);
+    flow->probed = status == DGO_OK;
+    if (status != DGO_OK) {
+        memset(&flow->probe, 0, sizeof flow->probe); /* whatever it said is not to be believed */
+        dgo_error_prefix(err, status, "%s could not be probed", flow->binary);
     }
-    status = probe_binary(flow, err);
-    if (status != DGO_OK)
-        return dgo_error_prefix(err, status, "%s could not be probed", flow->binary);
-    flow->probed = true;
-    if (flow->store) {
-        struct dgo_error ignored = {0};
-
-        if (dgo_store_put_probe(flow->store, flow->binary_hash, &flow->probe, &ignored) != DGO_OK)
-            dgo_log(DGO_LOG_INFO, "the probe was not kept: %s", ignored.text);
-    }
-    return DGO_OK;
+    return status;
 }
 
 static enum dgo_status parse_build(const char *text, uint32_t *build, struct dgo_error *err)
@@ -168,7 +198,7 @@ enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_erro
         return dgo_fail(err, DGO_ENOTFOUND,
                         "%s is not on the PATH; install llama.cpp, or name it with --engine PATH",
                         flow->engine->binary);
-    if (flow->binary_found && probe_cached(flow, &probe_err) != DGO_OK) {
+    if (flow->binary_found && probe_binary(flow, &probe_err) != DGO_OK) {
         if (needed) {
             if (err)
                 *err = probe_err;

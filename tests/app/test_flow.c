@@ -179,9 +179,9 @@ static int make_directory(void **state)
 
 static int remove_directory(void **state)
 {
-    static const char *const names[] = {"llama-server",         "calls",
-                                        "state/history.db",     "state/history.db-wal",
-                                        "state/history.db-shm", "state"};
+    static const char *const names[] = {
+        "llama-server",         "library", "calls", "state/history.db", "state/history.db-wal",
+        "state/history.db-shm", "state"};
     char path[160];
 
     (void)state;
@@ -203,18 +203,28 @@ static const char *in_directory(const char *name)
     return made;
 }
 
+static void write_file(const char *name, const char *fmt, ...) DGO_PRINTF(2, 3);
+
+static void write_file(const char *name, const char *fmt, ...)
+{
+    FILE *file = fopen(in_directory(name), "we");
+    va_list args;
+
+    assert_non_null(file);
+    va_start(args, fmt);
+    vfprintf(file, fmt, args);
+    va_end(args);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(in_directory(name), 0755), 0);
+}
+
 /* An engine that says so; each question is a line in "calls". */
 static void write_engine(const char *version, const char *help)
 {
-    FILE *file = fopen(in_directory("llama-server"), "we");
-
-    assert_non_null(file);
-    fprintf(file,
-            "#!/bin/sh\necho \"$1\" >>%s\ncase $1 in\n"
-            "--version) echo '%s' >&2;;\n--help) echo '%s';;\nesac\n",
-            in_directory("calls"), version, help);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(in_directory("llama-server"), 0755), 0);
+    write_file("llama-server",
+               "#!/bin/sh\necho \"$1\" >>%s\ncase $1 in\n"
+               "--version) echo '%s' >&2;;\n--help) echo '%s';;\nesac\n",
+               in_directory("calls"), version, help);
 }
 
 static unsigned calls(void)
@@ -240,11 +250,11 @@ static void start_with_engine(const char *engine)
         set(OPTION_ENGINE, engine);
 }
 
-static void test_an_engine_is_asked_once(void **state)
+static void test_options_are_asked_for_once(void **state)
 {
     (void)state;
     write_engine(VERSION, HELP);
-    for (int round = 0; round < 2; round++) {
+    for (unsigned round = 0; round < 3; round++) {
         start_with_engine(in_directory("llama-server"));
         assert_int_equal(flow_find_engine(&flow, true, NULL), DGO_OK);
         assert_true(flow.binary_found && flow.probed);
@@ -252,7 +262,7 @@ static void test_an_engine_is_asked_once(void **state)
         assert_int_equal(flow.rules.build, 11669);
         assert_true(dgo_probe_has(&flow.probe, "--ctx-size"));
         assert_int_equal(strlen(flow.binary_hash), 64);
-        assert_int_equal(calls(), 2); /* --version and --help; the second time from the store */
+        assert_int_equal(calls(), 2 + round); /* --version each time, --help the first */
         flow_done(&flow);
     }
     /* Another binary is another engine, whatever its name. */
@@ -260,8 +270,27 @@ static void test_an_engine_is_asked_once(void **state)
     start_with_engine(in_directory("llama-server"));
     assert_int_equal(flow_find_engine(&flow, true, NULL), DGO_OK);
     assert_int_equal(flow.rules.build, 11700);
-    assert_int_equal(calls(), 4);
+    assert_int_equal(calls(), 6);
     flow_done(&flow);
+}
+
+/* As packaged by Debian: the program is a stub, and what it can do lies in a library. */
+static void test_an_upgrade_behind_the_same_binary(void **state)
+{
+    static const char *const versions[] = {VERSION, "version: 0.7.1 (build 11700, commit abc)"};
+    static const char *const helps[] = {HELP, "--new-flag   a flag"};
+
+    (void)state;
+    write_file("llama-server", "#!/bin/sh\n. %s\n", in_directory("library"));
+    for (int i = 0; i < 2; i++) {
+        write_file("library", "case $1 in\n--version) echo '%s' >&2;;\n--help) echo '%s';;\nesac\n",
+                   versions[i], helps[i]);
+        start_with_engine(in_directory("llama-server"));
+        assert_int_equal(flow_find_engine(&flow, true, NULL), DGO_OK);
+        assert_int_equal(flow.rules.build, i ? 11700 : 11669);
+        assert_true(dgo_probe_has(&flow.probe, i ? "--new-flag" : "--ctx-size"));
+        flow_done(&flow);
+    }
 }
 
 static const struct {
@@ -343,6 +372,7 @@ static void test_a_program_that_is_no_engine(void **state)
     assert_string_equal(last_warning, "");
     assert_int_equal(flow_find_engine(&flow, false, &err), DGO_OK); /* a plan needs none */
     assert_false(flow.probed);
+    assert_int_equal(flow.rules.build, 0);
     assert_non_null(strstr(last_warning, "newest known build"));
     flow_done(&flow);
 }
@@ -421,7 +451,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_words_with_a_meaning_of_their_own),
     cmocka_unit_test(test_a_bad_cache_type),
     cmocka_unit_test(test_shown_port),
-    IN_DIRECTORY(test_an_engine_is_asked_once),
+    IN_DIRECTORY(test_options_are_asked_for_once),
+    IN_DIRECTORY(test_an_upgrade_behind_the_same_binary),
     IN_DIRECTORY(test_a_build_that_is_given),
     IN_DIRECTORY(test_no_engine),
     IN_DIRECTORY(test_an_engine_that_is_not_there),
