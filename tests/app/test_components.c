@@ -258,14 +258,14 @@ static void test_the_flow_is_counted_in_workers(void **state)
         dgo_bus_publish(app.bus, TOPIC_SELF_CHECK, 0, &(struct check_event){.number = 1}), DGO_OK);
     assert_int_equal(dgo_bus_drain(app.bus, DGO_FOREVER, NULL), DGO_OK);
     assert_int_equal(heard, 1);
-    assert_true(runs_of(COMPONENT_EVENT_HANDLERS) > before[COMPONENT_EVENT_HANDLERS]);
     check_counts(before);
     dgo_component_read_stats(app_component(COMPONENT_OUTPUT_PARSING), &parsing[1]);
     assert_int_equal(parsing[1].accepted, parsing[0].accepted);
     assert_int_equal(parsing[1].ui_waits, 0);
     dgo_component_read_stats(app_component(COMPONENT_CONTEXT_CALCULATION), &optimizer);
     assert_true(optimizer.ui_waits > 0 && optimizer.accepted > 0);
-    dgo_app_close(&app);
+    dgo_app_close(&app); /* a strand counts its run after the last handler: joined by now */
+    assert_true(runs_of(COMPONENT_EVENT_HANDLERS) > before[COMPONENT_EVENT_HANDLERS]);
 }
 
 static const struct CMUnitTest tests[] = {
