@@ -100,7 +100,7 @@ enum dgo_status bus_publish(struct dgo_bus *bus, uint16_t topic_id, uint32_t sou
     enum dgo_status status = DGO_OK;
 
     event.sequence = atomic_fetch_add_explicit(&topic->published, 1, memory_order_relaxed) + 1;
-    event.time_ns = bus_now_ns(bus);
+    event.time_ns = bus_tick_ns(bus);
     if (atomic_load_explicit(&bus->log_topics, memory_order_relaxed) & DGO_TOPIC_BIT(topic_id) &&
         !(flags & DGO_EVENT_REPLAYED))
         bus_log_add(bus, &event, payload_bytes, payload);

@@ -14,12 +14,15 @@
 
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <time.h>
 
 enum {
     BUS_CHUNK = 32,     /* events that one handler gets before the next handler's turn */
     BUS_CONFLATE = 256, /* places of the table that finds waiting NEWEST_WINS events */
     BUS_RELAY = 256,    /* events on their way through inboxes */
     BUS_LOCK_TRIES = 100,
+    BUS_FEW = 16,         /* events of a round: fewer, and it fights with its publisher */
+    BUS_NAP_NS = 30000,   /* so it lets some gather */
     BUS_ROUNDS = 8,       /* swaps of one run before other jobs have their turn */
     BUS_RUN_NS = 1000000, /* and no longer than this */
     BUS_WATCH_CALLS = 64, /* handlers found slow are timed call by call so long */
@@ -93,6 +96,7 @@ struct bus_strand {
     bool is_shared;
     char name[DGO_BUS_NAME_MAX];
     /* The runner's own. */
+    _Atomic uint32_t nap; /* futex: 1 while it lets events gather */
     uint32_t view_version, view_count;
     uint8_t view[DGO_BUS_SUBSCRIBER_MAX];
 };
@@ -127,9 +131,21 @@ struct dgo_bus {
     uint64_t log_count;
 };
 
+/* For timing handlers. */
 static inline uint64_t bus_now_ns(const struct dgo_bus *bus)
 {
     return bus->config.clock ? dgo_clock_monotonic_ns(bus->config.clock) : dgo_monotonic_ns();
+}
+
+/* For stamping events: to the kernel's tick, at a quarter of the price. */
+static inline uint64_t bus_tick_ns(const struct dgo_bus *bus)
+{
+    struct timespec now = {0};
+
+    if (bus->config.clock)
+        return dgo_clock_monotonic_ns(bus->config.clock);
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 /* The strand whose handler this thread is in; NULL: none. */

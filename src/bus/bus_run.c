@@ -194,6 +194,19 @@ static const struct bus_buffer *next_buffer(struct bus_strand *strand)
     return bus_queue_swap(queue);
 }
 
+/* A runner that is faster than its publisher would fight with it for the same lines, an event or
+ * two at a time.  A critical event ends the nap; a UI thread takes none. */
+static void nap_if_too_fast(struct bus_strand *strand, uint32_t round, uint32_t count)
+{
+    if (round == 0 || count >= BUS_FEW || strand->lane == DGO_LANE_UI ||
+        strand->lane == DGO_LANE_EXPRESS || !dgo_on_worker())
+        return;
+    atomic_store(&strand->nap, 1);
+    if (atomic_load(&strand->critical.waiting) == 0)
+        dgo_sleep_on(&strand->nap, 1, dgo_monotonic_ns() + BUS_NAP_NS);
+    atomic_store(&strand->nap, 0);
+}
+
 enum dgo_status bus_run(void *data)
 {
     struct bus_strand *strand = data;
@@ -216,6 +229,7 @@ enum dgo_status bus_run(void *data)
         if (!buffer)
             break;
         work_through(strand, buffer);
+        nap_if_too_fast(strand, round, buffer->count);
         if (is_over) { /* others have their turn, then it goes on */
             dgo_strand_kick(bus_runner(strand), DGO_LEVEL_MIDDLE);
             break;

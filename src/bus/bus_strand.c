@@ -152,6 +152,9 @@ static bool is_due(struct bus_strand *strand, uint16_t topic, uint64_t *wait_ns)
 
 static void wake(struct bus_strand *strand, uint16_t topic, uint64_t wait_ns)
 {
+    if (strand->bus->topic[topic].what.priority == DGO_TOPIC_CRITICAL &&
+        atomic_exchange(&strand->nap, 0))
+        dgo_wake_up(&strand->nap, 1);
     if (wait_ns)
         dgo_strand_kick_after(bus_runner(strand), wait_ns);
     else

@@ -62,7 +62,7 @@ struct dgo_event {
     uint16_t flags;      /* DGO_EVENT_... */
     uint32_t source;     /* the publisher's: a GPU index, a launch number; 0: nothing to tell */
     uint64_t sequence;   /* of the topic: 1, 2, 3 ...; a gap was dropped or replaced */
-    uint64_t time_ns;    /* monotonic, when published */
+    uint64_t time_ns;    /* monotonic, when published, to the kernel's tick (1 to 10 ms) */
     const void *payload; /* valid during the call */
 };
 enum { DGO_EVENT_REPLAYED = 1 };

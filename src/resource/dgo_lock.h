@@ -19,6 +19,8 @@ uint64_t dgo_monotonic_ns(void);
 /* The caller may be put aside by the scheduler for long (BACKGROUND lane): it must not hold a lock
  * that threads of other lanes want. */
 bool dgo_thread_is_idle_class(void);
+/* Whether the caller is a thread of a lane, not a program's own that runs a job inline. */
+bool dgo_on_worker(void);
 
 struct dgo_lock {
     _Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody sleeps */

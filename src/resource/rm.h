@@ -215,7 +215,7 @@ struct rm_worker {
     uint32_t seen_seq, stuck_ticks; /* the keeper's */
     bool returned;
     uint32_t spin_won_permille; /* running average; the worker's own */
-    uint32_t batches;
+    uint32_t batches, small_batches;
 };
 
 /* ---- lanes ---- */

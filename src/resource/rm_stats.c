@@ -70,6 +70,11 @@ bool dgo_thread_is_idle_class(void)
     return rm_thread()->is_idle_class;
 }
 
+bool dgo_on_worker(void)
+{
+    return rm_thread()->worker != NULL;
+}
+
 /* ---- counting ---- */
 
 static struct rm_counters *counters_of(struct rm_thread *self, uint32_t component)

@@ -77,6 +77,11 @@ void rm_sys_thread_name(const char *name)
     prctl(PR_SET_NAME, name);
 }
 
+void rm_sys_precise_timers(void)
+{
+    prctl(PR_SET_TIMERSLACK, 1000UL);
+}
+
 int32_t rm_sys_thread_id(void)
 {
     return (int32_t)syscall(SYS_gettid);
