@@ -330,7 +330,8 @@ void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count);
 bool rm_lane_reserve(struct rm_lane *lane); /* room for a callback to come */
 uint32_t rm_lane_queued(const struct rm_lane *lane);
 
-/* rm_worker.c */
+/* rm_worker.c, rm_threads.c */
+void *rm_worker_main(void *worker);
 void rm_lane_wake(struct rm_lane *lane);
 bool rm_lane_has_work(const struct rm_lane *lane);
 bool rm_lane_spawn(struct rm_lane *lane);

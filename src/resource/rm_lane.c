@@ -3,19 +3,9 @@
  * A push takes the lock if it is free and the thread may hold it, else it goes to the inbox; who
  * holds the lock empties the inbox first, so each producer's order stays.  Rings have more room
  * than the bound of the lane: strands and returned batches are never refused. */
-#include "rm.h"
+#include "rm_ring.h"
 
 #include <string.h>
-
-static uint32_t ring_length(const struct rm_ring *ring)
-{
-    return ring->tail - ring->head;
-}
-
-static struct rm_job *job_of(uint64_t ref)
-{
-    return rm_job_at((uint32_t)ref & RM_INDEX_MASK);
-}
 
 bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
 {
@@ -73,35 +63,6 @@ bool rm_lane_reserve(struct rm_lane *lane)
 }
 
 /* ---- with the lock held ---- */
-
-static void note_length(struct rm_lane *lane)
-{
-    const uint32_t length = atomic_load_explicit(&lane->ring_count, memory_order_relaxed);
-
-    if (length == 1)
-        atomic_store_explicit(&lane->served_ms,
-                              atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed),
-                              memory_order_relaxed);
-    if (length > atomic_load_explicit(&lane->queued_max, memory_order_relaxed))
-        atomic_store_explicit(&lane->queued_max, length, memory_order_relaxed);
-}
-
-static void note_taken(struct rm_lane *lane, uint32_t count)
-{
-    atomic_store_explicit(&lane->served_ms,
-                          atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed),
-                          memory_order_relaxed);
-    atomic_store_explicit(&lane->taken,
-                          atomic_load_explicit(&lane->taken, memory_order_relaxed) + count,
-                          memory_order_relaxed);
-}
-
-static void add_count(struct rm_lane *lane, uint32_t change)
-{
-    atomic_store_explicit(&lane->ring_count,
-                          atomic_load_explicit(&lane->ring_count, memory_order_relaxed) + change,
-                          memory_order_relaxed);
-}
 
 static uint32_t *bucket_of(struct rm_lane *lane, const struct rm_job *job)
 {

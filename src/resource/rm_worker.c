@@ -369,7 +369,7 @@ static void set_out(struct rm_worker *worker, struct rm_thread *self)
     atomic_store(&lane->policy, policy);
 }
 
-static void *worker_main(void *data)
+void *rm_worker_main(void *data)
 {
     struct rm_worker *worker = data;
     struct rm_thread *self = rm_thread();
@@ -389,113 +389,6 @@ static void *worker_main(void *data)
     atomic_fetch_sub(&lane->threads, 1);
     atomic_store(&worker->alive, false);
     return NULL;
-}
-
-/* ---- coming and going ---- */
-
-bool rm_lane_spawn(struct rm_lane *lane)
-{
-    struct rm_worker *worker = NULL;
-    bool made = false;
-
-    if (!dgo_try_lock(&lane->spawn_lock))
-        return false; /* somebody is at it; the keeper looks again */
-    for (uint32_t i = 0; i < lane->thread_max && i < DGO_WORKER_MAX && !worker; i++)
-        if (!atomic_load(&lane->worker[i].alive))
-            worker = &lane->worker[i];
-    if (worker && atomic_load(&rm.phase) != RM_CLOSING) {
-        if (worker->joinable)
-            pthread_join(worker->thread, NULL); /* it has ended */
-        worker->lane = lane;
-        worker->number = (uint32_t)(worker - lane->worker);
-        worker->joinable = false;
-        atomic_store(&worker->in_job, false);
-        atomic_store(&worker->lent, false);
-        atomic_store(&worker->alive, true);
-        atomic_fetch_add(&lane->threads, 1);
-        atomic_fetch_add(&lane->active, 1);
-        made = worker->joinable = rm_sys_thread(&worker->thread, worker_main, worker) == 0;
-        if (!made) {
-            atomic_fetch_sub(&lane->active, 1);
-            atomic_fetch_sub(&lane->threads, 1);
-            atomic_store(&worker->alive, false);
-        }
-    }
-    atomic_store(&lane->is_orphan, atomic_load(&lane->threads) == 0);
-    dgo_unlock(&lane->spawn_lock);
-    return made;
-}
-
-void rm_lane_join(struct rm_lane *lane)
-{
-    dgo_lock(&lane->spawn_lock);
-    for (uint32_t i = 0; i < DGO_WORKER_MAX; i++) {
-        struct rm_worker *worker = &lane->worker[i];
-
-        if (!worker->joinable)
-            continue;
-        /* Whoever sleeps is taken out of the idle ones first, as by any waker. */
-        if (atomic_fetch_and(&lane->idle_mask, ~(UINT64_C(1) << i)) >> i & 1)
-            atomic_fetch_add(&lane->active, 1);
-        release(worker);
-        pthread_join(worker->thread, NULL);
-        worker->joinable = false;
-    }
-    dgo_unlock(&lane->spawn_lock);
-}
-
-/* Puts back what the worker took and has not begun; it may still be faster itself. */
-void rm_worker_share(struct rm_worker *worker)
-{
-    struct rm_lane *lane = worker->lane;
-    const uint32_t count = atomic_load_explicit(&worker->batch_count, memory_order_relaxed);
-    uint64_t ref[RM_BATCH_MAX];
-    uint32_t rest_count = 0;
-
-    for (uint32_t i = atomic_load_explicit(&worker->batch_next, memory_order_relaxed); i < count;
-         i++)
-        ref[rest_count++] = atomic_load_explicit(&worker->batch[i], memory_order_relaxed);
-    if (rest_count == 0)
-        return;
-    rm_lane_return(lane, ref, rest_count);
-    rm_lane_wake(lane);
-}
-
-/* The worker is going to wait, or was found waiting: another one takes its place. */
-void rm_worker_block(struct rm_worker *worker)
-{
-    struct rm_lane *lane = worker->lane;
-
-    if (atomic_exchange(&worker->lent, true))
-        return;
-    atomic_fetch_add(&lane->blocked, 1);
-    rm_worker_share(worker);
-    if (!rm_lane_has_work(lane))
-        return;
-    atomic_fetch_add_explicit(&lane->replacements, 1, memory_order_relaxed);
-    rm_lane_wake(lane);
-}
-
-void rm_worker_unblock(struct rm_worker *worker)
-{
-    if (atomic_exchange(&worker->lent, false))
-        atomic_fetch_sub(&worker->lane->blocked, 1);
-}
-
-void dgo_blocking_begin(void)
-{
-    struct rm_thread *self = rm_thread();
-
-    if (self->worker)
-        rm_worker_block(self->worker);
-}
-
-void dgo_blocking_end(void)
-{
-    struct rm_thread *self = rm_thread();
-
-    if (self->worker)
-        rm_worker_unblock(self->worker);
 }
 
 /* ---- without threads ---- */
