@@ -152,7 +152,7 @@ static void on_ready_timeout(struct dgo_health *health, const char *last_error, 
              "the engine was not ready after %s (%.200s); see its log with --log, or allow more "
              "with --ready-timeout",
              dgo_duration_text(launch->options.ready_timeout_ns, took), last_error);
-    enter(launch, LAUNCH_STOPPING, "%s", launch->failure.text);
+    enter(launch, LAUNCH_STOPPING, "the engine takes too long");
     dgo_process_stop(launch->process);
 }
 
@@ -335,16 +335,32 @@ static enum dgo_status start_health(struct supervise *launch, struct dgo_error *
     return dgo_health_start(launch->app->loop, &options, &launch->health, err);
 }
 
-static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *err)
+/* A port that is taken is told now: the engine would find out only after it has loaded the model.
+ */
+static enum dgo_status choose_port(struct supervise *launch, struct dgo_error *err)
 {
     const char *host = option_text(launch->flow->options, OPTION_HOST);
-    enum dgo_status status = DGO_OK;
+    const uint16_t wanted = launch->options.port;
+    const uint16_t first = launch->port ? launch->port : FLOW_PORT_DEFAULT;
+    uint16_t found = 0;
+    const enum dgo_status status = dgo_port_find(host, wanted ? wanted : first, &found, err);
 
-    if (launch->options.port)
-        launch->port = launch->options.port;
-    else
-        status = dgo_port_find(host, launch->port ? launch->port : FLOW_PORT_DEFAULT, &launch->port,
-                               err);
+    if (status != DGO_OK)
+        return status;
+    if (wanted && found != wanted)
+        return dgo_fail(err, DGO_EBUSY,
+                        "port %u of %.64s cannot be had: another program uses it%s; choose another "
+                        "--port, or 0 for a free one",
+                        wanted, host,
+                        wanted < 1024 ? ", or a port below 1024 is not allowed to you" : "");
+    launch->port = found;
+    return DGO_OK;
+}
+
+static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *err)
+{
+    enum dgo_status status = choose_port(launch, err);
+
     if (status == DGO_OK)
         status = flow_command(launch->flow, launch->port, launch->options.extra_args,
                               launch->options.extra_count, err);

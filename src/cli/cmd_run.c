@@ -190,9 +190,23 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
     (void)source;
     (void)info;
     face->interrupted = true;
-    supervise_stop(face->launch); /* the second one kills */
+    (void)dgo_cancel(face->asking, NULL); /* an engine waits for its clients before it ends */
+    supervise_stop(face->launch);         /* the second one kills */
     return 0;
 }
+
+/* What stops a run. A signal that was ignored when we were started (nohup) stays ignored: blocked,
+ * as it must be for the loop, it would arrive after all. */
+static bool is_stop_signal(int number)
+{
+    struct sigaction action;
+
+    return number != SIGHUP ||
+           (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN);
+}
+
+static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
+enum { STOP_SIGNAL_COUNT = sizeof stop_signals / sizeof stop_signals[0] };
 
 static enum dgo_status watch(struct face *face, struct dgo_error *err)
 {
@@ -205,10 +219,11 @@ static enum dgo_status watch(struct face *face, struct dgo_error *err)
         .depth = 4096,
     };
     struct dgo_subscription subscription;
-    int result = sd_event_add_signal(face->app.loop, NULL, SIGINT, on_signal, face);
+    int result = 0;
 
-    if (result >= 0)
-        result = sd_event_add_signal(face->app.loop, NULL, SIGTERM, on_signal, face);
+    for (int i = 0; i < STOP_SIGNAL_COUNT && result >= 0; i++)
+        if (is_stop_signal(stop_signals[i]))
+            result = sd_event_add_signal(face->app.loop, NULL, stop_signals[i], on_signal, face);
     if (result < 0)
         return dgo_fail_errno(err, DGO_EIO, -result, "signals cannot be watched");
     return dgo_bus_subscribe(face->app.bus, &subscriber, &subscription, err);
@@ -254,9 +269,25 @@ static void block_signals(void)
     sigset_t signals;
 
     sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
+    for (int i = 0; i < STOP_SIGNAL_COUNT; i++)
+        if (is_stop_signal(stop_signals[i]))
+            sigaddset(&signals, stop_signals[i]);
     sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
+/* The last line of a run that did not fail, and its exit status: --once promises a result. */
+static int close_run(const struct face *face)
+{
+    if (option_given(&face->call->options, OPTION_ONCE) && face->interrupted &&
+        (!face->shown || face->once_failed))
+        print_message("stopped before there was a result");
+    else if (face->once_failed)
+        print_message("not as planned: see the table above");
+    else {
+        print_message("stopped");
+        return 0;
+    }
+    return 1;
 }
 
 static int run_engine(const struct cmd_call *call, struct flow *flow)
@@ -264,7 +295,7 @@ static int run_engine(const struct cmd_call *call, struct flow *flow)
     static struct face face;
     struct dgo_error err = {0};
     enum dgo_status status;
-    int exit_status = 0;
+    int exit_status;
 
     face = (struct face){.call = call, .flow = flow};
     status = flow_check_devices(flow, &err); /* Ctrl-C still ends us, and the engine with us */
@@ -275,12 +306,8 @@ static int run_engine(const struct cmd_call *call, struct flow *flow)
         status = supervise(&face, &err);
     if (status != DGO_OK)
         exit_status = print_failure(&err);
-    else if (face.once_failed) {
-        print_message("not as planned: see the table above");
-        exit_status = 1;
-    } else {
-        print_message("stopped");
-    }
+    else
+        exit_status = close_run(&face);
     supervise_free(face.launch);
     face.launch = NULL;
     (void)dgo_cancel(face.asking, NULL); /* its end, on_asked, may come while the app closes */

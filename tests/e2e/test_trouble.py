@@ -47,20 +47,27 @@ class Deaf:
         class Server(http.server.ThreadingHTTPServer):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
+        self.make = lambda: Server((host, self.port), Handler)
+        self.port, self.server = 0, None
         try:
-            self.server = Server((host, 0), Handler)
+            with self.make() as probe:
+                self.port = probe.server_address[1]
         except OSError as error:
             raise Skip(f"no {host} here: {error}") from None
-        self.port = self.server.server_address[1]
+
+    def serve(self):
+        """Only now: before the engine is started its port must be free."""
+        self.server = self.make()
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_):
         self.over.set()
-        self.server.shutdown()
-        self.server.server_close()
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
 
 
 def starts(box):
@@ -113,7 +120,7 @@ def not_measured(box):
     check_equal(json_of(result)["equal"], False, ".equal")
 
 
-@cases([("Ctrl-C", signal.SIGINT), ("SIGTERM", signal.SIGTERM)], lambda row: f"{row[0]} stops the engine and ends with 0")
+@cases([("Ctrl-C", signal.SIGINT), ("SIGTERM", signal.SIGTERM), ("a lost terminal", signal.SIGHUP)], lambda row: f"{row[0]} stops the engine and ends with 0")
 def stops(box, row):
     port = free_port()
     program = box.program(*run_words(box, "serve", "--port", port))
@@ -122,18 +129,30 @@ def stops(box, row):
     check_equal(program.finish().code, 0, "exit")
 
 
-@case("Ctrl-C while the engine loads stops it too")
-def stops_while_loading(box):
-    program = box.program(*run_words(box, "hang"))
+@cases([([], 0), (["--once"], 1)], lambda row: f"Ctrl-C while the engine loads stops it too{row[0] and ': no result for --once' or ''}")
+def stops_while_loading(box, row):
+    program = box.program(*run_words(box, "hang", *row[0]))
     wait_until(lambda: starts(box), "the engine to start")
     program.signal(signal.SIGINT)
-    check_equal(program.finish().code, 0, "exit")
+    check_equal(program.finish().code, row[1], "exit")
+
+
+@case("a port that is taken is told before the engine is started")
+def port_is_taken(box):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        result = box.run(*run_words(box, "serve", "--port", port))
+    check_equal(result.code, 1, "exit")
+    check_match(rf"port {port} .*--port", result.err, "stderr")
+    check_equal(starts(box), 0, "starts of the engine")
 
 
 @cases(["127.0.0.1", "::1"], lambda row: f"Ctrl-C does not wait for an answer that never comes from {row}")
 def stops_while_asking(box, row):
     with Deaf(row) as server:
         program = box.program(*run_words(box, "say-listening", "--host", row, "--port", server.port, "--json", "--ask", "hello"))
+        wait_until(lambda: starts(box), "the engine to start")
+        server.serve()
         program.wait_for(re.escape(f"ready: http://{f'[{row}]' if ':' in row else row}:{server.port},"))
         wait_until(lambda: server.asked, "the question")
         program.signal(signal.SIGINT)
