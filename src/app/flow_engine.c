@@ -90,7 +90,7 @@ static void open_store(struct flow *flow)
         length = snprintf(directory, sizeof directory, "%s", given);
     else if (state && state[0] == '/') /* the specification: a relative one is ignored */
         length = snprintf(directory, sizeof directory, "%s/dualgpuopt", state);
-    else if (home && home[0] == '/')
+    else if (home && home[0] == '/' && access(home, F_OK) == 0) /* daemons' need not exist */
         length = snprintf(directory, sizeof directory, "%s/.local/state/dualgpuopt", home);
     else
         return;
@@ -98,7 +98,7 @@ static void open_store(struct flow *flow)
         return;
     if (dgo_store_open(directory, &flow->store, notice, &err) != DGO_OK) {
         flow->store = NULL;
-        dgo_log(DGO_LOG_INFO, "nothing will be remembered: %s", err.text);
+        dgo_log(given ? DGO_LOG_WARN : DGO_LOG_INFO, "nothing will be remembered: %s", err.text);
     } else if (notice[0]) {
         dgo_log(DGO_LOG_WARN, "%s", notice);
     }

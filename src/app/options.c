@@ -162,7 +162,7 @@ static enum dgo_status read_all(struct options *options, char *const *environmen
             status = options_set(options, id, spec->value, ORIGIN_DEFAULT, err);
         option_variable(id, name, sizeof name);
         text = find_variable(environment, name);
-        if (status == DGO_OK && text && id != OPTION_HELP) {
+        if (status == DGO_OK && text && text[0] != '\0' && id != OPTION_HELP) {
             bool set = true;
 
             if (spec->kind == KIND_FLAG)

@@ -35,7 +35,7 @@ const struct cmd cmd_estimate = {
                 "dualgpuopt estimate model.gguf --json --engine-build b10256 -- -ngl 20 -fa off",
     .details =
         "The flags are read as llama-server reads them, with its defaults for the rest. What\n"
-        "does not fit exits with 3.",
+        "does not fit exits with 3. No margin is kept unless --margin asks for one.",
     .arg_min = 1,
     .arg_max = 1,
     .takes_rest = true,

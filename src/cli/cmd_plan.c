@@ -12,6 +12,25 @@ static void print_line(const char *line, void *data)
     printf("%s\n", line);
 }
 
+static void append_line(const char *line, void *lines)
+{
+    json_array_append_new(lines, view_text(line));
+}
+
+static json_t *view(const struct cmd_call *call, const struct flow *flow,
+                    const struct dgo_command *command)
+{
+    json_t *object = view_plan(&flow->machine, flow->model, &flow->plan, command);
+
+    if (option_given(&call->options, OPTION_EXPLAIN)) {
+        json_t *lines = json_array();
+
+        dgo_plan_explain(&flow->machine, flow->model, &flow->plan, append_line, lines);
+        json_object_set_new(object, "explanation", lines);
+    }
+    return object;
+}
+
 /* Prints what was found; `planned` is DGO_ENOFIT when flow.plan is the nearest placement. */
 static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status planned,
                 const struct dgo_error *err)
@@ -20,7 +39,7 @@ static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status 
     int status = 0;
 
     if (option_given(&call->options, OPTION_JSON)) {
-        status = print_json(view_plan(&flow->machine, flow->model, &flow->plan, command));
+        status = print_json(view(call, flow, command));
     } else {
         print_plan(&flow->machine, flow->model, &flow->plan, command, call->environment);
         if (option_given(&call->options, OPTION_EXPLAIN)) {
@@ -73,6 +92,7 @@ const struct cmd cmd_plan = {
                 OPTION_ENGINE,        OPTION_ENGINE_BUILD,
                 OPTION_HOST,          OPTION_PORT,
                 OPTION_THREADS,       OPTION_STATE_DIR,
-                OPTION_NVML,          OPTION_HELP},
+                OPTION_VERBOSE,       OPTION_NVML,
+                OPTION_HELP},
     .run = run,
 };

@@ -32,6 +32,10 @@ void table_print(struct table *table);                                       /* 
 bool print_unicode(void);
 bool print_colour(void);
 
+/* "8.03 B", "4.98 M": a count of parameters as people say it. */
+enum { PARAMETERS_TEXT_MAX = 32 };
+const char *parameters_text(uint64_t count, char text[PARAMETERS_TEXT_MAX]);
+
 void print_machine(const struct dgo_machine *machine);
 void print_model(const struct dgo_model *model);
 void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate);

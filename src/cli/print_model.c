@@ -2,26 +2,58 @@
 #include "print.h"
 
 #include "dgo_units.h"
+#include "view.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+const char *parameters_text(uint64_t count, char text[PARAMETERS_TEXT_MAX])
+{
+    if (count >= 995000000)
+        snprintf(text, PARAMETERS_TEXT_MAX, "%.2f B", (double)count / 1e9);
+    else if (count >= 995000)
+        snprintf(text, PARAMETERS_TEXT_MAX, "%.2f M", (double)count / 1e6);
+    else
+        snprintf(text, PARAMETERS_TEXT_MAX, "%" PRIu64, count);
+    return text;
+}
+
+/* What "Q4_K - Medium" really is, from the view: the largest first. */
+static void print_types(const struct dgo_model *model)
+{
+    json_t *view = view_model(model);
+    const json_t *types = json_object_get(view, "types");
+
+    printf("types          ");
+    for (size_t i = 0; i < json_array_size(types); i++) {
+        const json_t *type = json_array_get(types, i);
+        const json_int_t bytes = json_integer_value(json_object_get(type, "bytes"));
+        char text[DGO_UNIT_TEXT_MAX];
+
+        printf("%s%s %s", i ? ", " : "", json_string_value(json_object_get(type, "type")),
+               dgo_bytes_text((uint64_t)bytes, text));
+    }
+    printf("\n");
+    json_decref(view);
+}
+
 static void print_summary(const struct dgo_model *model)
 {
-    char text[DGO_UNIT_TEXT_MAX];
+    char text[DGO_UNIT_TEXT_MAX], count[PARAMETERS_TEXT_MAX];
     const char *file_type = dgo_file_type_name(model->file_type);
 
     printf("%s\n", model->name[0] ? model->name : "(no name)");
     printf("architecture   %s%s\n", model->architecture,
            model->verified ? "" : " (not verified: sizes follow the tensors' shapes)");
-    printf("parameters     %.2f B in %" PRIu32 " tensors\n", (double)model->parameter_count / 1e9,
-           model->tensor_count);
+    printf("parameters     %s in %" PRIu32 " tensors\n",
+           parameters_text(model->parameter_count, count), model->tensor_count);
     printf("file           GGUF v%" PRIu32 ", %s", model->gguf_version,
            dgo_bytes_text(model->file_bytes, text));
     if (model->shard_count > 1)
         printf(" in %" PRIu32 " shards", model->shard_count);
     printf("%s%s\n", file_type ? ", " : "", file_type ? file_type : "");
+    print_types(model);
     if (model->context_length)
         printf("context        %" PRIu32 " tokens in training\n", model->context_length);
     printf("vocabulary     %" PRIu32 " tokens, tokenizer %s%s%s\n", model->vocab_size,

@@ -259,10 +259,12 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
                 const struct dgo_plan *plan, const struct dgo_command *command,
                 char *const *environment)
 {
+    char count[PARAMETERS_TEXT_MAX];
+
     print_simulated(machine);
-    printf("%s: %s, %" PRIu32 " layers, %.2f B parameters\n",
+    printf("%s: %s, %" PRIu32 " layers, %s parameters\n",
            model->name[0] ? model->name : "(no name)", model->architecture, model->layer_count,
-           (double)model->parameter_count / 1e9);
+           parameters_text(model->parameter_count, count));
     print_context_line(&plan->estimate, &plan->settings);
     print_device_table(machine, &plan->estimate);
     print_picture(&plan->estimate);
