@@ -233,7 +233,7 @@ static bool retry_smaller(struct supervise *launch, struct dgo_error *failure)
     struct dgo_error err = {0};
 
     if (flow_shrink(launch->flow, trouble_device(launch), change, &err) != DGO_OK) {
-        dgo_text_addf(&text, "%s; nothing smaller is left to try: %s", failure->text, err.text);
+        dgo_text_addf(&text, "%s; %s", failure->text, err.text);
         dgo_fail(failure, DGO_ECHILD, "%s", reason);
         return false;
     }
@@ -273,6 +273,7 @@ static void on_process_exit(struct dgo_process *process, const struct dgo_exit *
     struct dgo_error failure = {0};
 
     (void)process;
+    dgo_resource_unprotect((uint32_t)dgo_process_pid(launch->process));
     dgo_health_free(launch->health);
     launch->health = NULL;
     launch->timer = sd_event_source_disable_unref(launch->timer);
@@ -357,6 +358,15 @@ static enum dgo_status choose_port(struct supervise *launch, struct dgo_error *e
     return DGO_OK;
 }
 
+/* From now on our own threads give way to the engine's. */
+static void protect(const struct supervise *launch)
+{
+    struct dgo_error err = {0};
+
+    if (dgo_resource_protect((uint32_t)dgo_process_pid(launch->process), 0, &err) != DGO_OK)
+        dgo_log(DGO_LOG_INFO, "the engine is not protected from our own threads: %s", err.text);
+}
+
 static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *err)
 {
     enum dgo_status status = choose_port(launch, err);
@@ -375,6 +385,8 @@ static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *
     launch->starts++;
     enter(launch, LAUNCH_STARTING, "starting %s", launch->flow->engine->binary);
     status = start_process(launch, err);
+    if (status == DGO_OK)
+        protect(launch);
     if (status == DGO_OK)
         status = start_health(launch, err);
     if (status == DGO_OK)
