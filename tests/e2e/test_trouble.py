@@ -218,6 +218,24 @@ def restarts(box):
     check_equal(program.finish().code, 0, "exit")
 
 
+@case("Ctrl-C while a crashed engine waits for its next start")
+def stops_in_back_off(box):
+    program = box.program(*run_words(box, "crash-when-asked"))
+    program.wait_for("starting it again in")
+    program.signal(signal.SIGINT)
+    check_equal(program.finish().code, 0, "exit")
+    check_equal(starts(box), 1, "starts of the engine")
+
+
+@case("--retry-smaller gives up when nothing smaller is left")
+def nothing_smaller(box):
+    result = box.run(*run_words(box, "run-out-of-memory", "--retry-smaller"))
+    check_equal(result.code, 1, "exit")
+    check(starts(box) > 1, "no smaller plan was tried")
+    check_match("CUDA1 ran out of memory.*nothing smaller is left", result.err.splitlines()[-1], "the last line")
+    check_equal(result.err.count("nothing smaller"), 1, "times that it says so")
+
+
 @case("--restart 0 leaves a crashed engine down")
 def restart_off(box):
     result = box.run(*run_words(box, "crash-when-asked", "--restart", "0"))
