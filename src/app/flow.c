@@ -79,9 +79,23 @@ enum dgo_status flow_look(struct flow *flow, struct dgo_error *err)
                    &(struct arrow){.fn = look, .flow = flow, .err = err});
 }
 
+/* Any part of a split model may be given; the engine wants the first. */
+static void name_first_part(struct dgo_model *model)
+{
+    static const char first[] = "-00001-of-00001.gguf";
+    const size_t length = strlen(model->path), suffix = sizeof first - 1;
+
+    if (model->shard_count > 1 && length >= suffix) /* or it would not have found its parts */
+        memcpy(model->path + length - suffix, first, strlen("-00001"));
+}
+
 static enum dgo_status read_model(const struct arrow *arrow)
 {
-    return dgo_model_open(arrow->path, &arrow->flow->model, arrow->err);
+    const enum dgo_status status = dgo_model_open(arrow->path, &arrow->flow->model, arrow->err);
+
+    if (status == DGO_OK)
+        name_first_part(arrow->flow->model);
+    return status;
 }
 
 enum dgo_status flow_read(struct flow *flow, const char *model_path, struct dgo_error *err)

@@ -160,6 +160,14 @@ def dry_run(box):
     check_equal(shell.finish().code, 0, "exit of the command")
 
 
+@cases([1, 2, 3], lambda row: f"a split model runs, whichever part was named: {row}")
+def runs_split(box, row):
+    make_model(SMALL, box.folder / "parts.gguf", "--split", "3")
+    result = box.run("run", box.folder / f"parts-{row:05}-of-00003.gguf", "--gpus", box.use(UNEQUAL), "--engine", engine(),
+                     "--once", "--threads", "1")
+    check_equal(result.code, 0, "exit")
+
+
 @case("a port that is taken: another is found, or the one asked for is named")
 def port_taken(box):
     first = box.start(engine(), "--list-devices")  # skips without an engine before a port is held
