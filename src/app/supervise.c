@@ -482,6 +482,8 @@ void supervise_free(struct supervise *launch)
         return;
     sd_event_source_disable_unref(launch->timer);
     dgo_health_free(launch->health);
+    if (launch->process)
+        dgo_resource_unprotect((uint32_t)dgo_process_pid(launch->process));
     dgo_process_free(launch->process);
     free(launch);
 }
