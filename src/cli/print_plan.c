@@ -191,7 +191,7 @@ static void print_context_line(const struct dgo_estimate *estimate,
     else if (settings)
         printf(", %s/%s cache", dgo_kv_type_name(settings->key_type),
                dgo_kv_type_name(settings->value_type));
-    printf(", micro-batch %" PRIu32 "%s; figures of llama.cpp build %" PRIu32 "\n\n",
+    printf(", micro-batch %" PRIu32 "%s; figures of llama.cpp build %" PRIu32 "\n",
            estimate->ubatch_tokens, estimate->pipeline ? ", pipelined" : "", estimate->build);
 }
 
@@ -199,6 +199,7 @@ void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate
 {
     print_simulated(machine);
     print_context_line(estimate, NULL);
+    printf("\n");
     print_device_table(machine, estimate);
     print_picture(estimate);
     print_fit(estimate);
@@ -255,6 +256,20 @@ static void print_alternatives(const struct dgo_plan *plan)
     table_print(table);
 }
 
+/* What a reader of the table would not see, and should know. */
+static void print_notes(const struct dgo_machine *machine, const struct dgo_model *model,
+                        const struct dgo_estimate *estimate)
+{
+    if (model->context_length && estimate->ctx_tokens_per_slot > model->context_length)
+        printf("the model was trained for %" PRIu32
+               " tokens: beyond them its answers get worse, unless the engine is told to stretch "
+               "them (--rope-scaling)\n",
+               model->context_length);
+    for (uint32_t i = 0; i < machine->gpu_count; i++)
+        if (machine->gpu[i].problem[0])
+            printf("gpu %" PRIu32 " is left out: %s\n", i, machine->gpu[i].problem);
+}
+
 void print_plan(const struct dgo_machine *machine, const struct dgo_model *model,
                 const struct dgo_plan *plan, const struct dgo_command *command,
                 char *const *environment)
@@ -266,6 +281,8 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
            model->name[0] ? model->name : "(no name)", model->architecture, model->layer_count,
            parameters_text(model->parameter_count, count));
     print_context_line(&plan->estimate, &plan->settings);
+    print_notes(machine, model, &plan->estimate);
+    printf("\n");
     print_device_table(machine, &plan->estimate);
     print_picture(&plan->estimate);
     print_fit(&plan->estimate);
