@@ -104,8 +104,8 @@ static void on_asked(const struct dgo_result *result, void *data)
     struct ask *ask = data;
     struct face *face = ask->face;
 
-    if (!face->launch)
-        return; /* the engine was stopped meanwhile, and nobody waits for an answer */
+    if (!face->launch || face->interrupted)
+        return; /* nobody waits for an answer any more; the launch may be gone */
     if (result->outcome != DGO_OUTCOME_DONE && ask->status == DGO_OK)
         ask->status = dgo_fail(&ask->err, result->status, "the chat message was not sent");
     if (ask->status != DGO_OK)
