@@ -30,7 +30,9 @@ enum {
     TIMER_ACCURACY_US = 1000, /* sd-event's own default is a quarter of a second */
 };
 
-/* Builds whose "listening" line has another wording still get ready, this long after health. */
+/* Builds whose "listening" line has another wording still get ready, this long after health, once
+ * they have said that the model is loaded.  Health alone does not do: on a port that two programs
+ * chose at the same moment it is the other one's engine that answers. */
 #define LISTENING_GRACE_NS (2 * DGO_NS_PER_S)
 /* An engine that ran this long before it crashed starts its back-off anew. */
 #define STABLE_NS (600 * DGO_NS_PER_S)
@@ -45,8 +47,8 @@ struct supervise {
     struct dgo_process *process;
     struct dgo_health *health;
     sd_event_source *timer; /* back-off, or the grace after health */
-    bool healthy;
-    uint64_t ready_ns; /* monotonic; 0: never */
+    bool healthy, in_grace; /* in_grace: loaded and healthy, listening not seen in the log */
+    uint64_t ready_ns;      /* monotonic; 0: never */
     struct dgo_report report;
     struct dgo_comparison comparison;
     char last_line[LAST_LINES][LAST_LINE_MAX];
@@ -122,12 +124,50 @@ static int on_grace_over(sd_event_source *source, uint64_t usec, void *data)
     return 0;
 }
 
+static void give_up_waiting(struct supervise *launch, const char *reason)
+{
+    char took[DGO_UNIT_TEXT_MAX];
+
+    if (launch->state != LAUNCH_LOADING)
+        return;
+    dgo_fail(&launch->failure, DGO_ETIMEOUT,
+             "the engine was not ready after %s (%.200s); see its log with --log, or allow more "
+             "with --ready-timeout",
+             dgo_duration_text(launch->options.ready_timeout_ns, took), reason);
+    enter(launch, LAUNCH_STOPPING, "the engine takes too long");
+    dgo_process_stop(launch->process);
+}
+
+static void on_ready_timeout(struct dgo_health *health, const char *last_error, void *data)
+{
+    (void)health;
+    give_up_waiting(data, last_error);
+}
+
+static int on_silence(sd_event_source *source, uint64_t usec, void *data)
+{
+    (void)source;
+    (void)usec;
+    give_up_waiting(data, "its address answers, but its own log does not say that it listens; is "
+                          "the port another program's?");
+    return 0;
+}
+
 static void check_ready(struct supervise *launch)
 {
+    bool timed = true;
+
     if (launch->state != LAUNCH_LOADING || !launch->healthy)
         return;
-    if (launch->report.listening ||
-        (!launch->timer && !start_timer(launch, LISTENING_GRACE_NS, on_grace_over)))
+    if (launch->report.listening) {
+        become_ready(launch);
+    } else if (launch->report.model_loaded && !launch->in_grace) {
+        launch->in_grace = true;
+        timed = start_timer(launch, LISTENING_GRACE_NS, on_grace_over);
+    } else if (!launch->timer) { /* health has ended its own time-out with its answer */
+        timed = start_timer(launch, launch->options.ready_timeout_ns, on_silence);
+    }
+    if (!timed)
         become_ready(launch);
 }
 
@@ -138,22 +178,6 @@ static void on_healthy(struct dgo_health *health, void *data)
     (void)health;
     launch->healthy = true;
     check_ready(launch);
-}
-
-static void on_ready_timeout(struct dgo_health *health, const char *last_error, void *data)
-{
-    struct supervise *launch = data;
-    char took[DGO_UNIT_TEXT_MAX];
-
-    (void)health;
-    if (launch->state != LAUNCH_LOADING)
-        return;
-    dgo_fail(&launch->failure, DGO_ETIMEOUT,
-             "the engine was not ready after %s (%.200s); see its log with --log, or allow more "
-             "with --ready-timeout",
-             dgo_duration_text(launch->options.ready_timeout_ns, took), last_error);
-    enter(launch, LAUNCH_STOPPING, "the engine takes too long");
-    dgo_process_stop(launch->process);
 }
 
 static void on_line(struct dgo_process *process, enum dgo_stream stream, const char *line,
@@ -380,7 +404,7 @@ static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *
     launch->process = NULL;
     memset(&launch->report, 0, sizeof launch->report);
     memset(&launch->comparison, 0, sizeof launch->comparison);
-    launch->healthy = false;
+    launch->healthy = launch->in_grace = false;
     launch->line_count = 0;
     launch->starts++;
     enter(launch, LAUNCH_STARTING, "starting %s", launch->flow->engine->binary);
