@@ -260,6 +260,65 @@ static void add_server(struct command_builder *builder, const struct dgo_launch_
         build_word(builder, options->extra_args[i], i == 0 ? "given by the user" : NULL);
 }
 
+/* What the plan has decided: given once more after it, the engine would take that one, and what is
+ * shown would not be what runs. */
+static enum dgo_status check_extra(const struct dgo_launch_options *options, struct dgo_error *err)
+{
+    static const char *const decided[] = {
+        "-m",
+        "--model",
+        "-c",
+        "--ctx-size",
+        "-np",
+        "--parallel",
+        "-b",
+        "--batch-size",
+        "-ub",
+        "--ubatch-size",
+        "-ngl",
+        "--gpu-layers",
+        "--n-gpu-layers",
+        "-ts",
+        "--tensor-split",
+        "-dev",
+        "--device",
+        "-sm",
+        "--split-mode",
+        "-mg",
+        "--main-gpu",
+        "-fa",
+        "--flash-attn",
+        "-ctk",
+        "--cache-type-k",
+        "-ctv",
+        "--cache-type-v",
+        "-kvu",
+        "--kv-unified",
+        "-nkvo",
+        "--no-kv-offload",
+        "-ncmoe",
+        "--n-cpu-moe",
+        "-cmoe",
+        "--cpu-moe",
+        "-fit",
+        "--fit",
+        "--host",
+        "--port",
+        "-lv",
+        "--verbosity",
+        "--log-verbosity",
+    };
+
+    for (uint32_t i = 0; i < options->extra_count; i++)
+        for (size_t d = 0; d < sizeof decided / sizeof decided[0]; d++)
+            if (strcmp(options->extra_args[i], decided[d]) == 0)
+                return dgo_fail(err, DGO_EUSAGE,
+                                "%s after -- is decided by the plan and would make it untrue; use "
+                                "this program's own option, or `estimate` for flags of your own",
+                                decided[d]);
+    return DGO_OK;
+}
+
 static enum dgo_status check(const struct dgo_machine *machine, const struct dgo_settings *settings,
                              const struct dgo_launch_options *options, struct dgo_error *err)
 {
@@ -274,7 +333,7 @@ static enum dgo_status check(const struct dgo_machine *machine, const struct dgo
         if (settings->device_gpu[d] >= machine->gpu_count)
             return dgo_fail(err, DGO_EINVAL, "the plan uses GPU %u, the machine has %u",
                             (unsigned)settings->device_gpu[d], (unsigned)machine->gpu_count);
-    return DGO_OK;
+    return check_extra(options, err);
 }
 
 enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struct dgo_model *model,
