@@ -226,7 +226,8 @@ static enum dgo_status plan(const struct arrow *arrow)
         plan_cache_get(&flow->machine, flow->model, &flow->intent, &flow->rules, &flow->plan,
                        &flow->plan_source, arrow->err);
 
-    flow->planned = status == DGO_OK || status == DGO_ENOFIT;
+    /* A wish that no machine could grant has no nearest placement. */
+    flow->planned = (status == DGO_OK || status == DGO_ENOFIT) && flow->plan.estimate.build > 0;
     if (flow->planned)
         name_devices(flow);
     return status;
