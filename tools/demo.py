@@ -101,7 +101,9 @@ def main():
     if arguments and arguments[0] in ("--help", "-h"):
         print(__doc__)
         return
-    model = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
+    model = None
+    if arguments and not arguments[0].startswith("-"):
+        model = os.path.join(os.environ.get("DGO_START", ""), arguments.pop(0))
     options = arguments if "--ask" in arguments else ["--ask", QUESTION, *arguments]
     if shutil.which("llama-server") and real_gpus():
         environment, command = dict(os.environ), ["run", str(model or small_model()), *options]
