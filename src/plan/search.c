@@ -283,7 +283,8 @@ enum dgo_status search_nearest(const struct search_request *request, struct sear
     if (status == DGO_OK)
         status = variants_solve(search, extra, 0, &found, &place, err);
     if (status == DGO_OK && !found)
-        status = dgo_fail(err, DGO_ENOFIT, "the model fits on no machine with so much context; ask for less");
+        status = dgo_fail(err, DGO_ENOFIT,
+                          "the model fits on no machine with so much context; ask for less");
     if (status == DGO_OK)
         status = confirm(search, &place, answer, err);
     if (status == DGO_OK)
