@@ -113,6 +113,23 @@ DGO_MUST_CHECK
 enum dgo_status dgo_gpu_take(struct dgo_gpu_source *source, struct dgo_machine *machine,
                              struct dgo_error *err);
 
+/* Readings by what they cost and how fast they change. */
+enum dgo_tier {
+    DGO_TIER_FAST,      /* memory, load, clocks, temperature, power: microseconds */
+    DGO_TIER_PROCESSES, /* who uses the cards */
+    DGO_TIER_SLOW,      /* limits, the bus link, memory errors */
+    DGO_TIER_RARE,      /* names, topology, slices */
+    DGO_TIER_COUNT
+};
+#define DGO_TIER_BIT(tier) (1u << (tier))
+#define DGO_TIERS_ALL      ((1u << DGO_TIER_COUNT) - 1)
+
+/* dgo_gpu_take of some tiers (DGO_TIER_BIT ored); the readings of the others are those of the last
+ * take, and are taken too where there was none. */
+DGO_MUST_CHECK
+enum dgo_status dgo_gpu_take_tiers(struct dgo_gpu_source *source, unsigned tiers,
+                                   struct dgo_machine *machine, struct dgo_error *err);
+
 void dgo_gpu_close(struct dgo_gpu_source *source); /* accepts NULL */
 
 /* Published peak figures of a card by its driver name ("NVIDIA GeForce RTX 3090"); false for

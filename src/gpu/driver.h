@@ -13,8 +13,10 @@ struct gpu_driver {
      * DGO_EDRIVER with a whole one when it is here but does not work. */
     enum dgo_status (*open)(const struct dgo_gpu_options *options, void **state,
                             struct dgo_error *err);
-    /* `machine` comes zeroed but for `source`; it is thrown away after a failure. */
-    enum dgo_status (*take)(void *state, struct dgo_machine *machine, struct dgo_error *err);
+    /* `machine` comes zeroed but for `source`; it is thrown away after a failure.  A driver whose
+     * looks are dear keeps the readings of the tiers that are not asked for. */
+    enum dgo_status (*take)(void *state, unsigned tiers, struct dgo_machine *machine,
+                            struct dgo_error *err);
     void (*close)(void *state);
 };
 

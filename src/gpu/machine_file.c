@@ -379,13 +379,13 @@ out:
 }
 
 /* The file is read once: a described machine does not change while it is looked at. */
-static enum dgo_status machine_file_take(void *state, struct dgo_machine *machine,
+static enum dgo_status machine_file_take(void *state, unsigned tiers, struct dgo_machine *machine,
                                          struct dgo_error *err)
 {
     const struct dgo_machine *described = state;
     char source[sizeof machine->source];
 
-    (void)err;
+    (void)tiers, (void)err;
     memcpy(source, machine->source, sizeof source);
     *machine = *described;
     memcpy(machine->source, source, sizeof source);

@@ -369,8 +369,10 @@ static void read_links(struct nvml *nvml, struct dgo_machine *machine)
     memcpy(machine->link, nvml->links, sizeof machine->link);
 }
 
-static enum dgo_status nvml_take(void *state, struct dgo_machine *machine, struct dgo_error *err)
+static enum dgo_status nvml_take(void *state, unsigned tiers, struct dgo_machine *machine,
+                                 struct dgo_error *err)
 {
+    (void)tiers;
     struct nvml *nvml = state;
     struct pci_order order = {0};
     uint32_t silent = 0;

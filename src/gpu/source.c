@@ -94,11 +94,17 @@ static void complete(struct dgo_machine *machine)
 enum dgo_status dgo_gpu_take(struct dgo_gpu_source *source, struct dgo_machine *machine,
                              struct dgo_error *err)
 {
+    return dgo_gpu_take_tiers(source, DGO_TIERS_ALL, machine, err);
+}
+
+enum dgo_status dgo_gpu_take_tiers(struct dgo_gpu_source *source, unsigned tiers,
+                                   struct dgo_machine *machine, struct dgo_error *err)
+{
     enum dgo_status status;
 
     memset(&source->scratch, 0, sizeof source->scratch);
     dgo_text_copy(source->scratch.source, sizeof source->scratch.source, source->driver->name);
-    status = source->driver->take(source->state, &source->scratch, err);
+    status = source->driver->take(source->state, tiers, &source->scratch, err);
     if (status != DGO_OK)
         return status;
     complete(&source->scratch);
