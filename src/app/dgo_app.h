@@ -55,6 +55,14 @@ struct check_event {
     uint64_t number;
 };
 
+/* Payload of TOPIC_GPU_SAMPLE: that there is a newer look at the machine (watch.h). */
+struct sample_event {
+    uint64_t sequence; /* of the look; 0: there was none yet */
+    uint64_t wall_ns;  /* when it was; 0: nothing new, it has become stale */
+    uint32_t gpu_count;
+    bool stale;
+};
+
 enum topic {
 #define X(id, name, priority, hint, drop, payload, batch_events, batch_ns) TOPIC_##id,
 #include "topics.def"
