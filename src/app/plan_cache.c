@@ -85,6 +85,7 @@ static void add_machine(struct context_key *key, const struct dgo_machine *machi
     context_key_add(key, machine->host.total_bytes);
     context_key_add(key, machine->host.free_bytes);
     context_key_add_real(key, machine->host.bandwidth_bytes_per_s);
+    context_key_add_real(key, machine->host.decode_bytes_per_s);
     context_key_add(key, machine->host.core_count);
 }
 

@@ -182,6 +182,7 @@ static json_t *view_host(const struct dgo_host *host)
         set_count(object, "free_bytes", host->free_bytes);
     }
     set_rate(object, "bandwidth_bytes_per_s", host->bandwidth_bytes_per_s);
+    set_rate(object, "decode_bytes_per_s", host->decode_bytes_per_s);
     if (host->core_count)
         set_count(object, "core_count", host->core_count);
     return object;

@@ -77,6 +77,7 @@ struct dgo_host {
     bool memory_known;
     uint64_t total_bytes, free_bytes; /* free: what can be had without swapping */
     double bandwidth_bytes_per_s;     /* 0 unknown */
+    double decode_bytes_per_s;        /* that an engine reached, from calibration; 0 unknown */
     uint32_t core_count;              /* 0 unknown */
 };
 

@@ -7,89 +7,6 @@
 #define REQUEST_PROMPT_TOKENS    1500.0
 #define REQUEST_GENERATED_TOKENS 400.0
 
-static double reading(const struct dgo_gpu *gpu, enum dgo_gpu_field field, double value)
-{
-    return dgo_gpu_knows(gpu, field) ? value : 0;
-}
-
-static void fill_cards(struct cost_model *cost, const struct dgo_machine *machine)
-{
-    double bandwidth[DGO_GPU_MAX], flops[DGO_GPU_MAX], sum = 0;
-    uint32_t known = 0;
-
-    for (uint32_t g = 0; g < machine->gpu_count; g++) {
-        const struct dgo_gpu *gpu = &machine->gpu[g];
-
-        bandwidth[g] = reading(gpu, DGO_GPU_BANDWIDTH_BYTES_PER_S, gpu->bandwidth_bytes_per_s);
-        flops[g] = reading(gpu, DGO_GPU_FP16_FLOPS, gpu->fp16_flops);
-        if (bandwidth[g] > 0) {
-            sum += bandwidth[g];
-            known++;
-        }
-    }
-    for (uint32_t g = 0; g < machine->gpu_count; g++) {
-        cost->assumed[g] = !(bandwidth[g] > 0);
-        if (cost->assumed[g])
-            bandwidth[g] = known > 0 ? sum / known : COST_GPU_BANDWIDTH;
-        if (!(flops[g] > 0))
-            flops[g] = bandwidth[g] * COST_FLOPS_PER_BYTE;
-        cost->gpu_rate[g] = bandwidth[g] * COST_BANDWIDTH_SHARE;
-        cost->gpu_flops[g] = flops[g] * COST_FLOPS_SHARE;
-        cost->best_flops = fmax(cost->best_flops, cost->gpu_flops[g]);
-    }
-}
-
-/* PCIe, from what the slot can do (an idle card shows less); 0 unknown. */
-static double pcie_rate(const struct dgo_gpu *gpu)
-{
-    static const double lane_rate[] = {0, 0.25e9, 0.5e9, 0.985e9, 1.969e9, 3.938e9, 7.563e9};
-    uint32_t gen = 0, width = 0;
-
-    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN))
-        gen = gpu->pcie_gen;
-    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN_MAX) && gpu->pcie_gen_max > gen)
-        gen = gpu->pcie_gen_max;
-    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH))
-        width = gpu->pcie_width;
-    else if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH_MAX))
-        width = gpu->pcie_width_max;
-    if (gen >= sizeof lane_rate / sizeof lane_rate[0])
-        gen = sizeof lane_rate / sizeof lane_rate[0] - 1;
-    return lane_rate[gen] * width * COST_PCIE_SHARE;
-}
-
-static double slower_known(double a, double b)
-{
-    if (!(a > 0))
-        return b;
-    return b > 0 && b < a ? b : a;
-}
-
-static void fill_links(struct cost_model *cost, const struct dgo_machine *machine)
-{
-    for (uint32_t a = 0; a < machine->gpu_count; a++) {
-        const double own = pcie_rate(&machine->gpu[a]);
-
-        cost->upload_rate = fmax(cost->upload_rate, own);
-        for (uint32_t b = 0; b < machine->gpu_count; b++) {
-            const struct dgo_link *link = &machine->link[a][b];
-            const bool direct = link->kind == DGO_LINK_NVLINK || (link->p2p_known && link->p2p);
-            double rate = link->bandwidth_bytes_per_s * COST_PCIE_SHARE;
-
-            if (!(rate > 0))
-                rate = slower_known(own, pcie_rate(&machine->gpu[b]));
-            if (!direct) /* through host memory every byte crosses the bus twice */
-                rate /= 2;
-            cost->link_rate[a][b] = rate > 0 ? rate : COST_LINK_BANDWIDTH;
-            cost->hop_s[a][b] = direct                       ? COST_HOP_DIRECT
-                                : link->kind == DGO_LINK_SYS ? COST_HOP_SOCKETS
-                                                             : COST_HOP_HOST;
-        }
-    }
-    if (!(cost->upload_rate > 0))
-        cost->upload_rate = 2 * COST_LINK_BANDWIDTH;
-}
-
 static void fill_request(struct cost_model *cost, const struct plan_memory *memory,
                          double prompt_tokens, double generated_tokens)
 {
@@ -199,14 +116,8 @@ void cost_make(const struct dgo_machine *machine, const struct plan_memory *memo
 {
     memset(cost, 0, sizeof *cost);
     cost->layer_count = memory->layer_count;
-    cost->gpu_count = machine->gpu_count;
     cost->op_offload = memory->op_offload;
-    fill_cards(cost, machine);
-    fill_links(cost, machine);
-    cost->host_assumed = !(machine->host.bandwidth_bytes_per_s > 0);
-    cost->host_rate =
-        (cost->host_assumed ? COST_HOST_BANDWIDTH : machine->host.bandwidth_bytes_per_s) *
-        COST_HOST_SHARE;
+    rates_make(machine, &cost->rates);
     fill_request(cost, memory, prompt_tokens, generated_tokens);
     fill_layers(cost, memory, slot_count);
 }
@@ -214,37 +125,39 @@ void cost_make(const struct dgo_machine *machine, const struct plan_memory *memo
 double cost_decode_s(const struct cost_model *cost, int32_t gpu, uint32_t layer)
 {
     if (gpu == COST_CPU)
-        return cost->host_read_bytes[layer] / cost->host_rate + cost->launch_s[layer];
-    const double kept = cost->kept_read_bytes[layer] / cost->host_rate;
+        return cost->host_read_bytes[layer] / cost->rates.host_rate + cost->launch_s[layer];
+    const double kept = cost->kept_read_bytes[layer] / cost->rates.host_rate;
 
-    return cost->read_bytes[layer] / cost->gpu_rate[gpu] + kept + cost->launch_s[layer] +
+    return cost->read_bytes[layer] / cost->rates.gpu_rate[gpu] + kept +
+           cost->launch_s[layer] * cost->rates.launch_share[gpu] +
            (kept > 0 ? 2 * COST_HOP_HOST : 0);
 }
 
 double cost_prefill_s(const struct cost_model *cost, int32_t gpu, uint32_t layer)
 {
-    if (gpu == COST_CPU && (!cost->op_offload || !(cost->best_flops > 0)))
+    if (gpu == COST_CPU && (!cost->op_offload || !(cost->rates.best_flops > 0)))
         return fmax(cost->flops[layer] / COST_HOST_FLOPS,
-                    cost->host_fetched_bytes[layer] / cost->host_rate);
+                    cost->host_fetched_bytes[layer] / cost->rates.host_rate);
     /* Large batches are computed on a GPU even so: the weights travel there each time. */
     if (gpu == COST_CPU)
-        return cost->host_fetched_bytes[layer] / cost->upload_rate +
-               cost->flops[layer] / cost->best_flops;
-    return fmax(cost->flops[layer] / cost->gpu_flops[gpu],
-                cost->touched_bytes[layer] / cost->gpu_rate[gpu]) +
-           cost->fetched_bytes[layer] / cost->upload_rate + cost->launch_s[layer];
+        return cost->host_fetched_bytes[layer] / cost->rates.upload_rate +
+               cost->flops[layer] / cost->rates.best_flops;
+    return fmax(cost->flops[layer] / cost->rates.gpu_flops[gpu],
+                cost->touched_bytes[layer] / cost->rates.gpu_rate[gpu]) +
+           cost->fetched_bytes[layer] / cost->rates.upload_rate +
+           cost->launch_s[layer] * cost->rates.launch_share[gpu];
 }
 
 double cost_hop_decode_s(const struct cost_model *cost, int32_t from, int32_t to)
 {
-    return from == COST_CPU || to == COST_CPU ? COST_HOP_HOST : cost->hop_s[from][to];
+    return from == COST_CPU || to == COST_CPU ? COST_HOP_HOST : cost->rates.hop_s[from][to];
 }
 
 double cost_hop_prefill_s(const struct cost_model *cost, int32_t from, int32_t to)
 {
     if (from == COST_CPU || to == COST_CPU)
-        return COST_HOP_HOST + cost->hop_bytes / cost->upload_rate;
-    return cost->hop_s[from][to] + cost->hop_bytes / cost->link_rate[from][to];
+        return COST_HOP_HOST + cost->hop_bytes / cost->rates.upload_rate;
+    return cost->rates.hop_s[from][to] + cost->hop_bytes / cost->rates.link_rate[from][to];
 }
 
 double cost_pipeline_repeats(const struct cost_model *cost)
@@ -346,19 +259,34 @@ static double densest_read(const struct cost_model *cost, const struct plan_memo
     return read;
 }
 
-static int32_t fastest_unused(const struct cost_model *cost, uint32_t used)
+/* The fastest reader that is left: a GPU, or COST_CPU, which reads whatever there is. */
+static int32_t fastest_unused(const struct rates *rates, uint32_t used)
 {
-    int32_t best = -1;
+    int32_t best = COST_CPU;
+    double rate = rates->host_rate;
 
-    for (uint32_t g = 0; g < cost->gpu_count; g++)
-        if (!(used >> g & 1) && (best < 0 || cost->gpu_rate[g] > cost->gpu_rate[best]))
+    for (uint32_t g = 0; g < rates->gpu_count; g++)
+        if (!(used >> g & 1) && rates->gpu_rate[g] > rate) {
             best = (int32_t)g;
+            rate = rates->gpu_rate[g];
+        }
     return best;
+}
+
+static double least_launch_share(const struct rates *rates)
+{
+    double least = 1; /* the CPU's */
+
+    for (uint32_t g = 0; g < rates->gpu_count; g++)
+        least = fmin(least, rates->launch_share[g]);
+    return least;
 }
 
 double cost_lower_bound_s(const struct cost_model *cost, const struct plan_memory *memory,
                           const uint64_t room_bytes[DGO_GPU_MAX])
 {
+    const struct rates *rates = &cost->rates;
+    const double launch_share = least_launch_share(rates);
     uint16_t order[DGO_LAYER_MAX + 1];
     double left = 0, seconds = 0;
     uint32_t used = 0;
@@ -366,17 +294,17 @@ double cost_lower_bound_s(const struct cost_model *cost, const struct plan_memor
     order_by_density(cost, memory, order);
     for (uint32_t l = 0; l <= cost->layer_count; l++)
         left += cost->read_bytes[l];
-    for (int32_t g = fastest_unused(cost, 0); g >= 0; g = fastest_unused(cost, used)) {
+    for (int32_t g = fastest_unused(rates, 0); g != COST_CPU; g = fastest_unused(rates, used)) {
         const double can = densest_read(cost, memory, order, (double)room_bytes[g]);
         const double part = fmin(left, can);
 
         used |= UINT32_C(1) << g;
-        seconds += part / cost->gpu_rate[g];
+        seconds += part / rates->gpu_rate[g];
         left -= part;
     }
     if (left > 0)
-        seconds += left / cost->host_rate;
+        seconds += left / rates->host_rate;
     for (uint32_t l = 0; l <= cost->layer_count; l++)
-        seconds += cost->kept_read_bytes[l] / cost->host_rate + cost->launch_s[l];
+        seconds += cost->kept_read_bytes[l] / rates->host_rate + cost->launch_s[l] * launch_share;
     return seconds;
 }

@@ -7,48 +7,15 @@
 #define PLAN_COST_H
 
 #include "memory.h"
-
-/* Shares of the published peak that engines reach.  Measured with llama.cpp, one request, 8B Q4_0
- * (4.35 GB read for each token): RTX 3090 156 t/s = 0.75 of 936 GB/s with the launches below
- * (ggml-org/llama.cpp#15802); 7B F16 on an RTX 4090 55 t/s = 0.73 (#3776); P40 56 t/s = 0.64
- * (#4766).  Prompts: RTX 3090 8B Q6_K 3490 t/s = 0.74 of 71 TFLOPS (#7860), A100 7B F16 8670 t/s =
- * 0.37 of 312 (#6017). */
-#define COST_BANDWIDTH_SHARE 0.75
-#define COST_FLOPS_SHARE     0.6
-#define COST_HOST_SHARE      0.6
-#define COST_PCIE_SHARE      0.8
-
-/* Assumed where the machine does not say.  A card: the mean of the known ones, else this one (the
- * middle of what is sold with 8 GB and more).  Throughput: that many operations for each byte of
- * bandwidth (RTX 3090: 71 TFLOPS / 936 GB/s).  Host: two channels of DDR4-3200. */
-#define COST_GPU_BANDWIDTH  400e9
-#define COST_FLOPS_PER_BYTE 75.0
-#define COST_HOST_BANDWIDTH 50e9
-#define COST_HOST_FLOPS     0.4e12
-#define COST_LINK_BANDWIDTH 6e9
-
-/* Seconds.  Launches of one layer (some 8 kernels in a CUDA graph), and of its routed experts
- * beside (RTX 4090, qwen3moe 30B-A3B Q4_0: 206 t/s, #15631); handing a token's state to the next
- * device: direct, through the host, between sockets (reference: 10-25, 30-60 us). */
-#define COST_LAYER_LAUNCH   12e-6
-#define COST_EXPERTS_LAUNCH 36e-6
-#define COST_HOP_DIRECT     15e-6
-#define COST_HOP_HOST       45e-6
-#define COST_HOP_SOCKETS    60e-6
+#include "rates.h"
 
 enum { COST_CPU = -1 };
 
 /* A typical request on a machine, ready for sums over layers. */
 struct cost_model {
     uint32_t layer_count; /* repeating; the output layer has this index */
-    uint32_t gpu_count;
-    double gpu_rate[DGO_GPU_MAX];  /* bytes per second that decoding reaches */
-    double gpu_flops[DGO_GPU_MAX]; /* operations per second that prompts reach */
-    bool assumed[DGO_GPU_MAX];     /* the card's bandwidth was not known */
-    double best_flops, host_rate;
-    double upload_rate; /* host memory to a GPU, for weights that stay there */
-    bool host_assumed, op_offload;
-    double hop_s[DGO_GPU_MAX][DGO_GPU_MAX], link_rate[DGO_GPU_MAX][DGO_GPU_MAX];
+    struct rates rates;
+    bool op_offload;
 
     double prompt_tokens, generated_tokens;
     double ubatch_count;  /* micro-batches of the prompt */

@@ -244,12 +244,25 @@ static void tell_split(const struct telling *to)
                                                : "not allowed, too full, or it saves too little");
 }
 
+/* "702 GB/s (0.75 of 936)" */
+static void tell_rate(const struct cost_model *cost, uint32_t gpu, char text[96])
+{
+    const double rate = cost->rates.gpu_rate[gpu] / 1e9;
+
+    if (cost->rates.calibrated[gpu])
+        snprintf(text, 96, "%.0f GB/s (calibrated)", rate);
+    else
+        snprintf(text, 96, "%.0f GB/s (%.2f of %.0f%s)", rate, COST_BANDWIDTH_SHARE,
+                 rate / COST_BANDWIDTH_SHARE, cost->rates.assumed[gpu] ? ", assumed" : "");
+}
+
 /* Tells and returns the seconds of a device's share of a decode step. */
 static double tell_device_speed(const struct telling *to, const struct dgo_device_estimate *device)
 {
     const struct cost_model *cost = &to->cost;
     const int32_t gpu = (int32_t)device->gpu_index;
     double bytes = 0, launches = 0, seconds = 0;
+    char rate[96];
     const uint32_t count = device->layer_count + device->holds_output;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -257,15 +270,13 @@ static double tell_device_speed(const struct telling *to, const struct dgo_devic
             i < device->layer_count ? device->layer_first + i : to->memory.layer_count;
 
         bytes += cost->read_bytes[l];
-        launches += cost->launch_s[l];
+        launches += cost->launch_s[l] * cost->rates.launch_share[gpu];
         seconds += cost_decode_s(cost, gpu, l);
     }
+    tell_rate(cost, device->gpu_index, rate);
     say(to,
-        "  %s reads %.3f GB for a token at %.0f GB/s (%.2f of %.0f%s) and launches %" PRIu32
-        " layers in %.2f ms: %.3f ms",
-        device->name, bytes / 1e9, cost->gpu_rate[gpu] / 1e9, COST_BANDWIDTH_SHARE,
-        cost->gpu_rate[gpu] / COST_BANDWIDTH_SHARE / 1e9, cost->assumed[gpu] ? ", assumed" : "",
-        count, launches * 1e3, seconds * 1e3);
+        "  %s reads %.3f GB for a token at %s and launches %" PRIu32 " layers in %.2f ms: %.3f ms",
+        device->name, bytes / 1e9, rate, count, launches * 1e3, seconds * 1e3);
     return seconds;
 }
 
@@ -282,8 +293,8 @@ static void tell_speed(const struct telling *to)
         parts += cost_decode_s(&to->cost, COST_CPU, l);
     if (estimate->host.layer_count > 0)
         say(to, "  CPU computes %" PRIu32 " layers at %.0f GB/s%s: %.3f ms",
-            estimate->host.layer_count, to->cost.host_rate / 1e9,
-            to->cost.host_assumed ? " (assumed)" : "", parts * 1e3);
+            estimate->host.layer_count, to->cost.rates.host_rate / 1e9,
+            to->cost.rates.host_assumed ? " (assumed)" : "", parts * 1e3);
     for (uint32_t d = 0; d < estimate->device_count; d++)
         parts += tell_device_speed(to, &estimate->device[d]);
     say(to, "  a step is %.3f ms with %.0f us for handing on: %.1f tokens/s", step * 1e3,

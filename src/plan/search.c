@@ -74,12 +74,12 @@ static void predict(struct search *search, const struct dgo_estimate *estimate,
         .decode_tokens_per_second = step > 0 ? 1 / step : 0,
         .prefill_tokens_per_second = prompt > 0 ? cost->prompt_tokens / prompt : 0,
         .lower_bound_gap = bound > 0 && step > bound ? (step - bound) / bound : 0,
-        .bandwidth_assumed = cost->host_assumed && estimate->host.layer_count > 0,
+        .bandwidth_assumed = cost->rates.host_assumed && estimate->host.layer_count > 0,
         .prompt_tokens = cost->prompt_tokens,
         .generated_tokens = cost->generated_tokens,
     };
     for (uint32_t d = 0; d < search->gpu_count; d++)
-        predicted->bandwidth_assumed |= cost->assumed[search->gpu[d]];
+        predicted->bandwidth_assumed |= cost->rates.assumed[search->gpu[d]];
 }
 
 /* Whether the estimate places the layers as `answer` does. */

@@ -37,7 +37,8 @@ static void order_gpus(struct search *search)
         const uint32_t gpu = search->gpu[i];
         uint32_t at = i;
 
-        for (; at > 0 && search->cost.gpu_rate[search->gpu[at - 1]] < search->cost.gpu_rate[gpu];
+        for (; at > 0 &&
+               search->cost.rates.gpu_rate[search->gpu[at - 1]] < search->cost.rates.gpu_rate[gpu];
              at--)
             search->gpu[at] = search->gpu[at - 1];
         search->gpu[at] = gpu;

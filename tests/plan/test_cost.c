@@ -98,12 +98,12 @@ static void assumes_what_is_unknown(void **unused)
 
     (void)unused;
     fill(none, 2, model, &settings);
-    assert_true(cost.assumed[0] && cost.assumed[1]);
-    assert_true(NEAR(cost.gpu_rate[0], COST_GPU_BANDWIDTH * COST_BANDWIDTH_SHARE));
+    assert_true(cost.rates.assumed[0] && cost.rates.assumed[1]);
+    assert_true(NEAR(cost.rates.gpu_rate[0], COST_GPU_BANDWIDTH * COST_BANDWIDTH_SHARE));
     fill(some, 3, model, &settings);
-    assert_true(!cost.assumed[0] && cost.assumed[1] && !cost.assumed[2]);
-    assert_true(NEAR(cost.gpu_rate[1], 500e9 * COST_BANDWIDTH_SHARE));
-    assert_false(cost.host_assumed);
+    assert_true(!cost.rates.assumed[0] && cost.rates.assumed[1] && !cost.rates.assumed[2]);
+    assert_true(NEAR(cost.rates.gpu_rate[1], 500e9 * COST_BANDWIDTH_SHARE));
+    assert_false(cost.rates.host_assumed);
     make_model_done(model);
 }
 
@@ -134,7 +134,7 @@ static void links_set_the_price_of_a_hop(void **unused)
                                                .bandwidth_bytes_per_s = rows[row].bandwidth};
         cost_make(&machine, &memory, 1, 0, 0, &cost);
         CHECK_ROW(NEAR(cost_hop_decode_s(&cost, 0, 1), rows[row].hop_s), rows[row].name);
-        CHECK_ROW(NEAR(cost.link_rate[0][1], rows[row].rate), rows[row].name);
+        CHECK_ROW(NEAR(cost.rates.link_rate[0][1], rows[row].rate), rows[row].name);
     }
     make_model_done(model);
 }
