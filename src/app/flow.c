@@ -219,12 +219,29 @@ static void name_devices(struct flow *flow)
                                    &plan->alternative[i].estimate);
 }
 
+/* A sentence when the engine cannot read the model's format. */
+static enum dgo_status check_format(const struct flow *flow, struct dgo_error *err)
+{
+    const enum dgo_model_format format = flow->model->format;
+
+    if (flow->engine->formats >> format & 1)
+        return DGO_OK;
+    return dgo_fail(err, DGO_EUNSUPPORTED, "%s does not load %s%s", flow->engine->name,
+                    dgo_model_format_name(format),
+                    format == DGO_FORMAT_SAFETENSORS && flow->engine->formats >> DGO_FORMAT_GGUF & 1
+                        ? "; convert the model to GGUF (convert_hf_to_gguf.py)"
+                        : "");
+}
+
 static enum dgo_status plan(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
-    const enum dgo_status status =
-        plan_cache_get(&flow->machine, flow->model, &flow->intent, &flow->rules, &flow->plan,
-                       &flow->plan_source, arrow->err);
+    enum dgo_status status = check_format(flow, arrow->err);
+
+    if (status != DGO_OK)
+        return status;
+    status = plan_cache_get(&flow->machine, flow->model, &flow->intent, &flow->rules, &flow->plan,
+                            &flow->plan_source, arrow->err);
 
     /* A wish that no machine could grant has no nearest placement. */
     flow->planned = (status == DGO_OK || status == DGO_ENOFIT) && flow->plan.estimate.build > 0;
@@ -396,6 +413,9 @@ static enum dgo_status estimate(const struct arrow *arrow)
     struct dgo_settings settings;
     enum dgo_status status;
 
+    status = check_format(flow, arrow->err);
+    if (status != DGO_OK)
+        return status;
     status = flow->engine->read_flags(&flow->machine, flow->model, &flow->rules, arrow->args,
                                       arrow->arg_count, &settings, arrow->err);
     for (uint32_t i = 0; i < DGO_GPU_MAX; i++)

@@ -264,6 +264,11 @@ static json_t *view_types(const struct dgo_model *model)
             sum->bytes += model->tensor[i].size_bytes;
         }
     }
+    for (uint32_t i = 0; i < model->weight_type_count; i++)
+        json_array_append_new(
+            types, json_pack("{s:o, s:o, s:o}", "type", view_text(model->weight_type[i].name),
+                             "tensor_count", count_value(model->weight_type[i].tensor_count),
+                             "bytes", count_value(model->weight_type[i].size_bytes)));
     qsort(sums, count, sizeof sums[0], by_bytes);
     for (uint32_t i = 0; i < count; i++) {
         const struct dgo_ggml_type *type = dgo_ggml_type(sums[i].id);
@@ -279,6 +284,28 @@ static json_t *view_types(const struct dgo_model *model)
     return types;
 }
 
+/* What only a folder has. */
+static void set_folder(json_t *object, const struct dgo_model *model)
+{
+    const struct dgo_quantization *quantization = &model->quantization;
+    json_t *stored = json_object();
+
+    set_text(object, "model_class", model->model_class);
+    set_text(object, "dtype", model->dtype);
+    if (model->vision_bytes)
+        set_count(object, "vision_bytes", model->vision_bytes);
+    if (!quantization->method[0]) {
+        json_decref(stored);
+        return;
+    }
+    set_text(stored, "method", quantization->method);
+    if (quantization->bits)
+        set_count(stored, "bits", quantization->bits);
+    if (quantization->group_size)
+        set_count(stored, "group_size", quantization->group_size);
+    json_object_set_new(object, "quantization", stored);
+}
+
 static json_t *make_model(const struct view *view)
 {
     const struct dgo_model *model = view->model;
@@ -287,14 +314,18 @@ static json_t *make_model(const struct view *view)
     const char *file_type = dgo_file_type_name(model->file_type);
 
     set_text(object, "schema", "dualgpuopt.model/1");
+    set_text(object, "format", dgo_model_format_name(model->format));
     set_text(object, "architecture", model->architecture);
     json_object_set_new(object, "architecture_verified", json_boolean(model->verified));
     json_object_set_new(object, "name", text_or_null(model->name));
     json_object_set_new(object, "file_type", file_type ? view_text(file_type) : json_null());
-    set_count(object, "gguf_version", model->gguf_version);
+    if (model->format == DGO_FORMAT_GGUF)
+        set_count(object, "gguf_version", model->gguf_version);
+    else
+        set_folder(object, model);
     set_count(object, "shard_count", model->shard_count);
     set_count(object, "file_bytes", model->file_bytes);
-    set_count(object, "tensor_count", model->tensor_count);
+    set_count(object, "tensor_count", model->tensor_count + model->source_tensor_count);
     set_count(object, "parameter_count", model->parameter_count);
     if (model->context_length)
         set_count(object, "context_length", model->context_length);

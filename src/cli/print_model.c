@@ -38,6 +38,16 @@ static void print_types(const struct dgo_model *model)
     json_decref(view);
 }
 
+static void print_quantization(const struct dgo_quantization *quantization)
+{
+    printf("quantisation   %s", quantization->method);
+    if (quantization->bits)
+        printf(", %" PRIu32 " bits", quantization->bits);
+    if (quantization->group_size)
+        printf(", groups of %" PRIu32, quantization->group_size);
+    printf("\n");
+}
+
 static void print_summary(const struct dgo_model *model)
 {
     char text[DGO_UNIT_TEXT_MAX], count[PARAMETERS_TEXT_MAX];
@@ -46,19 +56,28 @@ static void print_summary(const struct dgo_model *model)
     printf("%s\n", model->name[0] ? model->name : "(no name)");
     printf("architecture   %s%s\n", model->architecture,
            model->verified ? "" : " (not verified: sizes follow the tensors' shapes)");
-    printf("parameters     %s in %" PRIu32 " tensors\n",
-           parameters_text(model->parameter_count, count), model->tensor_count);
-    printf("file           GGUF v%" PRIu32 ", %s", model->gguf_version,
-           dgo_bytes_text(model->file_bytes, text));
+    printf("parameters     %s in %" PRIu64 " tensors\n",
+           parameters_text(model->parameter_count, count),
+           model->tensor_count + model->source_tensor_count);
+    if (model->format == DGO_FORMAT_GGUF)
+        printf("file           GGUF v%" PRIu32 ", %s", model->gguf_version,
+               dgo_bytes_text(model->file_bytes, text));
+    else
+        printf("folder         %s, %s", dgo_model_format_name(model->format),
+               dgo_bytes_text(model->file_bytes, text));
     if (model->shard_count > 1)
         printf(" in %" PRIu32 " shards", model->shard_count);
     printf("%s%s\n", file_type ? ", " : "", file_type ? file_type : "");
+    if (model->quantization.method[0])
+        print_quantization(&model->quantization);
     print_types(model);
     if (model->context_length)
         printf("context        %" PRIu32 " tokens in training\n", model->context_length);
-    printf("vocabulary     %" PRIu32 " tokens, tokenizer %s%s%s\n", model->vocab_size,
-           model->tokenizer[0] ? model->tokenizer : "?", model->tokenizer_pre[0] ? "/" : "",
-           model->tokenizer_pre);
+    printf("vocabulary     %" PRIu32 " tokens", model->vocab_size);
+    if (model->format == DGO_FORMAT_GGUF)
+        printf(", tokenizer %s%s%s", model->tokenizer[0] ? model->tokenizer : "?",
+               model->tokenizer_pre[0] ? "/" : "", model->tokenizer_pre);
+    printf("\n");
     printf("embeddings     %" PRIu32 " wide, %s\n", model->embedding_length,
            model->tied_embeddings ? "tied: loaded once on the host and once with the output layer"
                                   : "output layer of its own");
@@ -98,7 +117,7 @@ static void print_layers(const struct dgo_model *model)
     table_column(table, "head size", true);
     table_column(table, "FFN", true);
     table_column(table, "kind", false);
-    table_cell(table, "input (host)");
+    table_cell(table, "%s", model->format == DGO_FORMAT_GGUF ? "input (host)" : "input");
     table_cell(table, "%s", dgo_bytes_text(model->input_bytes, text));
     for (int i = 0; i < 6; i++)
         table_cell(table, "%s", "");

@@ -158,6 +158,7 @@ struct dgo_engine {
     const char *name;        /* "llama.cpp" */
     const char *binary;      /* looked up on the PATH: "llama-server" */
     const char *health_path; /* HTTP path that answers 200 when ready */
+    uint32_t formats;        /* bit per enum dgo_model_format that it loads */
 
     /* Builds argv and environment.  `probe` may be NULL (nothing known: newest spelling).  Fails
      * with DGO_EUNSUPPORTED when the binary lacks a flag the plan cannot do without. */

@@ -7,6 +7,7 @@ const struct dgo_engine dgo_llama_cpp = {
     .name = "llama.cpp",
     .binary = "llama-server",
     .health_path = "/health",
+    .formats = 1u << DGO_FORMAT_GGUF,
     .command = llama_cpp_command,
     .name_devices = llama_cpp_name_devices,
     .read_line = llama_cpp_read_line,

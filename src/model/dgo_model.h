@@ -13,7 +13,31 @@ enum {
     DGO_DIM_MAX = 4,
     DGO_TENSOR_NAME_MAX = 64, /* GGML_MAX_NAME, terminator included */
     DGO_SHARD_MAX = 512,
-    DGO_TENSOR_MAX = 65536, /* DeepSeek-V3 has 1025; a hostile header must not make us loop */
+    DGO_TENSOR_MAX = 65536,   /* DeepSeek-V3 has 1025; a hostile header must not make us loop */
+    DGO_WEIGHT_TYPE_MAX = 24, /* kinds of storage in one model folder */
+};
+
+/* What lies in the file or folder; an engine says which it loads. */
+enum dgo_model_format {
+    DGO_FORMAT_GGUF,
+    DGO_FORMAT_SAFETENSORS, /* a folder: config.json and *.safetensors */
+    DGO_FORMAT_EXL3,        /* the same, quantised for ExLlamaV3 */
+    DGO_FORMAT_EXL2,        /* the same, for ExLlamaV2 */
+    DGO_FORMAT_COUNT
+};
+const char *dgo_model_format_name(enum dgo_model_format format); /* "GGUF", "safetensors", ... */
+
+/* How a folder's weights are stored: from config.json and hf_quant_config.json. */
+struct dgo_quantization {
+    char method[32];     /* "awq", "gptq", "fp8", "compressed-tensors", "mxfp4", ...; "" plain */
+    uint32_t bits;       /* of a weight; 0 unknown */
+    uint32_t group_size; /* values that share a scale; 0 unknown or none */
+};
+
+/* Storage of one kind in a folder: how many tensors and bytes. */
+struct dgo_weight_type {
+    char name[16]; /* "BF16", as the file says */
+    uint64_t tensor_count, size_bytes;
 };
 
 /* Where the engine puts a tensor: reference planning 1.4. */
@@ -54,7 +78,9 @@ struct dgo_layer {
     uint32_t key_length, value_length;  /* of one head in the cache; MLA: value_length 0 */
     uint32_t feed_forward_length;       /* of the dense feed-forward; 0: the layer has none */
     bool sliding_window;                /* attends to the window only */
-    bool recurrent; /* keeps a state instead of (or, falcon-h1, beside) a KV cache */
+    bool recurrent;            /* keeps a state instead of (or, falcon-h1, beside) a KV cache */
+    uint64_t replicated_bytes; /* folders only: what tensor parallelism copies to every card
+                                * (norms, routers, biases) */
 };
 
 struct dgo_model {
@@ -86,6 +112,17 @@ struct dgo_model {
     uint32_t tensor_count;
     struct dgo_tensor *tensor; /* in file order, shards in order */
 
+    /* Of a folder; a GGUF file has DGO_FORMAT_GGUF and zeros.  A folder has no `tensor`: a mixture
+     * of experts has 90000 of them. */
+    enum dgo_model_format format;
+    char model_class[64]; /* "LlamaForCausalLM" */
+    char dtype[16];       /* "bfloat16": what activations and a cache of type auto are */
+    struct dgo_quantization quantization;
+    uint64_t source_tensor_count;
+    uint64_t vision_bytes; /* part of input_bytes: towers that see or hear */
+    uint32_t weight_type_count;
+    struct dgo_weight_type weight_type[DGO_WEIGHT_TYPE_MAX];
+
     uint32_t key_count;
     struct dgo_model_key *key; /* scalars, short strings, and small arrays of numbers */
     struct dgo_arena *arena;   /* private: owns tensor and key */
@@ -114,7 +151,8 @@ struct dgo_model_key {
 };
 const struct dgo_model_key *dgo_model_find(const struct dgo_model *model, const char *name);
 
-/* Opens a GGUF file and all its shards (any one may be given).  Errors name the file and the byte:
+/* Opens a GGUF file and all its shards (any one may be given), or a folder with config.json and
+ * safetensors files (the folder, or any file in it).  Errors name the file and the byte:
  * DGO_EFORMAT, DGO_EUNSUPPORTED (version 1, big-endian, not a GGUF file), DGO_ENOTFOUND (the
  * missing shard is named), DGO_EIO, DGO_ELIMIT. The model is heap memory: dgo_model_close frees it.
  */
@@ -128,6 +166,13 @@ void dgo_model_close(struct dgo_model *model); /* accepts NULL */
 DGO_MUST_CHECK
 enum dgo_status dgo_model_parse(const void *data, size_t length, uint64_t file_bytes,
                                 struct dgo_model **model, struct dgo_error *err);
+
+/* The same for a folder with one file of weights: the text of config.json, the JSON header of the
+ * safetensors file, and how many bytes lie behind that header. */
+DGO_MUST_CHECK
+enum dgo_status dgo_model_parse_folder(const char *config, size_t config_length, const char *header,
+                                       size_t header_length, uint64_t data_bytes,
+                                       struct dgo_model **model, struct dgo_error *err);
 
 /* KV cache of one token in all layers at f16, the figure people compare models by.  A window makes
  * it an upper bound for long contexts; recurrent state is not in it. */

@@ -1,4 +1,5 @@
 /* model.c - opens a model: files taken apart, put together, and understood. */
+#include "folder.h"
 #include "model_internal.h"
 
 #include "dgo_text.h"
@@ -143,13 +144,21 @@ static enum dgo_status understand(struct dgo_model *model, const struct shard_se
 enum dgo_status dgo_model_open(const char *path, struct dgo_model **model, struct dgo_error *err)
 {
     struct dgo_model *opened = new_model();
+    char folder[sizeof opened->path];
     struct shard_set set;
     enum dgo_status status;
 
     if (!opened)
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
-    status = shards_open(path, opened->arena, &set, err);
-    if (status == DGO_OK) {
+    if (folder_is_model(path, folder, sizeof folder)) {
+        status = folder_open(folder, opened, err);
+        if (status)
+            dgo_error_prefix(err, status, "%.300s", folder);
+        set.count = 0;
+    } else {
+        status = shards_open(path, opened->arena, &set, err);
+    }
+    if (status == DGO_OK && set.count > 0) {
         dgo_text_copy(opened->path, sizeof opened->path, path);
         status = understand(opened, &set, err);
         if (status) {
@@ -200,4 +209,34 @@ uint64_t dgo_model_kv_bytes_per_token(const struct dgo_model *model)
         values += (uint64_t)layer->head_count_kv * (layer->key_length + layer->value_length);
     }
     return values * F16_BYTES;
+}
+
+enum dgo_status dgo_model_parse_folder(const char *config, size_t config_length, const char *header,
+                                       size_t header_length, uint64_t data_bytes,
+                                       struct dgo_model **model, struct dgo_error *err)
+{
+    struct dgo_model *parsed = new_model();
+    enum dgo_status status;
+
+    if (!parsed)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    status = folder_parse(config, config_length, header, header_length, data_bytes, parsed, err);
+    if (status) {
+        dgo_model_close(parsed);
+        return status;
+    }
+    *model = parsed;
+    return DGO_OK;
+}
+
+const char *dgo_model_format_name(enum dgo_model_format format)
+{
+    static const char *const names[DGO_FORMAT_COUNT] = {
+        [DGO_FORMAT_GGUF] = "GGUF",
+        [DGO_FORMAT_SAFETENSORS] = "safetensors",
+        [DGO_FORMAT_EXL3] = "EXL3",
+        [DGO_FORMAT_EXL2] = "EXL2",
+    };
+
+    return format < DGO_FORMAT_COUNT ? names[format] : "unknown";
 }

@@ -25,7 +25,8 @@ static const char *kind_of_file(mode_t mode)
 {
     switch (mode & S_IFMT) {
     case S_IFDIR:
-        return "a directory; name a .gguf file in it";
+        return "a directory without a config.json; name a .gguf file in it, or a folder of "
+               "safetensors";
     case S_IFIFO:
         return "a pipe; a model must be a regular file";
     case S_IFCHR:
