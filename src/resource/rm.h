@@ -69,7 +69,7 @@ struct rm_job {
     uint64_t queued_ns;        /* 0: not sampled */
     uint16_t component, group; /* group: index + 1 */
     uint8_t lane, level, done_lane, on_full;
-    _Atomic uint32_t ended; /* futex */
+    _Atomic uint32_t ended; /* futex: generation of the last job that ended here */
     _Atomic uint32_t block_next;
     union {
         struct {
@@ -232,7 +232,8 @@ enum { RM_INBOX_EMPTY = 0, RM_INBOX_CLOSED = 1, RM_INBOX_FIRST = 2 /* tagged ind
 struct rm_lane {
     alignas(64) struct dgo_lock lock;
     bool closed;
-    bool eager; /* one job, one wake: jobs are expected to block */
+    bool takes_late; /* closed, but for callbacks and strands */
+    bool eager;      /* one job, one wake: jobs are expected to block */
     enum dgo_lane id;
     uint32_t limit, ring_mask, pops;
     _Atomic uint32_t ring_count, inbox_count, reserved, stale;
@@ -289,7 +290,7 @@ struct rm {
     _Atomic bool stop_requested;
     _Atomic uint32_t fork_epoch;
     _Atomic uint32_t coarse_ms;
-    _Atomic int32_t outside;          /* jobs that waiters run */
+    _Atomic int32_t outside;          /* threads that take jobs and are no workers */
     _Atomic uint32_t drainers, quiet; /* quiet: futex */
     uint32_t generation;
     struct dgo_lock start_lock;
@@ -321,6 +322,8 @@ struct rm_job *rm_job_find(struct dgo_future future, uint64_t *state); /* NULL: 
 /* rm_lane.c */
 bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit);
 void rm_lane_close(struct rm_lane *lane);
+bool rm_lane_push_late(struct rm_lane *lane, uint64_t ref);
+void rm_lane_seal(struct rm_lane *lane);
 enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
                           enum dgo_level level, bool always, struct rm_dead *dead);
 void rm_lane_raise(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
@@ -334,6 +337,7 @@ uint32_t rm_lane_queued(const struct rm_lane *lane);
 void *rm_worker_main(void *worker);
 void rm_lane_wake(struct rm_lane *lane);
 bool rm_lane_has_work(const struct rm_lane *lane);
+bool rm_lane_has_work_surely(struct rm_lane *lane);
 bool rm_lane_spawn(struct rm_lane *lane);
 void rm_lane_join(struct rm_lane *lane); /* closed before */
 void rm_worker_block(struct rm_worker *worker);
@@ -358,7 +362,8 @@ void rm_submitted(struct rm_thread *self, enum dgo_lane lane);
 /* rm_wait.c */
 void rm_note_stale(const struct rm_job *job); /* claimed elsewhere: its reference stays behind */
 void rm_quiet_changed(void);                  /* somebody may wait for all to be idle */
-void rm_run_claimed(struct rm_thread *self, struct rm_job *job, uint32_t index);
+uint32_t rm_outside_begin(void);              /* gives what rm_outside_end takes */
+void rm_outside_end(uint32_t epoch);
 
 /* rm_group.c */
 enum dgo_status rm_group_join(struct dgo_group group, uint32_t index, struct rm_job *job,
@@ -373,20 +378,22 @@ uint32_t *rm_strand_link(uint32_t tagged_index);
 bool rm_strand_linked(uint32_t tagged_index, bool is_linked); /* returns what it was */
 uint64_t rm_strand_ref(uint32_t tagged_index);
 enum dgo_level rm_strand_level(uint32_t tagged_index);
-void rm_strand_due(uint32_t index, uint32_t generation);
+bool rm_strand_is_of(uint32_t tagged_index, enum dgo_lane lane);
+void rm_strand_due(uint32_t index);
 void rm_strands_forget(void);
-void rm_strand_drop_ref(uint64_t ref);
 
 /* rm_delay.c */
-bool rm_delay_add(uint64_t ref, uint64_t due_ns);
+enum rm_push rm_delay_add(uint64_t ref, uint64_t due_ns);
 uint64_t rm_delay_next_ns(void); /* UINT64_MAX: nothing waits */
 uint32_t rm_delay_run(struct rm_thread *self, uint64_t now_ns);
-void rm_delay_clear(struct rm_thread *self);
+void rm_delay_open(void);
+void rm_delay_close(struct rm_thread *self);
 void rm_delay_forget(void);
 
 /* rm_keeper.c */
 bool rm_keeper_start(void);
 void rm_keeper_stop(void);
+bool rm_keeper_ask(enum dgo_lane lane);
 void rm_keeper_arm(void);
 bool rm_keeper_is_armed(void);
 void rm_keeper_poke(void); /* look at the delayed ones again */

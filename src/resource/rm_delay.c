@@ -6,6 +6,7 @@ static struct {
     uint64_t due_ns, ref;
 } heap[DGO_DELAYED_MAX];
 static uint32_t heap_count;
+static bool is_closed; /* stop has emptied it: what came now would wait for ever */
 static _Atomic uint64_t next_ns = UINT64_MAX;
 
 static void swap(uint32_t a, uint32_t b)
@@ -37,15 +38,17 @@ static void publish_next(void)
     atomic_store(&next_ns, heap_count ? heap[0].due_ns : UINT64_MAX);
 }
 
-bool rm_delay_add(uint64_t ref, uint64_t due_ns)
+enum rm_push rm_delay_add(uint64_t ref, uint64_t due_ns)
 {
     bool is_first;
     uint32_t at;
 
     dgo_lock(&lock);
-    if (heap_count == DGO_DELAYED_MAX) {
+    if (is_closed || heap_count == DGO_DELAYED_MAX) {
+        const enum rm_push refused = is_closed ? RM_CLOSED_LANE : RM_FULL;
+
         dgo_unlock(&lock);
-        return false;
+        return refused;
     }
     at = heap_count++;
     heap[at].due_ns = due_ns;
@@ -57,7 +60,7 @@ bool rm_delay_add(uint64_t ref, uint64_t due_ns)
     dgo_unlock(&lock);
     if (is_first)
         rm_keeper_poke();
-    return true;
+    return RM_PUSHED;
 }
 
 uint64_t rm_delay_next_ns(void)
@@ -65,7 +68,8 @@ uint64_t rm_delay_next_ns(void)
     return atomic_load(&next_ns);
 }
 
-static bool take_due(uint64_t now_ns, uint64_t *ref)
+/* `closing`: when nothing is left, nothing may come any more either. */
+static bool take_due(uint64_t now_ns, bool closing, uint64_t *ref)
 {
     bool found;
 
@@ -77,6 +81,7 @@ static bool take_due(uint64_t now_ns, uint64_t *ref)
         sift_down(0);
         publish_next();
     }
+    is_closed |= closing && !found;
     dgo_unlock(&lock);
     return found;
 }
@@ -110,7 +115,7 @@ static void start(struct rm_thread *self, uint64_t ref)
     enum dgo_lane lane;
 
     if ((uint32_t)ref & RM_TAG_STRAND) {
-        rm_strand_due((uint32_t)ref & ~RM_TAG_STRAND, rm_generation(ref));
+        rm_strand_due((uint32_t)ref & ~RM_TAG_STRAND);
         return;
     }
     if (!make_ready(self, job, index, rm_generation(ref)))
@@ -129,27 +134,39 @@ uint32_t rm_delay_run(struct rm_thread *self, uint64_t now_ns)
     uint64_t ref;
     uint32_t count = 0;
 
-    while (now_ns >= rm_delay_next_ns() && take_due(now_ns, &ref)) {
+    while (now_ns >= rm_delay_next_ns() && take_due(now_ns, false, &ref)) {
         start(self, ref);
         count++;
     }
     return count;
 }
 
-void rm_delay_clear(struct rm_thread *self)
+void rm_delay_open(void)
+{
+    dgo_lock(&lock);
+    is_closed = false;
+    dgo_unlock(&lock);
+}
+
+/* Ends all that waits: jobs are cancelled; a kick is a promise, so its strand runs now. */
+void rm_delay_close(struct rm_thread *self)
 {
     uint64_t ref;
 
-    while (take_due(UINT64_MAX, &ref)) {
-        rm_cancel_ref(self, ref);
-        if (!((uint32_t)ref & RM_TAG_STRAND)) {
-            const uint32_t index = (uint32_t)ref & RM_INDEX_MASK;
-            struct rm_job *job = rm_job_at(index);
-            const uint64_t state = atomic_load(&job->state);
+    while (take_due(UINT64_MAX, true, &ref)) {
+        const uint32_t index = (uint32_t)ref & RM_INDEX_MASK;
+        struct rm_job *job;
+        uint64_t state;
 
-            if (rm_generation(state) == rm_generation(ref) && state & RM_LINKED)
-                rm_job_release(self, job, index, RM_LINKED);
+        if ((uint32_t)ref & RM_TAG_STRAND) {
+            rm_strand_due((uint32_t)ref & ~RM_TAG_STRAND);
+            continue;
         }
+        rm_cancel_ref(self, ref);
+        job = rm_job_at(index);
+        state = atomic_load(&job->state);
+        if (rm_generation(state) == rm_generation(ref) && state & RM_LINKED)
+            rm_job_release(self, job, index, RM_LINKED);
     }
 }
 
@@ -157,5 +174,6 @@ void rm_delay_forget(void)
 {
     atomic_store(&lock.word, 0);
     heap_count = 0;
+    is_closed = false;
     atomic_store(&next_ns, UINT64_MAX);
 }

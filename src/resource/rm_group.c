@@ -159,18 +159,22 @@ enum dgo_status dgo_group_wait(struct dgo_group name, uint64_t timeout_ns, struc
         struct group *group = lock_group(name);
         uint32_t index = 0;
         struct rm_job *job;
-        uint32_t changed, pending;
+        uint32_t changed, pending, epoch;
 
         if (!group)
             return no_group(err);
         changed = atomic_load(&group->changed);
         pending = atomic_load(&group->pending);
+        epoch = rm_outside_begin();
         job = claim_one(group, self, false, &index);
         dgo_unlock(&group->lock);
         if (job) {
-            rm_run_claimed(self, job, index);
-            continue;
+            rm_note_stale(job);
+            rm_job_run(self, job, index);
         }
+        rm_outside_end(epoch);
+        if (job)
+            continue;
         if (pending == 0)
             return DGO_OK;
         if (dgo_monotonic_ns() >= until_ns)

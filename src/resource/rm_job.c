@@ -56,7 +56,7 @@ static bool post_done(struct rm_thread *self, struct rm_job *job, uint32_t index
     pushed = rm_lane_push(lane, self, rm_ref(generation, index | RM_TAG_DONE), DGO_LEVEL_MIDDLE,
                           true, &dead);
     rm_end_dead(self, &dead);
-    if (pushed != RM_PUSHED) {
+    if (pushed != RM_PUSHED && !rm_lane_push_late(lane, rm_ref(generation, index | RM_TAG_DONE))) {
         atomic_fetch_and_explicit(&job->state, ~(uint64_t)RM_POST, memory_order_acq_rel);
         return false;
     }
@@ -76,7 +76,7 @@ void rm_job_end(struct rm_thread *self, struct rm_job *job, uint32_t index,
     uint64_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
 
     count_end(self, job, &result);
-    if (!(state & (RM_HELD | RM_LINKED)) && !done && !job->group) {
+    if (!(state & (RM_HELD | RM_LINKED | RM_WAITER)) && !done && !job->group) {
         rm_slot_give(self, job, index); /* nobody else knows it: no ceremony */
         return;
     }
@@ -85,7 +85,7 @@ void rm_job_end(struct rm_thread *self, struct rm_job *job, uint32_t index,
         &job->state, &state, (state & ~(uint64_t)RM_PHASE) | RM_ENDED | RM_BUSY,
         memory_order_acq_rel, memory_order_relaxed))
         ;
-    atomic_store_explicit(&job->ended, 1, memory_order_release);
+    atomic_store_explicit(&job->ended, rm_generation(state), memory_order_release);
     if (state & RM_WAITER)
         dgo_wake_up(&job->ended, INT32_MAX);
     if (job->group)
@@ -188,7 +188,7 @@ bool rm_run_ref(struct rm_thread *self, uint64_t ref)
     return true;
 }
 
-/* What is left in a queue when the manager stops: jobs end, callbacks run here, strands rest. */
+/* What is left in a queue when the manager stops: jobs end, callbacks and strands run here. */
 void rm_cancel_ref(struct rm_thread *self, uint64_t ref)
 {
     const uint32_t index = (uint32_t)ref & RM_INDEX_MASK;
@@ -196,7 +196,7 @@ void rm_cancel_ref(struct rm_thread *self, uint64_t ref)
     uint64_t state;
 
     if ((uint32_t)ref & RM_TAG_STRAND) {
-        rm_strand_drop_ref(ref);
+        rm_strand_run_ref(self, ref);
         return;
     }
     job = rm_job_at(index);

@@ -15,7 +15,8 @@ enum { QUIET_TICKS = 5, SURELY_STUCK_TICKS = 5 };
 static pthread_t keeper;
 static bool keeper_runs;
 static _Atomic bool keeper_is_there;
-static _Atomic uint32_t poke; /* futex */
+static _Atomic uint32_t poke;  /* futex */
+static _Atomic uint32_t asked; /* lanes to be woken, a bit each */
 static _Atomic bool armed;
 static _Atomic bool stopping;
 
@@ -25,6 +26,26 @@ void rm_keeper_poke(void)
         return;
     atomic_fetch_add(&poke, 1);
     dgo_wake_up(&poke, 1);
+}
+
+/* Wakes the lane in the place of a thread that must not; false: there is no keeper. */
+bool rm_keeper_ask(enum dgo_lane lane)
+{
+    const uint32_t bit = UINT32_C(1) << lane;
+
+    if (!atomic_load(&keeper_is_there))
+        return false;
+    if (!(atomic_fetch_or(&asked, bit) & bit))
+        rm_keeper_poke();
+    return true;
+}
+
+static void wake_asked(void)
+{
+    uint32_t lanes = atomic_load(&asked) ? atomic_exchange(&asked, 0) : 0;
+
+    for (; lanes; lanes &= lanes - 1)
+        rm_lane_wake(&rm.lane[__builtin_ctz(lanes)]);
 }
 
 void rm_keeper_arm(void)
@@ -142,6 +163,7 @@ static void *keeper_main(void *unused)
         atomic_store_explicit(&rm.coarse_ms, (uint32_t)(real_ns / DGO_NS_PER_MS),
                               memory_order_relaxed);
         rm_delay_run(rm_thread(), rm_now_ns());
+        wake_asked();
         if (rm.clock && until_ns != UINT64_MAX)
             until_ns = real_ns + RM_TICK_MS * DGO_NS_PER_MS; /* another clock: look often */
         if (atomic_load(&armed)) {
@@ -162,6 +184,7 @@ bool rm_keeper_start(void)
 {
     atomic_store(&stopping, false);
     atomic_store(&armed, false);
+    atomic_store(&asked, 0);
     keeper_runs = rm_sys_thread(&keeper, keeper_main, NULL) == 0;
     atomic_store(&keeper_is_there, keeper_runs);
     return keeper_runs;

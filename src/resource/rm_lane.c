@@ -244,7 +244,9 @@ static void empty_inbox(struct rm_lane *lane, struct rm_dead *dead)
 
             oldest_first = next ? (uint64_t)next - 1 + RM_INBOX_FIRST : 0;
             rm_strand_linked(tagged, false);
-            ring_put(lane, rm_strand_ref(tagged), rm_strand_level(tagged));
+            ref = rm_strand_ref(tagged);
+            if (rm_strand_is_of(tagged, lane->id))
+                ring_put(lane, ref, rm_strand_level(tagged));
             continue;
         }
         job = job_of(tagged);
@@ -466,6 +468,29 @@ void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count)
     rm_lane_unlock(lane);
 }
 
+/* Into a closed lane whose thread still comes by: callbacks and strands of the UI lane, while stop
+ * waits for those who hand them over. */
+bool rm_lane_push_late(struct rm_lane *lane, uint64_t ref)
+{
+    bool is_open;
+
+    if (!((uint32_t)ref & (RM_TAG_DONE | RM_TAG_STRAND)))
+        return false;
+    rm_lane_lock(lane);
+    is_open = lane->closed && lane->takes_late;
+    if (is_open)
+        ring_put(lane, ref, DGO_LEVEL_MIDDLE);
+    rm_lane_unlock(lane);
+    return is_open;
+}
+
+void rm_lane_seal(struct rm_lane *lane)
+{
+    rm_lane_lock(lane);
+    lane->takes_late = false;
+    rm_lane_unlock(lane);
+}
+
 /* From here on every push is refused.  What waits is still there for rm_lane_take. */
 void rm_lane_close(struct rm_lane *lane)
 {
@@ -474,6 +499,7 @@ void rm_lane_close(struct rm_lane *lane)
 
     rm_lane_lock(lane);
     lane->closed = true;
+    lane->takes_late = lane->id == DGO_LANE_UI;
     empty_inbox(lane, &dead);
     head = RM_INBOX_EMPTY;
     while (!atomic_compare_exchange_strong(&lane->inbox, &head, RM_INBOX_CLOSED)) {

@@ -210,6 +210,7 @@ static enum dgo_status start_locked(struct dgo_resource_config *config, struct d
     if (status != DGO_OK)
         return status;
     rm_policy_refresh();
+    rm_delay_open();
     atomic_store(&rm.stop_requested, false);
     atomic_store(&rm.coarse_ms, (uint32_t)(dgo_monotonic_ns() / DGO_NS_PER_MS));
     atomic_store(&rm.phase, RM_ON);
@@ -323,10 +324,25 @@ static void cancel_waiting(struct rm_thread *self)
 {
     uint64_t ref;
 
-    rm_delay_clear(self);
+    rm_delay_close(self);
     for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++)
         while (rm_lane_take(&rm.lane[id], &ref, 1) == 1)
             rm_cancel_ref(self, ref);
+}
+
+/* Waiters that run the job they wait for, callers without threads, a UI thread that drains.  What
+ * they hand to the UI lane meanwhile is seen to here. */
+static void wait_for_outsiders(struct rm_thread *self)
+{
+    atomic_fetch_add(&rm.drainers, 1);
+    while (atomic_load(&rm.outside) > 0) {
+        const uint32_t seen = atomic_load(&rm.quiet);
+
+        cancel_waiting(self);
+        if (atomic_load(&rm.outside) > 0)
+            dgo_sleep_on(&rm.quiet, seen, dgo_monotonic_ns() + 10 * DGO_NS_PER_MS);
+    }
+    atomic_fetch_sub(&rm.drainers, 1);
 }
 
 enum dgo_status dgo_resource_stop(uint64_t drain_ns, struct dgo_error *err)
@@ -346,15 +362,10 @@ enum dgo_status dgo_resource_stop(uint64_t drain_ns, struct dgo_error *err)
         rm_lane_close(&rm.lane[id]);
     cancel_waiting(self);
     join_threads();
-    cancel_waiting(self);                  /* callbacks that workers handed over last */
-    while (atomic_load(&rm.outside) > 0) { /* waiters that run the job they wait for */
-        const uint32_t seen = atomic_load(&rm.quiet);
-
-        atomic_fetch_add(&rm.drainers, 1);
-        if (atomic_load(&rm.outside) > 0)
-            dgo_sleep_on(&rm.quiet, seen, dgo_monotonic_ns() + 10 * DGO_NS_PER_MS);
-        atomic_fetch_sub(&rm.drainers, 1);
-    }
+    cancel_waiting(self); /* what workers handed over last */
+    wait_for_outsiders(self);
+    rm_lane_seal(&rm.lane[DGO_LANE_UI]);
+    cancel_waiting(self);
     atomic_store(&rm.threaded, false);
     atomic_store(&rm.phase, RM_OFF);
     inline_one.generation = rm.generation;

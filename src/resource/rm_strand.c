@@ -13,7 +13,7 @@ struct rm_strand {
     _Atomic uint32_t generation; /* even: free */
     _Atomic uint32_t level;
     uint32_t component;
-    enum dgo_lane lane;
+    _Atomic uint32_t lane; /* of enum dgo_lane */
     dgo_job_fn fn;
     void *arg;
     uint32_t link;           /* in an inbox ... */
@@ -51,6 +51,12 @@ uint64_t rm_strand_ref(uint32_t tagged_index)
                   tagged_index);
 }
 
+/* Whether the strand that has the place now belongs to the lane: a link may be its forerunner's. */
+bool rm_strand_is_of(uint32_t tagged_index, enum dgo_lane lane)
+{
+    return atomic_load(&strands[tagged_index & ~RM_TAG_STRAND].lane) == (uint32_t)lane;
+}
+
 enum dgo_level rm_strand_level(uint32_t tagged_index)
 {
     return (enum dgo_level)atomic_load(&strands[tagged_index & ~RM_TAG_STRAND].level);
@@ -69,11 +75,12 @@ enum dgo_status dgo_strand_new(dgo_component_id id, enum dgo_lane lane, dgo_job_
         const uint32_t generation = atomic_load(&strand->generation);
         const uint64_t state = atomic_load(&strand->state);
 
-        if (generation & 1 || (uint32_t)state != CLOSED || atomic_load(&strand->is_linked) ||
-            atomic_load(&strand->kickers))
+        /* Kickers first: from then on nobody links it, and who did has been served. */
+        if (generation & 1 || (uint32_t)state != CLOSED || atomic_load(&strand->kickers) ||
+            atomic_load(&strand->is_linked))
             continue;
         strand->component = component;
-        strand->lane = lane == DGO_LANE_OWN ? rm_component_lane(component) : lane;
+        atomic_store(&strand->lane, lane == DGO_LANE_OWN ? rm_component_lane(component) : lane);
         strand->fn = fn;
         strand->arg = arg;
         atomic_store(&strand->due_ns, 0);
@@ -148,17 +155,6 @@ bool rm_strand_run_ref(struct rm_thread *self, uint64_t ref)
     return true;
 }
 
-/* Its lane is closed: it rests; the next kick runs it in its caller. */
-void rm_strand_drop_ref(uint64_t ref)
-{
-    struct rm_strand *strand = &strands[(uint32_t)ref & ~RM_TAG_STRAND];
-    uint64_t want = rm_ref(rm_generation(ref), QUEUED);
-
-    atomic_compare_exchange_strong(&strand->state, &want, rm_ref(rm_generation(ref), IDLE));
-    atomic_fetch_add(&strand->ended, 1);
-    dgo_wake_up(&strand->ended, INT32_MAX);
-}
-
 static void run_in_caller(struct rm_thread *self, struct rm_strand *strand, uint64_t ref)
 {
     while (begin(strand, ref)) {
@@ -195,20 +191,7 @@ static void raise_level(struct rm_thread *self, struct rm_strand *strand, uint64
         if (rank(level) <= rank((enum dgo_level)before))
             return;
     while (!atomic_compare_exchange_weak(&strand->level, &before, level));
-    rm_lane_raise(&rm.lane[strand->lane], self, ref, level);
-}
-
-/* Its lane takes nothing any more: it rests, and the next kick runs it in its caller. */
-static void lay_down(struct rm_strand *strand)
-{
-    uint64_t state = atomic_load(&strand->state);
-
-    while ((uint32_t)state == QUEUED)
-        if (atomic_compare_exchange_weak(&strand->state, &state,
-                                         rm_ref(rm_generation(state), IDLE)))
-            break;
-    atomic_fetch_add(&strand->ended, 1);
-    dgo_wake_up(&strand->ended, INT32_MAX);
+    rm_lane_raise(&rm.lane[atomic_load(&strand->lane)], self, ref, level);
 }
 
 /* Gives it a turn if it has none; true: a new one, which *ref stands for. */
@@ -245,20 +228,19 @@ static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_leve
 
     atomic_fetch_add(&strand->kickers, 1);
     if (give_turn(self, strand, level, &ref)) {
-        lane = strand->lane;
+        lane = (enum dgo_lane)atomic_load(&strand->lane);
         atomic_store(&strand->level, level);
-        if (atomic_load(&rm.phase) == RM_OFF) {
-            run_in_caller(self, strand, ref);
+        if (atomic_load(&rm.phase) == RM_OFF ||
+            (rm_lane_push(&rm.lane[lane], self, ref, level, true, &dead) != RM_PUSHED &&
+             !rm_lane_push_late(&rm.lane[lane], ref))) {
+            run_in_caller(self, strand, ref); /* a kick is a promise */
             lane = DGO_LANE_COUNT;
-        } else if (rm_lane_push(&rm.lane[lane], self, ref, level, true, &dead) != RM_PUSHED) {
-            lay_down(strand);
         }
     }
     atomic_fetch_sub(&strand->kickers, 1);
-    if (lane == DGO_LANE_COUNT)
-        return;
     rm_end_dead(self, &dead);
-    rm_submitted(self, lane);
+    if (lane != DGO_LANE_COUNT)
+        rm_submitted(self, lane);
 }
 
 void dgo_strand_kick(struct dgo_strand name, enum dgo_level level)
@@ -270,11 +252,10 @@ void dgo_strand_kick(struct dgo_strand name, enum dgo_level level)
 }
 
 /* Also for a strand that is not the one it was: one run too many is better than one too few. */
-void rm_strand_due(uint32_t index, uint32_t generation)
+void rm_strand_due(uint32_t index)
 {
     struct rm_strand *strand = &strands[index];
 
-    (void)generation;
     if (atomic_exchange(&strand->due_ns, 0) != 0)
         kick(rm_thread(), strand, DGO_LEVEL_MIDDLE);
 }
@@ -283,12 +264,15 @@ void dgo_strand_kick_after(struct dgo_strand name, uint64_t delay_ns)
 {
     struct rm_strand *strand = find(name);
     const uint64_t due_ns = rm_time_after(rm_now_ns(), delay_ns);
+    const uint32_t phase = atomic_load(&rm.phase);
     uint64_t before;
 
     if (!strand || atomic_load(&strand->closing))
         return;
-    if (atomic_load(&rm.phase) == RM_OFF || delay_ns == 0) {
-        dgo_strand_kick(name, DGO_LEVEL_MIDDLE);
+    if (phase == RM_OFF || phase == RM_CLOSING || delay_ns == 0) {
+        /* Nobody keeps the time.  A strand that kicks itself again and again ends here. */
+        if (delay_ns == 0 || atomic_load(&strand->runner) != rm_thread())
+            dgo_strand_kick(name, DGO_LEVEL_MIDDLE);
         return;
     }
     before = atomic_load(&strand->due_ns);
@@ -296,20 +280,15 @@ void dgo_strand_kick_after(struct dgo_strand name, uint64_t delay_ns)
         if (before != 0 && before <= due_ns)
             return; /* the heap has an earlier one */
     while (!atomic_compare_exchange_weak(&strand->due_ns, &before, due_ns));
-    if (!rm_delay_add(rm_ref(name.generation, name.index | RM_TAG_STRAND), due_ns)) {
+    if (rm_delay_add(rm_ref(name.generation, name.index | RM_TAG_STRAND), due_ns) != RM_PUSHED) {
         atomic_store(&strand->due_ns, 0); /* no room for waiting: now is the next best time */
         kick(rm_thread(), strand, DGO_LEVEL_MIDDLE);
     }
 }
 
-void dgo_strand_free(struct dgo_strand name)
+/* Until nobody runs it any more and nobody will. */
+static void close_it(struct rm_thread *self, struct rm_strand *strand)
 {
-    struct rm_thread *self = rm_thread();
-    struct rm_strand *strand = find(name);
-
-    if (!strand || atomic_exchange(&strand->closing, true))
-        return;
-    atomic_fetch_add(&strand->generation, 1);
     for (;;) {
         uint64_t state = atomic_load(&strand->state);
         const uint32_t seen = atomic_load(&strand->ended);
@@ -329,6 +308,20 @@ void dgo_strand_free(struct dgo_strand name)
         if (self->worker)
             rm_worker_unblock(self->worker);
     }
+}
+
+void dgo_strand_free(struct dgo_strand name)
+{
+    struct rm_strand *strand = find(name);
+
+    if (!strand)
+        return;
+    atomic_fetch_add(&strand->kickers, 1); /* the place stays this strand's until we have left it */
+    if (find(name) == strand && !atomic_exchange(&strand->closing, true)) {
+        atomic_fetch_add(&strand->generation, 1);
+        close_it(rm_thread(), strand);
+    }
+    atomic_fetch_sub(&strand->kickers, 1);
 }
 
 /* After fork: what ran in other threads will never end here. */

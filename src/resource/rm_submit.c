@@ -109,10 +109,8 @@ static struct rm_job *fill(struct rm_thread *self, const struct dgo_job *spec, e
     job->on_full = (uint8_t)spec->on_full;
     if (spec->on_full == DGO_FULL_COALESCE)
         job->key = spec->key; /* in the second line, which most jobs never touch */
-    if (is_held) {
+    if (is_held)
         flags |= RM_HELD;
-        atomic_store_explicit(&job->ended, 0, memory_order_relaxed);
-    }
     if (spec->on_full == DGO_FULL_COALESCE || spec->group.generation)
         flags |= RM_LINKED; /* until it has left the inbox and the key table */
     if (spec->delay_ns)
@@ -174,7 +172,7 @@ static enum rm_push place(struct rm_thread *self, const struct dgo_job *spec, st
     enum rm_push pushed;
 
     if (spec->delay_ns)
-        return rm_delay_add(ref, rm_time_after(rm_now_ns(), spec->delay_ns)) ? RM_PUSHED : RM_FULL;
+        return rm_delay_add(ref, rm_time_after(rm_now_ns(), spec->delay_ns));
     pushed = rm_lane_push(&rm.lane[lane], self, ref, spec->level, false, &dead);
     if (dead.coalesced | dead.dropped)
         rm_end_dead(self, &dead);

@@ -4,6 +4,7 @@
 bool rm_lane_spawn(struct rm_lane *lane)
 {
     struct rm_worker *worker = NULL;
+    uint32_t phase;
     bool made = false;
 
     if (!dgo_try_lock(&lane->spawn_lock))
@@ -11,7 +12,8 @@ bool rm_lane_spawn(struct rm_lane *lane)
     for (uint32_t i = 0; i < lane->thread_max && i < DGO_WORKER_MAX && !worker; i++)
         if (!atomic_load(&lane->worker[i].alive))
             worker = &lane->worker[i];
-    if (worker && atomic_load(&rm.phase) != RM_CLOSING) {
+    phase = atomic_load(&rm.phase); /* under the lock that rm_lane_join takes after it closed */
+    if (worker && (phase == RM_ON || phase == RM_DRAINING)) {
         if (worker->joinable)
             pthread_join(worker->thread, NULL); /* it has ended */
         worker->lane = lane;
@@ -79,7 +81,7 @@ void rm_worker_block(struct rm_worker *worker)
         return;
     atomic_fetch_add(&lane->blocked, 1);
     rm_worker_share(worker);
-    if (!rm_lane_has_work(lane))
+    if (!rm_lane_has_work_surely(lane))
         return;
     atomic_fetch_add_explicit(&lane->replacements, 1, memory_order_relaxed);
     rm_lane_wake(lane);

@@ -56,7 +56,7 @@ enum dgo_status dgo_resource_ui_drain(uint64_t budget_ns, uint32_t *ran, struct 
     const int fd = atomic_load(&rm.ui_fd) - 1;
     const uint64_t until_ns = rm_time_after(dgo_monotonic_ns(), budget_ns);
     uint64_t ref, counter;
-    uint32_t count = 0;
+    uint32_t count = 0, epoch;
 
     if (ran)
         *ran = 0;
@@ -65,12 +65,14 @@ enum dgo_status dgo_resource_ui_drain(uint64_t budget_ns, uint32_t *ran, struct 
     if (fd >= 0 && read(fd, &counter, sizeof counter) < 0 && errno != EAGAIN)
         return dgo_fail_errno(err, DGO_EIO, errno, "the descriptor of the UI lane");
     atomic_store(&rm.ui_signalled, 0); /* from here on a push signals again */
+    epoch = rm_outside_begin();
     while (atomic_load(&rm.phase) != RM_OFF && rm_lane_has_work(lane)) {
         if (rm_lane_take(lane, &ref, 1) == 1 && rm_run_ref(self, ref))
             count++;
         if (dgo_monotonic_ns() >= until_ns)
             break;
     }
+    rm_outside_end(epoch);
     if (rm_lane_has_work(lane))
         rm_ui_signal();
     if (ran)

@@ -9,14 +9,36 @@ void rm_note_stale(const struct rm_job *job)
     atomic_fetch_add_explicit(&rm.lane[job->lane].stale, 1, memory_order_relaxed);
 }
 
-/* Runs a claimed job in a waiter. */
-void rm_run_claimed(struct rm_thread *self, struct rm_job *job, uint32_t index)
+/* Around taking and running jobs in a thread that is no worker: stop waits for it.  Counted before
+ * the claim, or stop might return between the two. */
+uint32_t rm_outside_begin(void)
 {
     atomic_fetch_add(&rm.outside, 1);
-    rm_note_stale(job);
-    rm_job_run(self, job, index);
+    return atomic_load(&rm.fork_epoch);
+}
+
+void rm_outside_end(uint32_t epoch)
+{
+    if (atomic_load(&rm.fork_epoch) != epoch)
+        return; /* a child that was forked meanwhile counts anew */
     atomic_fetch_sub(&rm.outside, 1);
     rm_quiet_changed();
+}
+
+/* Runs the job in a waiter, unless somebody else has it. */
+static bool claim_and_run(struct rm_thread *self, struct rm_job *job, struct dgo_future future)
+{
+    const uint32_t epoch = rm_outside_begin();
+    uint64_t state;
+    bool is_claimed;
+
+    is_claimed = rm_job_claim(job, future.generation, &state);
+    if (is_claimed) {
+        rm_note_stale(job);
+        rm_job_run(self, job, future.index);
+    }
+    rm_outside_end(epoch);
+    return is_claimed;
 }
 
 void rm_quiet_changed(void)
@@ -55,16 +77,23 @@ static void expire(struct rm_thread *self, struct rm_job *job, uint32_t index, u
     rm_job_end(self, job, index, (struct dgo_result){DGO_OUTCOME_EXPIRED, DGO_ETIMEOUT});
 }
 
-/* Sleeps until the job ends, `until_ns`, or something has to be tried again. */
-static void sleep_on(struct rm_thread *self, struct rm_job *job, uint64_t state, uint64_t until_ns)
+/* Sleeps until the job ends, `until_ns`, or something has to be tried again.  The word is read
+ * before the announcement: whoever ends the job afterwards changes it, whatever lives in the slot
+ * by then.  A future that somebody else used up meanwhile is nothing to wait for. */
+static void sleep_on(struct rm_thread *self, struct rm_job *job, uint32_t generation,
+                     uint64_t until_ns)
 {
+    const uint32_t was = atomic_load(&job->ended);
+    uint64_t state = atomic_load(&job->state);
+
     do {
-        if ((state & RM_PHASE) == RM_ENDED)
+        if ((state & RM_PHASE) == RM_ENDED || rm_generation(state) != generation ||
+            !(state & RM_HELD))
             return;
     } while (!atomic_compare_exchange_weak(&job->state, &state, state | RM_WAITER));
     if (self->worker)
         rm_worker_block(self->worker);
-    dgo_sleep_on(&job->ended, 0, until_ns);
+    dgo_sleep_on(&job->ended, was, until_ns);
     if (self->worker)
         rm_worker_unblock(self->worker);
 }
@@ -118,11 +147,8 @@ enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct d
                 expire(self, job, future.index, future.generation);
                 continue;
             }
-            if (may_claim(self, job, now_ns >= patient_ns) &&
-                rm_job_claim(job, future.generation, &state)) {
-                rm_run_claimed(self, job, future.index);
+            if (may_claim(self, job, now_ns >= patient_ns) && claim_and_run(self, job, future))
                 continue;
-            }
             if (self->is_ui)
                 wake_ns = wake_ns < patient_ns ? wake_ns : patient_ns;
             if (job->deadline_ns && !rm.clock && job->deadline_ns < wake_ns)
@@ -130,7 +156,7 @@ enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct d
         }
         if (now_ns >= until_ns)
             return dgo_fail(err, DGO_ETIMEOUT, "the job has not ended yet");
-        sleep_on(self, job, state, wake_ns);
+        sleep_on(self, job, future.generation, wake_ns);
     }
 }
 

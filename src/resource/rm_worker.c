@@ -49,32 +49,72 @@ static struct rm_worker *pick_idle(struct rm_lane *lane)
     return NULL;
 }
 
+/* With the lock: nobody is in the middle of a push, and what others stored is there.  The holder of
+ * BACKGROUND's lock may have been put aside for long; there a wrong yes does no harm. */
+bool rm_lane_has_work_surely(struct rm_lane *lane)
+{
+    bool has_work;
+
+    if (lane->id == DGO_LANE_BACKGROUND) {
+        if (!dgo_try_lock(&lane->lock))
+            return true;
+    } else {
+        rm_lane_lock(lane);
+    }
+    has_work = rm_lane_has_work(lane);
+    rm_lane_unlock(lane);
+    return has_work;
+}
+
+/* Cheap reasons to leave it; the keeper's wake would cost an engine more than ours costs us. */
+static bool is_wake_vain(const struct rm_lane *lane)
+{
+    if (atomic_load(&lane->idle_mask) != 0)
+        return !may_run_one_more(lane);
+    return !lane->eager && atomic_load(&lane->blocked) <= 0 &&
+           !atomic_load_explicit(&lane->is_orphan, memory_order_relaxed);
+}
+
+static void wake_nobody_idle(struct rm_lane *lane)
+{
+    if ((lane->eager || atomic_load(&lane->blocked) > 0) && rm_lane_has_work(lane)) {
+        if ((uint32_t)atomic_load(&lane->threads) < lane->thread_max)
+            rm_lane_spawn(lane);
+        rm_keeper_arm();
+    }
+    if (lane->id != DGO_LANE_NORMAL && atomic_load_explicit(&lane->is_orphan, memory_order_relaxed))
+        rm_lane_wake(&rm.lane[DGO_LANE_NORMAL]);
+}
+
 void rm_lane_wake(struct rm_lane *lane)
 {
-    struct rm_worker *worker;
+    /* A thread of the idle class may be put aside in the middle of it, with the lane's one wake in
+     * hand: the keeper does it. */
+    if (rm_me.is_idle_class && (is_wake_vain(lane) || rm_keeper_ask(lane->id)))
+        return;
+    for (;;) {
+        struct rm_worker *worker;
 
-    if (atomic_load(&lane->idle_mask) == 0) {
-        if ((lane->eager || atomic_load(&lane->blocked) > 0) && rm_lane_has_work(lane)) {
-            if ((uint32_t)atomic_load(&lane->threads) < lane->thread_max)
-                rm_lane_spawn(lane);
-            rm_keeper_arm();
+        if (atomic_load(&lane->idle_mask) == 0) {
+            wake_nobody_idle(lane);
+            return;
         }
-        if (lane->id != DGO_LANE_NORMAL &&
-            atomic_load_explicit(&lane->is_orphan, memory_order_relaxed))
-            rm_lane_wake(&rm.lane[DGO_LANE_NORMAL]);
-        return;
-    }
-    if (!may_run_one_more(lane))
-        return;
-    if (!lane->eager && (atomic_load(&lane->waking) || atomic_exchange(&lane->waking, 1)))
-        return; /* one is on its way; it looks at the queue after it cleared the flag */
-    worker = pick_idle(lane);
-    if (!worker) {
+        if (!may_run_one_more(lane))
+            return;
+        if (!lane->eager && (atomic_load(&lane->waking) || atomic_exchange(&lane->waking, 1)))
+            return; /* one is on its way; it looks at the queue after it cleared the flag */
+        worker = pick_idle(lane);
+        if (worker) {
+            atomic_fetch_add_explicit(&lane->wakes, 1, memory_order_relaxed);
+            release(worker);
+            return;
+        }
+        if (lane->eager)
+            continue; /* nobody sleeps any more */
         atomic_store(&lane->waking, 0);
-        return;
+        if (!rm_lane_has_work_surely(lane))
+            return; /* else: others may have trusted the flag meanwhile */
     }
-    atomic_fetch_add_explicit(&lane->wakes, 1, memory_order_relaxed);
-    release(worker);
 }
 
 /* ---- resting ---- */
@@ -397,10 +437,12 @@ void rm_run_here(struct rm_thread *self)
 {
     static const enum dgo_lane order[] = {DGO_LANE_EXPRESS, DGO_LANE_NORMAL, DGO_LANE_BACKGROUND,
                                           DGO_LANE_BLOCKING};
+    uint32_t epoch;
 
     if (self->is_draining)
         return; /* the outer call goes on with it: jobs run one after the other */
     self->is_draining = true;
+    epoch = rm_outside_begin();
     for (uint32_t i = 0; i < sizeof order / sizeof order[0]; i++) {
         uint64_t ref;
 
@@ -409,5 +451,6 @@ void rm_run_here(struct rm_thread *self)
         rm_run_ref(self, ref);
         i = UINT32_MAX; /* again from the first lane */
     }
+    rm_outside_end(epoch);
     self->is_draining = false;
 }

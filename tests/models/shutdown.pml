@@ -5,8 +5,8 @@
  * mirrors src/resource/rm_worker.c: run_batch look_again rest rm_run_here
  * mirrors src/resource/rm_threads.c: rm_lane_spawn rm_lane_join
  * mirrors src/resource/rm_submit.c: dgo_submit accept_one take_back
- * mirrors src/resource/rm_wait.c: dgo_wait rm_run_claimed
- * mirrors src/resource/rm_delay.c: rm_delay_add rm_delay_clear start
+ * mirrors src/resource/rm_wait.c: dgo_wait claim_and_run
+ * mirrors src/resource/rm_delay.c: rm_delay_add rm_delay_close start
  * mirrors src/resource/rm_ui.c: dgo_resource_ui_drain
  *
  * Leaves out: draining (a wait before the part shown here), the throttle of wakes

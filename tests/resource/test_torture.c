@@ -1,10 +1,19 @@
 /* test_torture.c - everything at once, seeded, for a few seconds: submits, cancels, waits, groups,
- * delays, strands, sizes, and a stop in the middle of it.  The laws must hold every time:
+ * delays, strands, sizes, forks, and a stop in the middle of it.  The laws must hold every time:
  *     accepted = done + failed + cancelled + expired,  each callback exactly once,
  *     a strand never runs twice at a time,  nothing runs after stop has returned. */
 #include "jobs.h"
 
-enum { PRODUCERS = 3, ROUNDS = 30, STEPS = 1500, STRANDS = 4 };
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A million operations; the thread sanitizer is fifty times as slow. */
+#ifdef __SANITIZE_THREAD__
+enum { ROUNDS = 20 };
+#else
+enum { ROUNDS = 230 };
+#endif
+enum { PRODUCERS = 3, STEPS = 1500, STRANDS = 4 };
 
 static const struct dgo_component components[] = {
     {"torture_a", DGO_LANE_NORMAL, DGO_HINT_CPU, 0, "storms of the torture test"},
@@ -169,6 +178,40 @@ static void check_law(uint64_t seed)
     }
 }
 
+/* A child that is forked in the middle of it: inline, whole, and it can start anew. */
+static int child_of_the_storm(void)
+{
+    const struct dgo_job job = {.component = ids[0], .fn = job_ok};
+    struct dgo_future future;
+
+    if (dgo_resource_get()->is_started || dgo_submit(&job, &future, NULL) != DGO_OK ||
+        dgo_wait(future, DGO_FOREVER, NULL, NULL) != DGO_OK)
+        return 1;
+    if (dgo_resource_start(&(struct dgo_resource_config){.workers = 1}, NULL) != DGO_OK ||
+        dgo_submit(&job, &future, NULL) != DGO_OK ||
+        dgo_wait(future, DGO_FOREVER, NULL, NULL) != DGO_OK ||
+        dgo_resource_stop(DGO_FOREVER, NULL) != DGO_OK)
+        return 2;
+    return 0;
+}
+
+static void fork_in_the_middle(void)
+{
+#ifndef __SANITIZE_THREAD__ /* which gives up in a child with threads of its own */
+    const pid_t child = fork();
+    int status;
+
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(child_of_the_storm());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+#else
+    (void)child_of_the_storm;
+#endif
+}
+
 static void one_round(uint64_t *seed)
 {
     struct dgo_resource_config config = {
@@ -194,6 +237,8 @@ static void one_round(uint64_t *seed)
         producers[i].seed = check_random(seed);
         assert_int_equal(pthread_create(&producers[i].thread, NULL, produce, &producers[i]), 0);
     }
+    if (check_below(seed, 4) == 0)
+        fork_in_the_middle();
     for (int i = 0; i < 200; i++) {
         const int32_t allowed = 1 + (int32_t)check_below(seed, 4);
 
