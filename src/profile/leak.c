@@ -1,0 +1,296 @@
+/* leak.c - the verdict: windows of each life on time, on the idle floor and on requests. */
+#include "leak.h"
+
+#include "dgo_text.h"
+
+#include <math.h>
+#include <string.h>
+
+/* docs/decisions/0025-verdicts.md says where each comes from. */
+static const double trend_z = 3;           /* Mann-Kendall */
+static const double device_floor_mib = 64; /* growth below it is not told apart from wander */
+static const double process_floor_mib = 32;
+static const double floor_share = 0.0025;      /* of the card */
+static const double raw_window_s = 3.5 * 3600; /* a process under load */
+static const double idle_window_s = 3600;      /* its idle floor */
+static const double request_window_s = 900;
+static const double life_window_s = 2700; /* of each life, where it comes again */
+static const double requests_least = 100;
+static const double walk_t = 4, walk_residual = 0.075;
+static const double slow_ratio = 0.5, slow_ratio_sure = 0.8, slow_t = 2;
+static const double fast_ratio = 1 / 0.35;
+
+enum { BUSY_BLOCK_MIN = 16 };
+
+struct finding {
+    bool made; /* the window had enough */
+    struct window window;
+    struct shape shape;
+    bool trend, sustained, spread, not_slowing, not_random, novel;
+};
+
+static bool is_leak(const struct finding *finding)
+{
+    return finding->made && finding->trend && finding->sustained && finding->spread &&
+           finding->not_slowing && finding->not_random && finding->novel;
+}
+
+/* A second half that is slower: clearly, or surely.  One that is far faster began in the window:
+ * a later window shows it alone. */
+static bool is_even(const struct shape *shape)
+{
+    const double ratio = shape->half_ratio;
+
+    if (ratio < slow_ratio || (ratio < slow_ratio_sure && shape->half_t > slow_t))
+        return false;
+    return ratio < fast_ratio || shape->half_t > -slow_t;
+}
+
+static void look(const struct dgo_trace *trace, struct window_span span, enum window_axis axis,
+                 bool idle, double floor_mib, struct finding *finding)
+{
+    struct shape *shape = &finding->shape;
+
+    memset(finding, 0, sizeof *finding);
+    finding->made = window_fill(trace, span, axis, idle, &finding->window);
+    if (!finding->made)
+        return;
+    window_shape(&finding->window, shape);
+    finding->trend = shape->z > trend_z && shape->growth_mib >= floor_mib && shape->slope.low > 0;
+    finding->sustained = shape->end_ratio >= 0.4 && shape->retained_mib >= 0.5 * shape->growth_mib;
+    finding->spread = shape->jump_share <= 0.34 && shape->moments >= 6;
+    finding->not_slowing = is_even(shape);
+    finding->not_random = shape->drift_t >= walk_t || shape->residual <= walk_residual;
+    finding->novel = true;
+}
+
+/* ---- lives ------------------------------------------------------------------------------ */
+
+static double typical_mib(const struct dgo_trace *trace)
+{
+    static _Thread_local double values[DGO_TRACE_CELL_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < trace->cell_count; i++)
+        if (trace->cell[i].count)
+            values[count++] = (double)trace->cell[i].max;
+    return rank_quantile(values, count, 0.75);
+}
+
+/* The load of the model and the first requests: at least five minutes or 4 % of the life, and until
+ * nine tenths of the level at its middle are there; at most a quarter. */
+static uint32_t warm_up(const struct dgo_trace *trace, struct window_span life)
+{
+    const uint32_t length = life.end - life.first;
+    const uint32_t least = (uint32_t)fmax(0.04 * length, fmin(300 / trace->width_s, 0.1 * length));
+    uint32_t middle = life.first + length / 2, at = life.first + least;
+
+    while (middle + 1 < life.end && trace->cell[middle].count == 0)
+        middle++;
+    while (at < life.first + length / 4 &&
+           (trace->cell[at].count == 0 ||
+            (double)trace->cell[at].max < 0.9 * (double)trace->cell[middle].min))
+        at++;
+    return at;
+}
+
+uint32_t leak_lives(const struct dgo_trace *trace, struct window_span lives[LEAK_LIFE_MAX])
+{
+    const double gone_mib = 0.35 * typical_mib(trace);
+    uint32_t count = 0;
+
+    for (uint32_t i = 0, end; i < trace->cell_count; i = end + 1) {
+        struct window_span life = {i, i};
+
+        for (end = i; end < trace->cell_count; end++) {
+            const struct trace_cell *cell = &trace->cell[end];
+
+            if (cell->count && (double)cell->min < gone_mib)
+                break;
+        }
+        life.end = end;
+        if (life.end - life.first < 2 * WINDOW_BLOCK_MIN)
+            continue;
+        life.first = warm_up(trace, life);
+        if (count == LEAK_LIFE_MAX)
+            memmove(lives, lives + 1, --count * sizeof *lives);
+        lives[count++] = life;
+    }
+    return count;
+}
+
+/* ---- windows of one life ---------------------------------------------------------------- */
+
+/* Whether idle moments are spread over the life, so that their floor is a series. */
+static bool has_idle_floor(const struct dgo_trace *trace, struct window_span life)
+{
+    struct window window;
+
+    return window_fill(trace, life, WINDOW_TIME, true, &window) && window.count >= BUSY_BLOCK_MIN;
+}
+
+/* A later part must lead above everything before it, or it is a part of what goes up and down. */
+static bool is_novel(const struct dgo_trace *trace, struct window_span life,
+                     struct window_span part, bool idle, const struct shape *shape)
+{
+    double before = 0, after = NAN;
+    struct window window;
+
+    if (part.first == life.first)
+        return true;
+    if (window_fill(trace, (struct window_span){life.first, part.first}, WINDOW_TIME, idle,
+                    &window))
+        for (uint32_t i = 0; i < window.count; i++)
+            before = fmax(before, window.y_mib[i]);
+    if (window_fill(trace, part, WINDOW_TIME, idle, &window))
+        after = window.y_mib[window.count - 1];
+    return after - before >= 0.5 * shape->growth_mib;
+}
+
+static double floor_of(const struct dgo_trend_question *question)
+{
+    const double least = question->is_device ? device_floor_mib : process_floor_mib;
+
+    return isnan(question->capacity_mib) ? least
+                                         : fmax(least, floor_share * question->capacity_mib);
+}
+
+/* The whole life first; its later parts where growth began within it. */
+static void look_over_time(const struct dgo_trace *trace, struct window_span life, bool idle,
+                           double floor_mib, double least_s, struct finding *best)
+{
+    static const double shares[] = {1, 0.6, 0.36};
+    struct finding part;
+
+    look(trace, life, WINDOW_TIME, idle, floor_mib, best);
+    for (uint32_t i = 1; i < sizeof shares / sizeof shares[0] && !is_leak(best); i++) {
+        const struct window_span span = {life.end - (uint32_t)(shares[i] * (life.end - life.first)),
+                                         life.end};
+
+        if ((span.end - span.first) * trace->width_s < least_s)
+            break;
+        look(trace, span, WINDOW_TIME, idle, floor_mib, &part);
+        part.novel = part.made && is_novel(trace, life, span, idle, &part.shape);
+        if (is_leak(&part) || (part.trend && part.sustained && part.novel && !best->trend))
+            *best = part;
+    }
+}
+
+static void look_over_requests(const struct dgo_trace *trace, struct window_span life, bool idle,
+                               struct finding *finding)
+{
+    memset(finding, 0, sizeof *finding);
+    if (trace_requests_known(trace))
+        look(trace, life, WINDOW_REQUESTS, idle, process_floor_mib, finding);
+}
+
+/* Lives other than the newest that grew as leaks do. */
+static uint32_t growing_lives(const struct dgo_trace *trace, const struct window_span *lives,
+                              uint32_t count)
+{
+    uint32_t growing = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct finding finding;
+
+        if ((lives[i].end - lives[i].first) * trace->width_s < life_window_s)
+            continue;
+        look(trace, lives[i], WINDOW_TIME, has_idle_floor(trace, lives[i]), process_floor_mib,
+             &finding);
+        growing += is_leak(&finding);
+    }
+    return growing;
+}
+
+/* ---- verdict ---------------------------------------------------------------------------- */
+
+/* Growth that is told, whatever becomes of it: a trend that goes on at the end of the window. */
+static bool is_growing(const struct finding *finding)
+{
+    const struct shape *shape = &finding->shape;
+
+    return finding->made && finding->trend && shape->end_ratio >= 0.25 &&
+           shape->retained_mib >= 0.5 * shape->growth_mib && shape->jump_share <= 0.6;
+}
+
+static void copy_time(const struct finding *finding, struct dgo_trend *trend)
+{
+    const struct shape *shape = &finding->shape;
+
+    if (!finding->made)
+        return;
+    trend->slope_known = true;
+    trend->slope_mib_per_hour = shape->slope.slope;
+    trend->slope_low = shape->slope.low;
+    trend->slope_high = shape->slope.high;
+    trend->window_s = finding->window.span_s;
+    trend->growth_mib = shape->growth_mib;
+    trend->mann_kendall_z = shape->z;
+    trend->sustained = finding->sustained;
+    trend->spread = finding->spread;
+    trend->not_slowing = finding->not_slowing;
+    trend->not_random = finding->not_random;
+}
+
+static void copy_requests(const struct finding *finding, struct dgo_trend *trend)
+{
+    if (!finding->made)
+        return;
+    trend->per_request_known = true;
+    trend->request_count = finding->window.requests;
+    trend->mib_per_request = finding->shape.slope.slope;
+    trend->mib_per_request_low = finding->shape.slope.low;
+    trend->mib_per_request_high = finding->shape.slope.high;
+}
+
+static bool is_below_plan(const struct dgo_trace *trace, const struct dgo_trend_question *question)
+{
+    return !isnan(question->planned_mib) && trace->last_mib <= question->planned_mib;
+}
+
+static enum dgo_verdict decide(const struct dgo_trace *trace,
+                               const struct dgo_trend_question *question,
+                               const struct finding *time, const struct finding *requests,
+                               struct dgo_trend *trend)
+{
+    const double least_s = trend->on_idle_floor ? idle_window_s : raw_window_s;
+    const bool leak = is_leak(time), long_enough = time->window.span_s >= least_s;
+    const bool per_request = is_leak(requests) && requests->window.requests >= requests_least &&
+                             requests->window.span_s >= request_window_s;
+    const bool again = trend->growing_lives >= 2 || (leak && question->grew_before_restart);
+
+    if (!is_growing(time) && !leak && !per_request && !again)
+        return DGO_VERDICT_STEADY;
+    if (question->is_device || is_below_plan(trace, question))
+        return DGO_VERDICT_GROWING;
+    if (per_request || again)
+        return DGO_VERDICT_CONFIRMED;
+    return (leak && long_enough) || (trend->growing_lives && !leak) ? DGO_VERDICT_SUSPECTED
+                                                                    : DGO_VERDICT_GROWING;
+}
+
+void leak_judge(const struct dgo_trace *trace, const struct dgo_trend_question *question,
+                struct dgo_trend *trend)
+{
+    struct window_span lives[LEAK_LIFE_MAX];
+    struct finding time = {0}, requests = {0};
+
+    trend->lives = leak_lives(trace, lives);
+    if (trend->lives == 0)
+        return;
+
+    const struct window_span life = lives[trend->lives - 1];
+    const bool idle = has_idle_floor(trace, life);
+    const double least_s = idle ? idle_window_s : raw_window_s;
+
+    trend->on_idle_floor = idle;
+    look_over_time(trace, life, idle, floor_of(question), least_s, &time);
+    look_over_requests(trace, life, idle, &requests);
+    if (trend->lives > 1)
+        trend->growing_lives = growing_lives(trace, lives, trend->lives - 1);
+    if (trend->growing_lives)
+        trend->growing_lives += is_leak(&time);
+    copy_time(&time, trend);
+    copy_requests(&requests, trend);
+    trend->verdict = decide(trace, question, &time, &requests, trend);
+}

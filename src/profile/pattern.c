@@ -1,0 +1,295 @@
+/* pattern.c - the shape of a trace in one word: the first test that speaks decides. */
+#include "pattern.h"
+
+#include "rank.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { GRID = 512, SAMPLES_LEAST = 20 };
+static const double least_s = 600, spike_s = 60;
+
+/* The trace on a grid of equal steps; gaps hold the last value. */
+struct picture {
+    uint32_t count;
+    double step_s, span_s;
+    double mean[GRID], min[GRID], max[GRID];
+    double p5, p10, p50, p90, p95, flat_mib; /* of the means; what counts as flat */
+    double least, greatest;                  /* of all samples */
+};
+
+static double share_of(const double *values, uint32_t count, double share)
+{
+    double copy[GRID];
+
+    memcpy(copy, values, count * sizeof *copy);
+    return rank_quantile(copy, count, share);
+}
+
+static void take_picture(const struct dgo_trace *trace, double capacity_mib,
+                         struct picture *picture)
+{
+    struct dgo_trace_point points[GRID];
+    double mean = NAN, min = NAN, max = NAN;
+
+    memset(picture, 0, sizeof *picture);
+    picture->count = dgo_trace_points(trace, points, GRID);
+    if (picture->count == 0)
+        return;
+    picture->step_s = points[0].span_s;
+    picture->span_s = trace->last_s - trace->origin_s;
+    picture->least = trace->greatest_mib;
+    for (uint32_t i = 0; i < picture->count; i++) {
+        if (!isnan(points[i].mean_mib)) {
+            mean = points[i].mean_mib;
+            min = points[i].min_mib;
+            max = points[i].max_mib;
+            picture->least = fmin(picture->least, min);
+            picture->greatest = fmax(picture->greatest, max);
+        } else {
+            min = max = mean; /* the first cell always has a sample */
+        }
+        picture->mean[i] = mean;
+        picture->min[i] = min;
+        picture->max[i] = max;
+    }
+    picture->p5 = share_of(picture->mean, picture->count, 0.05);
+    picture->p10 = share_of(picture->mean, picture->count, 0.10);
+    picture->p50 = share_of(picture->mean, picture->count, 0.50);
+    picture->p90 = share_of(picture->mean, picture->count, 0.90);
+    picture->p95 = share_of(picture->mean, picture->count, 0.95);
+    picture->flat_mib =
+        fmax(16, 0.005 * (isnan(capacity_mib) || capacity_mib <= 0 ? picture->p50 : capacity_mib));
+}
+
+/* ---- tests, in the order they are made -------------------------------------------------- */
+
+/* Two levels, most of the time at one of them, and at least twice back to the lower. */
+static bool is_load_unload(const struct picture *picture)
+{
+    const double low = picture->least, high = picture->p90, apart = high - low;
+    uint32_t near = 0, returns = 0;
+    bool up = false;
+
+    if (apart < fmax(256, 0.3 * high))
+        return false;
+    for (uint32_t i = 0; i < picture->count; i++) {
+        const double value = picture->mean[i];
+        const bool at_low = value<low + 0.15 * apart, at_high = value> high - 0.3 * apart;
+
+        near += at_low || at_high;
+        if (at_high)
+            up = true;
+        if (at_low && up) {
+            returns++;
+            up = false;
+        }
+    }
+    return returns >= 2 && near * 10 >= picture->count * 8;
+}
+
+/* Flat but for excursions that are over within a minute.  A cell wider than that hides how long its
+ * own took; its neighbours must be flat then. */
+static bool is_spike(const struct picture *picture)
+{
+    const double tall = fmax(64, 2 * picture->flat_mib);
+    const uint32_t longest = (uint32_t)ceil(spike_s / picture->step_s) + 1;
+    uint32_t run = 0, spikes = 0;
+
+    if (picture->p90 - picture->p10 > picture->flat_mib)
+        return false;
+    for (uint32_t i = 0; i < picture->count; i++) {
+        const bool away =
+            picture->max[i] > picture->p50 + tall || picture->min[i] < picture->p50 - tall;
+
+        run = away ? run + 1 : 0;
+        if (run > longest)
+            return false;
+        spikes += run == 1;
+    }
+    return spikes > 0;
+}
+
+static double squares_about_mean(const double *sum, const double *sum2, uint32_t a, uint32_t b)
+{
+    const double n = b - a, s = sum[b] - sum[a];
+
+    return n > 0 ? fmax(0, sum2[b] - sum2[a] - s * s / n) : 0;
+}
+
+/* One or two levels that follow one another: what is left after the best cut, and the best second
+ * cut, is a twentieth of the variance. */
+static bool is_step(const struct picture *picture)
+{
+    double sum[GRID + 1] = {0}, sum2[GRID + 1] = {0};
+    uint32_t cut[2] = {0};
+
+    for (uint32_t i = 0; i < picture->count; i++) {
+        const double value = picture->mean[i] - picture->p50;
+
+        sum[i + 1] = sum[i] + value;
+        sum2[i + 1] = sum2[i] + value * value;
+    }
+
+    const double all = squares_about_mean(sum, sum2, 0, picture->count);
+    double best = all;
+
+    for (uint32_t i = 1; i < picture->count; i++) {
+        const double left =
+            squares_about_mean(sum, sum2, 0, i) + squares_about_mean(sum, sum2, i, picture->count);
+
+        if (left < best) {
+            best = left;
+            cut[0] = i;
+        }
+    }
+    if (best <= 0.05 * all)
+        return true;
+
+    const double first = best;
+
+    for (uint32_t i = 1; i < picture->count; i++) {
+        const uint32_t a = i < cut[0] ? i : cut[0], b = i < cut[0] ? cut[0] : i;
+        const double left = squares_about_mean(sum, sum2, 0, a) +
+                            squares_about_mean(sum, sum2, a, b) +
+                            squares_about_mean(sum, sum2, b, picture->count);
+
+        if (left < best) {
+            best = left;
+            cut[1] = i;
+        }
+    }
+    return best <= 0.03 * all && best < 0.3 * first;
+}
+
+static double mean_of(const double *values, uint32_t first, uint32_t end)
+{
+    double sum = 0;
+
+    for (uint32_t i = first; i < end; i++)
+        sum += values[i];
+    return sum / (end - first);
+}
+
+/* Rises that become ever smaller, and what is reached is kept. */
+static bool is_saturating(const struct picture *picture)
+{
+    const uint32_t n = picture->count, part = n / 8;
+    double range = picture->p95 - picture->p5;
+
+    if (part == 0)
+        return false;
+
+    const double start = mean_of(picture->mean, 0, part > 8 ? part / 8 : 1);
+    const double middle = mean_of(picture->mean, n / 2 - part / 2, n / 2 + part - part / 2);
+    const double end = mean_of(picture->mean, n - part, n);
+
+    range = fmax(range, end - start);
+    return end - start > picture->flat_mib && end - start >= 0.6 * range &&
+           end - middle < 0.5 * (middle - start) && end >= middle - 0.1 * range;
+}
+
+/* Least squares over the index, taken out. */
+static void detrend(const struct picture *picture, double *left)
+{
+    const double n = picture->count, middle = (n - 1) / 2;
+    const double mean = mean_of(picture->mean, 0, picture->count);
+    double xy = 0, xx = 0;
+
+    for (uint32_t i = 0; i < picture->count; i++) {
+        xy += (i - middle) * (picture->mean[i] - mean);
+        xx += (i - middle) * (i - middle);
+    }
+    for (uint32_t i = 0; i < picture->count; i++)
+        left[i] = picture->mean[i] - mean - xy / xx * (i - middle);
+}
+
+static double correlation(const double *left, uint32_t count, uint32_t lag)
+{
+    double sum = 0, all = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        all += left[i] * left[i];
+    for (uint32_t i = 0; i + lag < count; i++)
+        sum += left[i] * left[i + lag];
+    return all > 0 ? sum / all * count / (count - lag) : 0;
+}
+
+/* The lag of a peak of the autocorrelation that comes again at twice the lag, after it has fallen
+ * below zero; 0: none.  At least three periods. */
+static uint32_t period_of(const struct picture *picture)
+{
+    double left[GRID], at[GRID / 3 + 2];
+    const uint32_t lag_max = picture->count / 3;
+    uint32_t lag = 1;
+
+    detrend(picture, left);
+    for (uint32_t l = 0; l <= lag_max + 1; l++)
+        at[l] = correlation(left, picture->count, l);
+    while (lag < lag_max && at[lag] > 0)
+        lag++;
+    for (uint32_t best = 0; lag <= lag_max; lag++) {
+        const bool peak = at[lag] >= at[lag - 1] && at[lag] >= at[lag + 1];
+
+        if (peak && at[lag] > 0.4 && correlation(left, picture->count, 2 * lag) > 0.4)
+            best = lag;
+        if (best)
+            return best;
+    }
+    return 0;
+}
+
+/* Rises slowly and falls at once, or the other way round. */
+static bool is_skewed(const struct picture *picture)
+{
+    const double still = 0.01 * (picture->p95 - picture->p5);
+    uint32_t up = 0, down = 0;
+
+    for (uint32_t i = 1; i < picture->count; i++) {
+        up += picture->mean[i] - picture->mean[i - 1] > still;
+        down += picture->mean[i - 1] - picture->mean[i] > still;
+    }
+    return up > 3 * down || down > 3 * up;
+}
+
+static bool is_flat(const struct picture *picture)
+{
+    return picture->p95 - picture->p5 < picture->flat_mib;
+}
+
+static enum dgo_pattern repeated(const struct picture *picture, struct dgo_trend *trend)
+{
+    const uint32_t lag = period_of(picture);
+
+    if (lag == 0)
+        return DGO_PATTERN_NOISY;
+    trend->period_s = lag * picture->step_s;
+    return is_skewed(picture) ? DGO_PATTERN_SAWTOOTH : DGO_PATTERN_PERIODIC;
+}
+
+void pattern_judge(const struct dgo_trace *trace, double capacity_mib, struct dgo_trend *trend)
+{
+    static _Thread_local struct picture picture;
+
+    trend->period_s = NAN;
+    trend->pattern = DGO_PATTERN_UNKNOWN;
+    take_picture(trace, capacity_mib, &picture);
+    if (trace->sample_count < SAMPLES_LEAST || picture.span_s < least_s || picture.count < 16)
+        return;
+    if (is_load_unload(&picture))
+        trend->pattern = DGO_PATTERN_LOAD_UNLOAD;
+    else if (trend->verdict >= DGO_VERDICT_SUSPECTED)
+        trend->pattern = DGO_PATTERN_GROWTH;
+    else if (is_spike(&picture))
+        trend->pattern = DGO_PATTERN_SPIKE;
+    else if (is_flat(&picture))
+        trend->pattern = DGO_PATTERN_STEADY;
+    else if (is_step(&picture))
+        trend->pattern = DGO_PATTERN_STEP;
+    else if (is_saturating(&picture))
+        trend->pattern = DGO_PATTERN_SATURATING;
+    else if (trend->verdict == DGO_VERDICT_GROWING)
+        trend->pattern = DGO_PATTERN_GROWTH;
+    else
+        trend->pattern = repeated(&picture, trend);
+}

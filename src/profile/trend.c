@@ -1,0 +1,113 @@
+/* trend.c - the judgement of a trace as a whole, and the sentence that carries its evidence. */
+#include "leak.h"
+#include "pattern.h"
+
+#include "dgo_text.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *const verdict_names[] = {
+#define X(id, name) name,
+    DGO_VERDICT_TABLE(X)
+#undef X
+};
+static const char *const pattern_names[] = {
+#define X(id, name) name,
+    DGO_PATTERN_TABLE(X)
+#undef X
+};
+
+const char *dgo_verdict_name(enum dgo_verdict verdict)
+{
+    return (unsigned)verdict < DGO_VERDICT_COUNT ? verdict_names[verdict] : "unknown";
+}
+
+const char *dgo_pattern_name(enum dgo_pattern pattern)
+{
+    return (unsigned)pattern < DGO_PATTERN_COUNT ? pattern_names[pattern] : "unknown";
+}
+
+/* The fastest slope the interval allows fills the card first. */
+static void judge_full(const struct dgo_trend_question *question, struct dgo_trend *trend)
+{
+    if (isnan(question->card_free_mib) || !trend->slope_known || trend->slope_mib_per_hour <= 0 ||
+        trend->verdict == DGO_VERDICT_STEADY)
+        return;
+    trend->time_to_full_known = true;
+    trend->seconds_to_full = question->card_free_mib / trend->slope_mib_per_hour * 3600;
+    trend->seconds_to_full_low = question->card_free_mib / trend->slope_high * 3600;
+    trend->seconds_to_full_high =
+        trend->slope_low > 0 ? question->card_free_mib / trend->slope_low * 3600 : INFINITY;
+}
+
+static void say_window(struct dgo_text *text, const struct dgo_trend *trend)
+{
+    dgo_text_addf(
+        text, "%+.1f MiB/h (95 %%: %.1f to %.1f) over %.1f h, %+.0f MiB in all, on the %s",
+        trend->slope_mib_per_hour, trend->slope_low, trend->slope_high, trend->window_s / 3600,
+        trend->growth_mib, trend->on_idle_floor ? "floor of idle moments" : "lower envelope");
+}
+
+static void say_tests(struct dgo_text *text, const struct dgo_trend *trend)
+{
+    static const char *const told[][2] = {
+        {"not sustained to the end", "sustained to the end"},
+        {"in few steps", "spread over many moments"},
+        {"slowing or not even", "not slowing"},
+        {"as a random walk may", "not as a random walk"},
+    };
+    const bool passed[] = {trend->sustained, trend->spread, trend->not_slowing, trend->not_random};
+
+    dgo_text_addf(text, "; Mann-Kendall z %.1f", trend->mann_kendall_z);
+    for (uint32_t i = 0; i < sizeof passed / sizeof passed[0]; i++)
+        dgo_text_addf(text, ", %s", told[i][passed[i]]);
+}
+
+static void say_rest(struct dgo_text *text, const struct dgo_trend *trend,
+                     const struct dgo_trend_question *question)
+{
+    if (trend->per_request_known)
+        dgo_text_addf(text, "; %+.3f MiB a request (95 %%: %.3f to %.3f) over %.0f requests",
+                      trend->mib_per_request, trend->mib_per_request_low,
+                      trend->mib_per_request_high, trend->request_count);
+    if (trend->growing_lives)
+        dgo_text_addf(text, "; came again: %u of %u lives between restarts grew",
+                      trend->growing_lives, trend->lives);
+    if (question->grew_before_restart)
+        dgo_text_add(text, "; an earlier life of the same program grew alike");
+    if (question->is_device && trend->verdict == DGO_VERDICT_GROWING)
+        dgo_text_add(text, "; a card's memory mixes causes: look at its processes");
+}
+
+static void say(const struct dgo_trace *trace, const struct dgo_trend_question *question,
+                struct dgo_trend *trend)
+{
+    struct dgo_text text = DGO_TEXT(trend->evidence);
+
+    if (!trend->slope_known) {
+        dgo_text_addf(&text, "%.0f to %.0f MiB in %.1f min, too short for a trend",
+                      trace->least_mib, trace->greatest_mib, (trace->last_s - trace->first_s) / 60);
+        return;
+    }
+    if (trend->verdict == DGO_VERDICT_STEADY && trend->mann_kendall_z < 3) {
+        dgo_text_addf(&text, "no trend: ");
+        say_window(&text, trend);
+        return;
+    }
+    say_window(&text, trend);
+    say_tests(&text, trend);
+    say_rest(&text, trend, question);
+}
+
+void dgo_trace_judge(const struct dgo_trace *trace, const struct dgo_trend_question *question,
+                     struct dgo_trend *trend)
+{
+    *trend = (struct dgo_trend){.period_s = NAN};
+    if (trace->sample_count == 0)
+        return;
+    leak_judge(trace, question, trend);
+    pattern_judge(trace, question->capacity_mib, trend);
+    judge_full(question, trend);
+    say(trace, question, trend);
+}

@@ -1,0 +1,166 @@
+/* window.c - block minima of a stretch of a trace, and the shape of their growth. */
+#include "window.h"
+
+#include <math.h>
+#include <string.h>
+
+static double value_of(const struct trace_cell *cell, bool idle)
+{
+    if (cell->count == 0)
+        return NAN;
+    return idle ? (double)cell->idle_min : (double)cell->min;
+}
+
+bool window_fill(const struct dgo_trace *trace, struct window_span span, enum window_axis axis,
+                 bool idle, struct window *window)
+{
+    double least[WINDOW_BLOCK_MAX], middle[WINDOW_BLOCK_MAX], total = 0, at = 0;
+    const uint32_t cells = span.end - span.first;
+    const uint32_t blocks = cells / 2 < WINDOW_BLOCK_MAX ? cells / 2 : WINDOW_BLOCK_MAX;
+
+    *window = (struct window){.span_s = cells * trace->width_s};
+    for (uint32_t i = span.first; i < span.end; i++)
+        window->requests += trace_requests(trace, &trace->cell[i]);
+    total = axis == WINDOW_TIME ? cells : window->requests;
+    if (blocks < WINDOW_BLOCK_MIN || total <= 0)
+        return false;
+    for (uint32_t b = 0; b < blocks; b++)
+        least[b] = middle[b] = NAN;
+    for (uint32_t i = span.first; i < span.end; i++) {
+        const struct trace_cell *cell = &trace->cell[i];
+        const double value = value_of(cell, idle);
+        const double step = axis == WINDOW_TIME ? 1 : trace_requests(trace, cell);
+        uint32_t block;
+
+        at += step;
+        block = (uint32_t)((at - step / 2) / total * blocks);
+        block = block < blocks ? block : blocks - 1;
+        if (isnan(value))
+            continue;
+        if (isnan(least[block]) || value < least[block])
+            least[block] = value;
+        middle[block] = (block + 0.5) / blocks * total;
+    }
+    for (uint32_t b = 0; b < blocks; b++) {
+        if (isnan(least[b]))
+            continue;
+        window->x[window->count] =
+            axis == WINDOW_TIME ? middle[b] * trace->width_s / 3600 : middle[b];
+        window->y_mib[window->count++] = least[b];
+    }
+    return window->count >= WINDOW_BLOCK_MIN;
+}
+
+/* Slope of the points [first, end); 0 when it has none. */
+static double part_slope(const struct window *window, uint32_t first, uint32_t end)
+{
+    struct rank_slope slope;
+
+    return rank_theil_sen(window->x + first, window->y_mib + first, end - first, 1.96, &slope)
+               ? slope.slope
+               : 0;
+}
+
+static double square(double x)
+{
+    return x * x;
+}
+
+/* Root mean square distance from the line through the medians. */
+static double residual_of(const struct window *window, double slope)
+{
+    double left[WINDOW_BLOCK_MAX], sum = 0;
+
+    for (uint32_t i = 0; i < window->count; i++)
+        left[i] = window->y_mib[i] - slope * window->x[i];
+
+    const double intercept = rank_median(left, window->count);
+
+    for (uint32_t i = 0; i < window->count; i++)
+        sum += square(left[i] - intercept);
+    return sqrt(sum / window->count);
+}
+
+struct moments {
+    double mean, variance;
+    uint32_t count;
+};
+
+static struct moments moments_of(const double *values, uint32_t count)
+{
+    struct moments moments = {.count = count};
+
+    for (uint32_t i = 0; i < count; i++)
+        moments.mean += values[i] / count;
+    for (uint32_t i = 0; i < count; i++)
+        moments.variance += square(values[i] - moments.mean) / (count > 1 ? count - 1 : 1);
+    return moments;
+}
+
+/* The floors of WINDOW_PART_COUNT parts, and the steps from each to the next. */
+static void judge_steps(const struct window *window, struct shape *shape)
+{
+    double floor_mib[WINDOW_PART_COUNT], step[WINDOW_PART_COUNT - 1];
+    const double tiny = fmax(1e-9, fabs(shape->growth_mib) * 1e-3);
+
+    for (uint32_t p = 0; p < WINDOW_PART_COUNT; p++) {
+        const uint32_t first = p * window->count / WINDOW_PART_COUNT;
+        const uint32_t end = (p + 1) * window->count / WINDOW_PART_COUNT;
+
+        floor_mib[p] = window->y_mib[first];
+        for (uint32_t i = first; i < end; i++)
+            floor_mib[p] = fmin(floor_mib[p], window->y_mib[i]);
+        if (p > 0)
+            step[p - 1] = floor_mib[p] - floor_mib[p - 1];
+    }
+
+    const struct moments all = moments_of(step, WINDOW_PART_COUNT - 1);
+    const struct moments early = moments_of(step, 6), late = moments_of(step + 6, 5);
+
+    shape->drift_t = all.mean / fmax(tiny / 11, sqrt(all.variance / all.count));
+    shape->half_t =
+        (early.mean - late.mean) /
+        fmax(tiny / 11, sqrt(early.variance / early.count + late.variance / late.count));
+}
+
+/* What the window's end still holds of each moment's level: the least of all later values. */
+static void judge_retained(const struct window *window, struct shape *shape)
+{
+    double held = window->y_mib[window->count - 1], net = 0, squares = 0, largest = 0;
+
+    for (uint32_t i = window->count - 1; i > 0; i--) {
+        const double before = fmin(held, window->y_mib[i - 1]), step = held - before;
+
+        net += step;
+        squares += square(step);
+        largest = fmax(largest, step);
+        held = before;
+    }
+    shape->retained_mib = net;
+    shape->jump_share = net > 0 ? largest / net : 0;
+    shape->moments = squares > 0 ? square(net) / squares : 0;
+}
+
+void window_shape(const struct window *window, struct shape *shape)
+{
+    const uint32_t n = window->count, half = n / 2;
+    const double length = window->x[n - 1] - window->x[0];
+
+    memset(shape, 0, sizeof *shape);
+    if (!rank_theil_sen(window->x, window->y_mib, n, 1.96, &shape->slope))
+        return;
+
+    const double slope = shape->slope.slope;
+
+    shape->z = rank_mann_kendall(window->y_mib, n, slope, window->x);
+    shape->growth_mib = slope * length;
+    shape->residual = residual_of(window, slope) / fmax(1e-9, fabs(shape->growth_mib));
+    judge_steps(window, shape);
+    judge_retained(window, shape);
+    if (slope > 0) {
+        const double early = part_slope(window, 0, half), late = part_slope(window, half, n);
+
+        shape->half_ratio = early > 0 ? late / early : late > 0 ? INFINITY : 0;
+        shape->end_ratio = part_slope(window, n - n / 4, n) / slope;
+    }
+}
