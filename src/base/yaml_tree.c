@@ -179,6 +179,8 @@ static enum dgo_status parse_pair(struct parse *parse, const struct yaml_node *m
                                   const yaml_event_t *key_event, uint32_t depth,
                                   struct yaml_node **child)
 {
+    const size_t key_at = byte_of(parse, key_event->start_mark);
+    const size_t key_end = byte_of(parse, key_event->end_mark);
     char *key = NULL;
     yaml_event_t event;
     enum dgo_status status = parse_key(parse, map, key_event, &key);
@@ -194,6 +196,8 @@ static enum dgo_status parse_pair(struct parse *parse, const struct yaml_node *m
     if (status != DGO_OK)
         return status;
     value->key = key;
+    value->key_at = key_at;
+    value->key_end = key_end;
     value->key_line = (uint32_t)key_event->start_mark.line + 1;
     value->key_column = (uint32_t)key_event->start_mark.column + 1;
     *child = value;

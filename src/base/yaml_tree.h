@@ -30,6 +30,7 @@ struct yaml_node {
     bool flow;       /* [a, b] or {k: v} */
     const char *key; /* of a map's child, escaped */
     uint32_t key_line, key_column;
+    size_t key_at, key_end;
     uint32_t child_count;
     struct yaml_node *first, *next;
 };
