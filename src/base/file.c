@@ -45,7 +45,8 @@ enum dgo_status dgo_file_read(const char *path, const char *what, size_t limit_b
     else if (read_all(fd, read_bytes, limit_bytes + 1, &got) != DGO_OK)
         status = dgo_fail_errno(err, DGO_EIO, errno, "cannot read %s %s", what, path);
     else if (got > limit_bytes)
-        status = dgo_fail(err, DGO_ELIMIT, "%s: larger than %zu KiB", path, limit_bytes / 1024);
+        status = dgo_fail(err, DGO_ELIMIT, "%s: larger than %g MiB", path,
+                          (double)limit_bytes / (double)(1 << 20));
     if (fd >= 0)
         close(fd);
     if (status != DGO_OK) {
