@@ -3,14 +3,15 @@
 #
 # Nothing is installed and root is not needed: the packages are fetched through the mirrors that apt is already configured for,
 # checked by apt against Debian's keys, unpacked, and made to run with the libc they bring.  What is left in DEST:
-#   bin/      llama-server, llama-fit-params, llama-quantize, ... and the CPU backends, which are searched beside the program
+#   bin/      llama-server, llama-fit-params, llama-quantize, ... and the CPU backends, which are searched beside the program;
+#             test-llama-archs, which writes a small model of every architecture
 #   lib/      the libraries, libc included
 #   include/  ggml's public headers, for tools/pretend-gpu
 # Does nothing when DEST holds an engine that runs.  DEST appears whole or not at all.
 # Exit: 0 it is there; 77 it cannot be had here (a sentence says why); 1 something else is wrong; 2 usage.
 set -eu
 
-PACKAGES='llama.cpp-tools llama.cpp-tools-extra libllama0 libggml0 libggml0-backend-rpc libggml-dev
+PACKAGES='llama.cpp-tools llama.cpp-tools-extra llama.cpp-tests libllama0 libggml0 libggml0-backend-rpc libggml-dev
 libc6 libgcc-s1 libstdc++6 libgomp1 libssl3t64 libzstd1 zlib1g patchelf'
 TRIPLET=x86_64-linux-gnu
 LOADER=ld-linux-x86-64.so.2
@@ -97,7 +98,8 @@ unpack() {
     mkdir -p "$work/new/bin" "$work/new/lib" "$work/new/include"
     cp -P "$from"/*.so* "$from"/llama/*.so* "$work/new/lib/"
     cp "$from"/ggml/backends0/*.so "$work/root"/usr/bin/llama-* \
-        "$work/root/usr/libexec/$TRIPLET/llama/bin/ggml-rpc-server" "$work/new/bin/"
+        "$work/root/usr/libexec/$TRIPLET/llama/bin/ggml-rpc-server" \
+        "$work/root/usr/libexec/$TRIPLET/llama.cpp-tests/test-llama-archs" "$work/new/bin/"
     cp "$work"/root/usr/include/ggml*.h "$work/new/include/"
 }
 
@@ -106,7 +108,7 @@ unpack() {
 make_runnable() { # DEST
     patch="$from/$LOADER --library-path $from $work/root/usr/bin/patchelf --force-rpath"
     cd "$work/new"
-    for file in bin/llama-* bin/ggml-rpc-server; do
+    for file in bin/llama-* bin/ggml-rpc-server bin/test-llama-archs; do
         $patch --set-interpreter "$1/lib/$LOADER" --set-rpath '$ORIGIN/../lib' "$file"
     done
     for file in bin/*.so lib/libggml*.so* lib/libllama*.so* lib/libmtmd*.so*; do
@@ -130,7 +132,10 @@ case $dest in *[[:space:]\"]*)
     ;;
 esac
 
-if [ -e "$dest/$MARKER" ] && version=$(version_of "$dest") && [ -n "$version" ]; then
+# An older version of this script brought less.
+complete() { [ -e "$1/$MARKER" ] && [ -x "$1/bin/test-llama-archs" ]; }
+
+if complete "$dest" && version=$(version_of "$dest") && [ -n "$version" ]; then
     echo "$version"
     exit 0
 fi
@@ -147,7 +152,7 @@ trap 'exit 130' INT TERM HUP
 fetch_packages "$suite"
 unpack
 make_runnable "$dest"
-if [ -z "$(version_of "$dest" 2>/dev/null)" ]; then # else another one was faster: as good
+if ! complete "$dest" || [ -z "$(version_of "$dest" 2>/dev/null)" ]; then # else another one was faster: as good
     rm -rf "$dest"
     mv -T "$work/new" "$dest"
 fi
