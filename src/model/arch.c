@@ -38,7 +38,9 @@ static const struct arch_rule rules[] = {
     {"spark2_5", .window_layers = WINDOW_ARRAY},
     {"gemma4-assistant", .window_layers = WINDOW_ARRAY, .unverified = true},
     {"dflash", .window_layers = WINDOW_ARRAY, .unverified = true},
-    {"deepseek4", .window_layers = WINDOW_ALL, .unverified = true},
+    /* a window, and beside it a cache compressed 4 times with an indexer, or 128 times */
+    {"deepseek4", .window_layers = WINDOW_ALL, .index_layers = INDEX_ALL, .keys_only = true,
+     .cache_for_each_slot = true},
 
     /* a state instead of, or beside, a KV cache */
     {"mamba", .recurrent = RECURRENT_ALL},
@@ -60,6 +62,18 @@ static const struct arch_rule rules[] = {
     {"qwen35", .recurrent = RECURRENT_INTERVAL},
     {"qwen35moe", .recurrent = RECURRENT_INTERVAL},
     {"falcon-h1", .recurrent = RECURRENT_BESIDE},
+    {"bailingmoe3", .recurrent = RECURRENT_NO_KV_HEADS},
+    {"kimi-k3", .recurrent = RECURRENT_NO_KV_HEADS},
+    {"minimax-01", .recurrent = RECURRENT_INTERVAL, .recurrent_interval = 8},
+    {"qwen4exp", .recurrent = RECURRENT_INTERVAL, .index_layers = INDEX_ATTENTION},
+    {"glm5-next", .recurrent = RECURRENT_NO_KV_HEADS, .index_layers = INDEX_ATTENTION},
+
+    /* sparse attention: an indexer with a cache of its own */
+    {"deepseek32", .index_layers = INDEX_ALL},
+    {"glm-dsa", .index_layers = INDEX_FLAGS},
+    {"hy_v4", .index_layers = INDEX_FLAGS},
+    {"dots3note", .window_layers = WINDOW_ARRAY, .index_layers = INDEX_FLAGS},
+    {"minimax-m3", .index_layers = INDEX_AFTER_DENSE, .index_values = true},
 
     /* no cache at all: encoders and diffusion models */
     {"bert", .no_kv = true, .no_output = true},
@@ -78,10 +92,7 @@ static const struct arch_rule rules[] = {
     {"rnd1", .no_kv = true},
     {"wavtokenizer-dec", .no_kv = true, .no_output = true, .unverified = true},
 
-    /* a second cache (indexer) or a second model (encoder) that these rules do not describe */
-    {"deepseek32", .unverified = true},
-    {"glm-dsa", .unverified = true},
-    {"minimax-m3", .unverified = true},
+    /* a second model (encoder) that these rules do not describe */
     {"t5", .unverified = true},
     {"t5encoder", .no_output = true, .unverified = true},
     {"clip", .no_kv = true, .no_output = true, .unverified = true},
@@ -101,6 +112,7 @@ static const char *const plain[] = {
     "ernie4_5",   "ernie4_5-moe", "hunyuan-moe", "hunyuan-dense", "hunyuan_vl", "smollm3",
     "seed_oss",   "grovemoe",     "apertus",     "minimax-m2",    "cogvlm",     "pangu-embedded",
     "paddleocr",  "maincoder",    "hy_v3",       "deepseek2-ocr", "talkie",     "k2-horizon",
+    "hrm_text",   "nanbeige",     "pockettts",   "qwen3tts",
 };
 
 const struct arch_rule *arch_find(const char *architecture)

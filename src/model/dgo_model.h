@@ -78,7 +78,10 @@ struct dgo_layer {
     uint32_t key_length, value_length;  /* of one head in the cache; MLA: value_length 0 */
     uint32_t feed_forward_length;       /* of the dense feed-forward; 0: the layer has none */
     bool sliding_window;                /* attends to the window only */
-    bool recurrent;            /* keeps a state instead of (or, falcon-h1, beside) a KV cache */
+    bool recurrent; /* keeps a state instead of (or, falcon-h1, beside) a KV cache */
+    /* Sparse attention: values a cell in a second cache, the indexer's; 0: none. */
+    uint32_t index_key_length, index_value_length;
+    uint32_t compress_ratio;   /* deepseek4: cells of the compressed cache beside; 0: none */
     uint64_t replicated_bytes; /* folders only: what tensor parallelism copies to every card
                                 * (norms, routers, biases) */
 };
@@ -102,6 +105,7 @@ struct dgo_model {
     uint32_t sliding_window;  /* tokens; 0: none */
     uint32_t mtp_layer_count; /* last blocks that the engine does not load (nextn) */
     bool mla;                 /* latent attention: the cache holds keys only */
+    bool cache_for_each_slot; /* each slot has a cache of its own, also when they are unified */
     bool tied_embeddings;     /* no output.weight: token_embd is loaded twice */
     bool verified;            /* the architecture's rules are known; else by tensor shapes only */
 

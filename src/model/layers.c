@@ -68,6 +68,10 @@ static const struct {
     OF_NUMBERS("attention.sliding_window", sliding_window),
     OF_NUMBERS("attention.shared_kv_layers", shared_kv_layers),
     OF_NUMBERS("full_attention_interval", full_attention_interval),
+    OF_NUMBERS("leading_dense_block_count", leading_dense),
+    OF_NUMBERS("attention.indexer.key_length", index_key_length),
+    OF_NUMBERS("attention.indexer.kpool", index_pool),
+    OF_NUMBERS("attention.indexer.top_k", index_top_k),
 #undef OF_MODEL
 #undef OF_NUMBERS
 };
@@ -133,6 +137,8 @@ static enum dgo_status find_layer_keys(struct derive *d)
         {"feed_forward_length", &d->feed_forward},
         {"attention.sliding_window_pattern", &d->window_pattern},
         {"attention.recurrent_layers", &d->recurrent_layers},
+        {"attention.indexer.types", &d->index_types},
+        {"attention.compress_ratios", &d->compress_ratios},
     };
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -160,6 +166,7 @@ static const struct {
     {"ffn_down.weight", 0, offsetof(struct shape, feed_forward)},
     {"ffn_down_exps.weight", 0, offsetof(struct shape, expert_feed_forward)},
     {"ffn_down_exps.weight", 2, offsetof(struct shape, expert_count)},
+    {"indexer_compressor_gate.weight", 1, offsetof(struct shape, index_gate)},
 };
 
 static bool starts_with(const char *text, const char *prefix)
@@ -284,7 +291,8 @@ static void match_shapes(struct derive *d, uint32_t l, struct dgo_layer *layer)
 {
     const struct shape *shape = &d->shape[l];
     const uint64_t key_rows = d->model->mla ? shape->latent_rows : shape->key_rows;
-    const uint64_t value_rows = d->model->mla ? 0 : shape->value_rows;
+    const uint64_t value_rows =
+        d->model->mla || (d->rule && d->rule->keys_only) ? 0 : shape->value_rows;
     uint32_t heads = layer->head_count_kv;
 
     if (rows_match(key_rows, heads, layer->key_length) &&
@@ -314,7 +322,7 @@ static void set_head_lengths(const struct derive *d, struct dgo_layer *layer)
         layer->key_length = d->n.key_length_swa;
     if (layer->sliding_window && d->n.value_length_swa)
         layer->value_length = d->n.value_length_swa;
-    if (d->model->mla)
+    if (d->model->mla || (d->rule && d->rule->keys_only))
         layer->value_length = 0;
 }
 
@@ -340,6 +348,7 @@ static void derive_layer(struct derive *d, uint32_t l)
         layer->head_count_kv = 0;
         return;
     }
+    rule_set_index(d, l, layer);
     set_head_lengths(d, layer);
     split_fused(d, l, layer);
     match_shapes(d, l, layer);
@@ -399,11 +408,13 @@ enum dgo_status layers_derive(struct dgo_model *model, struct dgo_error *err)
         (status = find_layer_keys(&d)))
         return status;
     if (arch_key(model, "full_attention_interval") == NULL)
-        d.n.full_attention_interval = 4;
+        d.n.full_attention_interval =
+            d.rule && d.rule->recurrent_interval ? d.rule->recurrent_interval : 4;
     if (d.n.full_attention_interval == 0)
         return bad_key(&d, DGO_EFORMAT, "full_attention_interval", "is 0");
     describe(&d);
     model->mla = d.n.key_length_mla && d.n.value_length_mla;
+    model->cache_for_each_slot = d.rule && d.rule->cache_for_each_slot;
     model->sliding_window = rule_window_tokens(&d);
     for (uint32_t i = 0; i < model->tensor_count; i++)
         count_tensor(&d, &model->tensor[i]);

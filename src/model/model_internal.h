@@ -42,6 +42,15 @@ enum recurrent_layers {
     RECURRENT_BESIDE,      /* every layer has a state and a KV cache */
 };
 
+/* Which layers have an indexer, and so a second cache. */
+enum index_layers {
+    INDEX_NONE,
+    INDEX_ALL,
+    INDEX_FLAGS,       /* the file's flags, one a layer; without them all */
+    INDEX_AFTER_DENSE, /* all behind the leading dense ones */
+    INDEX_ATTENTION,   /* all that are not recurrent */
+};
+
 struct arch_rule {
     const char *name;
     enum window_layers window_layers;
@@ -51,6 +60,11 @@ struct arch_rule {
     uint16_t window_tokens;
     uint16_t window_only_layer_count; /* the window is only in the model of that many layers */
     enum recurrent_layers recurrent;
+    uint8_t recurrent_interval; /* RECURRENT_INTERVAL: where the file names none; 0: 4 */
+    enum index_layers index_layers;
+    bool index_values; /* the indexer's cache holds values too */
+    bool keys_only;    /* values are a view of the keys */
+    bool cache_for_each_slot;
     uint8_t kv_layer_count; /* only the first N layers own a KV cache; 0: all */
     bool no_kv;             /* attends without a cache */
     bool no_output;         /* an encoder: without output.weight nothing is loaded in its place */
@@ -66,6 +80,7 @@ const struct arch_rule *arch_find(const char *architecture);
 struct shape {
     uint64_t key_rows, value_rows, qkv_rows, latent_rows;
     uint64_t feed_forward, expert_feed_forward, expert_count;
+    uint64_t index_gate; /* gates that an indexer keeps beside its keys */
     bool attention, recurrent;
 };
 
@@ -75,6 +90,7 @@ struct numbers {
     uint32_t key_length, value_length, key_length_swa, value_length_swa;
     uint32_t key_length_mla, value_length_mla;
     uint32_t sliding_window, shared_kv_layers, full_attention_interval;
+    uint32_t leading_dense, index_key_length, index_pool, index_top_k;
 };
 
 struct derive {
@@ -84,6 +100,7 @@ struct derive {
     struct numbers n;
     const struct dgo_model_key *head_count, *head_count_kv, *feed_forward;
     const struct dgo_model_key *window_pattern, *recurrent_layers;
+    const struct dgo_model_key *index_types, *compress_ratios;
     struct dgo_error *err;
 };
 
@@ -99,6 +116,9 @@ bool rule_is_recurrent(const struct derive *d, uint32_t l, uint32_t head_count_k
 
 /* Whether this layer keeps keys and values of its own. */
 bool rule_has_cache(const struct derive *d, uint32_t l, bool recurrent);
+
+/* The widths of its second cache, and how the third is compressed. */
+void rule_set_index(const struct derive *d, uint32_t l, struct dgo_layer *layer);
 
 /* Fills everything of the model that comes from keys and shapes; the path, the tensors with their
  * classes and the pairs are there. */

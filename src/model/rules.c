@@ -84,3 +84,48 @@ bool rule_has_cache(const struct derive *d, uint32_t l, bool recurrent)
         return false;
     return d->n.shared_kv_layers == 0 || l + d->n.shared_kv_layers < d->n.block_count;
 }
+
+/* GLM 5.2 came without flags: two full indexers, then the first of each four (llama.cpp's
+ * GLM_5_2_DEFAULT_INDEXER_TYPES); what was trained on less has one in every layer. */
+static bool glm_has_index(const struct derive *d, uint32_t l)
+{
+    enum { GLM_5_2_CONTEXT = 1 << 20 };
+
+    return d->model->context_length < GLM_5_2_CONTEXT || l < 2 || (l - 2) % 4 == 0;
+}
+
+static bool has_index(const struct derive *d, uint32_t l)
+{
+    switch (d->rule->index_layers) {
+    case INDEX_NONE:
+        return false;
+    case INDEX_ALL:
+    case INDEX_ATTENTION: /* a recurrent layer does not come here */
+        return true;
+    case INDEX_AFTER_DENSE:
+        return l >= d->n.leading_dense;
+    case INDEX_FLAGS:
+        break;
+    }
+    if (d->index_types)
+        return layer_number(d->index_types, l) != 0;
+    return glm_has_index(d, l);
+}
+
+void rule_set_index(const struct derive *d, uint32_t l, struct dgo_layer *layer)
+{
+    /* Pooled keys are kept beside those they were made of, and so are a compressor's gates. */
+    const bool pooled = d->n.index_pool > 1;
+    const uint32_t kept = 1u + pooled + (pooled && d->shape[l].index_gate > 0);
+    enum { INDEXED_RATIO = 4 }; /* deepseek4: what is compressed more has no indexer */
+
+    if (!d->rule)
+        return;
+    layer->compress_ratio = d->rule->cache_for_each_slot ? layer_number(d->compress_ratios, l) : 0;
+    if (d->n.index_top_k == 0 || !has_index(d, l) ||
+        (d->rule->cache_for_each_slot && layer->compress_ratio != INDEXED_RATIO))
+        return;
+    layer->index_key_length = d->n.index_key_length * kept;
+    if (d->rule->index_values)
+        layer->index_value_length = d->n.value_length;
+}

@@ -43,6 +43,7 @@ void memory_context_sizes(const struct dgo_model *model, const struct dgo_settin
 {
     const uint32_t slots = settings->slot_count;
     const bool one_stream = settings->kv_unified || slots == 1;
+    const bool shared = one_stream && !model->cache_for_each_slot;
 
     memory->ctx_tokens =
         pad_tokens(settings->ctx_tokens ? settings->ctx_tokens : model->context_length);
@@ -51,15 +52,15 @@ void memory_context_sizes(const struct dgo_model *model, const struct dgo_settin
         memory->ctx_tokens_per_slot = pad_tokens(memory->ctx_tokens / slots);
         memory->ctx_tokens = memory->ctx_tokens_per_slot * slots;
     }
-    memory->stream_count = one_stream ? 1 : slots;
+    memory->stream_count = shared ? 1 : slots;
     memory->batch_tokens =
         memory->ctx_tokens < settings->batch_tokens ? memory->ctx_tokens : settings->batch_tokens;
     memory->ubatch_tokens = memory->batch_tokens < settings->ubatch_tokens
                                 ? memory->batch_tokens
                                 : settings->ubatch_tokens;
 
-    const uint64_t window = (uint64_t)model->sliding_window * (settings->kv_unified ? slots : 1) +
-                            memory->ubatch_tokens;
+    const uint64_t window =
+        (uint64_t)model->sliding_window * (shared ? slots : 1) + memory->ubatch_tokens;
 
     memory->window_cells = memory->ctx_tokens_per_slot;
     if (!settings->swa_full && pad_tokens(window) < memory->window_cells)
@@ -86,6 +87,35 @@ static uint64_t cache_bytes(enum dgo_kv_type type, uint64_t width, uint64_t cell
     return dgo_pad_u64(bytes, MEMORY_DEVICE_ALIGN);
 }
 
+/* deepseek4: what its layers keep beside the window, each for every slot.  A layer compresses the
+ * past 4 times, with an indexer, or 128 times; until a group is whole its parts are kept in F32,
+ * with their scores (llama_kv_cache_dsv4). */
+static uint64_t compressed_bytes(const struct dgo_settings *settings,
+                                 const struct plan_memory *memory, const struct dgo_layer *layer,
+                                 bool on_device)
+{
+    enum { OVERLAPPING = 4 }; /* groups of so many share their parts with the group before */
+    const uint64_t ratio = layer->compress_ratio;
+    const uint32_t align = on_device ? MEMORY_DEVICE_ALIGN : MEMORY_HOST_ALIGN;
+    const uint64_t times = ratio == OVERLAPPING ? 2 : 1;
+    uint64_t cells, bytes;
+
+    if (ratio == 0)
+        return 0;
+    cells = dgo_pad_u64((memory->ctx_tokens_per_slot + ratio - 1) / ratio, CTX_PAD) *
+            settings->slot_count;
+    bytes = cache_bytes(settings->key_type, layer->key_length, cells, on_device) +
+            2 * dgo_pad_u64(times * layer->key_length * times * ratio * settings->slot_count *
+                                sizeof(float),
+                            align);
+    if (layer->index_key_length)
+        bytes += cache_bytes(settings->key_type, layer->index_key_length, cells, on_device) +
+                 2 * dgo_pad_u64(times * layer->index_key_length * times * ratio *
+                                     settings->slot_count * sizeof(float),
+                                 align);
+    return bytes;
+}
+
 /* Unfused attention reads V transposed; its rows are then as wide as the widest layer's. */
 static uint64_t value_width_max(const struct dgo_model *model)
 {
@@ -105,6 +135,7 @@ static uint64_t layer_cache_bytes(const struct dgo_model *model,
     const uint64_t cells =
         (uint64_t)(layer->sliding_window ? memory->window_cells : memory->ctx_tokens_per_slot) *
         memory->stream_count;
+    const uint64_t index_cells = (uint64_t)memory->ctx_tokens_per_slot * memory->stream_count;
     uint64_t value_width = (uint64_t)layer->head_count_kv * layer->value_length;
     uint64_t bytes;
 
@@ -116,6 +147,13 @@ static uint64_t layer_cache_bytes(const struct dgo_model *model,
                         cells, on_device);
     if (!model->mla) /* the latent keys hold the values too */
         bytes += cache_bytes(settings->value_type, value_width, cells, on_device);
+    if (layer->compress_ratio)
+        return bytes + compressed_bytes(settings, memory, layer, on_device);
+    if (layer->index_key_length)
+        bytes += cache_bytes(settings->key_type, layer->index_key_length, index_cells, on_device);
+    if (layer->index_value_length)
+        bytes +=
+            cache_bytes(settings->value_type, layer->index_value_length, index_cells, on_device);
     return bytes;
 }
 
@@ -130,6 +168,7 @@ void memory_state_bytes(const struct dgo_model *model, uint64_t *shift, uint64_t
     const uint64_t groups = memory_key_number(model, "ssm.group_count");
     const uint64_t head_size = memory_key_number(model, "wkv.head_size");
     const uint64_t short_conv = memory_key_number(model, "shortconv.l_cache");
+    const bool linear = strcmp(model->architecture, "minimax-01") == 0;
     uint64_t token_shift = memory_key_number(model, "token_shift_count");
     const uint64_t heads = model->layer[0].head_count;
 
@@ -141,14 +180,38 @@ void memory_state_bytes(const struct dgo_model *model, uint64_t *shift, uint64_t
     } else if (short_conv) {
         *shift = width * (short_conv - 1);
     } else if (kda) {
-        *shift = 3 * (conv ? conv - 1 : 0) * heads * kda;
+        *shift = 3 * (conv ? conv - 1 : 3) * heads * kda;
         *state = kda * kda * heads;
+    } else if (linear) {
+        const uint64_t head = memory_key_number(model, "attention.key_length");
+
+        *state = head * head * heads;
     } else {
         *shift = (conv ? conv - 1 : 0) * (inner + 2 * groups * size);
         *state = size * inner;
     }
     *shift *= sizeof(float);
     *state *= sizeof(float);
+}
+
+/* qwen4exp: what one layer convolves of the hashed embeddings of the last words
+ * (llama_hparams::ple_conv_state), in bytes; 0: not this layer. */
+static uint64_t word_state_bytes(const struct dgo_model *model, uint32_t l)
+{
+    char name[sizeof model->architecture + 16];
+    const struct dgo_model_key *layers;
+    const uint64_t kernel = memory_key_number(model, "ple.conv_kernel");
+
+    snprintf(name, sizeof name, "%s.ple.layers", model->architecture);
+    layers = dgo_model_find(model, name);
+    if (!layers || !layers->elements || kernel == 0)
+        return 0;
+    for (uint64_t i = 0; i < layers->length; i++)
+        if (layers->elements[i] == l)
+            return (kernel - 1) * memory_key_number(model, "ple.ngram_size") *
+                   memory_key_number(model, "hyper_connection.count") * model->embedding_length *
+                   sizeof(float);
+    return 0;
 }
 
 enum dgo_status memory_context_fill(const struct dgo_model *model,
@@ -170,9 +233,13 @@ enum dgo_status memory_context_fill(const struct dgo_model *model,
                                 "architecture \"%s\": the size of its recurrent state is not "
                                 "known; ask the engine: llama-fit-params --fit-print on",
                                 model->architecture);
-            device +=
-                dgo_pad_u64(shift, MEMORY_DEVICE_ALIGN) + dgo_pad_u64(state, MEMORY_DEVICE_ALIGN);
-            host += dgo_pad_u64(shift, MEMORY_HOST_ALIGN) + dgo_pad_u64(state, MEMORY_HOST_ALIGN);
+            const uint64_t words = word_state_bytes(model, l) * settings->slot_count;
+
+            device += dgo_pad_u64(shift, MEMORY_DEVICE_ALIGN) +
+                      dgo_pad_u64(state, MEMORY_DEVICE_ALIGN) +
+                      dgo_pad_u64(words, MEMORY_DEVICE_ALIGN);
+            host += dgo_pad_u64(shift, MEMORY_HOST_ALIGN) + dgo_pad_u64(state, MEMORY_HOST_ALIGN) +
+                    dgo_pad_u64(words, MEMORY_HOST_ALIGN);
         }
         memory->terms.layer_context_max = dgo_max_u64(memory->terms.layer_context_max, device);
         memory->context_bytes[l] = settings->kv_on_host ? 0 : device;

@@ -122,8 +122,12 @@ static enum dgo_status check_shape(const struct dgo_model *model, struct dgo_err
                layer->head_count * (uint64_t)layer->key_length <= WIDTH_MAX &&
                layer->head_count_kv * (uint64_t)layer->key_length <= WIDTH_MAX &&
                layer->head_count_kv * (uint64_t)layer->value_length <= WIDTH_MAX &&
-               layer->feed_forward_length <= FF_MAX;
+               layer->feed_forward_length <= FF_MAX && layer->index_key_length <= WIDTH_MAX &&
+               layer->index_value_length <= WIDTH_MAX && layer->compress_ratio <= WIDTH_MAX;
     }
+    sane = sane && memory_key_number(model, "ple.conv_kernel") <= HEAD_MAX &&
+           memory_key_number(model, "ple.ngram_size") <= HEAD_MAX &&
+           memory_key_number(model, "hyper_connection.count") <= HEAD_MAX;
     memory_state_bytes(model, &shift, &state);
     if (sane && shift <= DGO_GIB && state <= DGO_GIB)
         return DGO_OK;

@@ -41,7 +41,24 @@ struct widths {
     uint64_t head;                                     /* values in one key head */
     uint64_t scan; /* of a state-space layer's scan, besides the delta net's */
     bool cache, window, recurrent, state; /* state: also beside attention */
+    uint64_t index;                       /* queries of an indexer (sparse attention) */
+    uint64_t index_scores;                /* bytes of its scores for each token and cell */
 };
+
+/* Sparse attention scores every cell for every token, picks the best and makes a mask of them.
+ * Build 11669 was seen with up to 23.3 bytes for each pair (qwen4exp), and, where the scores of
+ * the heads are not summed up at once (minimax-m3), 18 with two heads. */
+static void add_index(const struct dgo_model *model, const struct dgo_layer *layer,
+                      struct widths *w)
+{
+    enum { PAIR_BYTES = 24 };
+    const uint64_t heads = memory_key_number(model, "attention.indexer.head_count");
+
+    if (layer->index_key_length == 0)
+        return;
+    w->index = dgo_max_u64(w->index, heads * layer->index_key_length);
+    w->index_scores = PAIR_BYTES + (layer->index_value_length ? heads * sizeof(float) : 0);
+}
 
 static struct widths find_widths(const struct dgo_model *model)
 {
@@ -58,6 +75,7 @@ static struct widths find_widths(const struct dgo_model *model)
         w.recurrent = w.recurrent || (layer->recurrent && layer->head_count_kv == 0);
         if (!layer->recurrent)
             w.heads = dgo_max_u64(w.heads, layer->head_count);
+        add_index(model, layer, &w);
         if (layer->head_count_kv == 0)
             continue;
         w.heads = dgo_max_u64(w.heads, layer->head_count);
@@ -71,6 +89,9 @@ static struct widths find_widths(const struct dgo_model *model)
         w.scan = memory_key_number(model, "ssm.inner_size") +
                  2 * memory_key_number(model, "ssm.group_count") *
                      memory_key_number(model, "ssm.state_size");
+    /* Two stacks of layers take turns: hidden states cross from device to device several times. */
+    if (strcmp(model->architecture, "hrm_text") == 0)
+        w.scan = 3 * (uint64_t)model->embedding_length;
     return w;
 }
 
@@ -302,9 +323,13 @@ static uint32_t output_rows(const struct dgo_settings *settings, const struct me
 
 /* An architecture whose graphs were not compared gets a bound; FORMULAS "Measured" has how far. */
 static void add_slack(const struct dgo_model *model, const struct dgo_settings *settings,
-                      const struct widths *w, uint64_t token_bytes, struct memory_terms *terms)
+                      const struct plan_memory *memory, const struct widths *w,
+                      struct memory_terms *terms)
 {
-    uint64_t slack = 2 * terms->embedding + terms->queries + 5 * w->scan * token_bytes;
+    const uint64_t token_bytes = memory->ubatch_tokens * sizeof(float);
+    uint64_t slack = 2 * terms->embedding + terms->queries +
+                     (5 * w->scan + 2 * w->index) * token_bytes +
+                     w->index_scores * memory->ctx_tokens_per_slot * memory->ubatch_tokens;
     uint64_t shift, state;
 
     if (w->state) {
@@ -337,7 +362,7 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     terms->base = base_bytes(model, settings, terms, &w, token_bytes);
     terms->extra = extra_bytes(model, settings, memory, &w);
     if (!terms->studied)
-        add_slack(model, settings, &w, token_bytes, terms);
+        add_slack(model, settings, memory, &w, terms);
     fill_alone(settings, &w, terms);
     fill_pipeline(settings, &w, token_bytes, terms);
     terms->logits = logits_bytes(model, memory);

@@ -383,6 +383,56 @@ static void test_fused_attention_of_an_unknown_architecture(void **state)
     dgo_model_close(model);
 }
 
+/* --- a second cache -------------------------------------------------------------------------- */
+
+/* Widths of the indexer's keys in each of four layers, one digit for each 64 values. */
+static void index_digits(const struct dgo_model *model, char digits[5])
+{
+    for (uint32_t l = 0; l < 4; l++)
+        digits[l] = (char)('0' + model->layer[l].index_key_length / 64);
+    digits[4] = '\0';
+}
+
+static void test_indexers(void **state)
+{
+    static const struct {
+        const char *name, *architecture;
+        uint32_t pool, values;
+        const char *want;
+    } rows[] = {
+        {"deepseek32: every layer", "deepseek32", 0, 0, "1111"},
+        {"glm-dsa without flags: every layer", "glm-dsa", 0, 0, "1111"},
+        {"minimax-m3: not the dense one, with values", "minimax-m3", 0, 64, "0111"},
+        {"qwen4exp: attention only, pooled keys too", "qwen4exp", 4, 0, "0002"},
+        {"llama: none, whatever the keys say", "llama", 0, 0, "0000"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *architecture = rows[i].architecture;
+        struct writer w;
+        char digits[5];
+
+        writer_init(&w);
+        writer_arch(&w, architecture, 4, 256, 4, 2);
+        writer_arch_u32(&w, architecture, "leading_dense_block_count", 1);
+        writer_arch_u32(&w, architecture, "attention.value_length", 64);
+        writer_arch_u32(&w, architecture, "attention.indexer.key_length", 64);
+        writer_arch_u32(&w, architecture, "attention.indexer.top_k", 32);
+        writer_arch_u32(&w, architecture, "attention.indexer.kpool", rows[i].pool);
+        for (uint32_t l = 0; l < 4; l++)
+            put_attention(&w, l, 256, 4, 2, 64);
+
+        struct dgo_model *model = finish(&w);
+
+        index_digits(model, digits);
+        if (strcmp(digits, rows[i].want) != 0)
+            fail_msg("row \"%s\": %s, want %s", rows[i].name, digits, rows[i].want);
+        CHECK_ROW_U64(model->layer[3].index_value_length, rows[i].values, rows[i].name);
+        dgo_model_close(model);
+    }
+}
+
 /* --- the model as a whole -------------------------------------------------------------------- */
 
 static void test_next_token_blocks(void **state)
@@ -468,6 +518,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_heads_by_layer),
     cmocka_unit_test(test_shapes_win),
     cmocka_unit_test(test_fused_attention_of_an_unknown_architecture),
+    cmocka_unit_test(test_indexers),
     cmocka_unit_test(test_next_token_blocks),
     cmocka_unit_test(test_tied_embeddings),
     cmocka_unit_test(test_projector),
