@@ -1,6 +1,5 @@
-/* options.h - options as values: one table (options.def), three sources (flags, environment,
- * configuration file), and for each value who set it.  Private to app and the faces.  One owner at
- * a time. */
+/* options.h - options as values: one table (options.def), two sources (flags, environment), and for
+ * each value who set it.  Private to app and the faces.  One owner at a time. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
@@ -33,21 +32,17 @@ struct option_spec {
 };
 extern const struct option_spec option_specs[OPTION_COUNT];
 
-/* The later one wins. */
-enum option_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
+enum option_origin { ORIGIN_DEFAULT, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
 
 #define OPTION_TOKENS_MAX UINT64_MAX /* number of a TOKENS option given as "max" */
 
-struct option_value {
-    bool given; /* by someone, or has a default; of a FLAG: it is set */
-    enum option_origin origin;
-    const char *text; /* as written; lives as long as argv, the environment or the configuration */
-    uint64_t number;  /* COUNT, TOKENS; bytes of a SIZE; ns of a DURATION; index of a CHOICE */
-    uint32_t line;    /* of the file; 0: not from there */
-};
-
 struct options {
-    struct option_value value[OPTION_COUNT];
+    struct {
+        bool given; /* by someone, or has a default */
+        enum option_origin origin;
+        const char *text; /* as written; lives as long as argv or the environment */
+        uint64_t number;  /* COUNT, TOKENS; bytes of a SIZE; ns of a DURATION; index of a CHOICE */
+    } value[OPTION_COUNT];
 };
 
 /* Defaults, then DUALGPUOPT_<NAME> of the environment (flags: 1, true or yes; 0, false, no or
@@ -60,19 +55,6 @@ enum dgo_status options_init(struct options *options, char *const *environment,
 DGO_MUST_CHECK
 enum dgo_status options_set(struct options *options, enum option_id id, const char *text,
                             enum option_origin origin, struct dgo_error *err);
-
-/* Reads `text` as the row wants it.  `shown` names it in the sentence ("--ctx", "line 3, column 6:
- * ctx"); DGO_EUSAGE. */
-DGO_MUST_CHECK
-enum dgo_status option_parse(const struct option_spec *spec, const char *shown, const char *text,
-                             uint64_t *number, struct dgo_error *err);
-
-/* The value of an environment variable, NULL where it is not set or empty. */
-const char *option_find_variable(char *const *environment, const char *name);
-/* A row's value from its variable; one that is not set leaves *value alone. */
-DGO_MUST_CHECK
-enum dgo_status option_read_variable(const struct option_spec *spec, char *const *environment,
-                                     struct option_value *value, struct dgo_error *err);
 
 static inline bool option_given(const struct options *options, enum option_id id)
 {
@@ -87,9 +69,8 @@ static inline uint64_t option_number(const struct options *options, enum option_
     return options->value[id].given ? options->value[id].number : 0;
 }
 
-/* The variable's name of a row, "DUALGPUOPT_KV_TYPE". */
-enum { OPTION_VARIABLE_MAX = 64 };
-void option_variable(const struct option_spec *spec, char name[OPTION_VARIABLE_MAX]);
+/* The variable's name for an option, "DUALGPUOPT_KV_TYPE". */
+void option_variable(enum option_id id, char *name, size_t size);
 
 /* The nearest known word within an edit distance of 2, for "did you mean"; NULL: none.  `words` is
  * NULL-terminated. */

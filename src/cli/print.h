@@ -45,6 +45,9 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
 void print_comparison(const struct dgo_comparison *comparison);
 void print_resources(const json_t *resources); /* what view_resources made; only reads it */
 
+struct batch_report;
+void print_batch(const struct batch_report *report);
+
 /* "SIMULATED: ..." line where the machine is. */
 void print_simulated(const struct dgo_machine *machine);
 

@@ -1,5 +1,6 @@
 /* test_components.c - the table names every component of the document, and the arrows of the flow
  * pass through the resource manager under their names. */
+#include "batch.h"
 #include "check.h"
 #include "dgo_app.h"
 #include "dgo_text.h"
@@ -59,7 +60,7 @@ static void test_every_row_is_whole(void **state)
 /* ---- a flow, run in the caller ---- */
 
 static char folder[] = "/tmp/dgo-app-XXXXXX";
-static char machine_path[64], model_path[64];
+static char machine_path[64], model_path[64], requests_path[64];
 
 static void write_model(void)
 {
@@ -118,6 +119,12 @@ static int setup(void **state)
                   "  - {name: NVIDIA GeForce RTX 3060, total_mib: 12288, free_mib: 11900}\n"
                   "host: {total_mib: 65536, free_mib: 60000}\n");
     fclose(file);
+    snprintf(requests_path, sizeof requests_path, "%s/requests.txt", folder);
+    file = fopen(requests_path, "w");
+    if (!file)
+        return -1;
+    fprintf(file, "Why do two cards\n\nmake a happy machine?\n");
+    fclose(file);
     write_model();
     return 0;
 }
@@ -127,6 +134,7 @@ static int teardown(void **state)
     (void)state;
     unlink(machine_path);
     unlink(model_path);
+    unlink(requests_path);
     return rmdir(folder);
 }
 
@@ -136,6 +144,25 @@ static uint64_t runs_of(enum component component)
 
     dgo_component_read_stats(app_component(component), &stats);
     return stats.accepted + stats.ran_inline;
+}
+
+/* A workload, from its file to its view. */
+static void run_batch(void)
+{
+    static struct requests requests;
+    static struct batch_report report;
+    const char *const paths[] = {requests_path};
+    json_t *view;
+
+    assert_int_equal(requests_read(&(struct requests_question){.paths = paths, .path_count = 1},
+                                   &requests, NULL),
+                     DGO_OK);
+    assert_int_equal(batch_analyse(&requests, &(struct batch_question){0}, &report, NULL), DGO_OK);
+    view = view_batch(&report);
+    assert_int_equal(json_integer_value(json_object_get(view, "count")), 2);
+    json_decref(view);
+    batch_done(&report);
+    requests_done(&requests);
 }
 
 /* Every arrow that needs no process. */
@@ -174,6 +201,7 @@ static void run_flow(struct options *options)
     flow_init(&flow, options, environment);
     assert_int_equal(flow_estimate(&flow, model_path, flags, 2, &estimate, &err), DGO_OK);
     flow_done(&flow);
+    run_batch();
 }
 
 static void read_options(struct options *options)

@@ -1,0 +1,40 @@
+/* batch.h - everything that `batch` says about a workload, as one value.  Private to app and the
+ * faces. */
+#ifndef APP_BATCH_H
+#define APP_BATCH_H
+
+#include "dgo_arena.h"
+#include "requests.h"
+
+#include <jansson.h>
+
+enum { BATCH_PADDING_ROWS = 4 };
+
+struct batch_question {
+    uint32_t capacity_tokens; /* of a bin; 0: dgo_pack_capacity_default */
+};
+
+/* batch_done frees what it owns; `requests` stays the caller's and must outlive it. */
+struct batch_report {
+    const struct requests *requests;
+    struct dgo_arena arena;
+    struct dgo_lengths prompt, generated, total; /* generated, total: where known */
+    struct dgo_histogram prompt_histogram, generated_histogram;
+    struct dgo_buckets bucket[DGO_BUCKET_MAX];
+    struct dgo_padding padding[BATCH_PADDING_ROWS];
+    struct dgo_packing packing;
+    bool arrivals_known;
+    struct dgo_arrivals arrivals;
+};
+
+/* Runs under COMPONENT_BATCH. */
+DGO_MUST_CHECK
+enum dgo_status batch_analyse(const struct requests *requests,
+                              const struct batch_question *question, struct batch_report *report,
+                              struct dgo_error *err);
+void batch_done(struct batch_report *report);
+
+/* The report as JSON (view.h): .count, .prompt_tokens, .buckets[], .packing, ... */
+json_t *view_batch(const struct batch_report *report);
+
+#endif

@@ -1,0 +1,174 @@
+/* view_batch.c - the analysis of a workload as JSON. */
+#include "batch.h"
+
+#include "view.h"
+
+static void set_count(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static double share(uint64_t part, uint64_t whole)
+{
+    return whole ? (double)part / (double)whole : 0;
+}
+
+static json_t *view_histogram(const struct dgo_histogram *histogram)
+{
+    json_t *bins = json_array();
+
+    for (uint32_t i = 0; i < histogram->bins; i++) {
+        json_t *bin = json_object();
+
+        set_count(bin, "up_to", histogram->up_to[i]);
+        set_count(bin, "count", histogram->count[i]);
+        json_array_append_new(bins, bin);
+    }
+    return bins;
+}
+
+static json_t *view_lengths(const struct dgo_lengths *lengths,
+                            const struct dgo_histogram *histogram)
+{
+    static const struct {
+        const char *name;
+        double share;
+    } marks[] = {{"min", 0}, {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"max", 1}};
+    json_t *object = json_object();
+
+    json_object_set_new(
+        object, "mean",
+        json_real((double)dgo_lengths_sum(lengths) / (double)dgo_lengths_count(lengths)));
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        set_count(object, marks[i].name, dgo_lengths_percentile(lengths, marks[i].share));
+    set_count(object, "sum", dgo_lengths_sum(lengths));
+    if (histogram)
+        json_object_set_new(object, "histogram", view_histogram(histogram));
+    return object;
+}
+
+static json_t *view_buckets(const struct batch_report *report)
+{
+    const uint64_t tokens = dgo_lengths_sum(&report->prompt);
+    json_t *array = json_array();
+
+    for (unsigned i = 0; i < DGO_BUCKET_MAX; i++) {
+        const struct dgo_buckets *buckets = &report->bucket[i];
+        json_t *row = json_object(), *bounds = json_array(), *requests = json_array();
+
+        for (uint32_t b = 0; b < buckets->bound_count; b++) {
+            json_array_append_new(bounds, json_integer(buckets->bound[b]));
+            json_array_append_new(requests, json_integer((json_int_t)buckets->requests[b]));
+        }
+        set_count(row, "k", buckets->k);
+        json_object_set_new(row, "boundaries", bounds);
+        json_object_set_new(row, "requests", requests);
+        set_count(row, "waste_tokens", buckets->waste_tokens);
+        json_object_set_new(
+            row, "waste_share",
+            json_real(share(buckets->waste_tokens, buckets->waste_tokens + tokens)));
+        if (i > 0)
+            set_count(row, "gain_tokens",
+                      report->bucket[i - 1].waste_tokens - buckets->waste_tokens);
+        json_array_append_new(array, row);
+    }
+    return array;
+}
+
+static json_t *view_padding(const struct batch_report *report)
+{
+    json_t *array = json_array();
+
+    for (unsigned i = 0; i < BATCH_PADDING_ROWS; i++) {
+        const struct dgo_padding *padding = &report->padding[i];
+        json_t *row = json_object();
+
+        set_count(row, "batch", padding->batch);
+        set_count(row, "arrival_waste_tokens", padding->arrival_waste_tokens);
+        json_object_set_new(row, "arrival_waste_share",
+                            json_real(share(padding->arrival_waste_tokens,
+                                            padding->arrival_waste_tokens + padding->tokens)));
+        set_count(row, "sorted_waste_tokens", padding->sorted_waste_tokens);
+        json_object_set_new(row, "sorted_waste_share",
+                            json_real(share(padding->sorted_waste_tokens,
+                                            padding->sorted_waste_tokens + padding->tokens)));
+        json_array_append_new(array, row);
+    }
+    return array;
+}
+
+static json_t *view_packing(const struct dgo_packing *packing)
+{
+    json_t *object = json_object();
+
+    set_count(object, "capacity", packing->capacity);
+    set_count(object, "items", packing->items);
+    set_count(object, "too_long", packing->too_long);
+    set_count(object, "tokens", packing->tokens);
+    set_count(object, "bins", packing->bins);
+    set_count(object, "lower_bound", packing->lower_bound);
+    json_object_set_new(object, "gap",
+                        json_real(packing->lower_bound
+                                      ? (double)(packing->bins - packing->lower_bound) /
+                                            (double)packing->lower_bound
+                                      : 0));
+    json_object_set_new(object, "optimal", json_boolean(packing->bins == packing->lower_bound));
+    json_object_set_new(object, "method", json_string(dgo_pack_method_name(packing->method)));
+    set_count(object, "ffd_bins", packing->ffd_bins);
+    set_count(object, "bfd_bins", packing->bfd_bins);
+    json_object_set_new(object, "efficiency",
+                        json_real(share(packing->tokens, packing->bins * packing->capacity)));
+    return object;
+}
+
+static json_t *view_arrivals(const struct dgo_arrivals *arrivals)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "span_s", json_real(arrivals->span_s));
+    json_object_set_new(object, "mean_per_s", json_real(arrivals->mean_per_s));
+    json_object_set_new(object, "peak_minute_per_s", json_real(arrivals->peak_minute_per_s));
+    json_object_set_new(object, "gap_variation", json_real(arrivals->gap_variation));
+    return object;
+}
+
+static json_t *view_bad(const struct requests *requests)
+{
+    json_t *array = json_array();
+
+    for (uint32_t i = 0; i < requests->bad_shown; i++) {
+        json_t *row = json_object();
+
+        json_object_set_new(row, "file", view_text(requests->bad[i].path));
+        set_count(row, "line", requests->bad[i].line);
+        json_object_set_new(row, "why", view_text(requests->bad[i].why));
+        json_array_append_new(array, row);
+    }
+    return array;
+}
+
+json_t *view_batch(const struct batch_report *report)
+{
+    const struct requests *requests = report->requests;
+    const struct dgo_workload *workload = &requests->workload;
+    json_t *object = json_object();
+
+    set_count(object, "count", workload->count);
+    json_object_set_new(object, "format", json_string(dgo_trace_kind_name(requests->format.kind)));
+    json_object_set_new(object, "lengths", json_string(workload->estimated ? "estimate" : "exact"));
+    set_count(object, "bad_lines", requests->bad_lines);
+    json_object_set_new(object, "bad", view_bad(requests));
+    json_object_set_new(object, "prompt_tokens",
+                        view_lengths(&report->prompt, &report->prompt_histogram));
+    if (workload->generated_known) {
+        json_object_set_new(object, "generated_tokens",
+                            view_lengths(&report->generated, &report->generated_histogram));
+        json_object_set_new(object, "total_tokens", view_lengths(&report->total, NULL));
+    }
+    if (report->arrivals_known)
+        json_object_set_new(object, "arrivals", view_arrivals(&report->arrivals));
+    json_object_set_new(object, "padding", view_padding(report));
+    json_object_set_new(object, "buckets", view_buckets(report));
+    json_object_set_new(object, "packing", view_packing(&report->packing));
+    return object;
+}

@@ -1,0 +1,198 @@
+/* print_batch.c - a workload for people: lengths, a histogram, buckets, bins. */
+#include "print.h"
+
+#include "batch.h"
+#include "dgo_units.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BAR_WIDTH = 44 };
+
+static double percent(uint64_t part, uint64_t whole)
+{
+    return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+static void print_head(const struct batch_report *report)
+{
+    const struct requests *requests = report->requests;
+    const struct dgo_workload *workload = &requests->workload;
+
+    printf("%" PRIu32 " requests (%s); lengths %s\n", workload->count,
+           dgo_trace_kind_name(requests->format.kind),
+           workload->estimated ? "are an ESTIMATE from bytes: name a model with --model to count"
+                               : "are exact");
+    if (requests->bad_lines == 0)
+        return;
+    printf("%" PRIu64 " of %" PRIu64 " lines could not be read and were skipped:\n",
+           requests->bad_lines, requests->lines);
+    for (uint32_t i = 0; i < requests->bad_shown; i++)
+        printf("  line %" PRIu64 ": %s\n", requests->bad[i].line, requests->bad[i].why);
+    if (requests->bad_lines > requests->bad_shown)
+        printf("  and %" PRIu64 " more\n", requests->bad_lines - requests->bad_shown);
+}
+
+static void lengths_row(struct table *table, const char *name, const struct dgo_lengths *lengths)
+{
+    static const double shares[] = {0.5, 0.9, 0.99, 1};
+
+    table_cell(table, "%s", name);
+    table_cell(table, "%.1f",
+               (double)dgo_lengths_sum(lengths) / (double)dgo_lengths_count(lengths));
+    for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++)
+        table_cell(table, "%" PRIu32, dgo_lengths_percentile(lengths, shares[i]));
+    table_cell(table, "%" PRIu64, dgo_lengths_sum(lengths));
+}
+
+static void print_lengths(const struct batch_report *report)
+{
+    static const char *const titles[] = {"mean", "p50", "p90", "p99", "max", "sum"};
+    struct table *table = table_new();
+
+    table_column(table, "tokens", false);
+    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
+        table_column(table, titles[i], true);
+    lengths_row(table, "prompt", &report->prompt);
+    if (report->requests->workload.generated_known) {
+        lengths_row(table, "generated", &report->generated);
+        lengths_row(table, "both", &report->total);
+    }
+    printf("\n");
+    table_print(table);
+}
+
+static void print_bar(uint64_t count, uint64_t most)
+{
+    const char *mark = print_unicode() ? "\u2588" : "#";
+    const uint64_t width = most ? (count * BAR_WIDTH + most - 1) / most : 0;
+
+    for (uint64_t i = 0; i < width; i++)
+        fputs(mark, stdout);
+}
+
+static void print_histogram(const struct dgo_histogram *histogram, const char *title)
+{
+    uint64_t most = 0;
+
+    for (uint32_t i = 0; i < histogram->bins; i++)
+        most = dgo_max_u64(most, histogram->count[i]);
+    printf("\n%s\n", title);
+    for (uint32_t i = 0; i < histogram->bins; i++) {
+        printf("%10" PRIu32 " %9" PRIu64 "  ", histogram->up_to[i], histogram->count[i]);
+        print_bar(histogram->count[i], most);
+        printf("\n");
+    }
+}
+
+static void print_padding(const struct batch_report *report)
+{
+    struct table *table = table_new();
+
+    printf("\npadding: tokens computed for nothing when a batch is padded to its longest prompt\n");
+    table_column(table, "batch", true);
+    table_column(table, "in order of arrival", true);
+    table_column(table, "neighbours in length", true);
+    for (unsigned i = 0; i < BATCH_PADDING_ROWS; i++) {
+        const struct dgo_padding *padding = &report->padding[i];
+
+        table_cell(table, "%" PRIu32, padding->batch);
+        table_cell(table, "%.1f %%",
+                   percent(padding->arrival_waste_tokens,
+                           padding->arrival_waste_tokens + padding->tokens));
+        table_cell(
+            table, "%.1f %%",
+            percent(padding->sorted_waste_tokens, padding->sorted_waste_tokens + padding->tokens));
+    }
+    table_print(table);
+}
+
+static void bounds_cell(struct table *table, const struct dgo_buckets *buckets)
+{
+    char list[TABLE_CELL_MAX] = "";
+    struct dgo_text text = DGO_TEXT(list);
+
+    for (uint32_t b = 0; b < buckets->bound_count; b++) {
+        char bound[16];
+
+        snprintf(bound, sizeof bound, "%s%" PRIu32, b ? " " : "", buckets->bound[b]);
+        if (text.length + strlen(bound) + 4 >= text.size) {
+            dgo_text_add(&text, " ...");
+            break;
+        }
+        dgo_text_add(&text, bound);
+    }
+    table_cell(table, "%s", list);
+}
+
+static void print_buckets(const struct batch_report *report)
+{
+    const uint64_t tokens = dgo_lengths_sum(&report->prompt);
+    struct table *table = table_new();
+
+    printf("\nbuckets: the bounds that waste least, for each number of buckets\n");
+    table_column(table, "k", true);
+    table_column(table, "waste", true);
+    table_column(table, "of all", true);
+    table_column(table, "gain", true);
+    table_column(table, "up to", false);
+    for (unsigned i = 0; i < DGO_BUCKET_MAX; i++) {
+        const struct dgo_buckets *buckets = &report->bucket[i];
+
+        if (buckets->bound_count < buckets->k)
+            break; /* a bucket for each length: nothing is left to gain */
+        table_cell(table, "%" PRIu32, buckets->k);
+        table_cell(table, "%" PRIu64, buckets->waste_tokens);
+        table_cell(table, "%.1f %%",
+                   percent(buckets->waste_tokens, buckets->waste_tokens + tokens));
+        if (i > 0 && report->bucket[i - 1].waste_tokens > 0)
+            table_cell(table, "%.1f %%",
+                       percent(report->bucket[i - 1].waste_tokens - buckets->waste_tokens,
+                               report->bucket[i - 1].waste_tokens));
+        else
+            table_cell(table, "%s", "");
+        bounds_cell(table, buckets);
+    }
+    table_print(table);
+}
+
+static void print_packing(const struct dgo_packing *packing)
+{
+    printf("\npacking: %" PRIu64 " prompts in %" PRIu64 " bins of %" PRIu32
+           " tokens (%.1f %% full); no packing has fewer than %" PRIu64,
+           packing->items, packing->bins, packing->capacity,
+           percent(packing->tokens, packing->bins * packing->capacity), packing->lower_bound);
+    if (packing->bins == packing->lower_bound)
+        printf(": optimal\n");
+    else
+        printf(": at most %.2f %% above\n",
+               percent(packing->bins - packing->lower_bound, packing->lower_bound));
+    if (packing->too_long > 0)
+        printf("         %" PRIu64 " prompts are longer than a bin and left out\n",
+               packing->too_long);
+}
+
+static void print_arrivals(const struct dgo_arrivals *arrivals)
+{
+    char span[DGO_UNIT_TEXT_MAX];
+
+    printf("\narrivals: %.2f requests/s over %s, %.2f in the busiest minute; gaps vary %.2f times "
+           "their mean (1: at random)\n",
+           arrivals->mean_per_s, dgo_duration_text((uint64_t)(arrivals->span_s * 1e9), span),
+           arrivals->peak_minute_per_s, arrivals->gap_variation);
+}
+
+void print_batch(const struct batch_report *report)
+{
+    print_head(report);
+    print_lengths(report);
+    print_histogram(&report->prompt_histogram, "prompts of up to so many tokens");
+    if (report->requests->workload.generated_known)
+        print_histogram(&report->generated_histogram, "answers of up to so many tokens");
+    print_padding(report);
+    print_buckets(report);
+    print_packing(&report->packing);
+    if (report->arrivals_known)
+        print_arrivals(&report->arrivals);
+}

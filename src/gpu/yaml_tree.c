@@ -1,0 +1,291 @@
+/* yaml_tree.c - libyaml's events into a tree, with everything refused that a plain file of settings
+ * does not need. */
+#include "yaml_tree.h"
+
+#include "dgo_text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+struct parse {
+    yaml_parser_t yaml;
+    struct dgo_arena *arena;
+    struct dgo_error *err;
+};
+
+static enum dgo_status fail_mark(struct parse *parse, yaml_mark_t mark, const char *what)
+{
+    return dgo_fail(parse->err, DGO_EFORMAT, "line %zu, column %zu: %s", mark.line + 1,
+                    mark.column + 1, what);
+}
+
+static enum dgo_status fail_memory(struct parse *parse)
+{
+    return dgo_fail(parse->err, DGO_ENOMEM, "out of memory");
+}
+
+/* libyaml's own complaint; a bad byte has an offset and no line. */
+static enum dgo_status fail_yaml(struct parse *parse)
+{
+    const yaml_parser_t *yaml = &parse->yaml;
+    const char *problem = yaml->problem ? yaml->problem : "not YAML";
+
+    if (yaml->error == YAML_MEMORY_ERROR)
+        return fail_memory(parse);
+    if (yaml->error == YAML_READER_ERROR)
+        return dgo_fail(parse->err, DGO_EFORMAT, "byte %zu: %s", yaml->problem_offset, problem);
+    return fail_mark(parse, yaml->problem_mark, problem);
+}
+
+static enum dgo_status next_event(struct parse *parse, yaml_event_t *event)
+{
+    return yaml_parser_parse(&parse->yaml, event) ? DGO_OK : fail_yaml(parse);
+}
+
+/* What an event carries beyond the subset; NULL when nothing. */
+static const char *beyond_subset(const yaml_event_t *event)
+{
+    static const char anchor[] = "anchors (&name) are not accepted; write the value out";
+    static const char tag[] = "tags (!name) are not accepted; leave it out";
+
+    switch (event->type) {
+    case YAML_ALIAS_EVENT:
+        return "aliases (*name) are not accepted; write the value out";
+    case YAML_SCALAR_EVENT:
+        return event->data.scalar.anchor ? anchor : event->data.scalar.tag ? tag : NULL;
+    case YAML_SEQUENCE_START_EVENT:
+        return event->data.sequence_start.anchor ? anchor
+               : event->data.sequence_start.tag  ? tag
+                                                 : NULL;
+    case YAML_MAPPING_START_EVENT:
+        return event->data.mapping_start.anchor ? anchor
+               : event->data.mapping_start.tag  ? tag
+                                                : NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* A copy that is fit to be shown: an escape of the file's ("\e") must not reach a terminal. */
+static char *take_scalar(struct parse *parse, const yaml_event_t *event)
+{
+    const char *bytes = (const char *)event->data.scalar.value;
+    const size_t length = event->data.scalar.length;
+    const size_t size = length * 8 + 1; /* "\u{200b}" is the longest escape, for 2 bytes or more */
+    char *scratch = malloc(size);
+    char *copy;
+
+    if (!scratch)
+        return NULL;
+    dgo_text_copy_escaped(scratch, size, bytes, length);
+    copy = dgo_arena_take_text(parse->arena, scratch, strlen(scratch));
+    free(scratch);
+    return copy;
+}
+
+static enum dgo_status parse_value(struct parse *parse, yaml_event_t *event, uint32_t depth,
+                                   struct yaml_node **node);
+
+static enum dgo_status parse_list(struct parse *parse, uint32_t depth, struct yaml_node *list)
+{
+    struct yaml_node **last = &list->first;
+
+    for (;;) {
+        yaml_event_t event;
+        enum dgo_status status = next_event(parse, &event);
+
+        if (status != DGO_OK)
+            return status;
+        if (event.type == YAML_SEQUENCE_END_EVENT) {
+            yaml_event_delete(&event);
+            return DGO_OK;
+        }
+        status = parse_value(parse, &event, depth + 1, last);
+        yaml_event_delete(&event);
+        if (status != DGO_OK)
+            return status;
+        last = &(*last)->next;
+        list->child_count++;
+    }
+}
+
+static enum dgo_status check_key(struct parse *parse, const struct yaml_node *map,
+                                 const yaml_event_t *event, const char *key)
+{
+    const struct yaml_node *before = yaml_child(map, key);
+    char shown[64];
+
+    if (map->child_count == YAML_KEYS_MAX)
+        return fail_mark(parse, event->start_mark, "more than 256 keys in one place");
+    if (strcmp(key, "<<") == 0 && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
+        return fail_mark(parse, event->start_mark,
+                         "merge keys (<<) are not accepted; write the keys out");
+    if (!before)
+        return DGO_OK;
+    (void)dgo_text_copy(shown, sizeof shown, key);
+    return dgo_fail(
+        parse->err, DGO_EFORMAT,
+        "line %zu, column %zu: '%s' stands twice, first in line %" PRIu32 "; keep one of them",
+        event->start_mark.line + 1, event->start_mark.column + 1, shown, before->key_line);
+}
+
+static enum dgo_status parse_key(struct parse *parse, const struct yaml_node *map,
+                                 const yaml_event_t *event, char **key)
+{
+    const char *beyond = beyond_subset(event);
+
+    if (beyond)
+        return fail_mark(parse, event->start_mark, beyond);
+    if (event->type != YAML_SCALAR_EVENT)
+        return fail_mark(parse, event->start_mark, "a key must be plain text");
+    *key = take_scalar(parse, event);
+    if (!*key)
+        return fail_memory(parse);
+    return check_key(parse, map, event, *key);
+}
+
+static enum dgo_status parse_pair(struct parse *parse, const struct yaml_node *map,
+                                  const yaml_event_t *key_event, uint32_t depth,
+                                  struct yaml_node **child)
+{
+    char *key = NULL;
+    yaml_event_t event;
+    enum dgo_status status = parse_key(parse, map, key_event, &key);
+
+    if (status == DGO_OK)
+        status = next_event(parse, &event);
+    if (status != DGO_OK)
+        return status;
+    struct yaml_node *value = NULL;
+
+    status = parse_value(parse, &event, depth + 1, &value);
+    yaml_event_delete(&event);
+    if (status != DGO_OK)
+        return status;
+    value->key = key;
+    value->key_line = (uint32_t)key_event->start_mark.line + 1;
+    value->key_column = (uint32_t)key_event->start_mark.column + 1;
+    *child = value;
+    return DGO_OK;
+}
+
+static enum dgo_status parse_map(struct parse *parse, uint32_t depth, struct yaml_node *map)
+{
+    struct yaml_node **last = &map->first;
+
+    for (;;) {
+        yaml_event_t event;
+        enum dgo_status status = next_event(parse, &event);
+
+        if (status != DGO_OK)
+            return status;
+        if (event.type == YAML_MAPPING_END_EVENT) {
+            yaml_event_delete(&event);
+            return DGO_OK;
+        }
+        status = parse_pair(parse, map, &event, depth, last);
+        yaml_event_delete(&event);
+        if (status != DGO_OK)
+            return status;
+        last = &(*last)->next;
+        map->child_count++;
+    }
+}
+
+/* Recursion goes no deeper than YAML_DEPTH_MAX. */
+static enum dgo_status parse_value(struct parse *parse, yaml_event_t *event, uint32_t depth,
+                                   struct yaml_node **out)
+{
+    const char *beyond = beyond_subset(event);
+    struct yaml_node *node;
+    enum dgo_status status = DGO_OK;
+
+    if (beyond)
+        return fail_mark(parse, event->start_mark, beyond);
+    if (depth > YAML_DEPTH_MAX)
+        return fail_mark(parse, event->start_mark, "nested more than 16 deep");
+    node = dgo_arena_take(parse->arena, sizeof *node);
+    if (!node)
+        return fail_memory(parse);
+    node->line = (uint32_t)event->start_mark.line + 1;
+    node->column = (uint32_t)event->start_mark.column + 1;
+    if (event->type == YAML_SCALAR_EVENT) {
+        node->kind = YAML_SCALAR;
+        node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+        node->text = take_scalar(parse, event);
+        if (!node->text)
+            status = fail_memory(parse);
+    } else if (event->type == YAML_SEQUENCE_START_EVENT) {
+        node->kind = YAML_LIST;
+        status = parse_list(parse, depth, node);
+    } else {
+        node->kind = YAML_MAP;
+        status = parse_map(parse, depth, node);
+    }
+    if (status == DGO_OK)
+        *out = node;
+    return status;
+}
+
+/* Moves on by one event, which must be of that type. */
+static enum dgo_status expect(struct parse *parse, yaml_event_type_t type, const char *otherwise)
+{
+    yaml_event_t event;
+    enum dgo_status status = next_event(parse, &event);
+
+    if (status != DGO_OK)
+        return status;
+    if (event.type != type)
+        status = fail_mark(parse, event.start_mark, otherwise);
+    yaml_event_delete(&event);
+    return status;
+}
+
+static enum dgo_status parse_document(struct parse *parse, struct yaml_node **root)
+{
+    yaml_event_t event;
+    enum dgo_status status = expect(parse, YAML_STREAM_START_EVENT, "not YAML");
+
+    if (status == DGO_OK)
+        status = expect(parse, YAML_DOCUMENT_START_EVENT, "the file is empty");
+    if (status == DGO_OK)
+        status = next_event(parse, &event);
+    if (status != DGO_OK)
+        return status;
+    status = parse_value(parse, &event, 1, root);
+    yaml_event_delete(&event);
+    if (status == DGO_OK)
+        status = expect(parse, YAML_DOCUMENT_END_EVENT, "more than one value");
+    if (status == DGO_OK)
+        status = expect(parse, YAML_STREAM_END_EVENT, "only one document (---) is accepted");
+    return status;
+}
+
+enum dgo_status yaml_tree_parse(const char *bytes, size_t length, struct dgo_arena *arena,
+                                const struct yaml_node **root, struct dgo_error *err)
+{
+    struct parse parse = {.arena = arena, .err = err};
+    struct yaml_node *node = NULL;
+    enum dgo_status status;
+
+    if (length > YAML_BYTES_MAX)
+        return dgo_fail(err, DGO_ELIMIT, "larger than 1 MiB");
+    if (!yaml_parser_initialize(&parse.yaml))
+        return fail_memory(&parse);
+    yaml_parser_set_input_string(&parse.yaml, (const unsigned char *)bytes, length);
+    status = parse_document(&parse, &node);
+    yaml_parser_delete(&parse.yaml);
+    if (status == DGO_OK)
+        *root = node;
+    return status;
+}
+
+const struct yaml_node *yaml_child(const struct yaml_node *map, const char *key)
+{
+    for (const struct yaml_node *child = map->first; child; child = child->next)
+        if (strcmp(child->key, key) == 0)
+            return child;
+    return NULL;
+}

@@ -1,0 +1,40 @@
+/* yaml_tree.h - a strict subset of YAML as a tree that remembers lines; private to gpu.
+ *
+ * Maps, lists and scalars only: no anchors, aliases, tags, merge keys or second documents, no key
+ * twice, and bounded in size, depth and keys.  Scalars stay text; what they mean is the reader's.
+ */
+#ifndef GPU_YAML_TREE_H
+#define GPU_YAML_TREE_H
+
+#include "dgo_arena.h"
+#include "dgo_base.h"
+
+enum {
+    YAML_BYTES_MAX = 1 << 20,
+    YAML_DEPTH_MAX = 16,
+    YAML_KEYS_MAX = 256, /* of one map */
+    YAML_MEMORY_MAX = 64 * (1 << 20),
+};
+
+enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
+
+struct yaml_node {
+    enum yaml_kind kind;
+    uint32_t line, column; /* from 1 */
+    const char *text;      /* of a scalar, escaped: fit to be shown */
+    bool quoted;
+    const char *key; /* of a map's child, escaped */
+    uint32_t key_line, key_column;
+    uint32_t child_count;
+    struct yaml_node *first, *next;
+};
+
+/* Parses `length` bytes; the tree lives in `arena`.  Fails with "line L, column C: ...". */
+enum dgo_status yaml_tree_parse(const char *bytes, size_t length, struct dgo_arena *arena,
+                                const struct yaml_node **root,
+                                struct dgo_error *err) DGO_MUST_CHECK;
+
+/* The child with that key, or NULL. */
+const struct yaml_node *yaml_child(const struct yaml_node *map, const char *key);
+
+#endif
