@@ -10,6 +10,7 @@
 #include "dgo_units.h"
 #include "flow_engine.h"
 #include "plan_cache.h"
+#include "wish.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -104,77 +105,11 @@ enum dgo_status flow_read(struct flow *flow, const char *model_path, struct dgo_
                    &(struct arrow){.fn = read_model, .flow = flow, .err = err, .path = model_path});
 }
 
-/* "0,2" -> bits 0 and 2. */
-static enum dgo_status parse_gpu_list(const struct dgo_machine *machine, const char *list,
-                                      uint32_t *mask, struct dgo_error *err)
-{
-    *mask = 0;
-    for (const char *at = list;; at++) {
-        const size_t length = strcspn(at, ",");
-        char word[24];
-        uint64_t index;
-
-        snprintf(word, sizeof word, "%.*s", (int)length, at);
-        if (length >= sizeof word ||
-            dgo_u64_parse(word, "--use", 0, DGO_GPU_MAX - 1, &index, NULL) != DGO_OK)
-            return dgo_fail(err, DGO_EUSAGE, "--use: '%.40s' is not a list of GPU indexes like 0,1",
-                            list);
-        if (index >= machine->gpu_count)
-            return dgo_fail(err, DGO_EUSAGE,
-                            "--use: there is no GPU %" PRIu64 ", the machine has %" PRIu32
-                            " (0 to %" PRIu32 ")",
-                            index, machine->gpu_count, machine->gpu_count - 1);
-        *mask |= 1u << index;
-        at += length;
-        if (*at == '\0')
-            return DGO_OK;
-    }
-}
-
 static enum dgo_status intend(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
-    struct dgo_error *err = arrow->err;
-    const struct options *options = flow->options;
-    struct dgo_intent intent = {
-        .objective = (enum dgo_objective)option_number(options, OPTION_OBJECTIVE),
-        .slot_count = (uint32_t)option_number(options, OPTION_PARALLEL),
-        .batch_tokens = (uint32_t)option_number(options, OPTION_BATCH),
-        .ubatch_tokens = (uint32_t)option_number(options, OPTION_UBATCH),
-        .flash_attention_off = option_given(options, OPTION_NO_FLASH_ATTENTION),
-        .every_gpu = option_given(options, OPTION_SPREAD),
-        .cpu_layers_refused = option_given(options, OPTION_NO_CPU_LAYERS),
-        .prompt_tokens = (double)option_number(options, OPTION_PROMPT_TOKENS),
-        .generated_tokens = (double)option_number(options, OPTION_GENERATED_TOKENS),
-    };
-    const uint64_t ctx = option_number(options, OPTION_CTX);
-    const char *kv_type = option_text(options, OPTION_KV_TYPE);
-    const char *use = option_text(options, OPTION_USE);
 
-    intent.ctx_tokens = ctx == OPTION_TOKENS_MAX ? DGO_CTX_MAX : (uint32_t)ctx;
-    if (option_given(options, OPTION_MARGIN)) {
-        intent.margin_bytes = option_number(options, OPTION_MARGIN);
-        if (intent.margin_bytes == 0)
-            intent.margin_bytes = UINT64_MAX; /* dgo_plan.h: none at all */
-    }
-    if (kv_type) {
-        if (dgo_kv_type_parse(kv_type, &intent.key_type, err) != DGO_OK) {
-            dgo_error_prefix(err, DGO_EUSAGE, "--kv-type");
-            if (err)
-                err->status = DGO_EUSAGE;
-            return DGO_EUSAGE;
-        }
-        intent.value_type = intent.key_type;
-        intent.kv_type_given = true;
-    }
-    if (use) {
-        const enum dgo_status status = parse_gpu_list(&flow->machine, use, &intent.gpu_mask, err);
-
-        if (status != DGO_OK)
-            return status;
-    }
-    flow->intent = intent;
-    return DGO_OK;
+    return wish_intent(flow->options, &flow->machine, &flow->intent, arrow->err);
 }
 
 enum dgo_status flow_intend(struct flow *flow, struct dgo_error *err)
@@ -418,8 +353,8 @@ static enum dgo_status estimate(const struct arrow *arrow)
         return status;
     status = flow->engine->read_flags(&flow->machine, flow->model, &flow->rules, arrow->args,
                                       arrow->arg_count, &settings, arrow->err);
-    for (uint32_t i = 0; i < DGO_GPU_MAX; i++)
-        margins_bytes[i] = option_number(flow->options, OPTION_MARGIN);
+    if (status == DGO_OK)
+        status = wish_margins(flow->options, &flow->machine, margins_bytes, arrow->err);
     if (status == DGO_OK)
         status = dgo_estimate_make(&flow->machine, flow->model, &settings, &flow->rules,
                                    margins_bytes, arrow->estimate, arrow->err);

@@ -43,12 +43,74 @@ static int choice_index(const char *choices, const char *word)
     }
 }
 
+/* One "SIZE" or "N=SIZE" of a list. */
+static enum dgo_status parse_sized(const char *word, struct option_sizes *sizes,
+                                   struct dgo_error *err)
+{
+    const char *equals = strchr(word, '=');
+    char index_text[8];
+    uint64_t index = 0, bytes = 0;
+    enum dgo_status status = dgo_bytes_parse(equals ? equals + 1 : word, &bytes, err);
+
+    if (status != DGO_OK)
+        return status;
+    if (!equals) {
+        sizes->all_given = true;
+        sizes->all_bytes = bytes;
+        return DGO_OK;
+    }
+    if ((size_t)(equals - word) >= sizeof index_text)
+        return dgo_fail(err, DGO_EINVAL, "'%.40s' does not start with an index", word);
+    memcpy(index_text, word, (size_t)(equals - word));
+    index_text[equals - word] = '\0';
+    if (dgo_u64_parse(index_text, "index", 0, OPTION_SIZES_MAX - 1, &index, NULL) != DGO_OK)
+        return dgo_fail(err, DGO_EINVAL, "'%.40s' is no index from 0 to %d", index_text,
+                        OPTION_SIZES_MAX - 1);
+    if (sizes->mask >> index & 1)
+        return dgo_fail(err, DGO_EINVAL, "index %s is given twice", index_text);
+    sizes->mask |= UINT32_C(1) << index;
+    sizes->bytes[index] = bytes;
+    return DGO_OK;
+}
+
+static enum dgo_status parse_sizes(const char *text, struct option_sizes *sizes,
+                                   struct dgo_error *err)
+{
+    *sizes = (struct option_sizes){0};
+    for (const char *at = text;; at++) {
+        const size_t length = strcspn(at, ",");
+        char word[64];
+        enum dgo_status status;
+
+        if (length >= sizeof word)
+            return dgo_fail(err, DGO_EINVAL, "'%.40s' is too long for a size", at);
+        memcpy(word, at, length);
+        word[length] = '\0';
+        status = parse_sized(word, sizes, err);
+        if (status != DGO_OK)
+            return status;
+        at += length;
+        if (*at == '\0')
+            return DGO_OK;
+    }
+}
+
+void option_sizes(const struct options *options, enum option_id id, struct option_sizes *sizes)
+{
+    const char *text = option_text(options, id);
+
+    /* It was parsed when it was set, so it cannot fail. */
+    if (!text || parse_sizes(text, sizes, NULL) != DGO_OK)
+        *sizes = (struct option_sizes){0};
+}
+
 /* Parses `text` for the option; `shown` is how the person wrote its name. */
 static enum dgo_status parse_value(enum option_id id, const char *shown, const char *text,
                                    uint64_t *number, struct dgo_error *err)
 {
     const struct option_spec *spec = &option_specs[id];
     enum dgo_status status = DGO_OK;
+    struct option_sizes sizes;
     int choice;
 
     *number = 0;
@@ -80,6 +142,12 @@ static enum dgo_status parse_value(enum option_id id, const char *shown, const c
         break;
     case KIND_SIZE:
         status = dgo_bytes_parse(text, number, err);
+        if (status != DGO_OK)
+            dgo_error_prefix(err, status, "%s", shown);
+        break;
+    case KIND_SIZES:
+        status = parse_sizes(text, &sizes, err);
+        *number = sizes.all_bytes;
         if (status != DGO_OK)
             dgo_error_prefix(err, status, "%s", shown);
         break;

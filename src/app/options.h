@@ -19,7 +19,8 @@ enum option_kind {
     KIND_SIZE,
     KIND_DURATION,
     KIND_CHOICE,
-    KIND_TOKENS
+    KIND_TOKENS,
+    KIND_SIZES
 };
 
 struct option_spec {
@@ -41,7 +42,9 @@ struct options {
         bool given; /* by someone, or has a default */
         enum option_origin origin;
         const char *text; /* as written; lives as long as argv or the environment */
-        uint64_t number;  /* COUNT, TOKENS; bytes of a SIZE; ns of a DURATION; index of a CHOICE */
+        /* COUNT, TOKENS; bytes of a SIZE; ns of a DURATION; index of a CHOICE; SIZES: the one for
+         * all, 0 when there is none */
+        uint64_t number;
     } value[OPTION_COUNT];
 };
 
@@ -68,6 +71,17 @@ static inline uint64_t option_number(const struct options *options, enum option_
 {
     return options->value[id].given ? options->value[id].number : 0;
 }
+
+/* What a SIZES option says: "512MiB", "0=1GiB,2=0" or "512MiB,0=1GiB". */
+enum { OPTION_SIZES_MAX = 16 };
+struct option_sizes {
+    bool all_given; /* a size without an index */
+    uint64_t all_bytes;
+    uint32_t mask; /* bit per index given */
+    uint64_t bytes[OPTION_SIZES_MAX];
+};
+/* Empty when the option was not given. */
+void option_sizes(const struct options *options, enum option_id id, struct option_sizes *sizes);
 
 /* The variable's name for an option, "DUALGPUOPT_KV_TYPE". */
 void option_variable(enum option_id id, char *name, size_t size);

@@ -173,6 +173,10 @@ static void add_intent(struct context_key *key, const struct dgo_intent *intent)
     context_key_add(key, intent->flash_attention_off);
     context_key_add(key, intent->cpu_layers_refused);
     context_key_add(key, intent->margin_bytes);
+    context_key_add(key, intent->gpu_margin_mask);
+    for (uint32_t g = 0; g < DGO_GPU_MAX; g++)
+        context_key_add(key, intent->gpu_margin_mask >> g & 1 ? intent->gpu_margin_bytes[g] : 0);
+    context_key_add(key, intent->concurrent_requests);
     context_key_add(key, intent->every_gpu);
     context_key_add(key, intent->gpu_mask);
     context_key_add_real(key, intent->prompt_tokens);

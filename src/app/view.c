@@ -443,6 +443,8 @@ static json_t *view_prediction(const struct dgo_prediction *predicted)
     set_number(object, "prefill_tokens_per_second", predicted->prefill_tokens_per_second);
     set_number(object, "lower_bound_gap", predicted->lower_bound_gap);
     json_object_set_new(object, "bandwidth_assumed", json_boolean(predicted->bandwidth_assumed));
+    set_count(object, "concurrent_requests", predicted->concurrent_requests);
+    set_number(object, "throughput_tokens_per_second", predicted->throughput_tokens_per_second);
     return object;
 }
 

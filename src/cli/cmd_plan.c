@@ -1,10 +1,13 @@
 /* cmd_plan.c - `dualgpuopt plan MODEL`: the best placement, alternatives, and why. */
 #include "cmd.h"
 #include "flow.h"
+#include "picture.h"
 #include "print.h"
 #include "view.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 static void print_line(const char *line, void *data)
 {
@@ -31,13 +34,50 @@ static json_t *view(const struct cmd_call *call, const struct flow *flow,
     return object;
 }
 
+/* A regular file that could not be written whole is not left half; a device is left alone. */
+static void remove_partial(const char *path)
+{
+    struct stat info;
+
+    if (lstat(path, &info) == 0 && S_ISREG(info.st_mode))
+        (void)remove(path);
+}
+
+/* The plan as a picture, into a file that is whole or not there. */
+static enum dgo_status write_picture(const struct flow *flow, const char *path,
+                                     struct dgo_error *err)
+{
+    static char picture[PICTURE_PLAN_MAX];
+    struct dgo_text text = DGO_TEXT(picture);
+    FILE *file;
+    bool written;
+
+    if (!picture_plan(&flow->machine, flow->model, &flow->plan, &text))
+        return dgo_fail(err, DGO_ELIMIT, "the picture is larger than %d bytes", PICTURE_PLAN_MAX);
+    file = fopen(path, "w");
+    if (!file)
+        return dgo_fail_errno(err, DGO_EIO, errno, "--svg: '%.200s' cannot be written", path);
+    written = fwrite(picture, 1, text.length, file) == text.length;
+    written = fclose(file) == 0 && written;
+    if (written)
+        return DGO_OK;
+    const int why = errno;
+
+    remove_partial(path);
+    return dgo_fail_errno(err, DGO_EIO, why, "--svg: '%.200s' cannot be written", path);
+}
+
 /* Prints what was found; `planned` is DGO_ENOFIT when flow.plan is the nearest placement. */
 static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status planned,
                 const struct dgo_error *err)
 {
     const struct dgo_command *command = flow->command_made ? &flow->command : NULL;
+    const char *svg = option_text(&call->options, OPTION_SVG);
+    struct dgo_error svg_err = {0};
     int status = 0;
 
+    if (svg && write_picture(flow, svg, &svg_err) != DGO_OK)
+        return print_failure(&svg_err);
     if (option_given(&call->options, OPTION_JSON)) {
         status = print_json(view(call, flow, command));
     } else {
@@ -75,6 +115,7 @@ const struct cmd cmd_plan = {
     .usage = "MODEL.gguf [options] [-- ENGINE FLAGS]",
     .examples = "dualgpuopt plan model.gguf\n"
                 "dualgpuopt plan model.gguf --ctx max --explain\n"
+                "dualgpuopt plan model.gguf --margin 0=2GiB,1=512MiB --svg plan.svg\n"
                 "dualgpuopt plan model.gguf --gpus examples/machines/two-unequal.yaml --json",
     .details = "Nothing is started. What does not fit exits with 3 and names the limiting GPU and\n"
                "the missing bytes.",
@@ -88,6 +129,7 @@ const struct cmd cmd_plan = {
                 OPTION_NO_CPU_LAYERS, OPTION_BATCH,
                 OPTION_UBATCH,        OPTION_NO_FLASH_ATTENTION,
                 OPTION_PROMPT_TOKENS, OPTION_GENERATED_TOKENS,
+                OPTION_CONCURRENT,    OPTION_SVG,
                 OPTION_EXPLAIN,       OPTION_JSON,
                 OPTION_ENGINE,        OPTION_ENGINE_BUILD,
                 OPTION_HOST,          OPTION_PORT,

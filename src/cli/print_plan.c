@@ -213,6 +213,9 @@ static void print_prediction(const struct dgo_prediction *predicted)
            predicted->lower_bound_gap * 100,
            predicted->bandwidth_assumed ? " (a card's bandwidth is assumed: a ranking, no promise)"
                                         : "");
+    if (predicted->concurrent_requests > 1)
+        printf("%" PRIu32 " requests at once: %.1f tokens/s together\n",
+               predicted->concurrent_requests, predicted->throughput_tokens_per_second);
 }
 
 static void split_cell(struct table *table, const struct dgo_estimate *estimate)

@@ -8,13 +8,16 @@
 #define REQUEST_GENERATED_TOKENS 400.0
 
 static void fill_request(struct cost_model *cost, const struct plan_memory *memory,
-                         double prompt_tokens, double generated_tokens)
+                         const struct cost_request *request)
 {
     const double ubatch = memory->ubatch_tokens > 0 ? memory->ubatch_tokens : 1;
     const double batch = memory->batch_tokens > 0 ? memory->batch_tokens : 1;
 
-    cost->prompt_tokens = prompt_tokens > 0 ? prompt_tokens : REQUEST_PROMPT_TOKENS;
-    cost->generated_tokens = generated_tokens > 0 ? generated_tokens : REQUEST_GENERATED_TOKENS;
+    cost->prompt_tokens =
+        request->prompt_tokens > 0 ? request->prompt_tokens : REQUEST_PROMPT_TOKENS;
+    cost->generated_tokens =
+        request->generated_tokens > 0 ? request->generated_tokens : REQUEST_GENERATED_TOKENS;
+    cost->concurrent = request->concurrent > 0 ? request->concurrent : 1;
     cost->ubatch_count = fmax(1, ceil(cost->prompt_tokens / ubatch));
     cost->batch_count = fmax(1, ceil(cost->prompt_tokens / batch));
     cost->ubatch_tokens = cost->prompt_tokens / cost->ubatch_count;
@@ -45,10 +48,10 @@ static double active_share(const struct dgo_model *model)
     return (double)model->expert_used_count / model->expert_count;
 }
 
-/* Expected share of the experts that a micro-batch touches, with even routing. */
-static double touched_share(const struct cost_model *cost, const struct dgo_model *model)
+/* Expected share of the experts that `tokens` touch together, with even routing. */
+static double touched_share(const struct dgo_model *model, double tokens)
 {
-    return 1 - pow(1 - active_share(model), cost->ubatch_tokens);
+    return 1 - pow(1 - active_share(model), tokens);
 }
 
 static double less_or_zero(uint64_t a, uint64_t b)
@@ -61,23 +64,26 @@ static void fill_layer(struct cost_model *cost, const struct plan_memory *memory
 {
     const struct dgo_model *model = memory->model;
     const struct dgo_layer *layer = &model->layer[l];
-    const double active = active_share(model), touched = touched_share(cost, model);
+    const double active = active_share(model);
+    const double touched = touched_share(model, cost->ubatch_tokens);
+    const double stepped = touched_share(model, cost->concurrent); /* active for one request */
     const double experts = (double)layer->expert_bytes;
     const double kept = fmin((double)memory->kept_weights_bytes[l], experts);
     const double dense = less_or_zero(layer->weights_bytes, layer->expert_bytes);
     const double dense_here = fmax(0, (double)memory->weights_bytes[l] - (experts - kept));
     const double dense_host = less_or_zero(memory->host_weights_bytes[l], layer->expert_bytes);
-    const double cache = cache_share(memory, l, slot_count);
+    const double cache = cache_share(memory, l, slot_count) * cost->concurrent;
     const double attended = layer->sliding_window && model->sliding_window > 0
                                 ? fmin(cost->prompt_tokens / 2, model->sliding_window)
                                 : cost->prompt_tokens / 2;
 
     cost->launch_s[l] = COST_LAYER_LAUNCH + (experts > 0 ? COST_EXPERTS_LAUNCH : 0);
     cost->read_bytes[l] =
-        dense_here + (experts - kept) * active + (double)memory->context_bytes[l] * cache;
-    cost->kept_read_bytes[l] = kept * active + (double)memory->kept_context_bytes[l] * cache;
+        dense_here + (experts - kept) * stepped + (double)memory->context_bytes[l] * cache;
+    cost->kept_read_bytes[l] = kept * stepped + (double)memory->kept_context_bytes[l] * cache;
     cost->host_read_bytes[l] =
-        dense_host + experts * active + (double)memory->host_context_bytes[l] * cache;
+        dense_host + experts * stepped + (double)memory->host_context_bytes[l] * cache;
+    cost->decode_flops[l] = 2 * parameters_per_byte * (dense + experts * active) * cost->concurrent;
     cost->flops[l] = 2 * parameters_per_byte * (dense + experts * active) * cost->ubatch_tokens;
     if (layer->head_count_kv > 0)
         cost->flops[l] +=
@@ -104,6 +110,8 @@ static void fill_layers(struct cost_model *cost, const struct plan_memory *memor
         fill_layer(cost, memory, l, slot_count, parameters_per_byte);
     cost->launch_s[output] = COST_LAYER_LAUNCH;
     cost->read_bytes[output] = (double)memory->weights_bytes[output];
+    cost->decode_flops[output] =
+        2 * parameters_per_byte * cost->read_bytes[output] * cost->concurrent;
     cost->host_read_bytes[output] = (double)memory->host_weights_bytes[output];
     /* One row of logits for the whole prompt. */
     cost->touched_bytes[output] = cost->read_bytes[output] / cost->ubatch_count;
@@ -111,25 +119,27 @@ static void fill_layers(struct cost_model *cost, const struct plan_memory *memor
 }
 
 void cost_make(const struct dgo_machine *machine, const struct plan_memory *memory,
-               uint32_t slot_count, double prompt_tokens, double generated_tokens,
-               struct cost_model *cost)
+               const struct cost_request *request, struct cost_model *cost)
 {
     memset(cost, 0, sizeof *cost);
     cost->layer_count = memory->layer_count;
     cost->op_offload = memory->op_offload;
     rates_make(machine, &cost->rates);
-    fill_request(cost, memory, prompt_tokens, generated_tokens);
-    fill_layers(cost, memory, slot_count);
+    fill_request(cost, memory, request);
+    fill_layers(cost, memory, request->slot_count);
 }
 
 double cost_decode_s(const struct cost_model *cost, int32_t gpu, uint32_t layer)
 {
     if (gpu == COST_CPU)
-        return cost->host_read_bytes[layer] / cost->rates.host_rate + cost->launch_s[layer];
+        return fmax(cost->host_read_bytes[layer] / cost->rates.host_rate,
+                    cost->decode_flops[layer] / COST_HOST_FLOPS) +
+               cost->launch_s[layer];
     const double kept = cost->kept_read_bytes[layer] / cost->rates.host_rate;
 
-    return cost->read_bytes[layer] / cost->rates.gpu_rate[gpu] + kept +
-           cost->launch_s[layer] * cost->rates.launch_share[gpu] +
+    return fmax(cost->read_bytes[layer] / cost->rates.gpu_rate[gpu],
+                cost->decode_flops[layer] / cost->rates.gpu_flops[gpu]) +
+           kept + cost->launch_s[layer] * cost->rates.launch_share[gpu] +
            (kept > 0 ? 2 * COST_HOP_HOST : 0);
 }
 

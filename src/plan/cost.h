@@ -18,26 +18,31 @@ struct cost_model {
     bool op_offload;
 
     double prompt_tokens, generated_tokens;
+    double concurrent;    /* requests that a decode step serves */
     double ubatch_count;  /* micro-batches of the prompt */
     double ubatch_tokens; /* tokens in each */
     double batch_count;   /* the pipeline drains after each batch */
     double hop_bytes;     /* a micro-batch handed on */
 
     double launch_s[DGO_LAYER_MAX + 1];
-    /* Read for one token by the device that holds the layer, and beside it from host memory
+    /* Read for one step by the device that holds the layer, and beside it from host memory
      * (-ncmoe, -nkvo); by the CPU when the layer is there. */
     double read_bytes[DGO_LAYER_MAX + 1], kept_read_bytes[DGO_LAYER_MAX + 1];
     double host_read_bytes[DGO_LAYER_MAX + 1];
+    double decode_flops[DGO_LAYER_MAX + 1]; /* of one token for each concurrent request */
     /* One micro-batch: operations, weights touched on the device, weights fetched from the host. */
     double flops[DGO_LAYER_MAX + 1], touched_bytes[DGO_LAYER_MAX + 1];
     double fetched_bytes[DGO_LAYER_MAX + 1], host_fetched_bytes[DGO_LAYER_MAX + 1];
 };
 
-/* A request of `prompt_tokens` and `generated_tokens` (0: 1500 and 400, a chat), at half of the
- * slot's context. */
+/* What a speed is asked for: requests of `prompt_tokens` and `generated_tokens` (0: 1500 and 400, a
+ * chat), `concurrent` of them at once (0: 1), each at half of its slot's context. */
+struct cost_request {
+    uint32_t slot_count, concurrent;
+    double prompt_tokens, generated_tokens;
+};
 void cost_make(const struct dgo_machine *machine, const struct plan_memory *memory,
-               uint32_t slot_count, double prompt_tokens, double generated_tokens,
-               struct cost_model *cost);
+               const struct cost_request *request, struct cost_model *cost);
 
 /* Seconds of one layer for a decoded token, and for one micro-batch of the prompt; `gpu` is an
  * index in the machine or COST_CPU. */

@@ -118,11 +118,16 @@ struct dgo_intent {
     bool kv_type_given;
     enum dgo_kv_type key_type, value_type;
     bool flash_attention_off;
-    bool cpu_layers_refused; /* never leave layers in host memory; plan fails instead */
-    uint64_t margin_bytes;   /* of each GPU; 0: the default, UINT64_MAX: none at all */
-    bool every_gpu;          /* use each GPU that may be used, even where fewer would be faster */
-    uint32_t gpu_mask;       /* bit per GPU that may be used; 0: all */
+    bool cpu_layers_refused;  /* never leave layers in host memory; plan fails instead */
+    uint64_t margin_bytes;    /* of each GPU; 0: the default, UINT64_MAX: none at all */
+    uint32_t gpu_margin_mask; /* bit per GPU with a margin of its own, which may be 0 */
+    uint64_t gpu_margin_bytes[DGO_GPU_MAX];
+    bool every_gpu;    /* use each GPU that may be used, even where fewer would be faster */
+    uint32_t gpu_mask; /* bit per GPU that may be used; 0: all */
     double prompt_tokens, generated_tokens; /* a typical request; 0: 1500 and 400 */
+    /* Requests answered at the same time, which the speed is weighed for; 0: 1.  At most as many
+     * as slots. */
+    uint32_t concurrent_requests;
 };
 
 struct dgo_prediction {
@@ -132,6 +137,8 @@ struct dgo_prediction {
         lower_bound_gap; /* (time - lower bound) / lower bound of the decode step; 0 is optimal */
     bool bandwidth_assumed; /* a card's bandwidth was not known: speed ranks, it does not promise */
     double prompt_tokens, generated_tokens; /* the request it was made for */
+    uint32_t concurrent_requests;           /* so many of them at once */
+    double throughput_tokens_per_second;    /* decoded for all of them together */
 };
 
 enum { DGO_ALTERNATIVE_MAX = 4 };

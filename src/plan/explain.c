@@ -342,8 +342,12 @@ void dgo_plan_explain(const struct dgo_machine *machine, const struct dgo_model 
         free(to);
         return;
     }
-    cost_make(machine, &to->memory, plan->settings.slot_count, plan->predicted.prompt_tokens,
-              plan->predicted.generated_tokens, &to->cost);
+    /* Of one request: what the prediction is told for. */
+    cost_make(machine, &to->memory,
+              &(struct cost_request){.slot_count = plan->settings.slot_count,
+                                     .prompt_tokens = plan->predicted.prompt_tokens,
+                                     .generated_tokens = plan->predicted.generated_tokens},
+              &to->cost);
     tell_context(to);
     for (uint32_t d = 0; d < plan->estimate.device_count; d++)
         tell_device(to, d);

@@ -19,11 +19,12 @@ static void fill_margins(const struct dgo_machine *machine, const struct dgo_int
                          struct search_request *request)
 {
     for (uint32_t g = 0; g < machine->gpu_count; g++) {
-        uint64_t margin = intent->margin_bytes;
+        const bool own = intent->gpu_margin_mask >> g & 1;
+        uint64_t margin = own ? intent->gpu_margin_bytes[g] : intent->margin_bytes;
 
         if (margin == UINT64_MAX)
             margin = 0;
-        else if (margin == 0)
+        else if (margin == 0 && !own)
             margin = default_margin(&machine->gpu[g], intent->objective);
         request->margin_bytes[g] = margin;
     }
@@ -72,6 +73,18 @@ static enum dgo_status check_context(const struct dgo_intent *intent, uint32_t s
     return DGO_OK;
 }
 
+static enum dgo_status check_concurrent(const struct dgo_intent *intent, struct dgo_error *err)
+{
+    const uint32_t slots = intent->slot_count > 0 ? intent->slot_count : 1;
+
+    if (intent->concurrent_requests > slots)
+        return dgo_fail(err, DGO_EINVAL,
+                        "%" PRIu32 " requests at once need as many slots, and there %s %" PRIu32
+                        "; ask for more slots (--parallel)",
+                        intent->concurrent_requests, slots == 1 ? "is" : "are", slots);
+    return DGO_OK;
+}
+
 static void fill_settings(const struct dgo_model *model, const struct dgo_intent *intent,
                           struct search_request *request)
 {
@@ -107,6 +120,8 @@ enum dgo_status intent_request(const struct dgo_machine *machine, const struct d
 
     if (status == DGO_OK)
         status = check_context(intent, intent->slot_count > 0 ? intent->slot_count : 1, err);
+    if (status == DGO_OK)
+        status = check_concurrent(intent, err);
     if (status != DGO_OK)
         return status;
     *request = (struct search_request){
@@ -119,6 +134,7 @@ enum dgo_status intent_request(const struct dgo_machine *machine, const struct d
         .room = SEARCH_GPUS,
         .prompt_tokens = intent->prompt_tokens,
         .generated_tokens = intent->generated_tokens,
+        .concurrent_requests = intent->concurrent_requests > 0 ? intent->concurrent_requests : 1,
     };
     fill_settings(model, intent, request);
     fill_margins(machine, intent, request);

@@ -51,25 +51,37 @@ static enum dgo_status try_longest(struct planning *planning, uint32_t least, ui
 
 /* Layers or experts in host memory: experts first, they are read sparsely and leave attention and
  * cache on the GPUs. */
-static enum dgo_status try_host(struct planning *planning, uint32_t ctx, bool *found,
-                                struct dgo_error *err)
+static enum dgo_status try_host_with(struct planning *planning, uint32_t ctx,
+                                     enum dgo_kv_type cache, bool *found, struct dgo_error *err)
 {
     const struct dgo_model *model = planning->model;
     const uint32_t cpu_moe = planning->request.settings.cpu_moe_layer_count;
     enum dgo_status status = DGO_OK;
 
-    *found = false;
-    if (!planning->cpu_allowed)
-        return DGO_OK;
     if (model->expert_count > 0)
-        status = try_at(planning, ctx, DGO_KV_F16, SEARCH_EXPERTS, found, err);
+        status = try_at(planning, ctx, cache, SEARCH_EXPERTS, found, err);
     if (status == DGO_OK && !*found)
-        status = try_at(planning, ctx, DGO_KV_F16, SEARCH_CPU, found, err);
+        status = try_at(planning, ctx, cache, SEARCH_CPU, found, err);
     if (status != DGO_OK || *found || model->expert_count == 0)
         return status;
     planning->request.settings.cpu_moe_layer_count = model->layer_count;
-    status = try_at(planning, ctx, DGO_KV_F16, SEARCH_CPU, found, err);
+    status = try_at(planning, ctx, cache, SEARCH_CPU, found, err);
     planning->request.settings.cpu_moe_layer_count = cpu_moe;
+    return status;
+}
+
+/* Host memory is slow enough for an f16 cache; an 8-bit one is for what still does not fit. */
+static enum dgo_status try_host(struct planning *planning, uint32_t ctx, bool *found,
+                                struct dgo_error *err)
+{
+    enum dgo_status status = DGO_OK;
+
+    *found = false;
+    if (!planning->cpu_allowed)
+        return DGO_OK;
+    status = try_host_with(planning, ctx, DGO_KV_F16, found, err);
+    if (status == DGO_OK && !*found && planning->cache_open)
+        status = try_host_with(planning, ctx, DGO_KV_Q8_0, found, err);
     return status;
 }
 
@@ -297,17 +309,51 @@ static void write_plan(const struct planning *planning, struct dgo_plan *plan)
     memcpy(plan->margin_bytes, planning->request.margin_bytes, sizeof plan->margin_bytes);
 }
 
+/* The longest context below `asked` that fits with layers or experts in host memory; 0: none. */
+static uint32_t longest_with_host(const struct planning *planning,
+                                  const struct search_request *nearest, uint32_t asked)
+{
+    const bool experts = planning->model->expert_count > 0;
+    struct search_request request = *nearest;
+    uint32_t with_experts = 0, with_layers = 0;
+
+    if (!planning->cpu_allowed)
+        return 0;
+    request.room = SEARCH_EXPERTS;
+    if (experts &&
+        intent_longest_ctx(&request, INTENT_CTX_STEP, asked, &with_experts, NULL) != DGO_OK)
+        with_experts = 0;
+    request.room = SEARCH_CPU;
+    request.settings.cpu_moe_layer_count = experts ? planning->model->layer_count : 0;
+    if (intent_longest_ctx(&request, INTENT_CTX_STEP, asked, &with_layers, NULL) != DGO_OK)
+        with_layers = 0;
+    return with_experts > with_layers ? with_experts : with_layers;
+}
+
 /* What would help, in the order of least loss; found by asking, not guessed. */
 static void add_advice(const struct planning *planning, const struct search_request *nearest,
                        struct dgo_text *text)
 {
-    uint32_t ctx = 0;
     const uint32_t asked = intent_ctx(&nearest->settings);
+    const char *each = nearest->settings.slot_count > 1 ? " for each slot" : "";
+    uint32_t alone = 0, shared = 0;
 
-    if (asked > INTENT_CTX_STEP &&
-        intent_longest_ctx(nearest, INTENT_CTX_STEP, asked, &ctx, NULL) == DGO_OK && ctx > 0)
-        dgo_text_addf(text, "; a context of at most %" PRIu32 " tokens%s would fit", ctx,
-                      nearest->settings.slot_count > 1 ? " for each slot" : "");
+    if (asked > INTENT_CTX_STEP) {
+        if (intent_longest_ctx(nearest, INTENT_CTX_STEP, asked, &alone, NULL) != DGO_OK)
+            alone = 0;
+        shared = longest_with_host(planning, nearest, asked);
+    }
+    if (shared > alone && alone > 0)
+        dgo_text_addf(text,
+                      "; a context of at most %" PRIu32 " tokens%s would fit, %" PRIu32
+                      " on the GPUs alone",
+                      shared, each, alone);
+    else if (shared > alone)
+        dgo_text_addf(
+            text, "; a context of at most %" PRIu32 " tokens%s would fit with host memory's help",
+            shared, each);
+    else if (alone > 0)
+        dgo_text_addf(text, "; a context of at most %" PRIu32 " tokens%s would fit", alone, each);
     else if (!planning->cpu_allowed)
         dgo_text_add(text, "; allow layers in host memory, or take a smaller quantisation");
     else

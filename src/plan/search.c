@@ -58,11 +58,14 @@ static enum dgo_status estimate_with_safety(const struct search_request *request
                              estimate, err);
 }
 
+/* The search may have been for several requests at once, and so is the bound; what is told beside
+ * it is one request alone, and what all get together. */
 static void predict(struct search *search, const struct dgo_estimate *estimate,
                     struct dgo_prediction *predicted)
 {
+    const struct search_request *request = search->request;
     const struct cost_model *cost = &search->cost;
-    const double step = cost_decode_step_s(cost, estimate), prompt = cost_prompt_s(cost, estimate);
+    const double together = cost_decode_step_s(cost, estimate);
     uint64_t rooms[DGO_GPU_MAX];
 
     search->problem.device_count = search->gpu_count;
@@ -71,15 +74,21 @@ static void predict(struct search *search, const struct dgo_estimate *estimate,
     const double bound = cost_lower_bound_s(cost, &search->memory, rooms);
 
     *predicted = (struct dgo_prediction){
-        .decode_tokens_per_second = step > 0 ? 1 / step : 0,
-        .prefill_tokens_per_second = prompt > 0 ? cost->prompt_tokens / prompt : 0,
-        .lower_bound_gap = bound > 0 && step > bound ? (step - bound) / bound : 0,
+        .lower_bound_gap = bound > 0 && together > bound ? (together - bound) / bound : 0,
         .bandwidth_assumed = cost->rates.host_assumed && estimate->host.layer_count > 0,
         .prompt_tokens = cost->prompt_tokens,
         .generated_tokens = cost->generated_tokens,
+        .concurrent_requests = request->concurrent_requests,
+        .throughput_tokens_per_second = together > 0 ? cost->concurrent / together : 0,
     };
     for (uint32_t d = 0; d < search->gpu_count; d++)
         predicted->bandwidth_assumed |= cost->rates.assumed[search->gpu[d]];
+    if (cost->concurrent > 1)
+        variants_cost(search, 1);
+    const double step = cost_decode_step_s(cost, estimate), prompt = cost_prompt_s(cost, estimate);
+
+    predicted->decode_tokens_per_second = step > 0 ? 1 / step : 0;
+    predicted->prefill_tokens_per_second = prompt > 0 ? cost->prompt_tokens / prompt : 0;
 }
 
 /* Whether the estimate places the layers as `answer` does. */

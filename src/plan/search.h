@@ -31,6 +31,7 @@ struct search_request {
     bool most_spare;   /* the greatest spare on the fullest card, before speed */
     enum search_room room;
     double prompt_tokens, generated_tokens; /* 0: a chat */
+    uint32_t concurrent_requests;           /* 1.. */
 };
 
 struct search_answer {

@@ -45,6 +45,18 @@ static void order_gpus(struct search *search)
     }
 }
 
+void variants_cost(struct search *search, uint32_t concurrent)
+{
+    const struct search_request *request = search->request;
+
+    cost_make(request->machine, &search->memory,
+              &(struct cost_request){.slot_count = search->settings.slot_count,
+                                     .concurrent = concurrent,
+                                     .prompt_tokens = request->prompt_tokens,
+                                     .generated_tokens = request->generated_tokens},
+              &search->cost);
+}
+
 /* Memory and cost of the settings with `cpu_moe` layers' experts in host memory. */
 enum dgo_status variants_load(struct search *search, uint32_t cpu_moe, struct dgo_error *err)
 {
@@ -56,8 +68,7 @@ enum dgo_status variants_load(struct search *search, uint32_t cpu_moe, struct dg
     status = memory_make(request->model, &search->settings, request->rules, &search->memory, err);
     if (status != DGO_OK)
         return status;
-    cost_make(request->machine, &search->memory, search->settings.slot_count,
-              request->prompt_tokens, request->generated_tokens, &search->cost);
+    variants_cost(search, request->concurrent_requests);
     search->gpu_count = search_usable(request->machine, request->gpu_mask, search->gpu);
     order_gpus(search);
     return DGO_OK;
@@ -162,7 +173,8 @@ static void fill_times(struct search *search, bool pipeline)
     const struct cost_model *cost = &search->cost;
     struct place_problem *p = &search->problem;
     const double tokens = cost->generated_tokens;
-    const double passes = pipeline ? cost->batch_count : cost->ubatch_count;
+    /* A step serves every request; their prompts come one after the other. */
+    const double passes = cost->concurrent * (pipeline ? cost->batch_count : cost->ubatch_count);
 
     for (uint32_t d = 0; d < p->device_count; d++) {
         const int32_t gpu = (int32_t)search->gpu[d];
@@ -187,7 +199,8 @@ static void fill_times(struct search *search, bool pipeline)
     for (uint32_t l = 0; l < p->item_count; l++)
         p->cpu_cost[l] =
             tokens * cost_decode_s(cost, COST_CPU, l) + passes * cost_prefill_s(cost, COST_CPU, l);
-    p->stage_weight = pipeline ? fmax(cost_pipeline_repeats(cost), EVEN_WEIGHT) : 0;
+    p->stage_weight =
+        pipeline ? fmax(cost->concurrent * cost_pipeline_repeats(cost), EVEN_WEIGHT) : 0;
 }
 
 static void fill_rooms(struct search *search, bool single, uint64_t extra, uint64_t spare)

@@ -29,6 +29,9 @@ enum dgo_status variants_new(const struct search_request *request, struct search
 DGO_MUST_CHECK
 enum dgo_status variants_load(struct search *search, uint32_t cpu_moe, struct dgo_error *err);
 
+/* The speed model anew, for so many requests at once. */
+void variants_cost(struct search *search, uint32_t concurrent);
+
 /* Whether any variant has a placement with `extra` bytes more on each card than there are, and
  * `spare` bytes left beyond the margin. */
 DGO_MUST_CHECK

@@ -29,7 +29,7 @@ static void fill(const struct make_card *cards, uint32_t count, const struct dgo
 {
     make_machine(&machine, cards, count);
     assert_int_equal(memory_make(model, settings, NULL, &memory, NULL), DGO_OK);
-    cost_make(&machine, &memory, settings->slot_count, 0, 0, &cost);
+    cost_make(&machine, &memory, &(struct cost_request){.slot_count = settings->slot_count}, &cost);
 }
 
 /* Weights once, the cache at half of its context, at the card's share of its bandwidth. */
@@ -132,7 +132,7 @@ static void links_set_the_price_of_a_hop(void **unused)
                                                .p2p_known = true,
                                                .p2p = rows[row].p2p,
                                                .bandwidth_bytes_per_s = rows[row].bandwidth};
-        cost_make(&machine, &memory, 1, 0, 0, &cost);
+        cost_make(&machine, &memory, &(struct cost_request){.slot_count = 1}, &cost);
         CHECK_ROW(NEAR(cost_hop_decode_s(&cost, 0, 1), rows[row].hop_s), rows[row].name);
         CHECK_ROW(NEAR(cost.rates.link_rate[0][1], rows[row].rate), rows[row].name);
     }
@@ -149,7 +149,10 @@ static void prompts_are_cut(void **unused)
     fill(&make_3090, 1, model, &settings);
     assert_true(cost.ubatch_count == 3 && cost.batch_count == 1);
     assert_true(cost.ubatch_tokens == 500 && cost_pipeline_repeats(&cost) == 2);
-    cost_make(&machine, &memory, 1, 5000, 10, &cost);
+    cost_make(
+        &machine, &memory,
+        &(struct cost_request){.slot_count = 1, .prompt_tokens = 5000, .generated_tokens = 10},
+        &cost);
     assert_true(cost.ubatch_count == 10 && cost.batch_count == 3);
     assert_true(cost_pipeline_repeats(&cost) == 7);
     make_model_done(model);

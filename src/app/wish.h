@@ -1,0 +1,18 @@
+/* wish.h - what the user wished for, in the planner's words.  Private to app and the faces. */
+#ifndef WISH_H
+#define WISH_H
+
+#include "dgo_plan.h"
+#include "options.h"
+
+/* The options of a plan as an intent; DGO_EUSAGE names the flag and what would be accepted. */
+DGO_MUST_CHECK
+enum dgo_status wish_intent(const struct options *options, const struct dgo_machine *machine,
+                            struct dgo_intent *intent, struct dgo_error *err);
+
+/* --margin for an estimate: none where nothing is asked for. */
+DGO_MUST_CHECK
+enum dgo_status wish_margins(const struct options *options, const struct dgo_machine *machine,
+                             uint64_t margins_bytes[DGO_GPU_MAX], struct dgo_error *err);
+
+#endif
