@@ -63,6 +63,13 @@ struct sample_event {
     bool stale;
 };
 
+/* Payload of TOPIC_CONFIG_CHANGED (config_watch.h). */
+struct config_event {
+    uint64_t generation; /* of the values in force: grows with each change */
+    bool accepted;       /* else the file is broken and nothing changed */
+    char text[640];      /* one sentence for people */
+};
+
 enum topic {
 #define X(id, name, priority, hint, drop, payload, batch_events, batch_ns) TOPIC_##id,
 #include "topics.def"

@@ -1,10 +1,11 @@
-/* options.c - one table of options, read from flags and the environment. */
+/* options.c - one table of options, read from flags and the environment; the file is config.c's. */
 #include "options.h"
 
 #include "dgo_app.h"
 #include "dgo_units.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 const struct option_spec option_specs[OPTION_COUNT] = {
@@ -14,15 +15,15 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 #undef X
 };
 
-void option_variable(enum option_id id, char *name, size_t size)
+void option_variable(const struct option_spec *spec, char name[OPTION_VARIABLE_MAX])
 {
     static const char prefix[] = "DUALGPUOPT_";
     size_t length = 0;
 
-    for (const char *p = prefix; *p && length + 1 < size; p++)
+    for (const char *p = prefix; *p; p++)
         name[length++] = *p;
-    for (const char *p = option_specs[id].name; *p && length + 1 < size; p++)
-        name[length++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+    for (const char *p = spec->name; *p && length + 1 < OPTION_VARIABLE_MAX; p++)
+        name[length++] = *p == '-' || *p == '.' ? '_' : (char)toupper((unsigned char)*p);
     name[length] = '\0';
 }
 
@@ -104,11 +105,9 @@ void option_sizes(const struct options *options, enum option_id id, struct optio
         *sizes = (struct option_sizes){0};
 }
 
-/* Parses `text` for the option; `shown` is how the person wrote its name. */
-static enum dgo_status parse_value(enum option_id id, const char *shown, const char *text,
-                                   uint64_t *number, struct dgo_error *err)
+enum dgo_status option_parse(const struct option_spec *spec, const char *shown, const char *text,
+                             uint64_t *number, struct dgo_error *err)
 {
-    const struct option_spec *spec = &option_specs[id];
     enum dgo_status status = DGO_OK;
     struct option_sizes sizes;
     int choice;
@@ -165,34 +164,28 @@ static enum dgo_status parse_value(enum option_id id, const char *shown, const c
 enum dgo_status options_set(struct options *options, enum option_id id, const char *text,
                             enum option_origin origin, struct dgo_error *err)
 {
-    char shown[64];
+    char shown[OPTION_VARIABLE_MAX];
     uint64_t number;
     enum dgo_status status;
 
-    if (origin == ORIGIN_ENVIRONMENT) {
-        option_variable(id, shown, sizeof shown);
-    } else {
-        shown[0] = shown[1] = '-';
-        strncpy(shown + 2, option_specs[id].name, sizeof shown - 3);
-        shown[sizeof shown - 1] = '\0';
-    }
-    status = parse_value(id, shown, text, &number, err);
-    if (status != DGO_OK)
-        return status;
-    options->value[id].given = true;
-    options->value[id].origin = origin;
-    options->value[id].text = text;
-    options->value[id].number = number;
-    return DGO_OK;
+    if (origin == ORIGIN_ENVIRONMENT)
+        option_variable(&option_specs[id], shown);
+    else
+        (void)snprintf(shown, sizeof shown, "--%s", option_specs[id].name);
+    status = option_parse(&option_specs[id], shown, text, &number, err);
+    if (status == DGO_OK)
+        options->value[id] =
+            (struct option_value){.given = true, .origin = origin, .text = text, .number = number};
+    return status;
 }
 
-static const char *find_variable(char *const *environment, const char *name)
+const char *option_find_variable(char *const *environment, const char *name)
 {
     const size_t length = strlen(name);
 
     for (; *environment; environment++)
         if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
-            return *environment + length + 1;
+            return (*environment)[length + 1] ? *environment + length + 1 : NULL;
     return NULL;
 }
 
@@ -200,7 +193,7 @@ static const char *find_variable(char *const *environment, const char *name)
 static enum dgo_status read_flag_variable(const char *name, const char *text, bool *set,
                                           struct dgo_error *err)
 {
-    static const char *const yes[] = {"1", "true", "yes"}, *const no[] = {"", "0", "false", "no"};
+    static const char *const yes[] = {"1", "true", "yes"}, *const no[] = {"0", "false", "no"};
 
     for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
         if (strcmp(text, yes[i]) == 0) {
@@ -215,30 +208,41 @@ static enum dgo_status read_flag_variable(const char *name, const char *text, bo
     return dgo_fail(err, DGO_EUSAGE, "%s: '%.40s' is neither 1 nor 0", name, text);
 }
 
+enum dgo_status option_read_variable(const struct option_spec *spec, char *const *environment,
+                                     struct option_value *value, struct dgo_error *err)
+{
+    char name[OPTION_VARIABLE_MAX];
+    const char *text;
+    bool set = true;
+    uint64_t number = 0;
+    enum dgo_status status;
+
+    option_variable(spec, name);
+    text = option_find_variable(environment, name);
+    if (!text)
+        return DGO_OK;
+    status = spec->kind == KIND_FLAG ? read_flag_variable(name, text, &set, err)
+                                     : option_parse(spec, name, text, &number, err);
+    if (status == DGO_OK) /* "no" of a flag is an answer too: it beats the file */
+        *value = (struct option_value){.given = set,
+                                       .origin = ORIGIN_ENVIRONMENT,
+                                       .text = spec->kind == KIND_FLAG ? NULL : text,
+                                       .number = spec->kind == KIND_FLAG ? set : number};
+    return status;
+}
+
 static enum dgo_status read_all(struct options *options, char *const *environment,
                                 struct dgo_error *err)
 {
     *options = (struct options){0};
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
         const enum option_id id = (enum option_id)i;
-        const struct option_spec *spec = &option_specs[id];
         enum dgo_status status = DGO_OK;
-        const char *text;
-        char name[64];
 
-        if (spec->value)
-            status = options_set(options, id, spec->value, ORIGIN_DEFAULT, err);
-        option_variable(id, name, sizeof name);
-        text = find_variable(environment, name);
-        if (status == DGO_OK && text && text[0] != '\0' && id != OPTION_HELP) {
-            bool set = true;
-
-            if (spec->kind == KIND_FLAG)
-                status = read_flag_variable(name, text, &set, err);
-            if (status == DGO_OK && set)
-                status = options_set(options, id, spec->kind == KIND_FLAG ? NULL : text,
-                                     ORIGIN_ENVIRONMENT, err);
-        }
+        if (option_specs[id].value)
+            status = options_set(options, id, option_specs[id].value, ORIGIN_DEFAULT, err);
+        if (status == DGO_OK && id != OPTION_HELP)
+            status = option_read_variable(&option_specs[id], environment, &options->value[id], err);
         if (status != DGO_OK)
             return status;
     }

@@ -1,5 +1,6 @@
-/* options.h - options as values: one table (options.def), two sources (flags, environment), and for
- * each value who set it.  Private to app and the faces.  One owner at a time. */
+/* options.h - options as values: one table (options.def), three sources (flags, environment,
+ * configuration file), and for each value who set it.  Private to app and the faces.  One owner at
+ * a time. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
@@ -33,19 +34,23 @@ struct option_spec {
 };
 extern const struct option_spec option_specs[OPTION_COUNT];
 
-enum option_origin { ORIGIN_DEFAULT, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
+/* The later one wins. */
+enum option_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
 
 #define OPTION_TOKENS_MAX UINT64_MAX /* number of a TOKENS option given as "max" */
 
+struct option_value {
+    bool given; /* by someone, or has a default; of a FLAG: it is set */
+    enum option_origin origin;
+    const char *text; /* as written; lives as long as argv, the environment or the configuration */
+    /* COUNT, TOKENS; bytes of a SIZE; ns of a DURATION; index of a CHOICE; SIZES: the one for all,
+     * 0 when there is none */
+    uint64_t number;
+    uint32_t line; /* of the file; 0: not from there */
+};
+
 struct options {
-    struct {
-        bool given; /* by someone, or has a default */
-        enum option_origin origin;
-        const char *text; /* as written; lives as long as argv or the environment */
-        /* COUNT, TOKENS; bytes of a SIZE; ns of a DURATION; index of a CHOICE; SIZES: the one for
-         * all, 0 when there is none */
-        uint64_t number;
-    } value[OPTION_COUNT];
+    struct option_value value[OPTION_COUNT];
 };
 
 /* Defaults, then DUALGPUOPT_<NAME> of the environment (flags: 1, true or yes; 0, false, no or
@@ -58,6 +63,19 @@ enum dgo_status options_init(struct options *options, char *const *environment,
 DGO_MUST_CHECK
 enum dgo_status options_set(struct options *options, enum option_id id, const char *text,
                             enum option_origin origin, struct dgo_error *err);
+
+/* Reads `text` as the row wants it.  `shown` names it in the sentence ("--ctx", "line 3, column 6:
+ * ctx"); DGO_EUSAGE. */
+DGO_MUST_CHECK
+enum dgo_status option_parse(const struct option_spec *spec, const char *shown, const char *text,
+                             uint64_t *number, struct dgo_error *err);
+
+/* The value of an environment variable, NULL where it is not set or empty. */
+const char *option_find_variable(char *const *environment, const char *name);
+/* A row's value from its variable; one that is not set leaves *value alone. */
+DGO_MUST_CHECK
+enum dgo_status option_read_variable(const struct option_spec *spec, char *const *environment,
+                                     struct option_value *value, struct dgo_error *err);
 
 static inline bool option_given(const struct options *options, enum option_id id)
 {
@@ -83,8 +101,9 @@ struct option_sizes {
 /* Empty when the option was not given. */
 void option_sizes(const struct options *options, enum option_id id, struct option_sizes *sizes);
 
-/* The variable's name for an option, "DUALGPUOPT_KV_TYPE". */
-void option_variable(enum option_id id, char *name, size_t size);
+/* The variable's name of a row, "DUALGPUOPT_KV_TYPE". */
+enum { OPTION_VARIABLE_MAX = 64 };
+void option_variable(const struct option_spec *spec, char name[OPTION_VARIABLE_MAX]);
 
 /* The nearest known word within an edit distance of 2, for "did you mean"; NULL: none.  `words` is
  * NULL-terminated. */

@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct cmd *const commands[] = {&cmd_gpus, &cmd_inspect, &cmd_plan,      &cmd_estimate,
-                                      &cmd_run,  &cmd_batch,   &cmd_resources, NULL};
+const struct cmd *const commands[] = {&cmd_gpus,      &cmd_inspect, &cmd_plan,
+                                      &cmd_estimate,  &cmd_run,     &cmd_batch,
+                                      &cmd_resources, &cmd_config,  NULL};
 
 enum { ARGS_MAX = 4096 };
 
@@ -60,18 +61,29 @@ static void print_help(const struct cmd *cmd)
     }
     if (cmd->details)
         printf("\n%s\n", cmd->details);
-    printf(
-        "\nEach option can be given as an environment variable: --kv-type is DUALGPUOPT_KV_TYPE.\n"
-        "Exit status: 0 done, 1 failed, 2 usage, 3 does not fit.\n");
+    printf("\nEach option can be given as an environment variable (--kv-type is\n"
+           "DUALGPUOPT_KV_TYPE) or in the configuration file (kv-type: q8_0; --config FILE names "
+           "it).\n"
+           "Exit status: 0 done, 1 failed, 2 usage, 3 does not fit.\n");
 }
 
-/* The option called `name` (length given, it may be followed by '='), if this command has it. */
+static bool is_named(enum option_id id, const char *name, size_t length)
+{
+    const char *const known = option_specs[id].name;
+
+    return strlen(known) == length && memcmp(known, name, length) == 0;
+}
+
+/* The option called `name` (length given, it may be followed by '='), if this command has it; every
+ * command has --config. */
 static bool find_option(const struct cmd *cmd, const char *name, size_t length, enum option_id *id)
 {
+    if (is_named(OPTION_CONFIG, name, length)) {
+        *id = OPTION_CONFIG;
+        return true;
+    }
     for (size_t i = 0;; i++) {
-        const char *const known = option_specs[cmd->options[i]].name;
-
-        if (strlen(known) == length && memcmp(known, name, length) == 0) {
+        if (is_named(cmd->options[i], name, length)) {
             *id = cmd->options[i];
             return true;
         }
@@ -169,12 +181,27 @@ static int unknown_command(const char *name)
     return dgo_status_exit(DGO_EUSAGE);
 }
 
+/* The file's values join those of flags and environment. */
+static enum dgo_status take_config(struct cmd_call *call, char *const *environment,
+                                   struct dgo_error *err)
+{
+    const struct options given = call->options;
+    enum dgo_status status = config_open(&given, environment, &call->config, err);
+
+    if (status != DGO_OK)
+        return status;
+    call->options = call->config->options;
+    config_place_components(call->config, NULL);
+    return DGO_OK;
+}
+
 int cmd_main(int argc, char **argv, char *const *environment)
 {
     static const char *args[ARGS_MAX]; /* of the one call a process makes */
     const struct cmd *cmd;
     struct cmd_call call = {.args = args, .environment = environment};
     struct dgo_error err = {0};
+    int status;
 
     if (argc < 2) {
         print_usage(stderr);
@@ -206,7 +233,11 @@ int cmd_main(int argc, char **argv, char *const *environment)
         print_help(cmd);
         return 0;
     }
+    if (!cmd->reads_config && take_config(&call, environment, &err) != DGO_OK)
+        return print_failure(&err);
     if (option_given(&call.options, OPTION_VERBOSE))
         dgo_log_set(DGO_LOG_INFO, NULL, NULL);
-    return cmd->run(&call);
+    status = cmd->run(&call);
+    config_unref(call.config);
+    return status;
 }

@@ -3,12 +3,14 @@
 #ifndef CMD_H
 #define CMD_H
 
+#include "config.h"
 #include "options.h"
 
 /* One call of a command, parsed. */
 struct cmd_call {
-    struct options options;
-    const char *const *args; /* positional */
+    struct options options;      /* with what the configuration file says; see reads_config */
+    const struct config *config; /* the same and more; NULL where the command reads it itself */
+    const char *const *args;     /* positional */
     uint32_t arg_count;
     const char *const *rest; /* after "--" */
     uint32_t rest_count;
@@ -25,11 +27,13 @@ struct cmd {
     const char *details;  /* NULL or a paragraph */
     uint32_t arg_min, arg_max;
     bool takes_rest;
+    bool reads_config; /* itself: `options` then holds flags and environment only */
     enum option_id options[CMD_OPTION_MAX];  /* ended by OPTION_HELP, which every command has */
     int (*run)(const struct cmd_call *call); /* returns the exit status */
 };
 
-extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run, cmd_resources;
+extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run, cmd_resources,
+    cmd_config;
 extern const struct cmd cmd_batch;
 extern const struct cmd *const commands[]; /* NULL-terminated; the order of the help */
 

@@ -2,6 +2,7 @@
  * not here. */
 #include "machine_file.h"
 
+#include "dgo_file.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "driver.h"
@@ -323,46 +324,20 @@ enum dgo_status gpu_machine_parse(const char *bytes, size_t length, struct dgo_m
     return status;
 }
 
-static enum dgo_status read_file(const char *path, char *bytes, size_t size, size_t *length,
-                                 struct dgo_error *err)
-{
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    enum dgo_status status = DGO_OK;
-
-    *length = 0;
-    if (fd < 0)
-        return dgo_fail_errno(err, errno == ENOENT ? DGO_ENOTFOUND : DGO_EIO, errno,
-                              "cannot open the machine file %s", path);
-    while (*length < size) {
-        const ssize_t got = read(fd, bytes + *length, size - *length);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            status = dgo_fail_errno(err, DGO_EIO, errno, "cannot read the machine file %s", path);
-        if (got <= 0)
-            break;
-        *length += (size_t)got;
-    }
-    close(fd);
-    return status;
-}
-
 static enum dgo_status machine_file_open(const struct dgo_gpu_options *options, void **state,
                                          struct dgo_error *err)
 {
     const char *path = options->machine_file;
-    const size_t size = YAML_BYTES_MAX + 1; /* one more, so that a larger file shows */
-    char *bytes = malloc(size);
+    char *bytes = NULL;
     struct dgo_machine *machine = calloc(1, sizeof *machine);
     enum dgo_status status = DGO_ENOMEM;
     size_t length = 0;
 
-    if (!bytes || !machine) {
+    if (!machine) {
         dgo_fail(err, DGO_ENOMEM, "out of memory");
         goto out;
     }
-    status = read_file(path, bytes, size, &length, err);
+    status = dgo_file_read(path, "the machine file", YAML_BYTES_MAX, &bytes, &length, err);
     if (status != DGO_OK)
         goto out;
     status = gpu_machine_parse(bytes, length, machine, err);

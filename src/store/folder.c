@@ -2,6 +2,7 @@
 #include "folder.h"
 
 #include "dgo_clock.h"
+#include "dgo_file.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
 
@@ -17,22 +18,6 @@
 enum { FOLDER_PATH_MAX = 4096 };
 static const uint64_t lock_wait_ns = 5 * DGO_NS_PER_S;
 static const uint64_t lock_retry_ns = 10 * DGO_NS_PER_MS;
-
-static enum dgo_status make_folders(const char *directory, struct dgo_error *err)
-{
-    char path[FOLDER_PATH_MAX];
-
-    if (!directory[0] || !dgo_text_copy(path, sizeof path, directory))
-        return dgo_fail(err, DGO_EINVAL, "the store's folder has no usable name");
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        (void)mkdir(path, 0700); /* what fails here makes the last one fail */
-        *slash = '/';
-    }
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return dgo_fail_errno(err, DGO_EIO, errno, "cannot make the folder \"%s\"", directory);
-    return DGO_OK;
-}
 
 /* Opening takes milliseconds; an opener that was stopped must not stop everybody for ever. */
 static enum dgo_status wait_lock(int fd, const char *directory, struct dgo_error *err)
@@ -53,7 +38,7 @@ static enum dgo_status wait_lock(int fd, const char *directory, struct dgo_error
 
 enum dgo_status folder_lock(const char *directory, int *fd, struct dgo_error *err)
 {
-    enum dgo_status status = make_folders(directory, err);
+    enum dgo_status status = dgo_folder_make(directory, err);
 
     if (status != DGO_OK)
         return status;

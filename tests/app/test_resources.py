@@ -128,7 +128,7 @@ def override():
     assert row["place"] == "cpu" and "no GPU implementation" in row["why"], row
     assert "override" not in component(value, "validation")
     done, _ = run("--json", DUALGPUOPT_COMPONENT_OPTIMIZER="perhaps")
-    assert done.returncode == 1 and "DUALGPUOPT_COMPONENT_OPTIMIZER" in done.stderr, done.stderr
+    assert done.returncode == 2 and "DUALGPUOPT_COMPONENT_OPTIMIZER" in done.stderr, done.stderr
     done, _ = run(DUALGPUOPT_COMPONENT_OPTIMIZER="gpu")
     assert "gpu by DUALGPUOPT_COMPONENT_OPTIMIZER" in done.stdout
 

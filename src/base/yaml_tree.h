@@ -1,10 +1,11 @@
-/* yaml_tree.h - a strict subset of YAML as a tree that remembers lines; private to gpu.
+/* yaml_tree.h - a strict subset of YAML as a tree that remembers lines: machine files, the
+ * configuration.  Not part of the library's face.
  *
  * Maps, lists and scalars only: no anchors, aliases, tags, merge keys or second documents, no key
  * twice, and bounded in size, depth and keys.  Scalars stay text; what they mean is the reader's.
- */
-#ifndef GPU_YAML_TREE_H
-#define GPU_YAML_TREE_H
+ * The tree lives in the caller's arena.  Any thread. */
+#ifndef YAML_TREE_H
+#define YAML_TREE_H
 
 #include "dgo_arena.h"
 #include "dgo_base.h"
@@ -21,10 +22,15 @@ enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 struct yaml_node {
     enum yaml_kind kind;
     uint32_t line, column; /* from 1 */
-    const char *text;      /* of a scalar, escaped: fit to be shown */
+    size_t at, end;   /* bytes from the start of the text; of a block list or map the end is that
+                         of its last child */
+    const char *text; /* of a scalar, escaped: fit to be shown */
+    const char *raw;  /* the same, as written: fit to name a file */
     bool quoted;
+    bool flow;       /* [a, b] or {k: v} */
     const char *key; /* of a map's child, escaped */
     uint32_t key_line, key_column;
+    size_t key_at, key_end;
     uint32_t child_count;
     struct yaml_node *first, *next;
 };
@@ -33,6 +39,11 @@ struct yaml_node {
 enum dgo_status yaml_tree_parse(const char *bytes, size_t length, struct dgo_arena *arena,
                                 const struct yaml_node **root,
                                 struct dgo_error *err) DGO_MUST_CHECK;
+
+/* The same, but a text without any value (empty, or comments alone) is no error: *root is NULL. */
+enum dgo_status yaml_tree_parse_any(const char *bytes, size_t length, struct dgo_arena *arena,
+                                    const struct yaml_node **root,
+                                    struct dgo_error *err) DGO_MUST_CHECK;
 
 /* The child with that key, or NULL. */
 const struct yaml_node *yaml_child(const struct yaml_node *map, const char *key);

@@ -12,8 +12,28 @@
 struct parse {
     yaml_parser_t yaml;
     struct dgo_arena *arena;
+    const char *bytes;
+    size_t length;
+    struct {
+        size_t character, byte;
+    } place; /* the last one that byte_of was asked for: marks come in order */
     struct dgo_error *err;
 };
+
+/* libyaml counts characters, we need bytes. */
+static size_t byte_of(struct parse *parse, yaml_mark_t mark)
+{
+    if (mark.index < parse->place.character)
+        parse->place.character = parse->place.byte = 0;
+    while (parse->place.character < mark.index && parse->place.byte < parse->length) {
+        do
+            parse->place.byte++;
+        while (parse->place.byte < parse->length &&
+               ((unsigned char)parse->bytes[parse->place.byte] & 0xc0) == 0x80);
+        parse->place.character++;
+    }
+    return parse->place.byte;
+}
 
 static enum dgo_status fail_mark(struct parse *parse, yaml_mark_t mark, const char *what)
 {
@@ -68,6 +88,12 @@ static const char *beyond_subset(const yaml_event_t *event)
     }
 }
 
+static char *take_raw(struct parse *parse, const yaml_event_t *event)
+{
+    return dgo_arena_take_text(parse->arena, (const char *)event->data.scalar.value,
+                               event->data.scalar.length);
+}
+
 /* A copy that is fit to be shown: an escape of the file's ("\e") must not reach a terminal. */
 static char *take_scalar(struct parse *parse, const yaml_event_t *event)
 {
@@ -99,6 +125,8 @@ static enum dgo_status parse_list(struct parse *parse, uint32_t depth, struct ya
         if (status != DGO_OK)
             return status;
         if (event.type == YAML_SEQUENCE_END_EVENT) {
+            if (list->flow)
+                list->end = byte_of(parse, event.end_mark);
             yaml_event_delete(&event);
             return DGO_OK;
         }
@@ -106,6 +134,7 @@ static enum dgo_status parse_list(struct parse *parse, uint32_t depth, struct ya
         yaml_event_delete(&event);
         if (status != DGO_OK)
             return status;
+        list->end = (*last)->end;
         last = &(*last)->next;
         list->child_count++;
     }
@@ -150,6 +179,8 @@ static enum dgo_status parse_pair(struct parse *parse, const struct yaml_node *m
                                   const yaml_event_t *key_event, uint32_t depth,
                                   struct yaml_node **child)
 {
+    const size_t key_at = byte_of(parse, key_event->start_mark);
+    const size_t key_end = byte_of(parse, key_event->end_mark);
     char *key = NULL;
     yaml_event_t event;
     enum dgo_status status = parse_key(parse, map, key_event, &key);
@@ -165,6 +196,8 @@ static enum dgo_status parse_pair(struct parse *parse, const struct yaml_node *m
     if (status != DGO_OK)
         return status;
     value->key = key;
+    value->key_at = key_at;
+    value->key_end = key_end;
     value->key_line = (uint32_t)key_event->start_mark.line + 1;
     value->key_column = (uint32_t)key_event->start_mark.column + 1;
     *child = value;
@@ -182,6 +215,8 @@ static enum dgo_status parse_map(struct parse *parse, uint32_t depth, struct yam
         if (status != DGO_OK)
             return status;
         if (event.type == YAML_MAPPING_END_EVENT) {
+            if (map->flow)
+                map->end = byte_of(parse, event.end_mark);
             yaml_event_delete(&event);
             return DGO_OK;
         }
@@ -189,6 +224,7 @@ static enum dgo_status parse_map(struct parse *parse, uint32_t depth, struct yam
         yaml_event_delete(&event);
         if (status != DGO_OK)
             return status;
+        map->end = (*last)->end;
         last = &(*last)->next;
         map->child_count++;
     }
@@ -211,17 +247,24 @@ static enum dgo_status parse_value(struct parse *parse, yaml_event_t *event, uin
         return fail_memory(parse);
     node->line = (uint32_t)event->start_mark.line + 1;
     node->column = (uint32_t)event->start_mark.column + 1;
+    node->at = byte_of(parse, event->start_mark);
+    node->end = byte_of(parse, event->end_mark);
     if (event->type == YAML_SCALAR_EVENT) {
         node->kind = YAML_SCALAR;
         node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+        if (memchr(event->data.scalar.value, '\0', event->data.scalar.length))
+            return fail_mark(parse, event->start_mark, "a NUL byte in a value");
         node->text = take_scalar(parse, event);
-        if (!node->text)
+        node->raw = take_raw(parse, event);
+        if (!node->text || !node->raw)
             status = fail_memory(parse);
     } else if (event->type == YAML_SEQUENCE_START_EVENT) {
         node->kind = YAML_LIST;
+        node->flow = event->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE;
         status = parse_list(parse, depth, node);
     } else {
         node->kind = YAML_MAP;
+        node->flow = event->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
         status = parse_map(parse, depth, node);
     }
     if (status == DGO_OK)
@@ -243,15 +286,22 @@ static enum dgo_status expect(struct parse *parse, yaml_event_type_t type, const
     return status;
 }
 
+/* *root stays NULL where there is no document. */
 static enum dgo_status parse_document(struct parse *parse, struct yaml_node **root)
 {
     yaml_event_t event;
     enum dgo_status status = expect(parse, YAML_STREAM_START_EVENT, "not YAML");
 
     if (status == DGO_OK)
-        status = expect(parse, YAML_DOCUMENT_START_EVENT, "the file is empty");
-    if (status == DGO_OK)
         status = next_event(parse, &event);
+    if (status != DGO_OK)
+        return status;
+    const bool empty = event.type == YAML_STREAM_END_EVENT;
+
+    yaml_event_delete(&event);
+    if (empty)
+        return DGO_OK;
+    status = next_event(parse, &event);
     if (status != DGO_OK)
         return status;
     status = parse_value(parse, &event, 1, root);
@@ -263,10 +313,10 @@ static enum dgo_status parse_document(struct parse *parse, struct yaml_node **ro
     return status;
 }
 
-enum dgo_status yaml_tree_parse(const char *bytes, size_t length, struct dgo_arena *arena,
-                                const struct yaml_node **root, struct dgo_error *err)
+enum dgo_status yaml_tree_parse_any(const char *bytes, size_t length, struct dgo_arena *arena,
+                                    const struct yaml_node **root, struct dgo_error *err)
 {
-    struct parse parse = {.arena = arena, .err = err};
+    struct parse parse = {.arena = arena, .bytes = bytes, .length = length, .err = err};
     struct yaml_node *node = NULL;
     enum dgo_status status;
 
@@ -274,9 +324,23 @@ enum dgo_status yaml_tree_parse(const char *bytes, size_t length, struct dgo_are
         return dgo_fail(err, DGO_ELIMIT, "larger than 1 MiB");
     if (!yaml_parser_initialize(&parse.yaml))
         return fail_memory(&parse);
+    yaml_parser_set_encoding(&parse.yaml, YAML_UTF8_ENCODING); /* no guessing: UTF-16 is refused */
     yaml_parser_set_input_string(&parse.yaml, (const unsigned char *)bytes, length);
     status = parse_document(&parse, &node);
     yaml_parser_delete(&parse.yaml);
+    if (status == DGO_OK)
+        *root = node;
+    return status;
+}
+
+enum dgo_status yaml_tree_parse(const char *bytes, size_t length, struct dgo_arena *arena,
+                                const struct yaml_node **root, struct dgo_error *err)
+{
+    const struct yaml_node *node = NULL;
+    enum dgo_status status = yaml_tree_parse_any(bytes, length, arena, &node, err);
+
+    if (status == DGO_OK && !node)
+        status = dgo_fail(err, DGO_EFORMAT, "line 1, column 1: the file is empty");
     if (status == DGO_OK)
         *root = node;
     return status;

@@ -1,0 +1,14 @@
+/* view_config.h - the settings in force as JSON, for `config`, the API and the page.  As view.h. */
+#ifndef VIEW_CONFIG_H
+#define VIEW_CONFIG_H
+
+#include "config.h"
+
+#include <jansson.h>
+
+/* .path, .from_file, .values[] with key, kind, origin ("default", "file", "environment", "flag";
+ * left out where nobody gave a value), value (base units), text (as written), line or variable,
+ * and of the key itself default, accepts and help. */
+json_t *view_config(const struct config *config);
+
+#endif
