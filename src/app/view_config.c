@@ -12,9 +12,9 @@ static const char *const origin_names[] = {[ORIGIN_DEFAULT] = "default",
                                            [ORIGIN_ENVIRONMENT] = "environment",
                                            [ORIGIN_FLAG] = "flag"};
 static const char *const kind_names[] = {
-    [KIND_FLAG] = "flag",    [KIND_TEXT] = "text",         [KIND_COUNT] = "count",
-    [KIND_SIZE] = "size",    [KIND_DURATION] = "duration", [KIND_CHOICE] = "choice",
-    [KIND_TOKENS] = "tokens"};
+    [KIND_FLAG] = "flag",   [KIND_TEXT] = "text",         [KIND_COUNT] = "count",
+    [KIND_SIZE] = "size",   [KIND_DURATION] = "duration", [KIND_CHOICE] = "choice",
+    [KIND_SIZES] = "sizes", [KIND_TOKENS] = "tokens"};
 
 /* The number a program wants: bytes, seconds, tokens. */
 static json_t *view_value(const struct option_spec *spec, const struct option_value *value)
@@ -25,6 +25,10 @@ static json_t *view_value(const struct option_spec *spec, const struct option_va
     case KIND_COUNT:
     case KIND_SIZE:
         return json_integer((json_int_t)value->number);
+    case KIND_SIZES: /* one for all is a number, a list by index is what was written */
+        if (!strpbrk(value->text, ",="))
+            return json_integer((json_int_t)value->number);
+        break;
     case KIND_DURATION:
         return json_real((double)value->number / (double)DGO_NS_PER_S);
     case KIND_TOKENS:
