@@ -108,8 +108,12 @@ enum dgo_status flow_read(struct flow *flow, const char *model_path, struct dgo_
 static enum dgo_status intend(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
+    enum dgo_status status = flow_engine_choose(flow, arrow->err);
 
-    return wish_intent(flow->options, &flow->machine, &flow->intent, arrow->err);
+    if (status == DGO_OK)
+        status = wish_intent(flow->options, &flow->machine, flow->engine->plan == NULL,
+                             &flow->intent, arrow->err);
+    return status;
 }
 
 enum dgo_status flow_intend(struct flow *flow, struct dgo_error *err)
@@ -168,6 +172,17 @@ static enum dgo_status check_format(const struct flow *flow, struct dgo_error *e
                         : "");
 }
 
+/* An engine with rules of its own.  A nearest placement is left where nothing fits. */
+static enum dgo_status plan_by_engine(struct flow *flow, struct dgo_error *err)
+{
+    struct dgo_engine_question question = {
+        .machine = &flow->machine, .model = flow->model, .intent = &flow->intent};
+    enum dgo_status status = wish_question(flow->options, &question, err);
+
+    memset(&flow->plan, 0, sizeof flow->plan);
+    return status == DGO_OK ? flow->engine->plan(&question, &flow->plan, err) : status;
+}
+
 static enum dgo_status plan(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
@@ -175,8 +190,11 @@ static enum dgo_status plan(const struct arrow *arrow)
 
     if (status != DGO_OK)
         return status;
-    status = plan_cache_get(&flow->machine, flow->model, &flow->intent, &flow->rules, &flow->plan,
-                            &flow->plan_source, arrow->err);
+    if (flow->engine->plan)
+        status = plan_by_engine(flow, arrow->err);
+    else
+        status = plan_cache_get(&flow->machine, flow->model, &flow->intent, &flow->rules,
+                                &flow->plan, &flow->plan_source, arrow->err);
 
     /* A wish that no machine could grant has no nearest placement. */
     flow->planned = (status == DGO_OK || status == DGO_ENOFIT) && flow->plan.estimate.build > 0;
@@ -194,9 +212,15 @@ enum dgo_status flow_plan(struct flow *flow, struct dgo_error *err)
 static enum dgo_status shrink(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
-    struct dgo_plan *smaller = malloc(sizeof *smaller);
+    struct dgo_plan *smaller;
     enum dgo_status status;
 
+    if (flow->plan.partitioned)
+        return dgo_fail(arrow->err, DGO_ENOFIT,
+                        "%s has no smaller plan of ours; ask for less with --ctx, --parallel or "
+                        "--memory-share",
+                        flow->engine->name);
+    smaller = malloc(sizeof *smaller);
     if (!smaller)
         return dgo_fail(arrow->err, DGO_ENOMEM, "out of memory while looking for a smaller plan");
     status = dgo_plan_shrink(&flow->machine, flow->model, &flow->intent, &flow->rules, &flow->plan,
@@ -349,6 +373,10 @@ static enum dgo_status estimate(const struct arrow *arrow)
     enum dgo_status status;
 
     status = check_format(flow, arrow->err);
+    if (status == DGO_OK && !flow->engine->read_flags)
+        status = dgo_fail(arrow->err, DGO_EUNSUPPORTED,
+                          "flags of %s cannot be sized yet; `plan --engine %s` makes a plan for it",
+                          flow->engine->name, flow->engine->name);
     if (status != DGO_OK)
         return status;
     status = flow->engine->read_flags(&flow->machine, flow->model, &flow->rules, arrow->args,

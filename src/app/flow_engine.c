@@ -33,19 +33,54 @@ static bool find_on_path(const char *path, const char *name, char *found, size_t
     return false;
 }
 
+/* A list of the engines' names, for sentences. */
+static void add_names(struct dgo_text *text)
+{
+    for (const struct dgo_engine *const *engine = dgo_engines; *engine; engine++)
+        dgo_text_addf(text, "%s%s", text->length ? ", " : "", (*engine)->name);
+}
+
+enum dgo_status flow_engine_choose(struct flow *flow, struct dgo_error *err)
+{
+    const char *given = option_text(flow->options, OPTION_ENGINE);
+    const char *named = option_text(flow->options, OPTION_FOR);
+    const char *slash = given ? strrchr(given, '/') : NULL;
+    char known[512];
+    struct dgo_text text = DGO_TEXT(known);
+
+    flow->engine = dgo_engines[0];
+    if (named) {
+        flow->engine = dgo_engine_find(named);
+        add_names(&text);
+        return flow->engine
+                   ? DGO_OK
+                   : dgo_fail(err, DGO_EUSAGE, "--for: '%.40s' is none of %s", named, known);
+    }
+    if (given && dgo_engine_find(slash ? slash + 1 : given))
+        flow->engine = dgo_engine_find(slash ? slash + 1 : given);
+    return DGO_OK;
+}
+
 static enum dgo_status find_binary(struct flow *flow, struct dgo_error *err)
 {
     const char *given = option_text(flow->options, OPTION_ENGINE);
     char *real;
 
-    if (!given) {
+    /* A plain name of an engine means the binary of that engine, wherever it lies. */
+    if (!given || (!strchr(given, '/') && dgo_engine_find(given))) {
         flow->binary_found =
             find_on_path(getenv("PATH"), flow->engine->binary, flow->binary, sizeof flow->binary);
         return DGO_OK;
     }
-    if (access(given, X_OK) != 0)
-        return dgo_fail_errno(err, DGO_ENOTFOUND, errno, "--engine: '%.200s' cannot be executed",
-                              given);
+    if (access(given, X_OK) != 0) {
+        char known[512];
+        struct dgo_text text = DGO_TEXT(known);
+
+        add_names(&text);
+        return dgo_fail_errno(err, DGO_ENOTFOUND, errno,
+                              "--engine: '%.200s' cannot be executed, and it is none of %s", given,
+                              known);
+    }
     real = realpath(given, NULL); /* the command shown must work from any folder */
     if (!real || !dgo_text_copy(flow->binary, sizeof flow->binary, real)) {
         free(real);
@@ -57,19 +92,23 @@ static enum dgo_status find_binary(struct flow *flow, struct dgo_error *err)
 }
 
 /* What the binary says to one question, to be freed; NULL with a sentence.  10 s is ample for a
- * binary that does not hang. */
-static char *ask_binary(const struct flow *flow, const char *question, struct dgo_error *err)
+ * binary that does not hang; Python engines import all of PyTorch first. */
+static char *ask_binary(const struct flow *flow, const char *const *words, struct dgo_error *err)
 {
-    enum { OUTPUT_BYTES = 512 * 1024 };
-    const char *const argv[] = {flow->binary, question, NULL};
+    enum { OUTPUT_BYTES = 512 * 1024, WORDS_MAX = 6 };
+    const uint64_t patience_ns = (flow->engine->plan ? 90 : 10) * DGO_NS_PER_S;
+    const char *argv[WORDS_MAX + 2] = {flow->binary};
     char *output = calloc(1, OUTPUT_BYTES);
     int code = 0;
+
+    for (int i = 0; i < WORDS_MAX && words[i]; i++)
+        argv[i + 1] = words[i];
 
     if (!output) {
         dgo_fail(err, DGO_ENOMEM, "out of memory while probing the engine");
         return NULL;
     }
-    if (dgo_process_capture(argv, (const char *const *)flow->environment, 10 * DGO_NS_PER_S, output,
+    if (dgo_process_capture(argv, (const char *const *)flow->environment, patience_ns, output,
                             OUTPUT_BYTES, &code, err) != DGO_OK) {
         free(output);
         return NULL;
@@ -131,7 +170,8 @@ static void keep_probe(const struct flow *flow)
 
 static enum dgo_status probe_help(struct flow *flow, const char *version, struct dgo_error *err)
 {
-    char *help = ask_binary(flow, "--help", err);
+    static const char *const plain[] = {"--help", NULL};
+    char *help = ask_binary(flow, flow->engine->help_args ? flow->engine->help_args : plain, err);
     enum dgo_status status = DGO_OK;
 
     if (!help)
@@ -150,12 +190,14 @@ static enum dgo_status probe_help(struct flow *flow, const char *version, struct
  */
 static enum dgo_status probe_binary(struct flow *flow, struct dgo_error *err)
 {
+    static const char *const plain[] = {"--version", NULL};
     enum dgo_status status = dgo_file_hash(flow->binary, flow->binary_hash, err);
     char *version;
 
     if (status != DGO_OK)
         return status;
-    version = ask_binary(flow, "--version", err);
+    version =
+        ask_binary(flow, flow->engine->version_args ? flow->engine->version_args : plain, err);
     if (!version)
         status = err->status;
     else if (!find_kept(flow, version))
@@ -181,6 +223,20 @@ static enum dgo_status parse_build(const char *text, uint32_t *build, struct dgo
     return DGO_OK;
 }
 
+/* "0.11.2" of an engine that has no build numbers: flags follow that version. */
+static enum dgo_status assume_version(struct flow *flow, const char *text, struct dgo_error *err)
+{
+    const uint32_t version = dgo_engine_version(text);
+
+    if (!version)
+        return dgo_fail(err, DGO_EUSAGE, "--engine-build: '%.40s' is no version like 0.11.2", text);
+    memset(&flow->probe, 0, sizeof flow->probe);
+    flow->probe.build = version;
+    dgo_text_copy_escaped(flow->probe.version, sizeof flow->probe.version, text, strlen(text));
+    flow->probed = true;
+    return DGO_OK;
+}
+
 enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_error *err)
 {
     const char *build = option_text(flow->options, OPTION_ENGINE_BUILD);
@@ -189,15 +245,18 @@ enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_erro
 
     if (!flow->store)
         open_store(flow);
-    flow->engine = dgo_engines[0];
     flow->rules = (struct dgo_engine_rules){0};
-    status = find_binary(flow, err);
+    status = flow_engine_choose(flow, err);
+    if (status == DGO_OK)
+        status = find_binary(flow, err);
     if (status != DGO_OK)
         return status;
     if (needed && !flow->binary_found)
         return dgo_fail(err, DGO_ENOTFOUND,
-                        "%s is not on the PATH; install llama.cpp, or name it with --engine PATH",
-                        flow->engine->binary);
+                        "%s is not on the PATH; install %s, or name it with --engine PATH",
+                        flow->engine->binary, flow->engine->name);
+    if (flow->engine->plan && build)
+        return assume_version(flow, build, err);
     if (flow->binary_found && probe_binary(flow, &probe_err) != DGO_OK) {
         if (needed) {
             if (err)
@@ -206,6 +265,8 @@ enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_erro
         }
         dgo_log(DGO_LOG_WARN, "%s; planning for the newest known build", probe_err.text);
     }
+    if (flow->engine->plan)
+        return DGO_OK;
     if (build)
         return parse_build(build, &flow->rules.build, err);
     flow->rules.build = flow->probe.build;
@@ -256,6 +317,10 @@ enum dgo_status flow_engine_check(struct flow *flow, struct dgo_error *err)
     enum dgo_status status;
     int code = 0;
 
+    if (!flow->engine->read_devices) { /* it has no such question; it tells when it starts */
+        free(output);
+        return DGO_OK;
+    }
     if (!output)
         return dgo_fail(err, DGO_ENOMEM, "out of memory while asking for devices");
     status = flow_command(flow, 0, NULL, 0, err); /* for its environment */

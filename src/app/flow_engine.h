@@ -5,6 +5,10 @@
 
 #include "flow.h"
 
+/* Sets flow->engine by --for, the name of --engine, or the name of its binary; llama.cpp
+ * otherwise. */
+DGO_MUST_CHECK
+enum dgo_status flow_engine_choose(struct flow *flow, struct dgo_error *err);
 DGO_MUST_CHECK
 enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_error *err);
 DGO_MUST_CHECK

@@ -440,7 +440,8 @@ static json_t *view_prediction(const struct dgo_prediction *predicted)
     json_t *object = json_object();
 
     set_number(object, "decode_tokens_per_second", predicted->decode_tokens_per_second);
-    set_number(object, "prefill_tokens_per_second", predicted->prefill_tokens_per_second);
+    if (predicted->prefill_tokens_per_second > 0)
+        set_number(object, "prefill_tokens_per_second", predicted->prefill_tokens_per_second);
     set_number(object, "lower_bound_gap", predicted->lower_bound_gap);
     json_object_set_new(object, "bandwidth_assumed", json_boolean(predicted->bandwidth_assumed));
     set_count(object, "concurrent_requests", predicted->concurrent_requests);
@@ -502,6 +503,26 @@ static void set_command(json_t *object, const struct dgo_command *command)
     json_object_set_new(object, "environment", environment);
 }
 
+/* Shards and stages of an engine that cuts so. */
+static json_t *view_partition(const struct dgo_plan *plan)
+{
+    const struct dgo_partition *partition = &plan->partition;
+    json_t *stages = json_array(), *object = json_object();
+
+    for (uint32_t s = 0; s < partition->pipeline_parallel; s++)
+        json_array_append_new(stages, json_integer(partition->layer_count[s]));
+    set_count(object, "tensor_parallel", partition->tensor_parallel);
+    set_count(object, "pipeline_parallel", partition->pipeline_parallel);
+    json_object_set_new(object, "stage_layer_count", stages);
+    set_number(object, "memory_share", partition->memory_share);
+    set_text(object, "kv_type", plan->kv_type);
+    set_count(object, "kv_tokens", partition->kv_tokens);
+    set_count(object, "even_kv_tokens", partition->even_kv_tokens);
+    if (plan->settings.ctx_tokens)
+        set_number(object, "concurrency", (double)partition->kv_tokens / plan->settings.ctx_tokens);
+    return object;
+}
+
 static json_t *make_plan(const struct view *view)
 {
     const struct dgo_machine *machine = view->machine;
@@ -516,6 +537,8 @@ static json_t *make_plan(const struct view *view)
     json_object_set_new(object, "architecture_verified", json_boolean(model->verified));
     set_estimate(object, machine, &plan->estimate);
     set_settings(object, &plan->settings);
+    if (plan->partitioned)
+        json_object_set_new(object, "partition", view_partition(plan));
     json_object_set_new(object, "predicted", view_prediction(&plan->predicted));
     for (uint32_t i = 0; i < plan->alternative_count; i++) {
         const struct dgo_alternative *alternative = &plan->alternative[i];

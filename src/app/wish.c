@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "0,2" -> bits 0 and 2. */
@@ -94,8 +95,28 @@ static enum dgo_status fill_cache_type(const struct options *options, struct dgo
     return DGO_OK;
 }
 
+enum dgo_status wish_question(const struct options *options, struct dgo_engine_question *question,
+                              struct dgo_error *err)
+{
+    const char *share = option_text(options, OPTION_MEMORY_SHARE);
+    char *end;
+
+    question->kv_type = option_text(options, OPTION_KV_TYPE);
+    question->tensor_parallel = (uint32_t)option_number(options, OPTION_TENSOR_PARALLEL);
+    question->pipeline_parallel = (uint32_t)option_number(options, OPTION_PIPELINE_PARALLEL);
+    question->requests_given = options->value[OPTION_PARALLEL].origin != ORIGIN_DEFAULT;
+    question->memory_share = 0;
+    if (!share)
+        return DGO_OK;
+    question->memory_share = strtod(share, &end);
+    if (*end != '\0' || !(question->memory_share >= 0.05 && question->memory_share <= 1))
+        return dgo_fail(err, DGO_EUSAGE, "--memory-share: '%.20s' is no share from 0.05 to 1",
+                        share);
+    return DGO_OK;
+}
+
 enum dgo_status wish_intent(const struct options *options, const struct dgo_machine *machine,
-                            struct dgo_intent *intent, struct dgo_error *err)
+                            bool ggml_types, struct dgo_intent *intent, struct dgo_error *err)
 {
     struct dgo_intent wish = {
         .objective = (enum dgo_objective)option_number(options, OPTION_OBJECTIVE),
@@ -114,7 +135,7 @@ enum dgo_status wish_intent(const struct options *options, const struct dgo_mach
     enum dgo_status status = fill_margins(options, machine, &wish, err);
 
     wish.ctx_tokens = ctx == OPTION_TOKENS_MAX ? DGO_CTX_MAX : (uint32_t)ctx;
-    if (status == DGO_OK)
+    if (status == DGO_OK && ggml_types)
         status = fill_cache_type(options, &wish, err);
     if (status == DGO_OK && use)
         status = parse_gpu_list(machine, use, &wish.gpu_mask, err);

@@ -28,8 +28,13 @@ static json_t *view(const struct cmd_call *call, const struct flow *flow,
     if (option_given(&call->options, OPTION_EXPLAIN)) {
         json_t *lines = json_array();
 
-        dgo_plan_explain(&flow->machine, flow->model, &flow->plan, append_line, lines);
+        dgo_engine_explain(&flow->machine, flow->model, &flow->plan, append_line, lines);
         json_object_set_new(object, "explanation", lines);
+        if (command) {
+            lines = json_array();
+            dgo_command_explain(command, append_line, lines);
+            json_object_set_new(object, "command_explanation", lines);
+        }
     }
     return object;
 }
@@ -84,7 +89,11 @@ static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status 
         print_plan(&flow->machine, flow->model, &flow->plan, command, call->environment);
         if (option_given(&call->options, OPTION_EXPLAIN)) {
             printf("\nwhy:\n");
-            dgo_plan_explain(&flow->machine, flow->model, &flow->plan, print_line, NULL);
+            dgo_engine_explain(&flow->machine, flow->model, &flow->plan, print_line, NULL);
+            if (command) {
+                printf("\nwhy each word of the command:\n");
+                dgo_command_explain(command, print_line, NULL);
+            }
         }
     }
     return planned == DGO_OK ? status : print_failure(err);
@@ -112,9 +121,10 @@ static int run(const struct cmd_call *call)
 const struct cmd cmd_plan = {
     .name = "plan",
     .does = "decide which layers go on which GPU, with what context and batch",
-    .usage = "MODEL.gguf [options] [-- ENGINE FLAGS]",
+    .usage = "MODEL [options] [-- ENGINE FLAGS]",
     .examples = "dualgpuopt plan model.gguf\n"
                 "dualgpuopt plan model.gguf --ctx max --explain\n"
+                "dualgpuopt plan model-folder --engine vllm --parallel 8\n"
                 "dualgpuopt plan model.gguf --margin 0=2GiB,1=512MiB --svg plan.svg\n"
                 "dualgpuopt plan model.gguf --gpus examples/machines/two-unequal.yaml --json",
     .details = "Nothing is started. What does not fit exits with 3 and names the limiting GPU and\n"
@@ -122,19 +132,36 @@ const struct cmd cmd_plan = {
     .arg_min = 1,
     .arg_max = 1,
     .takes_rest = true,
-    .options = {OPTION_GPUS,          OPTION_USE,
-                OPTION_SPREAD,        OPTION_CTX,
-                OPTION_PARALLEL,      OPTION_OBJECTIVE,
-                OPTION_KV_TYPE,       OPTION_MARGIN,
-                OPTION_NO_CPU_LAYERS, OPTION_BATCH,
-                OPTION_UBATCH,        OPTION_NO_FLASH_ATTENTION,
-                OPTION_PROMPT_TOKENS, OPTION_GENERATED_TOKENS,
-                OPTION_CONCURRENT,    OPTION_SVG,
-                OPTION_EXPLAIN,       OPTION_JSON,
-                OPTION_ENGINE,        OPTION_ENGINE_BUILD,
-                OPTION_HOST,          OPTION_PORT,
-                OPTION_THREADS,       OPTION_STATE_DIR,
-                OPTION_VERBOSE,       OPTION_NVML,
+    .options = {OPTION_GPUS,
+                OPTION_USE,
+                OPTION_SPREAD,
+                OPTION_CTX,
+                OPTION_PARALLEL,
+                OPTION_OBJECTIVE,
+                OPTION_KV_TYPE,
+                OPTION_MARGIN,
+                OPTION_NO_CPU_LAYERS,
+                OPTION_BATCH,
+                OPTION_UBATCH,
+                OPTION_NO_FLASH_ATTENTION,
+                OPTION_PROMPT_TOKENS,
+                OPTION_GENERATED_TOKENS,
+                OPTION_CONCURRENT,
+                OPTION_SVG,
+                OPTION_EXPLAIN,
+                OPTION_JSON,
+                OPTION_ENGINE,
+                OPTION_FOR,
+                OPTION_ENGINE_BUILD,
+                OPTION_TENSOR_PARALLEL,
+                OPTION_PIPELINE_PARALLEL,
+                OPTION_MEMORY_SHARE,
+                OPTION_HOST,
+                OPTION_PORT,
+                OPTION_THREADS,
+                OPTION_STATE_DIR,
+                OPTION_VERBOSE,
+                OPTION_NVML,
                 OPTION_HELP},
     .run = run,
 };

@@ -116,7 +116,8 @@ static void print_device_table(const struct dgo_machine *machine,
                            : "");
         table_cell(table, "%s", signed_bytes(device->free_bytes, needed_bytes(device), text));
     }
-    host_row(table, estimate);
+    if (estimate->host.weights_bytes || estimate->host.compute_bytes || estimate->host.layer_count)
+        host_row(table, estimate);
     table_print(table);
 }
 
@@ -195,6 +196,25 @@ static void print_context_line(const struct dgo_estimate *estimate,
            estimate->ubatch_tokens, estimate->pipeline ? ", pipelined" : "", estimate->build);
 }
 
+/* Of an engine that cuts into shards and stages. */
+static void print_partition_line(const struct dgo_plan *plan)
+{
+    const struct dgo_partition *partition = &plan->partition;
+    const uint32_t ctx = plan->settings.ctx_tokens;
+
+    printf("context %" PRIu32 " tokens, %s cache, batches of %" PRIu32 " tokens; %" PRIu32
+           " shards x %" PRIu32 " stages",
+           ctx, plan->kv_type, plan->settings.batch_tokens, partition->tensor_parallel,
+           partition->pipeline_parallel);
+    if (partition->pipeline_parallel > 1)
+        for (uint32_t s = 0; s < partition->pipeline_parallel; s++)
+            printf("%s%" PRIu32, s ? "," : " of ", partition->layer_count[s]);
+    printf("%s\n", partition->pipeline_parallel > 1 ? " layers" : "");
+    if (plan->estimate.fits && ctx)
+        printf("the pool holds %" PRIu64 " tokens: %.1f requests of full length side by side\n",
+               partition->kv_tokens, (double)partition->kv_tokens / ctx);
+}
+
 void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate)
 {
     print_simulated(machine);
@@ -207,6 +227,13 @@ void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate
 
 static void print_prediction(const struct dgo_prediction *predicted)
 {
+    if (!(predicted->prefill_tokens_per_second >
+          0)) { /* by an engine whose prompts we do not model */
+        printf("\npredicted: decode %.1f tokens/s for one request alone (a ranking of shapes, no "
+               "promise)\n",
+               predicted->decode_tokens_per_second);
+        return;
+    }
     printf("\npredicted: decode %.1f tokens/s, prefill %.0f tokens/s; %.1f %% above the lower bound"
            "%s\n",
            predicted->decode_tokens_per_second, predicted->prefill_tokens_per_second,
@@ -283,7 +310,10 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
     printf("%s: %s, %" PRIu32 " layers, %s parameters\n",
            model->name[0] ? model->name : "(no name)", model->architecture, model->layer_count,
            parameters_text(model->parameter_count, count));
-    print_context_line(&plan->estimate, &plan->settings);
+    if (plan->partitioned)
+        print_partition_line(plan);
+    else
+        print_context_line(&plan->estimate, &plan->settings);
     print_notes(machine, model, &plan->estimate);
     printf("\n");
     print_device_table(machine, &plan->estimate);

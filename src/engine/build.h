@@ -7,11 +7,21 @@
 
 #include "dgo_engine.h"
 
+/* One flag or variable of an engine: where it is defined, and in which versions.  The first
+ * spelling is the one that the engine's file uses. */
+struct engine_flag {
+    const char *spellings; /* "--tensor-parallel-size -tp"; newest first */
+    uint32_t since, until; /* DGO_ENGINE_VERSION: from, and first without it; 0 always, still */
+    const char *source;    /* a file of the engine's repository */
+};
+
 struct command_builder {
     struct dgo_command *command;
-    const char *engine;            /* "llama-server", for sentences */
-    const struct dgo_probe *probe; /* NULL: the newest spelling of every flag */
-    enum dgo_status status;        /* sticky */
+    const char *engine;              /* "llama-server", for sentences */
+    const struct dgo_probe *probe;   /* NULL: the newest spelling of every flag; one that knows the
+                                      * version only (no flags) goes by the table below */
+    const struct engine_flag *flags; /* ended by a row without spellings; NULL: none is kept */
+    enum dgo_status status;          /* sticky */
     struct dgo_error *err;
 };
 

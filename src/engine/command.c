@@ -149,19 +149,42 @@ void build_wordf(struct command_builder *builder, const char *why, const char *f
     build_word(builder, word, why);
 }
 
+/* The row whose first spelling is this name. */
+static const struct engine_flag *find_row(const struct command_builder *builder, const char *name)
+{
+    const size_t length = strcspn(name, " ");
+
+    for (const struct engine_flag *row = builder->flags; row && row->spellings; row++)
+        if (strncmp(row->spellings, name, length) == 0 &&
+            (row->spellings[length] == ' ' || row->spellings[length] == '\0'))
+            return row;
+    return NULL;
+}
+
+/* Whether the engine's version, where it is known, has what the row describes. */
+static bool is_of_version(const struct command_builder *builder, const struct engine_flag *row)
+{
+    const uint32_t version = builder->probe ? builder->probe->build : 0;
+
+    return !row || version == 0 ||
+           (version >= row->since && (row->until == 0 || version < row->until));
+}
+
 void build_environment(struct command_builder *builder, const char *name, const char *value,
                        const char *why)
 {
     struct dgo_command *command = builder->command;
+    const struct engine_flag *row = find_row(builder, name);
     const char *copy = value ? keep(builder, value) : NULL;
 
-    if (builder->status != DGO_OK)
+    if (builder->status != DGO_OK || !is_of_version(builder, row))
         return;
     if (command->env_count == DGO_ENV_MAX) {
         builder->status =
             dgo_fail(builder->err, DGO_ELIMIT, "more than %d variables to change", DGO_ENV_MAX);
         return;
     }
+    command->env_source[command->env_count] = row ? row->source : NULL;
     command->env[command->env_count++] = (struct dgo_env_change){name, copy, why};
 }
 
@@ -173,7 +196,8 @@ const char *build_spelling(const struct command_builder *builder, const char *sp
         const size_t length = strcspn(at, " ");
 
         snprintf(name, sizeof name, "%.*s", (int)length, at);
-        if (!builder->probe || dgo_probe_has(builder->probe, name))
+        if (!builder->probe || builder->probe->flag_count == 0 ||
+            dgo_probe_has(builder->probe, name))
             return at;
         at += length;
     }
@@ -183,8 +207,11 @@ const char *build_spelling(const struct command_builder *builder, const char *sp
 void build_flag(struct command_builder *builder, enum build_need need, const char *spellings,
                 const char *value, const char *why)
 {
-    const char *found = build_spelling(builder, spellings);
+    const struct engine_flag *row = find_row(builder, spellings);
+    const char *found = build_spelling(builder, row ? row->spellings : spellings);
 
+    if (found && !is_of_version(builder, row))
+        found = NULL;
     if (builder->status != DGO_OK || (!found && need == BUILD_WANTED))
         return;
     if (!found) {
@@ -199,6 +226,8 @@ void build_flag(struct command_builder *builder, enum build_need need, const cha
         return;
     }
     build_wordf(builder, why, "%.*s", (int)strcspn(found, " "), found);
+    if (row && builder->status == DGO_OK)
+        builder->command->source[builder->command->arg_count - 1] = row->source;
     if (value)
         build_word(builder, value, NULL);
 }

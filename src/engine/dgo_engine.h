@@ -31,8 +31,10 @@ struct dgo_command {
     uint32_t arg_count;
     const char *arg[DGO_ARG_MAX + 1]; /* arg[0] is the binary; NULL-terminated */
     const char *why[DGO_ARG_MAX];     /* reason of the flag that starts here, or NULL */
+    const char *source[DGO_ARG_MAX];  /* where its engine defines that flag, or NULL */
     uint32_t env_count;
     struct dgo_env_change env[DGO_ENV_MAX];
+    const char *env_source[DGO_ENV_MAX]; /* where the engine defines that variable, or NULL */
 };
 void dgo_command_done(struct dgo_command *command);
 
@@ -46,6 +48,13 @@ const char **dgo_command_environment(const struct dgo_command *command, char *co
 void dgo_command_text(const struct dgo_command *command, char *const *parent,
                       struct dgo_text *text);
 
+/* Why each variable and flag is there, and where its engine defines it; one call of `line` each. */
+void dgo_command_explain(const struct dgo_command *command, dgo_explain_fn line, void *data);
+
+/* The derivation of a plan's numbers, under whichever rules it was made. */
+void dgo_engine_explain(const struct dgo_machine *machine, const struct dgo_model *model,
+                        const struct dgo_plan *plan, dgo_explain_fn line, void *data);
+
 /* Splits shell text as /bin/sh would for plain words and quotes (no expansion: $ ` * ? ; | & < >
  * outside quotes are errors).  The words live in the arena.  The inverse of quoting: see
  * prop_quote. */
@@ -56,13 +65,18 @@ void dgo_word_quote(struct dgo_text *text, const char *word);
 
 /* What a binary says of itself.  Kept by the store, keyed by the binary's hash. */
 struct dgo_probe {
-    uint32_t build;   /* llama.cpp's build number; 0 unknown */
+    uint32_t build;   /* llama.cpp's build number, another engine's DGO_ENGINE_VERSION; 0 unknown */
     char version[96]; /* first line of --version, escaped */
     uint32_t flag_count;
     char flag[DGO_FLAG_MAX]
              [DGO_FLAG_TEXT_MAX]; /* every spelling in --help, sorted: "--ctx-size", "-c", ... */
 };
 bool dgo_probe_has(const struct dgo_probe *probe, const char *flag);
+
+/* Versions like 0.11.2 as numbers that can be compared. */
+#define DGO_ENGINE_VERSION(major, minor, patch) ((major)*1000000u + (minor)*1000u + (patch))
+/* The first version number in `text` ("vllm 0.11.2+cu128"); 0: none. */
+uint32_t dgo_engine_version(const char *text);
 
 /* A device as `--list-devices` shows it. */
 struct dgo_engine_device {
@@ -133,6 +147,9 @@ struct dgo_report {
     char trouble_device[32];                              /* "" unknown */
     uint64_t trouble_bytes; /* size that could not be had; 0 unknown */
     char trouble_line[256]; /* the line, escaped */
+    /* What engines of pools of blocks say when they start; 0: not said. */
+    uint64_t kv_tokens;
+    double concurrency; /* requests of full length that the pool serves */
     double prompt_tokens_per_second, decode_tokens_per_second; /* of the last request; 0: none */
     uint64_t request_count;
     /* private to the engine file: what must be remembered between lines */
@@ -154,11 +171,32 @@ struct dgo_report {
     } state;
 };
 
+/* What an engine plans from. */
+struct dgo_engine_question {
+    const struct dgo_machine *machine;
+    const struct dgo_model *model;
+    const struct dgo_intent *intent;
+    const char *kv_type;                         /* as the user wrote it; NULL: choose */
+    uint32_t tensor_parallel, pipeline_parallel; /* 0: choose */
+    double memory_share;                         /* 0: the engine's default */
+    bool requests_given; /* the user said how many; else as many as the pool serves */
+};
+
 struct dgo_engine {
     const char *name;        /* "llama.cpp" */
+    const char *what;        /* one line for a list of engines: what it splits, what it loads */
     const char *binary;      /* looked up on the PATH: "llama-server" */
     const char *health_path; /* HTTP path that answers 200 when ready */
     uint32_t formats;        /* bit per enum dgo_model_format that it loads */
+
+    /* Words after the binary that make it say its version and its options; NULL: --version,
+     * --help.  NULL-terminated. */
+    const char *const *version_args, *const *help_args;
+
+    /* Plans under the engine's own rules; NULL: as llama.cpp, by dgo_plan_make.  What cannot fit is
+     * DGO_ENOFIT with the nearest in *plan. */
+    enum dgo_status (*plan)(const struct dgo_engine_question *question, struct dgo_plan *plan,
+                            struct dgo_error *err);
 
     /* Builds argv and environment.  `probe` may be NULL (nothing known: newest spelling).  Fails
      * with DGO_EUNSUPPORTED when the binary lacks a flag the plan cannot do without. */
@@ -181,22 +219,24 @@ struct dgo_engine {
     void (*read_probe)(struct dgo_probe *probe, const char *version_output,
                        const char *help_output);
 
-    /* From the output of --list-devices; returns the count written. */
+    /* From the output of --list-devices; returns the count written.  NULL: it has no such
+     * question. */
     uint32_t (*read_devices)(struct dgo_engine_device *devices, uint32_t devices_max,
                              const char *output);
 
     /* Reads the user's flags (`estimate -- FLAGS`) into settings that hold the engine's own
      * defaults for what is not given.  Unknown flags that do not change memory are skipped;
      * DGO_EUSAGE names a flag it cannot honour or a bad value. device_names are the machine's
-     * devices in its order. */
+     * devices in its order.  NULL: the engine's flags are not read. */
     enum dgo_status (*read_flags)(const struct dgo_machine *machine, const struct dgo_model *model,
                                   const struct dgo_engine_rules *rules, const char *const *args,
                                   uint32_t arg_count, struct dgo_settings *settings,
                                   struct dgo_error *err);
 };
 
-extern const struct dgo_engine *const dgo_engines[];        /* NULL-terminated */
-const struct dgo_engine *dgo_engine_find(const char *name); /* NULL: none */
+extern const struct dgo_engine *const dgo_engines[]; /* NULL-terminated; llama.cpp is the first */
+/* By name or by the name of its binary, case-blind; NULL: none. */
+const struct dgo_engine *dgo_engine_find(const char *name);
 
 /* "cuda0 ran out of memory while loading the weights: ..." and what to do, from a report that holds
  * trouble.  `plan` may be NULL. */

@@ -1,13 +1,18 @@
 /* engine.c - the list of the engines, and look-ups in probes and reports. */
 #include "dgo_engine.h"
 
-#include "llama_cpp.h"
+#include "engines.h"
 
 #include <string.h>
 #include <strings.h>
 
 /* A new engine is one file and one row. */
-const struct dgo_engine *const dgo_engines[] = {&dgo_llama_cpp, NULL};
+const struct dgo_engine *const dgo_engines[] = {
+    &dgo_llama_cpp,
+    &dgo_vllm,
+    &dgo_sglang,
+    NULL,
+};
 
 const struct dgo_engine *dgo_engine_find(const char *name)
 {

@@ -5,6 +5,7 @@
 
 const struct dgo_engine dgo_llama_cpp = {
     .name = "llama.cpp",
+    .what = "whole layers on each card, in any shares; GGUF; host memory too",
     .binary = "llama-server",
     .health_path = "/health",
     .formats = 1u << DGO_FORMAT_GGUF,

@@ -2,9 +2,7 @@
 #ifndef ENGINE_LLAMA_CPP_H
 #define ENGINE_LLAMA_CPP_H
 
-#include "dgo_engine.h"
-
-extern const struct dgo_engine dgo_llama_cpp;
+#include "engines.h"
 
 enum {
     /* Builds, by their number, at which something that we depend on changed. */

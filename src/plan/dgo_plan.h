@@ -9,6 +9,7 @@
 #include "dgo_base.h"
 #include "dgo_gpu.h"
 #include "dgo_model.h"
+#include "dgo_partition.h"
 
 enum dgo_kv_type {
     DGO_KV_F16,
@@ -159,6 +160,11 @@ struct dgo_plan {
     uint64_t margin_bytes[DGO_GPU_MAX];
     uint32_t alternative_count;
     struct dgo_alternative alternative[DGO_ALTERNATIVE_MAX];
+    /* Engines that cut a model into equal shards and runs of layers: `partition` says how, the
+     * settings hold tokens, requests and cards in the order of the ranks only. */
+    bool partitioned;
+    struct dgo_partition partition;
+    char kv_type[24]; /* of the cache, as that engine's flag takes it: "auto", "fp8" */
 };
 
 /* Makes the plan.  What cannot fit is DGO_ENOFIT: err names the limiting GPU and the missing bytes,

@@ -63,6 +63,23 @@ static void add_tensor(const struct dgo_model *model, const struct dgo_tensor *t
         shape->last_bytes += bytes;
 }
 
+/* A folder keeps sums, not tensors.  The keys' and values' projections count as cut evenly; where
+ * there are fewer cache heads than shards they are not, which is some MiB of a layer. */
+static void add_folder(const struct dgo_model *model, uint32_t shards,
+                       struct partition_shape *shape)
+{
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        const struct dgo_layer *layer = &model->layer[l];
+
+        shape->weights_sum[l + 1] =
+            layer->replicated_bytes +
+            (layer->weights_bytes - layer->replicated_bytes + shards - 1) / shards;
+    }
+    shape->first_bytes =
+        model->vision_bytes + (model->input_bytes - model->vision_bytes + shards - 1) / shards;
+    shape->last_bytes = (model->output_bytes + shards - 1) / shards;
+}
+
 void partition_shape_make(const struct dgo_model *model, uint32_t tensor_parallel,
                           uint32_t kv_value_bytes, struct partition_shape *shape)
 {
@@ -72,6 +89,8 @@ void partition_shape_make(const struct dgo_model *model, uint32_t tensor_paralle
     memset(shape, 0, sizeof *shape);
     shape->layer_count = model->layer_count;
     shape->tensor_parallel = tensor_parallel;
+    if (model->tensor_count == 0)
+        add_folder(model, tensor_parallel, shape);
     for (uint32_t i = 0; i < model->tensor_count; i++)
         add_tensor(model, &model->tensor[i], tensor_parallel, shape);
     if (model->tied_embeddings)

@@ -1,0 +1,9 @@
+/* engines.h - the rows of the list in engine.c, one file each.  Private to src/engine. */
+#ifndef ENGINE_ENGINES_H
+#define ENGINE_ENGINES_H
+
+#include "dgo_engine.h"
+
+extern const struct dgo_engine dgo_llama_cpp, dgo_vllm, dgo_sglang;
+
+#endif

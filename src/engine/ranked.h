@@ -1,0 +1,63 @@
+/* ranked.h - what the engines share that run one process a card: vLLM, SGLang, TensorRT-LLM, ...
+ *
+ * Private to src/engine.  They differ in their rules (dgo_partition_rules), their flags and their
+ * words; how a partition becomes a plan, and the environment of PyTorch and NCCL, is the same. */
+#ifndef ENGINE_RANKED_H
+#define ENGINE_RANKED_H
+
+#include "build.h"
+
+#include "dgo_partition.h"
+
+/* What a cache type's name stands for. */
+struct ranked_kv_type {
+    const char *name, *flag; /* as the user and as the engine writes it */
+    uint32_t value_bytes;    /* of a cached number; 0: as the model's dtype */
+};
+
+struct ranked_rules {
+    const struct dgo_partition_rules *partition;
+    const struct ranked_kv_type *kv_types; /* ended by a row without name */
+    bool no_stages;                        /* it cannot cut a model into runs of layers */
+    bool no_shards;                        /* it cannot cut layers into shards */
+    bool even_stages_only;                 /* runs of layers cannot be told to it */
+    uint32_t batch_tokens;                 /* computed at once unless the user says */
+    uint32_t least_compute; /* capability that its kernels need, 70 for 7.0; 0: any */
+    uint32_t requests_most; /* served side by side unless the user says */
+};
+
+/* The plan under those rules; what cannot be is refused with a sentence. */
+enum dgo_status ranked_plan(const struct ranked_rules *rules,
+                            const struct dgo_engine_question *question, struct dgo_plan *plan,
+                            struct dgo_error *err) DGO_MUST_CHECK;
+
+/* "CUDA0", "CUDA1", ... in the order of the ranks. */
+void ranked_name_devices(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                         struct dgo_estimate *estimate);
+
+/* The cards in rank order by UUID, NCCL's paths by topology, the allocator, threads. */
+void ranked_environment(struct command_builder *builder, const struct dgo_machine *machine,
+                        const struct dgo_plan *plan, const struct dgo_launch_options *options);
+
+/* "20,12" of a plan whose runs differ from the engine's own; false: the engine's own are meant. */
+bool ranked_partition_text(const struct dgo_plan *plan, char *text, size_t size);
+
+/* "0.92": two digits, rounded down. */
+void ranked_share_text(double share, char text[16]);
+
+/* Words of --version and --help as most engines print them: every word that begins with a dash. */
+void ranked_read_probe(struct dgo_probe *probe, const char *version_output,
+                       const char *help_output);
+
+/* The user's own flags, last; those of `decided` (NULL-terminated) are refused. */
+void ranked_extra(struct command_builder *builder, const struct dgo_launch_options *options,
+                  const char *const *decided);
+
+/* The row of the table for a report's device by its number; made when it is new; NULL: full. */
+struct dgo_report_device *ranked_device(struct dgo_report *report, uint32_t number);
+void ranked_set(struct dgo_report_device *device, enum dgo_buffer_kind kind, double gib);
+
+/* Finds `after` in a line and reads the number that follows ("1,234.5" too); false: not there. */
+bool ranked_number(const char *line, const char *after, double *number);
+
+#endif
