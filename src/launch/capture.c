@@ -79,9 +79,23 @@ enum dgo_status dgo_process_capture(const char *const *argv, const char *const *
                                     uint64_t timeout_ns, char *output, size_t output_size,
                                     int *exit_code, struct dgo_error *err)
 {
-    const struct spawn_request request = {.argv = argv, .environment = environment, .joined = true};
+    const struct dgo_capture_options options = {
+        .argv = argv, .environment = environment, .timeout_ns = timeout_ns};
+
+    return dgo_process_capture_limited(&options, output, output_size, exit_code, err);
+}
+
+enum dgo_status dgo_process_capture_limited(const struct dgo_capture_options *options, char *output,
+                                            size_t output_size, int *exit_code,
+                                            struct dgo_error *err)
+{
+    const struct spawn_request request = {.argv = options->argv,
+                                          .environment = options->environment,
+                                          .joined = true,
+                                          .nice = options->nice,
+                                          .core_count = options->core_count};
     const uint64_t start_ns = dgo_clock_monotonic_ns(dgo_clock_system());
-    const uint64_t deadline_ns = start_ns + dgo_min_u64(timeout_ns, UINT64_MAX - start_ns);
+    const uint64_t deadline_ns = start_ns + dgo_min_u64(options->timeout_ns, UINT64_MAX - start_ns);
     struct output kept = {.data = output, .size = output_size};
     struct spawned child;
 
@@ -96,12 +110,12 @@ enum dgo_status dgo_process_capture(const char *const *argv, const char *const *
         !spawn_wait_gone(&child, left_ms(deadline_ns))) {
         char text[DGO_UNIT_TEXT_MAX];
 
-        status = dgo_fail(err, DGO_ETIMEOUT, "\"%s\" did not end within %s and was killed", argv[0],
-                          dgo_duration_text(timeout_ns, text));
+        status = dgo_fail(err, DGO_ETIMEOUT, "\"%s\" did not end within %s and was killed",
+                          options->argv[0], dgo_duration_text(options->timeout_ns, text));
         spawn_kill(&child);
         (void)spawn_wait_gone(&child, KILL_WAIT_MS);
     } else {
-        status = judge(argv[0], &child.end, &kept, exit_code, err);
+        status = judge(options->argv[0], &child.end, &kept, exit_code, err);
     }
     spawn_close(&child);
     if (status != DGO_OK)

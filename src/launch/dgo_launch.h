@@ -79,6 +79,18 @@ enum dgo_status dgo_process_capture(const char *const *argv, const char *const *
                                     uint64_t timeout_ns, char *output, size_t output_size,
                                     int *exit_code, struct dgo_error *err);
 
+/* The same under limits, for measurements beside other work. */
+struct dgo_capture_options {
+    const char *const *argv, *const *environment;
+    uint64_t timeout_ns;
+    int nice;            /* added to our own; 0: as we run ourselves */
+    uint32_t core_count; /* of those that we may use; 0: all */
+};
+DGO_MUST_CHECK
+enum dgo_status dgo_process_capture_limited(const struct dgo_capture_options *options, char *output,
+                                            size_t output_size, int *exit_code,
+                                            struct dgo_error *err);
+
 /* Polls http://host:port/path until it answers 200, on the loop, by libcurl; each try is bounded in
  * time and bytes.  No proxy, no redirect, no name look-up: `host` is a numeric address or
  * "localhost"; for 0.0.0.0 and :: loopback is asked.  The health may be freed inside ready and

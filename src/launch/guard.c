@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
@@ -51,6 +52,23 @@ static _Noreturn void exec_fail(int report_fd, enum guard_stage stage)
     _exit(127);
 }
 
+/* The first so many of the cores that we may use.  A limit is for the sake of others: where the
+ * system refuses, the engine runs all the same. */
+static void limit_cores(uint32_t core_count)
+{
+    cpu_set_t allowed, chosen;
+
+    CPU_ZERO(&chosen);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    for (size_t core = 0; core < CPU_SETSIZE && core_count > 0; core++)
+        if (CPU_ISSET(core, &allowed)) {
+            CPU_SET(core, &chosen);
+            core_count--;
+        }
+    (void)sched_setaffinity(0, sizeof chosen, &chosen);
+}
+
 /* In the engine's process.  It dies when the guard is killed: the guard has one thread, so the rule
  * that PDEATHSIG follows the thread that forked does no harm here. */
 static _Noreturn void engine_exec(const struct guard_task *task, pid_t guard_pid, int failure_fd)
@@ -62,6 +80,10 @@ static _Noreturn void engine_exec(const struct guard_task *task, pid_t guard_pid
     if (getppid() != guard_pid)
         _exit(127);
     (void)setrlimit(RLIMIT_CORE, &no_core);
+    if (task->nice != 0)
+        (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + task->nice);
+    if (task->core_count > 0)
+        limit_cores(task->core_count);
     if (task->directory && chdir(task->directory) < 0)
         exec_fail(failure_fd, GUARD_DIRECTORY);
     (void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);

@@ -32,6 +32,8 @@ struct guard_task {
     const char *const *argv;
     const char *const *environment;
     const char *directory; /* NULL: ours */
+    int nice;              /* added to ours; 0: as we are */
+    uint32_t core_count;   /* of those we may use; 0: all */
     int null_fd;           /* /dev/null; these five are all above 2 */
     int out_fd, err_fd;    /* the engine's stdout and stderr */
     int lifeline_fd;       /* end of file: kill */

@@ -93,6 +93,8 @@ static pid_t fork_guard(const struct spawn_request *request, const struct pipes 
         .argv = request->argv,
         .environment = request->environment,
         .directory = request->directory,
+        .nice = request->nice,
+        .core_count = request->core_count,
         .null_fd = pipes->null_fd,
         .out_fd = pipes->out[1],
         .err_fd = request->joined ? pipes->out[1] : pipes->err[1],

@@ -11,6 +11,8 @@ struct spawn_request {
     const char *const *environment;
     const char *directory; /* NULL: ours */
     bool joined;           /* stdout and stderr through one pipe */
+    int nice;              /* added to ours; 0: as we are */
+    uint32_t core_count;   /* of those we may use; 0: all */
 };
 
 /* Every descriptor is ours, non-blocking, close-on-exec; -1 when closed. */

@@ -1,6 +1,8 @@
 /* test_capture.c - probes: what a program says of itself, and what when it does not end. */
 #include "loop.h"
 
+#include <sys/resource.h>
+
 static const struct {
     const char *name;
     const char *argv[5]; /* [0] NULL: the stand-in */
@@ -137,8 +139,46 @@ static void test_nul_bytes_do_not_cut(void **state)
     assert_memory_equal(output, "a b\xff\xfe", 5);
 }
 
+/* coreutils tell what they run under. */
+static const struct {
+    const char *name, *program;
+    int nice;
+    uint32_t core_count;
+    const char *want;
+} limits[] = {
+    {"niceness", "/usr/bin/nice", 7, 0, "7\n"},
+    {"niceness has an end", "/usr/bin/nice", 100, 0, "19\n"},
+    {"one core", "/usr/bin/nproc", 0, 1, "1\n"},
+    {"both", "/usr/bin/nproc", 3, 1, "1\n"},
+};
+
+static void test_limits(void **state)
+{
+    static const char *const environment[] = {NULL};
+
+    (void)state;
+    if (getpriority(PRIO_PROCESS, 0) != 0)
+        skip(); /* whoever runs the tests is nice already */
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        const char *const argv[] = {limits[i].program, NULL};
+        const struct dgo_capture_options options = {.argv = argv,
+                                                    .environment = environment,
+                                                    .timeout_ns = 60 * DGO_NS_PER_S,
+                                                    .nice = limits[i].nice,
+                                                    .core_count = limits[i].core_count};
+        char output[64];
+        int exit_code = -1;
+
+        CHECK_ROW_U64(
+            dgo_process_capture_limited(&options, output, sizeof output, &exit_code, NULL), DGO_OK,
+            limits[i].name);
+        CHECK_ROW(strcmp(output, limits[i].want) == 0, limits[i].name);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_cases),
+    cmocka_unit_test(test_limits),
     cmocka_unit_test(test_nul_bytes_do_not_cut),
 };
 
