@@ -12,8 +12,9 @@
 
 enum {
     DGO_STORE_NOTICE_MAX = 256,
-    DGO_STORE_LAUNCH_MAX = 1000,  /* kept; the oldest go */
-    DGO_STORE_PROBE_MAX = 64,     /* likewise */
+    DGO_STORE_LAUNCH_MAX = 1000, /* kept; the oldest go */
+    DGO_STORE_PROBE_MAX = 64,    /* likewise */
+    DGO_STORE_CALIBRATION_MAX = 256,
     DGO_STORE_FIGURE_MAX = 128,   /* of one launch */
     DGO_STORE_TEXT_MAX = 1 << 20, /* bytes of any one text; more is DGO_ELIMIT */
 };
@@ -88,5 +89,35 @@ DGO_MUST_CHECK
 enum dgo_status dgo_store_find_launch(struct dgo_store *store, const struct dgo_launch_query *query,
                                       dgo_launch_record_fn found, void *data,
                                       struct dgo_error *err);
+
+/* What one device reaches with one quantisation under one binary, as `calibrate` measured it.  A
+ * figure of 0 is not known. */
+struct dgo_calibration_record {
+    uint64_t made_ns;      /* wall time */
+    char device_key[96];   /* UUID of a card, else its name; "cpu" */
+    char device_name[96];  /* "NVIDIA GeForce RTX 3090" */
+    char quantisation[32]; /* "Q4_K" */
+    char binary_hash[65];
+    uint32_t build;
+    double decode_bytes_per_s, prompt_flops, layer_launch_s;
+    bool overhead_known;
+    uint64_t overhead_bytes; /* of the driver and the libraries, outside the engine's books */
+    bool simulated;          /* on a pretend card */
+};
+
+/* Takes the place of an earlier one of the same device, quantisation, binary and kind. */
+DGO_MUST_CHECK
+enum dgo_status dgo_store_put_calibration(struct dgo_store *store,
+                                          const struct dgo_calibration_record *record,
+                                          struct dgo_error *err);
+
+/* The nearest to device_key, device_name, quantisation and binary_hash of `like`, in this order: a
+ * card of the same name stands in for one that was not measured.  What was measured on pretend
+ * cards is for simulated machines only (like->simulated).  DGO_ENOTFOUND without one. */
+DGO_MUST_CHECK
+enum dgo_status dgo_store_find_calibration(struct dgo_store *store,
+                                           const struct dgo_calibration_record *like,
+                                           struct dgo_calibration_record *found,
+                                           struct dgo_error *err);
 
 #endif

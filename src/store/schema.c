@@ -31,6 +31,21 @@ const char *const schema_steps[] = {
     "  planned_bytes INTEGER NOT NULL,"
     "  measured_bytes INTEGER," /* NULL: not known */
     "  PRIMARY KEY(launch_id, position)) STRICT, WITHOUT ROWID;",
+    /* 1 -> 2.  What cards reach; NULL: not measured. */
+    "CREATE TABLE calibration("
+    "  id INTEGER PRIMARY KEY,"
+    "  made_ns INTEGER NOT NULL,"
+    "  device_key TEXT NOT NULL," /* UUID of the card, else its name; "cpu" */
+    "  device_name TEXT NOT NULL,"
+    "  quantisation TEXT NOT NULL,"
+    "  binary_hash TEXT NOT NULL,"
+    "  build INTEGER NOT NULL,"
+    "  decode_bytes_per_s REAL,"
+    "  prompt_flops REAL,"
+    "  layer_launch_s REAL,"
+    "  overhead_bytes INTEGER,"
+    "  simulated INTEGER NOT NULL,"
+    "  UNIQUE(device_key, quantisation, binary_hash, simulated)) STRICT;",
 };
 const int schema_step_count = sizeof schema_steps / sizeof schema_steps[0];
 

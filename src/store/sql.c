@@ -29,6 +29,20 @@ static const char *const texts[SQL_STATEMENT_COUNT] = {
         "WHERE launch_id = launch.id AND measured_bytes IS NOT NULL) ORDER BY id DESC LIMIT 1",
     [SQL_GET_FIGURES] = "SELECT device, kind, planned_bytes, measured_bytes FROM figure "
                         "WHERE launch_id = ?1 ORDER BY position LIMIT ?2",
+    [SQL_PUT_CALIBRATION] =
+        "INSERT OR REPLACE INTO calibration(made_ns, device_key, device_name, quantisation, "
+        "binary_hash, build, decode_bytes_per_s, prompt_flops, layer_launch_s, overhead_bytes, "
+        "simulated) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [SQL_TRIM_CALIBRATIONS] = "DELETE FROM calibration WHERE id NOT IN "
+                              "(SELECT id FROM calibration ORDER BY id DESC LIMIT ?1)",
+    /* The card itself before its namesakes, the real one before a simulated one, then the same
+     * quantisation, the same binary, the newest. */
+    [SQL_FIND_CALIBRATION] =
+        "SELECT made_ns, quantisation, binary_hash, build, decode_bytes_per_s, prompt_flops, "
+        "layer_launch_s, overhead_bytes, simulated FROM calibration "
+        "WHERE (device_key = ?1 OR device_name = ?2) AND simulated <= ?5 "
+        "ORDER BY simulated, device_key = ?1 DESC, quantisation = ?3 DESC, "
+        "binary_hash = ?4 DESC, made_ns DESC, id DESC LIMIT 1",
 };
 
 bool sql_is_damage(int result)
