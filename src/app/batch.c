@@ -2,8 +2,17 @@
 #include "batch.h"
 
 #include "dgo_app.h"
+#include "flow.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+
+#include <math.h>
+#include <stdlib.h>
 
 #include <string.h>
+
+/* As the planner's typical request (dgo_plan.h). */
+#define GENERATED_TOKENS_DEFAULT 400.0
 
 struct analysis {
     const struct batch_question *question;
@@ -47,6 +56,11 @@ static enum dgo_status analyse(void *data)
         dgo_padding_make(&report->requests->workload, &report->prompt, batches[i],
                          &report->padding[i]);
     report->arrivals_known = dgo_arrivals_make(&report->requests->workload, &report->arrivals);
+    dgo_mix_make(&report->prompt, &report->generated, &report->total,
+                 report->arrivals_known ? &report->arrivals : NULL,
+                 analysis->question->generated_tokens > 0 ? analysis->question->generated_tokens
+                                                          : GENERATED_TOKENS_DEFAULT,
+                 analysis->question->token_latency_s, &report->mix);
     return DGO_OK;
 }
 
@@ -62,6 +76,89 @@ enum dgo_status batch_analyse(const struct requests *requests,
                      &(struct analysis){.question = question, .report = report, .err = err});
     if (status != DGO_OK)
         batch_done(report);
+    return status;
+}
+
+struct advising {
+    struct batch_report *report;
+    const struct flow *flow;
+    struct dgo_error *err;
+};
+
+static enum dgo_status advise(void *data)
+{
+    const struct advising *advising = data;
+    const struct flow *flow = advising->flow;
+    struct batch_report *report = advising->report;
+    const enum dgo_status status =
+        dgo_advise_plan(&flow->machine, flow->model, &flow->intent, &flow->rules, &report->mix,
+                        &report->prompt, &report->planned, advising->err);
+
+    report->advised = status == DGO_OK;
+    dgo_text_copy(report->model_name, sizeof report->model_name, flow->model->name);
+    return status;
+}
+
+enum dgo_status batch_advise(struct batch_report *report, const struct flow *flow,
+                             struct dgo_error *err)
+{
+    return app_run(COMPONENT_BATCH, advise,
+                   &(struct advising){.report = report, .flow = flow, .err = err});
+}
+
+/* Where the user said nothing.  --parallel has a default, which is not a wish. */
+static void fill_intent(struct flow *flow, const struct batch_report *report)
+{
+    const struct dgo_planned_advice *planned = &report->planned;
+    struct dgo_intent *intent = &flow->intent;
+    const bool slots_wished = option_given(flow->options, OPTION_PARALLEL) &&
+                              flow->options->value[OPTION_PARALLEL].origin != ORIGIN_DEFAULT;
+
+    if (!slots_wished)
+        intent->slot_count = planned->advice.slots;
+    if (intent->ctx_tokens == 0)
+        intent->ctx_tokens = planned->advice.context_per_slot;
+    if (intent->batch_tokens == 0)
+        intent->batch_tokens = planned->batch_tokens;
+    if (intent->ubatch_tokens == 0)
+        intent->ubatch_tokens = planned->ubatch_tokens;
+    if (!(intent->prompt_tokens > 0))
+        intent->prompt_tokens = report->mix.prompt_tokens;
+    if (!(intent->generated_tokens > 0))
+        intent->generated_tokens = report->mix.generated_tokens;
+    if (intent->concurrent_requests == 0)
+        intent->concurrent_requests =
+            (uint32_t)fmax(1, fmin(ceil(planned->advice.concurrency - 1e-9), intent->slot_count));
+}
+
+enum dgo_status batch_intend(struct flow *flow, const char *path, struct dgo_error *err)
+{
+    const char *const paths[] = {path};
+    const struct requests_question question = {
+        .paths = paths, .path_count = 1, .columns = option_text(flow->options, OPTION_COLUMNS)};
+    struct batch_question wanted = {
+        .generated_tokens = flow->intent.generated_tokens,
+        .token_latency_s =
+            (double)option_number(flow->options, OPTION_TOKEN_LATENCY) / (double)DGO_NS_PER_S,
+    };
+    struct requests requests;
+    struct batch_report *report = malloc(sizeof *report);
+    enum dgo_status status;
+
+    if (!report)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    status = requests_read(&question, &requests, err);
+    if (status == DGO_OK) {
+        status = batch_analyse(&requests, &wanted, report, err);
+        if (status == DGO_OK) {
+            status = batch_advise(report, flow, err);
+            if (status == DGO_OK)
+                fill_intent(flow, report);
+            batch_done(report);
+        }
+        requests_done(&requests);
+    }
+    free(report);
     return status;
 }
 

@@ -4,14 +4,19 @@
 #define APP_BATCH_H
 
 #include "dgo_arena.h"
+#include "dgo_advice.h"
 #include "requests.h"
 
 #include <jansson.h>
 
 enum { BATCH_PADDING_ROWS = 4 };
 
+struct flow;
+
 struct batch_question {
     uint32_t capacity_tokens; /* of a bin; 0: dgo_pack_capacity_default */
+    double generated_tokens;  /* of an answer where the file does not say; 0: the planner's 400 */
+    double token_latency_s;   /* the most between two tokens; 0: no target */
 };
 
 /* batch_done frees what it owns; `requests` stays the caller's and must outlive it. */
@@ -25,6 +30,10 @@ struct batch_report {
     struct dgo_packing packing;
     bool arrivals_known;
     struct dgo_arrivals arrivals;
+    struct dgo_mix mix;
+    bool advised; /* `planned` holds advice */
+    struct dgo_planned_advice planned;
+    char model_name[128];
 };
 
 /* Runs under COMPONENT_BATCH. */
@@ -32,6 +41,18 @@ DGO_MUST_CHECK
 enum dgo_status batch_analyse(const struct requests *requests,
                               const struct batch_question *question, struct batch_report *report,
                               struct dgo_error *err);
+
+/* Adds what a model on a machine makes of it.  `flow` holds the model, the machine, the user's
+ * intent and the engine's rules (flow_read, flow_look, flow_intend, flow_find_engine). */
+DGO_MUST_CHECK
+enum dgo_status batch_advise(struct batch_report *report, const struct flow *flow,
+                             struct dgo_error *err);
+
+/* --workload: reads and analyses the file, and puts into flow->intent what the user left open:
+ * slots, context, batches, the mean request.  flow as for batch_advise. */
+DGO_MUST_CHECK
+enum dgo_status batch_intend(struct flow *flow, const char *path, struct dgo_error *err);
+
 void batch_done(struct batch_report *report);
 
 /* The report as JSON (view.h): .count, .prompt_tokens, .buckets[], .packing, ... */

@@ -4,6 +4,7 @@
  * UI thread, which waits for it while a worker does it. */
 #include "flow.h"
 
+#include "batch.h"
 #include "dgo_app.h"
 #include "dgo_store.h"
 #include "dgo_text.h"
@@ -360,6 +361,8 @@ enum dgo_status flow_prepare(struct flow *flow, const char *model_path, bool eng
         status = flow_intend(flow, err);
     if (status == DGO_OK)
         status = flow_find_engine(flow, engine_needed, err);
+    if (status == DGO_OK && option_given(flow->options, OPTION_WORKLOAD))
+        status = batch_intend(flow, option_text(flow->options, OPTION_WORKLOAD), err);
     if (status == DGO_OK)
         status = flow_plan(flow, err);
     return status;

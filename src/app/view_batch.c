@@ -132,6 +132,81 @@ static json_t *view_arrivals(const struct dgo_arrivals *arrivals)
     return object;
 }
 
+static void set_real(json_t *object, const char *key, double value)
+{
+    json_object_set_new(object, key, json_real(value));
+}
+
+/* What needs no model. */
+static void add_context(json_t *object, const struct batch_report *report)
+{
+    const struct dgo_mix *mix = &report->mix;
+    const bool known = report->requests->workload.generated_known;
+
+    set_count(object, "context_per_slot_tokens", mix->context_per_slot);
+    set_real(object, "context_percentile", DGO_ADVICE_PERCENTILE);
+    set_real(object, "context_margin", DGO_ADVICE_MARGIN);
+    set_count(object, "requests_above_context",
+              dgo_lengths_above(known ? &report->total : &report->prompt, mix->context_per_slot));
+    set_real(object, "mean_prompt_tokens", mix->prompt_tokens);
+    set_real(object, "mean_generated_tokens", mix->generated_tokens);
+    json_object_set_new(object, "generated_assumed", json_boolean(mix->generated_assumed));
+}
+
+static void add_expected(json_t *object, const struct batch_report *report)
+{
+    const struct dgo_advice *advice = &report->planned.advice;
+    const struct dgo_mix *mix = &report->mix;
+
+    set_real(object, "requests_per_second", advice->served_per_s);
+    set_real(object, "tokens_per_second", advice->tokens_per_s);
+    set_real(object, "first_token_s", advice->first_token_s);
+    set_real(object, "token_s", advice->token_s);
+    set_real(object, "request_s", advice->request_s);
+    set_real(object, "concurrency", advice->concurrency);
+    if (mix->rate_known) {
+        set_real(object, "utilisation", advice->utilisation);
+        set_real(object, "peak_utilisation", advice->peak_utilisation);
+        json_object_set_new(object, "overloaded", json_boolean(advice->overloaded));
+    }
+    if (mix->token_latency_s > 0) {
+        set_real(object, "token_latency_target_s", mix->token_latency_s);
+        set_count(object, "slots_within_latency", advice->slots_latency);
+        json_object_set_new(object, "latency_missed", json_boolean(advice->latency_missed));
+    }
+    json_object_set_new(object, "bandwidth_assumed",
+                        json_boolean(report->planned.plan.predicted.bandwidth_assumed));
+}
+
+static json_t *view_advice(const struct batch_report *report)
+{
+    const struct dgo_planned_advice *planned = &report->planned;
+    const struct dgo_advice *advice = &planned->advice;
+    json_t *object = json_object();
+
+    add_context(object, report);
+    if (!report->advised) {
+        json_object_set_new(object, "needs",
+                            json_string("--model, and --gpus or this machine's GPUs, for slots, "
+                                        "batches, memory and speed"));
+        return object;
+    }
+    json_object_set_new(object, "model", view_text(report->model_name));
+    set_count(object, "context_per_slot_tokens", advice->context_per_slot);
+    set_count(object, "parallel_slots", advice->slots);
+    json_object_set_new(object, "limited_by", json_string(dgo_limit_name(advice->limit)));
+    set_count(object, "slots_that_fit", advice->slots_memory);
+    set_count(object, "context_tokens", advice->context_tokens);
+    set_count(object, "batch_tokens", planned->batch_tokens);
+    set_count(object, "ubatch_tokens", planned->ubatch_tokens);
+    set_count(object, "max_num_seqs", planned->max_num_seqs);
+    set_count(object, "max_num_batched_tokens", planned->max_num_batched_tokens);
+    set_count(object, "kv_bytes_reserved", advice->kv_reserved_bytes);
+    set_count(object, "kv_bytes_used", advice->kv_used_bytes);
+    add_expected(object, report);
+    return object;
+}
+
 static json_t *view_bad(const struct requests *requests)
 {
     json_t *array = json_array();
@@ -170,5 +245,6 @@ json_t *view_batch(const struct batch_report *report)
     json_object_set_new(object, "padding", view_padding(report));
     json_object_set_new(object, "buckets", view_buckets(report));
     json_object_set_new(object, "packing", view_packing(&report->packing));
+    json_object_set_new(object, "advice", view_advice(report));
     return object;
 }

@@ -47,6 +47,7 @@ void print_resources(const json_t *resources); /* what view_resources made; only
 
 struct batch_report;
 void print_batch(const struct batch_report *report);
+void print_advice(const struct batch_report *report); /* where it was advised */
 
 /* "SIMULATED: ..." line where the machine is. */
 void print_simulated(const struct dgo_machine *machine);

@@ -196,3 +196,69 @@ void print_batch(const struct batch_report *report)
     if (report->arrivals_known)
         print_arrivals(&report->arrivals);
 }
+
+static const char *limit_text(const struct dgo_advice *advice)
+{
+    switch (advice->limit) {
+    case DGO_LIMIT_ARRIVALS:
+        return "enough for what arrives";
+    case DGO_LIMIT_MEMORY:
+        return "more do not fit";
+    case DGO_LIMIT_LATENCY:
+        return "more miss the latency target";
+    default:
+        return "more gain nothing";
+    }
+}
+
+static void print_expected(const struct batch_report *report)
+{
+    const struct dgo_advice *advice = &report->planned.advice;
+    char first[DGO_UNIT_TEXT_MAX], token[DGO_UNIT_TEXT_MAX], whole[DGO_UNIT_TEXT_MAX];
+
+    printf("expected   %.0f tokens/s and %.2f requests/s with every slot busy\n",
+           advice->tokens_per_s, advice->served_per_s);
+    printf("           a mean request: first token after %s, %s a token, %s in all\n",
+           dgo_duration_text((uint64_t)(advice->first_token_s * 1e9), first),
+           dgo_duration_text((uint64_t)(advice->token_s * 1e9), token),
+           dgo_duration_text((uint64_t)(advice->request_s * 1e9), whole));
+    if (report->mix.rate_known)
+        printf("           %.1f requests at once on average; utilisation %.0f %%, %.0f %% in the "
+               "busiest minute\n",
+               advice->concurrency, 100 * advice->utilisation, 100 * advice->peak_utilisation);
+    if (advice->utilisation >= 1)
+        printf("           TOO MUCH for this machine: the queue grows without end\n");
+    else if (advice->overloaded)
+        printf("           TOO MUCH for this machine in the busiest minute: above %.0f %% requests "
+               "queue up\n",
+               100 * DGO_ADVICE_UTILISATION);
+    if (advice->latency_missed)
+        printf("           even one request alone is slower than the latency target\n");
+    if (report->planned.plan.predicted.bandwidth_assumed)
+        printf("           (a card's bandwidth is not known: the speeds are a guess)\n");
+}
+
+void print_advice(const struct batch_report *report)
+{
+    const struct dgo_planned_advice *planned = &report->planned;
+    const struct dgo_advice *advice = &planned->advice;
+    const struct dgo_lengths *lengths =
+        report->requests->workload.generated_known ? &report->total : &report->prompt;
+    char reserved[DGO_UNIT_TEXT_MAX], used[DGO_UNIT_TEXT_MAX];
+
+    printf("\nadvice for %s\n", report->model_name[0] ? report->model_name : "the model");
+    printf("slots      %" PRIu32 " (-np): %s; %" PRIu32 " would fit\n", advice->slots,
+           limit_text(advice), advice->slots_memory);
+    printf("context    %" PRIu32 " tokens a slot, %" PRIu32 " in all (-c); %" PRIu64
+           " requests are longer\n",
+           advice->context_per_slot, advice->context_tokens,
+           dgo_lengths_above(lengths, advice->context_per_slot));
+    printf("batches    -b %" PRIu32 " -ub %" PRIu32 "; engines with a paged cache: "
+           "max_num_seqs %" PRIu32 ", max_num_batched_tokens %" PRIu32 "\n",
+           planned->batch_tokens, planned->ubatch_tokens, planned->max_num_seqs,
+           planned->max_num_batched_tokens);
+    printf("KV cache   %s reserved, %s used by the mean requests at once\n",
+           dgo_bytes_text(advice->kv_reserved_bytes, reserved),
+           dgo_bytes_text(advice->kv_used_bytes, used));
+    print_expected(report);
+}
