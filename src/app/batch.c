@@ -106,6 +106,22 @@ enum dgo_status batch_advise(struct batch_report *report, const struct flow *flo
                    &(struct advising){.report = report, .flow = flow, .err = err});
 }
 
+/* What every engine needs to know: the usual request, and the longest that is meant. */
+static void fill_request(struct flow *flow, const struct batch_report *report)
+{
+    struct dgo_intent *intent = &flow->intent;
+
+    if (intent->ctx_tokens == 0)
+        intent->ctx_tokens = report->mix.context_per_slot;
+    if (flow->model->context_length > 0 && intent->ctx_tokens != DGO_CTX_MAX &&
+        intent->ctx_tokens > flow->model->context_length)
+        intent->ctx_tokens = flow->model->context_length;
+    if (!(intent->prompt_tokens > 0))
+        intent->prompt_tokens = report->mix.prompt_tokens;
+    if (!(intent->generated_tokens > 0))
+        intent->generated_tokens = report->mix.generated_tokens;
+}
+
 /* Where the user said nothing.  --parallel has a default, which is not a wish. */
 static void fill_intent(struct flow *flow, const struct batch_report *report)
 {
@@ -122,10 +138,7 @@ static void fill_intent(struct flow *flow, const struct batch_report *report)
         intent->batch_tokens = planned->batch_tokens;
     if (intent->ubatch_tokens == 0)
         intent->ubatch_tokens = planned->ubatch_tokens;
-    if (!(intent->prompt_tokens > 0))
-        intent->prompt_tokens = report->mix.prompt_tokens;
-    if (!(intent->generated_tokens > 0))
-        intent->generated_tokens = report->mix.generated_tokens;
+    fill_request(flow, report);
     if (intent->concurrent_requests == 0)
         intent->concurrent_requests =
             (uint32_t)fmax(1, fmin(ceil(planned->advice.concurrency - 1e-9), intent->slot_count));
@@ -151,8 +164,12 @@ enum dgo_status batch_intend(struct flow *flow, const char *path, struct dgo_err
     if (status == DGO_OK) {
         status = batch_analyse(&requests, &wanted, report, err);
         if (status == DGO_OK) {
-            status = batch_advise(report, flow, err);
-            if (status == DGO_OK)
+            /* An engine with rules of its own decides shapes and batches itself. */
+            if (flow->engine->plan)
+                fill_request(flow, report);
+            else
+                status = batch_advise(report, flow, err);
+            if (status == DGO_OK && !flow->engine->plan)
                 fill_intent(flow, report);
             batch_done(report);
         }

@@ -17,7 +17,7 @@ struct cmd_call {
     char *const *environment;
 };
 
-enum { CMD_OPTION_MAX = 40 };
+enum { CMD_OPTION_MAX = 56 };
 
 struct cmd {
     const char *name;
