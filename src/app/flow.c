@@ -58,6 +58,22 @@ void flow_init(struct flow *flow, const struct options *options, char *const *en
 
 /* ---- machine, model, intent ---- */
 
+void flow_change_free(struct flow *flow)
+{
+    for (uint32_t g = 0; g < flow->machine.gpu_count; g++) {
+        struct dgo_gpu *gpu = &flow->machine.gpu[g];
+        const int64_t change = flow->free_change_bytes[g];
+        const uint64_t size = change < 0 ? (uint64_t)-change : (uint64_t)change;
+
+        if (!dgo_gpu_knows(gpu, DGO_GPU_FREE_BYTES))
+            continue;
+        if (change < 0)
+            gpu->free_bytes -= dgo_min_u64(size, gpu->free_bytes);
+        else
+            gpu->free_bytes = dgo_min_u64(gpu->free_bytes + size, gpu->total_bytes);
+    }
+}
+
 static enum dgo_status look(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
@@ -72,6 +88,8 @@ static enum dgo_status look(const struct arrow *arrow)
         status = dgo_gpu_open(&options, &flow->source, arrow->err);
     if (status == DGO_OK)
         status = dgo_gpu_take(flow->source, &flow->machine, arrow->err);
+    if (status == DGO_OK)
+        flow_change_free(flow);
     return status;
 }
 

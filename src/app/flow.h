@@ -20,6 +20,10 @@ struct flow {
     const struct options *options; /* the user's; outlives the flow */
     char *const *environment;
 
+    /* Added to what each GPU of a look has free: memory that is promised to others is taken off,
+     * memory that will be given back is put on.  Zero: as the driver says. */
+    int64_t free_change_bytes[DGO_GPU_MAX];
+
     struct dgo_gpu_source *source;
     struct dgo_machine machine; /* flow_look */
     struct dgo_model *model;    /* flow_read */
@@ -92,6 +96,13 @@ void flow_compare(struct flow *flow, struct dgo_report *report, struct dgo_compa
 /* Asks the engine for its devices, in the environment of the launch: one that the plan needs and
  * the engine does not see is DGO_EUNSUPPORTED.  After flow_plan; needs a binary. */
 DGO_MUST_CHECK enum dgo_status flow_check_devices(struct flow *flow, struct dgo_error *err);
+
+/* Where state is kept: --state-dir, else $XDG_STATE_HOME/dualgpuopt, else
+ * ~/.local/state/dualgpuopt; false: nowhere.  The folder need not exist. */
+bool flow_state_folder(const struct options *options, char *directory, size_t size);
+
+/* Applies free_change_bytes to the machine, for a flow that looked without them. */
+void flow_change_free(struct flow *flow);
 
 /* All arrows up to flow_plan, in order. `engine_needed` as in flow_find_engine. */
 DGO_MUST_CHECK enum dgo_status flow_prepare(struct flow *flow, const char *model_path,

@@ -116,24 +116,31 @@ static char *ask_binary(const struct flow *flow, const char *const *words, struc
     return output;
 }
 
-/* $XDG_STATE_HOME/dualgpuopt, or what the user said.  Not having a store is no failure. */
-static void open_store(struct flow *flow)
+bool flow_state_folder(const struct options *options, char *directory, size_t size)
 {
-    const char *given = option_text(flow->options, OPTION_STATE_DIR);
+    const char *given = option_text(options, OPTION_STATE_DIR);
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char directory[PATH_MAX], notice[256] = "";
-    struct dgo_error err = {0};
     int length;
 
     if (given)
-        length = snprintf(directory, sizeof directory, "%s", given);
+        length = snprintf(directory, size, "%s", given);
     else if (state && state[0] == '/') /* the specification: a relative one is ignored */
-        length = snprintf(directory, sizeof directory, "%s/dualgpuopt", state);
+        length = snprintf(directory, size, "%s/dualgpuopt", state);
     else if (home && home[0] == '/' && access(home, F_OK) == 0) /* daemons' need not exist */
-        length = snprintf(directory, sizeof directory, "%s/.local/state/dualgpuopt", home);
+        length = snprintf(directory, size, "%s/.local/state/dualgpuopt", home);
     else
-        return;
-    if (length < 0 || (size_t)length >= sizeof directory)
+        return false;
+    return length >= 0 && (size_t)length < size;
+}
+
+/* Not having a store is no failure. */
+static void open_store(struct flow *flow)
+{
+    const bool given = option_given(flow->options, OPTION_STATE_DIR);
+    char directory[PATH_MAX], notice[256] = "";
+    struct dgo_error err = {0};
+
+    if (!flow_state_folder(flow->options, directory, sizeof directory))
         return;
     if (dgo_store_open(directory, &flow->store, notice, &err) != DGO_OK) {
         flow->store = NULL;

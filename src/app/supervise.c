@@ -74,7 +74,8 @@ static void enter(struct supervise *launch, enum launch_state state, const char 
     va_start(args, fmt);
     vsnprintf(event.text, sizeof event.text, fmt, args);
     va_end(args);
-    if (dgo_bus_publish(launch->app->bus, TOPIC_LAUNCH_STATE, 0, &event) != DGO_OK)
+    if (dgo_bus_publish(launch->app->bus, TOPIC_LAUNCH_STATE, launch->options.source, &event) !=
+        DGO_OK)
         dgo_log(DGO_LOG_WARN, "launch.state %s was not published", launch_state_name(state));
 }
 
@@ -197,7 +198,9 @@ static void on_line(struct dgo_process *process, enum dgo_stream stream, const c
         dgo_text_copy_escaped(kept, LAST_LINE_MAX, line, length);
         launch->line_count++;
     }
-    (void)dgo_bus_publish(launch->app->bus, TOPIC_ENGINE_LINE, 0, &event);
+    if (launch->options.line)
+        launch->options.line(event.text, launch->options.data);
+    (void)dgo_bus_publish(launch->app->bus, TOPIC_ENGINE_LINE, launch->options.source, &event);
     check_ready(launch);
 }
 
@@ -282,8 +285,9 @@ static void restart_later(struct supervise *launch, const struct dgo_error *fail
     char wait[DGO_UNIT_TEXT_MAX];
     uint64_t delay_ns;
 
-    if (now_ns(launch) - launch->ready_ns > STABLE_NS)
+    if (launch->ready_ns && now_ns(launch) - launch->ready_ns > STABLE_NS)
         launch->restarts = 0;
+    launch->ready_ns = 0;
     delay_ns = dgo_restart_delay_ns(launch->restarts++);
     enter(launch, LAUNCH_RESTARTING, "%.480s Starting it again in %s.", failure->text,
           dgo_duration_text(delay_ns, wait));
@@ -306,9 +310,12 @@ static void on_process_exit(struct dgo_process *process, const struct dgo_exit *
         return;
     }
     describe_end(launch, end, &failure);
-    if (dgo_trouble_is_oom(launch->report.trouble) && launch->options.retry_smaller) {
+    if (dgo_trouble_is_oom(launch->report.trouble) && launch->options.oom == OOM_SMALLER) {
         if (!retry_smaller(launch, &failure))
             end_with(launch, &failure);
+    } else if (dgo_trouble_is_oom(launch->report.trouble) && launch->options.oom == OOM_RESTART &&
+               launch->restarts < launch->options.restart_max) {
+        restart_later(launch, &failure);
     } else if (launch->report.trouble == DGO_TROUBLE_PORT && launch->options.port == 0 &&
                launch->port_tries < PORT_TRIES_MAX) {
         launch->port_tries++;
@@ -393,8 +400,12 @@ static void protect(const struct supervise *launch)
 
 static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *err)
 {
-    enum dgo_status status = choose_port(launch, err);
+    enum dgo_status status = DGO_OK;
 
+    if (launch->options.admit)
+        status = launch->options.admit(launch->options.data, err);
+    if (status == DGO_OK)
+        status = choose_port(launch, err);
     if (status == DGO_OK)
         status = flow_command(launch->flow, launch->port, launch->options.extra_args,
                               launch->options.extra_count, err);

@@ -9,14 +9,29 @@
 #include "dgo_profile.h"
 #include "flow.h"
 
+/* What follows when the engine ran out of memory. */
+enum oom_policy {
+    OOM_STOP,    /* the launch ends, with the reason; a ready engine is a crash like any other */
+    OOM_SMALLER, /* the next smaller plan, at once */
+    OOM_RESTART, /* the same plan again, with back-off: somebody else may have taken the memory */
+};
+
 struct supervise_options {
-    uint16_t port;             /* 0: a free one is found, and another when it is taken meanwhile */
-    bool retry_smaller;        /* after running out of memory, take the next smaller plan */
-    uint32_t restart_max;      /* of a ready engine that crashed */
-    uint64_t ready_timeout_ns; /* 0: no end */
-    uint64_t stop_timeout_ns;  /* from TERM to KILL; 0: KILL follows at once */
-    const char *const *extra_args;
+    uint16_t port; /* 0: a free one is found, and another when it is taken meanwhile */
+    enum oom_policy oom;
+    uint32_t restart_max;          /* of a ready engine that crashed, and of OOM_RESTART */
+    uint64_t ready_timeout_ns;     /* 0: no end */
+    uint64_t stop_timeout_ns;      /* from TERM to KILL; 0: KILL follows at once */
+    const char *const *extra_args; /* these and the strings outlive the launch */
     uint32_t extra_count;
+    uint32_t source; /* of the events it publishes: the number of the launch; 0: the only one */
+    /* Before each start, with the flow's plan as it is now; a failure ends the launch.  May be
+     * NULL. */
+    enum dgo_status (*admit)(void *data, struct dgo_error *err);
+    /* Every line of the engine's log, escaped, also those that the bus drops.  May be NULL; frees
+     * nothing. */
+    void (*line)(const char *text, void *data);
+    void *data; /* of both */
 };
 
 struct supervise;

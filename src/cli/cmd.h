@@ -17,7 +17,7 @@ struct cmd_call {
     char *const *environment;
 };
 
-enum { CMD_OPTION_MAX = 56 };
+enum { CMD_OPTION_MAX = 64 };
 
 struct cmd {
     const char *name;
@@ -35,6 +35,7 @@ struct cmd {
 extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run, cmd_resources,
     cmd_config;
 extern const struct cmd cmd_batch;
+extern const struct cmd cmd_serve, cmd_ps, cmd_logs, cmd_stop;
 extern const struct cmd *const commands[]; /* NULL-terminated; the order of the help */
 
 /* Runs the program's arguments; returns the exit status. */

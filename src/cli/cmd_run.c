@@ -2,6 +2,7 @@
  * supervise. */
 #include "cmd.h"
 #include "chat.h"
+#include "detach.h"
 #include "dgo_app.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
@@ -235,7 +236,7 @@ static enum dgo_status supervise(struct face *face, struct dgo_error *err)
     const struct options *options = &face->call->options;
     const struct supervise_options wanted = {
         .port = (uint16_t)option_number(options, OPTION_PORT),
-        .retry_smaller = option_given(options, OPTION_RETRY_SMALLER),
+        .oom = option_given(options, OPTION_RETRY_SMALLER) ? OOM_SMALLER : OOM_STOP,
         .restart_max = (uint32_t)option_number(options, OPTION_RESTART),
         .ready_timeout_ns = option_number(options, OPTION_READY_TIMEOUT),
         .stop_timeout_ns = option_number(options, OPTION_STOP_TIMEOUT),
@@ -352,6 +353,8 @@ static int run(const struct cmd_call *call)
     enum dgo_status status;
     int exit_status;
 
+    if (option_given(&call->options, OPTION_DETACH) && !dry)
+        return run_detached(call);
     flow_init(&flow, &call->options, call->environment);
     status = flow_prepare(&flow, call->args[0], !dry, &err);
     if (status != DGO_OK) {
@@ -377,13 +380,19 @@ const struct cmd cmd_run = {
     .usage = "MODEL.gguf [options] [-- ENGINE FLAGS]",
     .examples = "dualgpuopt run model.gguf\n"
                 "dualgpuopt run model.gguf --ctx max --parallel 4 --port 8080\n"
+                "dualgpuopt run model.gguf --detach --name chat\n"
                 "dualgpuopt run model.gguf --dry-run\n"
                 "dualgpuopt run model.gguf --once --ask 'Are you there?'",
-    .details = "The engine ends with this program. Ctrl-C stops it: once by TERM, twice by KILL.",
+    .details = "The engine ends with this program. Ctrl-C stops it: once by TERM, twice by KILL.\n"
+               "With --detach the daemon (dualgpuopt serve) runs it, and this program returns.",
     .arg_min = 1,
     .arg_max = 1,
     .takes_rest = true,
-    .options = {OPTION_DRY_RUN,
+    .options = {OPTION_DETACH,
+                OPTION_NAME,
+                OPTION_PINNED,
+                OPTION_SOCKET,
+                OPTION_DRY_RUN,
                 OPTION_ONCE,
                 OPTION_ASK,
                 OPTION_PORT,

@@ -1,0 +1,354 @@
+/* api.c - the route table, and the routes that only look. */
+#include "api.h"
+
+#include "catalog.h"
+#include "dgo_clock.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+#include "flow.h"
+#include "front.h"
+#include "intent.h"
+#include "metrics.h"
+#include "view.h"
+#include "view_config.h"
+#include "view_resources.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+json_t *api_body(struct http_request *request)
+{
+    size_t length;
+    const char *text = http_body(request, &length);
+    json_error_t error;
+    json_t *body = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    char sentence[200];
+    struct dgo_text said = DGO_TEXT(sentence);
+
+    if (body && json_is_object(body))
+        return body;
+    if (body)
+        dgo_text_add(&said, "the body is no JSON object");
+    else
+        dgo_text_addf(&said, "the body is no JSON: line %d, column %d: %.100s", error.line,
+                      error.column, error.text);
+    json_decref(body);
+    http_answer_verdict(request, &(struct verdict){400, "invalid_request", sentence}, NULL,
+                        "EFORMAT");
+    return NULL;
+}
+
+static void healthz(struct http_request *request, void *data)
+{
+    (void)data;
+    http_answer_json(request, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+static void view(struct http_request *request, void *data)
+{
+    struct daemon *daemon = data;
+
+    if (!daemon->view) {
+        json_t *object = daemon_view(daemon);
+
+        daemon->view = object ? json_dumps(object, JSON_COMPACT) : NULL;
+        json_decref(object);
+    }
+    if (daemon->view)
+        http_answer_text(request, 200, "application/json", daemon->view, strlen(daemon->view));
+    else
+        http_answer_error(request, &(struct dgo_error){DGO_ENOMEM, "out of memory"}, NULL);
+}
+
+static void events(struct http_request *request, void *data)
+{
+    events_serve(((struct daemon *)data)->events, request);
+}
+
+static void resources(struct http_request *request, void *data)
+{
+    struct daemon *daemon = data;
+
+    http_answer_json(request, 200,
+                     view_resources(&daemon->app, &daemon->sample->machine, NULL, NULL));
+}
+
+/* ---- models, plans, estimates: on a worker ---- */
+
+enum dgo_status api_scan(const struct config *config, struct catalog **catalog,
+                         struct dgo_error *err)
+{
+    const char *text = option_text(&config->options, OPTION_MODEL_FOLDERS);
+    const char *folders[CONFIG_FOLDER_MAX];
+    char *copy;
+    enum dgo_status status;
+
+    if (!text)
+        return catalog_scan(config->folders.path, config->folders.count, catalog, err);
+    copy = strdup(text);
+    if (!copy)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    status = catalog_scan(folders, catalog_split(copy, folders, CONFIG_FOLDER_MAX), catalog, err);
+    free(copy);
+    return status;
+}
+
+enum dgo_status api_find_model(const struct config *config, const char *name,
+                               struct catalog **catalog, const struct catalog_model **model,
+                               struct dgo_error *err)
+{
+    enum dgo_status status;
+
+    if (!name)
+        return dgo_fail(err, DGO_EUSAGE, "a model is needed, as /api/v1/models names it");
+    status = api_scan(config, catalog, err);
+    if (status == DGO_OK)
+        status = catalog_find(*catalog, name, model, err);
+    return status;
+}
+
+static enum dgo_status list_models(struct task *task, struct dgo_error *err)
+{
+    struct catalog *catalog = NULL;
+    const enum dgo_status status = api_scan(task->config, &catalog, err);
+
+    if (status == DGO_OK)
+        task->answer = catalog_view(catalog);
+    catalog_free(catalog);
+    return status;
+}
+
+static void models(struct http_request *request, void *data)
+{
+    task_start(data, request, NULL, list_models);
+}
+
+/* A flow with the model of the task, and its options; `*catalog` is freed by the caller. */
+static enum dgo_status begin_flow(struct task *task, struct flow **flow, struct options *options,
+                                  struct dgo_arena *arena, struct catalog **catalog,
+                                  const struct catalog_model **model, struct dgo_error *err)
+{
+    const struct daemon *daemon = task->daemon;
+    enum dgo_status status;
+
+    task->param = "model";
+    status = api_find_model(task->config, task->name, catalog, model, err);
+    if (status != DGO_OK)
+        return status;
+    task->param = NULL;
+    *options = task->config->options;
+    status = intent_apply(json_object_get(task->body, "intent"), INTENT_PLAN, options, arena,
+                          &task->param, err);
+    if (status != DGO_OK)
+        return status;
+    *flow = calloc(1, sizeof **flow);
+    if (!*flow)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    flow_init(*flow, options, daemon->environment);
+    memcpy((*flow)->free_change_bytes, task->free_change_bytes, sizeof task->free_change_bytes);
+    return DGO_OK;
+}
+
+static void end_flow(struct flow *flow, struct dgo_arena *arena, struct catalog *catalog)
+{
+    if (flow)
+        flow_done(flow);
+    free(flow);
+    dgo_arena_done(arena);
+    catalog_free(catalog);
+}
+
+static void append_line(const char *line, void *lines)
+{
+    json_array_append_new(lines, view_text(line));
+}
+
+static enum dgo_status make_plan(struct task *task, struct dgo_error *err)
+{
+    struct options options;
+    struct dgo_arena arena = {0};
+    struct catalog *catalog = NULL;
+    const struct catalog_model *model = NULL;
+    struct flow *flow = NULL;
+    enum dgo_status status = begin_flow(task, &flow, &options, &arena, &catalog, &model, err);
+
+    if (status == DGO_OK) {
+        status = flow_prepare(flow, model->path, false, err);
+        if (status == DGO_OK)
+            status = flow_command(flow, flow_shown_port(flow), NULL, 0, err);
+        if (status == DGO_OK || (status == DGO_ENOFIT && flow->planned)) {
+            task->answer = view_plan(&flow->machine, flow->model, &flow->plan,
+                                     flow->command_made ? &flow->command : NULL);
+            if (status == DGO_ENOFIT)
+                json_object_set_new(task->answer, "problem", view_text(err->text));
+            status = DGO_OK;
+        }
+        if (task->answer && json_is_true(json_object_get(task->body, "explain"))) {
+            json_t *lines = json_array();
+
+            dgo_plan_explain(&flow->machine, flow->model, &flow->plan, append_line, lines);
+            json_object_set_new(task->answer, "explanation", lines);
+        }
+    }
+    end_flow(flow, &arena, catalog);
+    return status;
+}
+
+static void plan(struct http_request *request, void *data)
+{
+    json_t *body = api_body(request);
+
+    if (body)
+        task_start(data, request, body, make_plan);
+}
+
+static enum dgo_status make_model(struct task *task, struct dgo_error *err)
+{
+    struct options options;
+    struct dgo_arena arena = {0};
+    struct catalog *catalog = NULL;
+    const struct catalog_model *model = NULL;
+    struct flow *flow = NULL;
+    enum dgo_status status = begin_flow(task, &flow, &options, &arena, &catalog, &model, err);
+
+    if (status == DGO_OK)
+        status = flow_read(flow, model->path, err);
+    if (status == DGO_OK)
+        task->answer = view_model(flow->model);
+    end_flow(flow, &arena, catalog);
+    return status;
+}
+
+static void inspect(struct http_request *request, void *data)
+{
+    task_start(data, request, NULL, make_model);
+}
+
+enum { FLAGS_MAX = 256, FLAG_TEXT_MAX = 4096 };
+
+/* The engine's flags, which are read and never run. */
+static enum dgo_status read_flags(const json_t *list, const char *flags[FLAGS_MAX], uint32_t *count,
+                                  struct dgo_error *err)
+{
+    if (!json_is_array(list) || json_array_size(list) > FLAGS_MAX)
+        return dgo_fail(err, DGO_EUSAGE, "flags is a list of at most %d words", FLAGS_MAX);
+    *count = (uint32_t)json_array_size(list);
+    for (uint32_t i = 0; i < *count; i++) {
+        flags[i] = json_string_value(json_array_get(list, i));
+        if (!flags[i] || strlen(flags[i]) > FLAG_TEXT_MAX)
+            return dgo_fail(err, DGO_EUSAGE, "flags[%u] is no word", (unsigned)i);
+    }
+    return DGO_OK;
+}
+
+static enum dgo_status set_build(const json_t *build, struct options *options,
+                                 struct dgo_error *err)
+{
+    if (!build)
+        return DGO_OK;
+    if (!json_is_string(build) || json_string_length(build) > 16)
+        return dgo_fail(err, DGO_EUSAGE, "engine_build is a text like \"11669\"");
+    return options_set(options, OPTION_ENGINE_BUILD, json_string_value(build), ORIGIN_FLAG, err);
+}
+
+static enum dgo_status make_estimate(struct task *task, struct dgo_error *err)
+{
+    struct options options;
+    struct dgo_arena arena = {0};
+    struct catalog *catalog = NULL;
+    const struct catalog_model *model = NULL;
+    const char *flags[FLAGS_MAX];
+    uint32_t flag_count = 0;
+    struct dgo_estimate estimate;
+    struct flow *flow = NULL;
+    enum dgo_status status = begin_flow(task, &flow, &options, &arena, &catalog, &model, err);
+
+    if (status == DGO_OK) {
+        task->param = "flags";
+        status = read_flags(json_object_get(task->body, "flags"), flags, &flag_count, err);
+    }
+    if (status == DGO_OK) {
+        task->param = "engine_build";
+        status = set_build(json_object_get(task->body, "engine_build"), &options, err);
+    }
+    if (status == DGO_OK) {
+        task->param = NULL;
+        status = flow_estimate(flow, model->path, flags, flag_count, &estimate, err);
+    }
+    if (status == DGO_OK)
+        task->answer = view_estimate(&flow->machine, &estimate);
+    end_flow(flow, &arena, catalog);
+    return status;
+}
+
+static void estimate(struct http_request *request, void *data)
+{
+    json_t *body = api_body(request);
+
+    if (body)
+        task_start(data, request, body, make_estimate);
+}
+
+static void config(struct http_request *request, void *data)
+{
+    http_answer_json(request, 200, view_config(daemon_config(data)));
+}
+
+/* What another part of the program brings and is not in this build. */
+static void not_here(struct http_request *request, void *data)
+{
+    (void)data;
+    http_answer_verdict(request,
+                        &(struct verdict){503, "unavailable", "this build does not have this part"},
+                        NULL, "EUNSUPPORTED");
+}
+
+#define OPEN                                                                                       \
+    {                                                                                              \
+        .open = true                                                                               \
+    }
+#define LOOK                                                                                       \
+    {                                                                                              \
+        .open = false                                                                              \
+    }
+#define WRITE                                                                                      \
+    {                                                                                              \
+        .body = true, .body_max = HTTP_API_BODY_MAX                                                \
+    }
+#define FRONT                                                                                      \
+    {                                                                                              \
+        .body = true, .body_max = HTTP_FRONT_BODY_MAX                                              \
+    }
+
+/* docs/HTTP.md, "Routes", in its order; tests/serve walks the same rows. */
+const struct http_route api_routes[] = {
+    {"GET", "/healthz", healthz, OPEN},
+    {"GET", "/api/v1/view", view, LOOK},
+    {"GET", "/api/v1/events", events, LOOK},
+    {"GET", "/api/v1/models", models, LOOK},
+    {"GET", "/api/v1/model", inspect, LOOK},
+    {"POST", "/api/v1/plan", plan, WRITE},
+    {"POST", "/api/v1/estimate", estimate, WRITE},
+    {"GET", "/api/v1/launches", api_launches, LOOK},
+    {"POST", "/api/v1/launches", api_launch, WRITE},
+    {"GET", "/api/v1/launches/*", api_one, LOOK},
+    {"GET", "/api/v1/launches/*/log", api_log, LOOK},
+    {"POST", "/api/v1/launches/*/stop", api_stop, WRITE},
+    {"POST", "/api/v1/launches/*/pin", api_pin, WRITE},
+    {"DELETE", "/api/v1/launches/*", api_forget, LOOK},
+    {"GET", "/api/v1/timeline", not_here, LOOK},
+    {"GET", "/api/v1/profile", not_here, LOOK},
+    {"POST", "/api/v1/marks", not_here, WRITE},
+    {"GET", "/api/v1/resources", resources, LOOK},
+    {"GET", "/api/v1/config", config, LOOK},
+    {"GET", "/api/v1/presets", not_here, LOOK},
+    {"GET", "/metrics", metrics_serve, LOOK},
+    {"GET", "/v1/models", front_models, LOOK},
+    {"POST", "/v1/chat/completions", front_forward, FRONT},
+    {"POST", "/v1/completions", front_forward, FRONT},
+    {"POST", "/v1/embeddings", front_forward, FRONT},
+    {"POST", "/v1/rerank", front_forward, FRONT},
+    {"POST", "/v1/responses", front_forward, FRONT},
+    {"POST", "/v1/messages", front_forward, FRONT},
+    {NULL, NULL, NULL, LOOK},
+};

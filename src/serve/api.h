@@ -1,0 +1,27 @@
+/* api.h - the routes of docs/HTTP.md; `data` of each is the daemon.  Private to the folder. */
+#ifndef API_H
+#define API_H
+
+#include "catalog.h"
+#include "daemon.h"
+
+/* The models of the folders in force.  Any thread. */
+DGO_MUST_CHECK
+enum dgo_status api_scan(const struct config *config, struct catalog **catalog,
+                         struct dgo_error *err);
+
+/* One of them.  Any thread.  `*catalog` is the caller's to free, also after a failure. */
+DGO_MUST_CHECK
+enum dgo_status api_find_model(const struct config *config, const char *name,
+                               struct catalog **catalog, const struct catalog_model **model,
+                               struct dgo_error *err);
+
+void api_launches(struct http_request *request, void *daemon);
+void api_launch(struct http_request *request, void *daemon);
+void api_one(struct http_request *request, void *daemon);
+void api_log(struct http_request *request, void *daemon);
+void api_stop(struct http_request *request, void *daemon);
+void api_pin(struct http_request *request, void *daemon);
+void api_forget(struct http_request *request, void *daemon);
+
+#endif

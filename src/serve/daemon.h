@@ -1,0 +1,68 @@
+/* daemon.h - what the routes share.  Private to the folder.  Loop thread only. */
+#ifndef DAEMON_H
+#define DAEMON_H
+
+#include "config_watch.h"
+#include "dgo_app.h"
+#include "dgo_serve.h"
+#include "events.h"
+#include "fleet.h"
+#include "http.h"
+#include "options.h"
+#include "watch.h"
+
+struct front;
+
+struct daemon {
+    struct dgo_app app;
+    char *const *environment;
+    struct config_watch *config;
+    struct watch *watch;
+    struct dgo_sample *sample; /* the newest look */
+    struct fleet *fleet;
+    struct events *events;
+    struct front *front;
+    struct http *tcp, *local;
+    char *view; /* /api/v1/view, until something changes; NULL */
+    sd_event_source *snapshot;
+    bool stopping;
+    uint64_t started_ns;
+    char listen[80], token[TOKEN_TEXT + 1];
+    serve_say_fn say;
+};
+
+/* The settings in force: of this turn of the loop.  A worker takes a reference (config_ref). */
+const struct config *daemon_config(const struct daemon *daemon);
+const struct options *daemon_options(const struct daemon *daemon);
+
+json_t *daemon_view(void *daemon);
+/* Something that the view shows has changed. */
+void daemon_changed(struct daemon *daemon);
+
+/* Work of a request that may take long or block, on a worker: fills `answer` or fails. */
+struct task {
+    struct daemon *daemon;
+    const struct config *config;  /* as they were when it began */
+    struct http_request *request; /* NULL: the client is gone */
+    enum dgo_status (*fn)(struct task *task, struct dgo_error *err);
+    json_t *body;     /* of the request; freed with the task */
+    const char *name; /* a model's; lives in body or in the task */
+    char name_copy[600];
+    int64_t free_change_bytes[DGO_GPU_MAX];
+    json_t *answer;
+    const char *param;
+    struct dgo_error err;
+    enum dgo_status status;
+};
+/* Takes over `body` (may be NULL). */
+void task_start(struct daemon *daemon, struct http_request *request, json_t *body,
+                enum dgo_status (*fn)(struct task *task, struct dgo_error *err));
+
+/* The request's body as an object; NULL: it was answered with 400. */
+json_t *api_body(struct http_request *request);
+
+/* api.c, api_launch.c, page.c */
+extern const struct http_route api_routes[];
+void page_serve(struct http_request *request, void *daemon);
+
+#endif

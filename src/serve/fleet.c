@@ -1,0 +1,639 @@
+/* fleet.c - the list of launches: who is prepared next, who is admitted, who has to go. */
+#include "launch.h"
+
+#include "dgo_clock.h"
+#include "dgo_log.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+#include "intent.h"
+#include "keep.h"
+#include "view.h"
+#include "vram.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { TICK_MS = 100 };
+
+struct fleet {
+    struct dgo_app *app;
+    struct watch *watch;
+    struct fleet_options options;
+    fleet_event_fn event;
+    void *data;
+    struct launch *first, *last;
+    uint64_t last_id;
+    struct dgo_subscription subscription;
+    sd_event_source *tick, *again;
+    uint32_t tick_count;
+    bool leaving;
+};
+
+struct dgo_app *fleet_app(struct fleet *fleet)
+{
+    return fleet->app;
+}
+const struct fleet_options *fleet_options(const struct fleet *fleet)
+{
+    return &fleet->options;
+}
+
+const struct options *fleet_policy(const struct fleet *fleet)
+{
+    return &config_watch_current(fleet->options.config)->options;
+}
+
+void fleet_tell(struct fleet *fleet, const char *type, json_t *object)
+{
+    fleet->event(type, object, fleet->data);
+}
+
+/* ---- the list ---- */
+
+struct launch *fleet_next(struct fleet *fleet, const struct launch *after)
+{
+    return after ? after->next : fleet->first;
+}
+
+struct launch *fleet_find(struct fleet *fleet, uint64_t id)
+{
+    struct launch *launch = fleet->first;
+
+    while (launch && launch->id != id)
+        launch = launch->next;
+    return launch;
+}
+
+struct launch *fleet_find_name(struct fleet *fleet, const char *name)
+{
+    for (struct launch *launch = fleet->first; launch; launch = launch->next)
+        if (launch->phase != PHASE_ENDED && !launch->stop_asked && strcmp(launch->name, name) == 0)
+            return launch;
+    for (struct launch *launch = fleet->first; launch; launch = launch->next)
+        if (launch->phase != PHASE_ENDED && !launch->stop_asked &&
+            strcmp(launch->model_name, name) == 0)
+            return launch;
+    return NULL;
+}
+
+struct launch *fleet_only(struct fleet *fleet)
+{
+    struct launch *only = NULL;
+
+    for (struct launch *launch = fleet->first; launch; launch = launch->next) {
+        if (launch->phase == PHASE_ENDED || launch->stop_asked)
+            continue;
+        if (only)
+            return NULL;
+        only = launch;
+    }
+    return only;
+}
+
+uint32_t fleet_running_count(const struct fleet *fleet)
+{
+    uint32_t count = 0;
+
+    for (const struct launch *launch = fleet->first; launch; launch = launch->next)
+        count += launch->phase != PHASE_ENDED;
+    return count;
+}
+
+static void append(struct fleet *fleet, struct launch *launch)
+{
+    launch->previous = fleet->last;
+    if (fleet->last)
+        fleet->last->next = launch;
+    else
+        fleet->first = launch;
+    fleet->last = launch;
+}
+
+static void unlink_launch(struct fleet *fleet, struct launch *launch)
+{
+    if (launch->previous)
+        launch->previous->next = launch->next;
+    else
+        fleet->first = launch->next;
+    if (launch->next)
+        launch->next->previous = launch->previous;
+    else
+        fleet->last = launch->previous;
+}
+
+static void drop(struct fleet *fleet, struct launch *launch)
+{
+    unlink_launch(fleet, launch);
+    keep_remove(fleet->options.directory, launch->id);
+    launch_free(launch);
+}
+
+static void trim_ended(struct fleet *fleet)
+{
+    uint32_t count = 0;
+
+    for (struct launch *launch = fleet->last, *previous; launch; launch = previous) {
+        previous = launch->previous;
+        if (launch->phase == PHASE_ENDED && ++count > FLEET_ENDED_MAX)
+            drop(fleet, launch);
+    }
+}
+
+enum dgo_status launch_forget(struct launch *launch, struct dgo_error *err)
+{
+    if (launch->phase != PHASE_ENDED)
+        return dgo_fail(err, DGO_ESTATE, "launch %" PRIu64 " has not ended; stop it first",
+                        launch->id);
+    drop(launch->fleet, launch);
+    return DGO_OK;
+}
+
+/* ---- memory ---- */
+
+void fleet_free_change(struct fleet *fleet, bool as_if_alone, int64_t change[DGO_GPU_MAX])
+{
+    static struct dgo_ledger ledger; /* 70 KiB; loop thread only */
+
+    (void)fleet;
+    dgo_vram_snapshot(&ledger);
+    memset(change, 0, sizeof(int64_t) * DGO_GPU_MAX);
+    for (uint32_t i = 0; i < ledger.entry_count; i++) {
+        const struct dgo_ledger_entry *entry = &ledger.entry[i];
+
+        for (uint32_t g = 0; g < DGO_GPU_MAX; g++) {
+            const uint64_t held = entry->measured_bytes[g], planned = entry->planned_bytes[g];
+
+            if (as_if_alone)
+                change[g] += (int64_t)held;
+            else if (entry->state != DGO_LEDGER_SETTLED && planned > held)
+                change[g] -= (int64_t)(planned - held);
+        }
+    }
+}
+
+/* ---- admission ---- */
+
+static bool may_be_evicted(const struct launch *launch)
+{
+    return !launch->pinned && launch->active_requests == 0;
+}
+
+/* "CUDA1 lacks ...; stopping "a" and "b" would make room" */
+static void say_in_the_way(struct launch *launch, const struct preparation *work,
+                           struct dgo_error *err)
+{
+    char names[256];
+    struct dgo_text text = DGO_TEXT(names);
+
+    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
+        const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
+
+        dgo_text_addf(&text, "%s\"%s\"", i ? " and " : "", other ? other->name : "?");
+    }
+    dgo_fail(err, DGO_ENOFIT, "%.400s; stopping %s would make room", work->err.text, names);
+}
+
+static void list_in_the_way(struct launch *launch, const struct preparation *work)
+{
+    launch->in_the_way_count = 0;
+    for (uint32_t i = 0; i < work->other_count; i++)
+        if (work->in_the_way[i])
+            launch->in_the_way[launch->in_the_way_count++] = work->other[i].id;
+}
+
+static void wait_for_memory(struct launch *launch, const char *text)
+{
+    launch->phase = PHASE_WAITING;
+    launch_tell(launch, text);
+    fleet_keep(launch);
+    launch_settle_waits(launch);
+}
+
+/* Stops those in the way; false when one of them must not be. */
+static bool evict(struct launch *launch)
+{
+    char why[200];
+
+    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
+        const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
+
+        if (other && !may_be_evicted(other))
+            return false;
+    }
+    snprintf(why, sizeof why, "makes room for \"%s\"", launch->name);
+    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
+        struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
+
+        if (other && other->phase != PHASE_ENDED)
+            launch_stop(other, false, why);
+    }
+    return true;
+}
+
+static void does_not_fit(struct launch *launch, const struct preparation *work)
+{
+    struct dgo_error err = work->err;
+
+    if (!work->fits_without) {
+        launch_end(launch, &err);
+        return;
+    }
+    list_in_the_way(launch, work);
+    say_in_the_way(launch, work, &err);
+    if (launch->admission == ADMIT_EVICT && evict(launch))
+        wait_for_memory(launch, "waits for others to stop");
+    else if (launch->admission == ADMIT_REFUSE)
+        launch_end(launch, &err);
+    else
+        wait_for_memory(launch, err.text);
+}
+
+/* The ledger's books, where no look of the watch does it. */
+static void observe(const struct flow *flow)
+{
+    static struct dgo_machine machine; /* 300 KiB; loop thread only */
+    struct dgo_error err = {0};
+
+    memcpy(&machine, &flow->machine, sizeof machine);
+    for (uint32_t g = 0; g < machine.gpu_count; g++) {
+        const int64_t change = flow->free_change_bytes[g];
+
+        if (change < 0) /* what flow_look took off is counted by the ledger itself */
+            machine.gpu[g].free_bytes += (uint64_t)-change;
+    }
+    if (vram_observe(&machine, 0, &err) != DGO_OK)
+        dgo_log(DGO_LOG_DEBUG, "ledger: %s", err.text);
+}
+
+static void start_prepared(struct launch *launch)
+{
+    struct dgo_error err = {0};
+
+    observe(launch->flow);
+    if (launch_start(launch, &err) != DGO_OK) {
+        launch_end(launch, &err);
+        return;
+    }
+    launch_tell(launch, "starting");
+    fleet_keep(launch);
+    launch_settle_waits(launch);
+}
+
+void prepare_done(struct launch *launch)
+{
+    struct fleet *fleet = launch->fleet;
+    struct preparation *work = launch->preparation;
+
+    launch->preparation = NULL;
+    launch->flow = work->flow;
+    if (launch->stop_asked)
+        launch_end(launch, NULL);
+    else if (work->status == DGO_OK)
+        start_prepared(launch);
+    else if (work->status == DGO_ENOFIT)
+        does_not_fit(launch, work);
+    else
+        launch_end(launch, &work->err);
+    if (launch->phase == PHASE_WAITING) { /* it is prepared anew when somebody went */
+        flow_done(launch->flow);
+        free(launch->flow);
+        launch->flow = NULL;
+    }
+    free(work);
+    fleet_changed(fleet);
+}
+
+/* Whether those that were told to make room are gone. */
+static bool others_are_gone(const struct launch *launch)
+{
+    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
+        const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
+
+        if (other && other->phase == PHASE_RUNNING && other->stop_asked)
+            return false;
+    }
+    return true;
+}
+
+/* The next one to prepare, oldest first: new, or waiting and something has changed. */
+static void prepare_next(struct fleet *fleet)
+{
+    for (struct launch *launch = fleet->first; launch; launch = launch->next)
+        if (launch->preparation)
+            return; /* one at a time */
+    for (struct launch *launch = fleet->first; launch; launch = launch->next) {
+        struct dgo_error err = {0};
+
+        if (launch->phase == PHASE_WAITING && launch->freed && others_are_gone(launch))
+            launch->phase = PHASE_PREPARING;
+        if (launch->phase != PHASE_PREPARING)
+            continue;
+        launch->freed = false;
+        if (prepare_start(launch, &err) == DGO_OK)
+            return;
+        launch_end(launch, &err);
+        return; /* which comes back here */
+    }
+}
+
+static int on_again(sd_event_source *source, void *data)
+{
+    struct fleet *fleet = data;
+
+    (void)source;
+    trim_ended(fleet);
+    prepare_next(fleet);
+    return 0;
+}
+
+void fleet_changed(struct fleet *fleet)
+{
+    for (struct launch *launch = fleet->first; launch; launch = launch->next)
+        launch->freed |= launch->phase == PHASE_WAITING;
+    (void)sd_event_source_set_enabled(fleet->again, SD_EVENT_ONESHOT);
+}
+
+/* ---- new ones ---- */
+
+static bool is_good_name(const char *name)
+{
+    const size_t length = strlen(name);
+    uint32_t code_point;
+
+    if (length == 0 || length >= LAUNCH_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < length;) {
+        const uint32_t step = dgo_utf8_decode(name + i, length - i, &code_point);
+
+        if (step == 0 || code_point < ' ' || code_point == 0x7f)
+            return false;
+        i += step;
+    }
+    return true;
+}
+
+static enum dgo_status copy_extra(struct launch *launch, const struct wish *wish,
+                                  struct dgo_error *err)
+{
+    launch->extra = dgo_arena_take_array(&launch->arena, wish->extra_count + 1, sizeof(char *));
+    if (!launch->extra)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < wish->extra_count; i++) {
+        launch->extra[i] =
+            dgo_arena_take_text(&launch->arena, wish->extra[i], strlen(wish->extra[i]));
+        if (!launch->extra[i])
+            return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    }
+    launch->extra_count = wish->extra_count;
+    return DGO_OK;
+}
+
+static enum dgo_status fill(struct launch *launch, const struct wish *wish, const char **param,
+                            struct dgo_error *err)
+{
+    struct fleet *fleet = launch->fleet;
+    char path[256];
+    const bool kept = keep_log_path(fleet->options.directory, launch->id, path, sizeof path);
+    enum dgo_status status;
+
+    launch->config = config_ref(config_watch_current(fleet->options.config));
+    launch->options = launch->config->options;
+    status =
+        intent_apply(wish->intent, INTENT_LAUNCH, &launch->options, &launch->arena, param, err);
+    if (status == DGO_OK)
+        status = copy_extra(launch, wish, err);
+    if (status != DGO_OK)
+        return status;
+    launch->intent = wish->intent ? json_deep_copy(wish->intent) : NULL;
+    launch->model_name = strdup(wish->model_name);
+    launch->model_path = strdup(wish->model_path);
+    launch->log = log_new(kept ? path : NULL);
+    if (!launch->model_name || !launch->model_path || !launch->log)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    (void)dgo_text_copy(launch->name, sizeof launch->name,
+                        wish->name ? wish->name : wish->model_name);
+    return DGO_OK;
+}
+
+static enum dgo_status check_wish(struct fleet *fleet, const struct wish *wish, const char **param,
+                                  struct dgo_error *err)
+{
+    const char *name = wish->name ? wish->name : wish->model_name;
+    const struct launch *other = fleet_find_name(fleet, name);
+
+    *param = "name";
+    if (!is_good_name(name))
+        return dgo_fail(err, DGO_EUSAGE, "a launch's name has 1 to %d bytes of text",
+                        LAUNCH_NAME_MAX - 1);
+    if (other)
+        return dgo_fail(err, DGO_EBUSY, "\"%s\" is launch %" PRIu64 " already; give another name",
+                        other->name, other->id);
+    *param = NULL;
+    if (fleet->leaving)
+        return dgo_fail(err, DGO_ESTATE, "the daemon ends");
+    if (fleet_running_count(fleet) == FLEET_MAX)
+        return dgo_fail(err, DGO_ELIMIT, "%d launches exist already; stop one first", FLEET_MAX);
+    return DGO_OK;
+}
+
+enum dgo_status fleet_launch(struct fleet *fleet, const struct wish *wish, struct launch **launch,
+                             const char **param, struct dgo_error *err)
+{
+    enum dgo_status status = check_wish(fleet, wish, param, err);
+    struct launch *made;
+
+    if (status != DGO_OK)
+        return status;
+    made = calloc(1, sizeof *made);
+    if (!made)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory for another launch");
+    made->fleet = fleet;
+    made->id = ++fleet->last_id;
+    made->origin = wish->origin;
+    made->pinned = wish->pinned;
+    made->wanted = true;
+    made->admission = wish->admission_given
+                          ? wish->admission
+                          : (enum admission)option_number(fleet_policy(fleet), OPTION_ADMISSION);
+    made->created_ns = made->last_request_ns = dgo_clock_wall_ns(dgo_clock_system());
+    status = fill(made, wish, param, err);
+    if (status != DGO_OK) {
+        launch_free(made);
+        return status;
+    }
+    append(fleet, made);
+    launch_tell(made, "looks for a plan");
+    fleet_keep(made);
+    fleet_changed(fleet);
+    *launch = made;
+    return DGO_OK;
+}
+
+void fleet_keep(struct launch *launch)
+{
+    (void)launch;
+}
+
+/* ---- time ---- */
+
+/* Lines are told in batches: an engine that loads writes hundreds at once. */
+static void tell_lines(struct fleet *fleet)
+{
+    for (struct launch *launch = fleet->first; launch; launch = launch->next) {
+        if (launch->told_line + 1 == log_next(launch->log))
+            continue;
+        fleet_tell(fleet, "lines",
+                   json_pack("{s:I, s:o}", "launch", (json_int_t)launch->id, "lines",
+                             log_lines(launch->log, launch->told_line + 1, LOG_LINES)));
+        launch->told_line = log_next(launch->log) - 1;
+    }
+}
+
+static void stop_idle(struct fleet *fleet)
+{
+    const uint64_t now_ns = dgo_clock_wall_ns(dgo_clock_system());
+    const uint64_t limit_ns = option_number(fleet_policy(fleet), OPTION_IDLE_TIMEOUT);
+    char after[DGO_UNIT_TEXT_MAX], why[96];
+
+    for (struct launch *launch = fleet->first; limit_ns && launch; launch = launch->next) {
+        if (!launch_is_ready(launch) || launch->stop_asked || !may_be_evicted(launch) ||
+            launch->last_request_ns > now_ns || now_ns - launch->last_request_ns < limit_ns)
+            continue;
+        snprintf(why, sizeof why, "nobody asked for it for %s", dgo_duration_text(limit_ns, after));
+        launch_stop(launch, false, why);
+    }
+}
+
+static int on_tick(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct fleet *fleet = data;
+
+    (void)now_us;
+    tell_lines(fleet);
+    if (++fleet->tick_count % (1000 / TICK_MS) == 0) {
+        stop_idle(fleet);
+        if (fleet_queue_waits(fleet)) /* others than ours may have gone */
+            fleet_changed(fleet);
+    }
+    (void)sd_event_source_set_time_relative(source, TICK_MS * 1000);
+    (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    return 0;
+}
+
+static enum dgo_status on_event(const struct dgo_event *event, void *data)
+{
+    struct launch *launch = fleet_find(data, event->source);
+
+    if (launch)
+        launch_on_state(launch, event->payload);
+    return DGO_OK;
+}
+
+/* ---- life ---- */
+
+enum dgo_status fleet_new(struct dgo_app *app, struct watch *watch,
+                          const struct fleet_options *options, fleet_event_fn event, void *data,
+                          struct fleet **fleet, struct dgo_error *err)
+{
+    struct fleet *made = calloc(1, sizeof *made);
+    const struct dgo_subscriber subscriber = {
+        .name = "fleet",
+        .topics = DGO_TOPIC_BIT(TOPIC_LAUNCH_STATE),
+        .fn = on_event,
+        .data = made,
+        .lane = DGO_LANE_UI,
+        .depth = 4096,
+    };
+    enum dgo_status status;
+    int result;
+
+    if (!made)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    made->app = app;
+    made->watch = watch;
+    made->options = *options;
+    made->event = event;
+    made->data = data;
+    result = sd_event_add_defer(app->loop, &made->again, on_again, made);
+    if (result >= 0)
+        result = sd_event_source_set_enabled(made->again, SD_EVENT_OFF);
+    if (result >= 0)
+        result = sd_event_add_time_relative(app->loop, &made->tick, CLOCK_MONOTONIC, TICK_MS * 1000,
+                                            10000, on_tick, made);
+    status = result < 0 ? dgo_fail_errno(err, DGO_EIO, -result, "the loop has no timer left")
+                        : dgo_bus_subscribe(app->bus, &subscriber, &made->subscription, err);
+    if (status != DGO_OK) {
+        fleet_free(made);
+        return status;
+    }
+    *fleet = made;
+    return DGO_OK;
+}
+
+void fleet_free(struct fleet *fleet)
+{
+    if (!fleet)
+        return;
+    (void)dgo_bus_unsubscribe(fleet->app->bus, fleet->subscription, NULL);
+    sd_event_source_disable_unref(fleet->tick);
+    sd_event_source_disable_unref(fleet->again);
+    while (fleet->first) {
+        struct launch *launch = fleet->first;
+
+        unlink_launch(fleet, launch);
+        launch_free(launch);
+    }
+    free(fleet);
+}
+
+void fleet_stop_all(struct fleet *fleet, bool kill)
+{
+    fleet->leaving = true;
+    for (struct launch *launch = fleet->first, *next; launch; launch = next) {
+        next = launch->next;
+        if (launch->phase != PHASE_ENDED) {
+            const bool wanted = launch->wanted;
+
+            launch_stop(launch, kill, NULL);
+            launch->wanted = wanted; /* it is us who end, nobody stopped it */
+            fleet_keep(launch);
+        }
+    }
+}
+
+void fleet_leave(struct fleet *fleet)
+{
+    fleet->leaving = true;
+}
+
+/* ---- views ---- */
+
+bool fleet_queue_waits(const struct fleet *fleet)
+{
+    for (const struct launch *launch = fleet->first; launch; launch = launch->next)
+        if (launch->phase == PHASE_WAITING)
+            return true;
+    return false;
+}
+
+json_t *fleet_view(struct fleet *fleet)
+{
+    json_t *list = json_array();
+
+    for (struct launch *launch = fleet->first; launch; launch = launch->next)
+        json_array_append_new(list, launch_view(launch));
+    return list;
+}
+
+json_t *fleet_queue_view(struct fleet *fleet)
+{
+    json_t *list = json_array();
+
+    for (struct launch *launch = fleet->first; launch; launch = launch->next)
+        if (launch->phase == PHASE_WAITING)
+            json_array_append_new(list, json_integer((json_int_t)launch->id));
+    return list;
+}

@@ -1,0 +1,532 @@
+/* launch.c - one launch: its events, what the daemon did for it, who waits for it, its view. */
+#include "launch.h"
+
+#include "dgo_clock.h"
+#include "dgo_log.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+#include "view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t wall_ns(void)
+{
+    return dgo_clock_wall_ns(dgo_clock_system());
+}
+
+static const char *state_name(const struct launch *launch)
+{
+    switch (launch->phase) {
+    case PHASE_PREPARING:
+        return "preparing";
+    case PHASE_WAITING:
+        return "waiting";
+    case PHASE_ENDED:
+        return "ended";
+    case PHASE_RUNNING:
+        break;
+    }
+    return launch_state_name(launch->state);
+}
+
+static void set_id(json_t *object, const char *key, uint64_t value)
+{
+    if (value)
+        json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+void launch_tell(struct launch *launch, const char *text)
+{
+    json_t *event = json_pack("{s:I, s:s, s:o}", "launch", (json_int_t)launch->id, "state",
+                              state_name(launch), "text", view_text(text));
+
+    if (text != launch->text)
+        (void)dgo_text_copy(launch->text, sizeof launch->text, text);
+    set_id(event, "pid", (uint64_t)launch->pid);
+    set_id(event, "port", launch->port);
+    json_object_set_new(event, "attempt", json_integer(launch->restart_count));
+    fleet_tell(launch->fleet, "launch", event);
+}
+
+/* ---- who waits ---- */
+
+static struct launch_wait *add_wait(struct launch *launch, bool until_ready, launch_settled_fn fn,
+                                    void *data)
+{
+    struct launch_wait *wait = calloc(1, sizeof *wait);
+
+    if (!wait)
+        return NULL;
+    *wait = (struct launch_wait){.next = launch->waits,
+                                 .launch = launch,
+                                 .fn = fn,
+                                 .data = data,
+                                 .until_ready = until_ready};
+    if (wait->next)
+        wait->next->previous = wait;
+    launch->waits = wait;
+    return wait;
+}
+
+struct launch_wait *launch_wait_ready(struct launch *launch, launch_settled_fn fn, void *data)
+{
+    return add_wait(launch, true, fn, data);
+}
+
+struct launch_wait *launch_wait_admitted(struct launch *launch, launch_settled_fn fn, void *data)
+{
+    return add_wait(launch, false, fn, data);
+}
+
+void launch_wait_cancel(struct launch_wait *wait)
+{
+    if (!wait)
+        return;
+    if (wait->previous)
+        wait->previous->next = wait->next;
+    else
+        wait->launch->waits = wait->next;
+    if (wait->next)
+        wait->next->previous = wait->previous;
+    free(wait);
+}
+
+void launch_settle_waits(struct launch *launch)
+{
+    const bool ended = launch->phase == PHASE_ENDED;
+    const bool ready = launch_is_ready(launch);
+    const bool admitted = launch->phase != PHASE_PREPARING;
+    struct launch_wait *next;
+
+    for (struct launch_wait *wait = launch->waits; wait; wait = next) {
+        const launch_settled_fn fn = wait->fn;
+        void *data = wait->data;
+
+        next = wait->next;
+        if (!(ended || (wait->until_ready ? ready : admitted)))
+            continue;
+        launch_wait_cancel(wait);
+        fn(launch, data);
+        next = launch->waits; /* the list may be another one now; those called are gone */
+        if (!ended && !ready && !admitted)
+            break;
+    }
+}
+
+/* ---- what the daemon did ---- */
+
+static struct action *last_action(struct launch *launch)
+{
+    return launch->action_count ? &launch->action[launch->action_count - 1] : NULL;
+}
+
+void launch_act(struct launch *launch, const char *name, const char *why, const char *what)
+{
+    struct action *action;
+
+    if (launch->action_count == LAUNCH_ACTION_MAX) {
+        memmove(launch->action, launch->action + 1,
+                (LAUNCH_ACTION_MAX - 1) * sizeof launch->action[0]);
+        launch->action_count--;
+    }
+    action = &launch->action[launch->action_count++];
+    *action = (struct action){.time_ns = wall_ns(), .name = name};
+    (void)dgo_text_copy(action->why, sizeof action->why, why);
+    (void)dgo_text_copy(action->what, sizeof action->what, what);
+}
+
+/* What came of the last thing that the daemon did. */
+static void effect(struct launch *launch, const char *verdict)
+{
+    struct action *action = last_action(launch);
+    struct dgo_text text;
+
+    if (!action || action->effect[0])
+        return;
+    text = DGO_TEXT(action->effect);
+    dgo_text_addf(&text, "%s: %s", verdict, launch->text);
+}
+
+/* ---- the ledger ---- */
+
+static void release(struct launch *launch)
+{
+    if (launch->ledger_id)
+        (void)dgo_vram_release(launch->ledger_id, NULL);
+    launch->ledger_id = 0;
+    memset(launch->reserved_bytes, 0, sizeof launch->reserved_bytes);
+}
+
+/* The plan's bytes without the margin, which stays free.  Called before every start: a smaller
+ * plan after running out of memory is another promise. */
+static enum dgo_status admit(void *data, struct dgo_error *err)
+{
+    struct launch *launch = data;
+    const struct dgo_estimate *estimate = &launch->flow->plan.estimate;
+    struct dgo_ledger_request request = {.what = launch->name};
+    enum dgo_status status;
+
+    for (uint32_t i = 0; i < estimate->device_count; i++) {
+        const struct dgo_device_estimate *device = &estimate->device[i];
+
+        request.bytes[device->gpu_index] += device->weights_bytes + device->context_bytes +
+                                            device->compute_bytes + device->overhead_bytes;
+    }
+    release(launch);
+    status = dgo_vram_reserve(&request, &launch->ledger_id, err);
+    if (status != DGO_OK)
+        return status;
+    for (uint32_t g = 0; g < DGO_GPU_MAX; g++)
+        launch->reserved_bytes[g] = request.bytes[g];
+    json_decref(launch->plan);
+    launch->plan = NULL;
+    return DGO_OK;
+}
+
+/* ---- life ---- */
+
+static void on_engine_line(const char *text, void *data)
+{
+    struct launch *launch = data;
+
+    if (text[0])
+        log_add(launch->log, text);
+}
+
+enum dgo_status launch_start(struct launch *launch, struct dgo_error *err)
+{
+    const struct options *options = &launch->options;
+    const struct supervise_options wanted = {
+        .oom = (enum oom_policy)option_number(fleet_policy(launch->fleet), OPTION_OOM),
+        .restart_max = (uint32_t)option_number(options, OPTION_RESTART),
+        .ready_timeout_ns = option_number(options, OPTION_READY_TIMEOUT),
+        .stop_timeout_ns = option_number(options, OPTION_STOP_TIMEOUT),
+        .extra_args = launch->extra,
+        .extra_count = launch->extra_count,
+        .source = (uint32_t)launch->id,
+        .admit = admit,
+        .line = on_engine_line,
+        .data = launch,
+    };
+    enum dgo_status status;
+
+    launch->started_ns = wall_ns();
+    launch->phase = PHASE_RUNNING;
+    launch->state = LAUNCH_STARTING;
+    status =
+        supervise_start(fleet_app(launch->fleet), launch->flow, &wanted, &launch->supervise, err);
+    if (status != DGO_OK) {
+        release(launch);
+        launch->phase = PHASE_PREPARING;
+    }
+    return status;
+}
+
+static json_t *plan_view(struct launch *launch)
+{
+    const struct flow *flow = launch->flow;
+
+    if (!launch->plan && flow && flow->planned)
+        launch->plan = view_plan(&flow->machine, flow->model, &flow->plan,
+                                 flow->command_made ? &flow->command : NULL);
+    return launch->plan;
+}
+
+static void became_ready(struct launch *launch)
+{
+    const struct flow *flow = launch->flow;
+
+    launch->ready_ns = launch->last_request_ns = wall_ns();
+    launch->was_ready = true;
+    json_decref(launch->comparison);
+    launch->comparison = view_comparison(&flow->machine, supervise_comparison(launch->supervise),
+                                         supervise_report(launch->supervise));
+    /* A described machine's free memory does not shrink: there a promise stays one. */
+    if (!flow->machine.simulated && launch->ledger_id)
+        (void)dgo_vram_settle(launch->ledger_id, NULL);
+    effect(launch, "it works");
+}
+
+static void tell_plan(struct launch *launch)
+{
+    json_t *plan = plan_view(launch);
+
+    if (plan)
+        fleet_tell(launch->fleet, "plan",
+                   json_pack("{s:I, s:O}", "launch", (json_int_t)launch->id, "plan", plan));
+}
+
+static void on_end(struct launch *launch)
+{
+    launch->phase = PHASE_ENDED;
+    launch->ended_ns = wall_ns();
+    launch->pid = 0;
+    if (supervise_outcome(launch->supervise, &launch->outcome) == DGO_ECANCELLED &&
+        launch->stop_asked)
+        launch->outcome = (struct dgo_error){0};
+    effect(launch, "it did not help");
+    release(launch);
+    (void)plan_view(launch); /* the flow goes; what it planned is still shown */
+    supervise_free(launch->supervise);
+    launch->supervise = NULL;
+    flow_done(launch->flow);
+    free(launch->flow);
+    launch->flow = NULL;
+}
+
+void launch_on_state(struct launch *launch, const struct launch_event *event)
+{
+    const bool was_starting = launch->state == LAUNCH_STARTING;
+
+    if (launch->phase != PHASE_RUNNING)
+        return;
+    launch->state = event->state;
+    launch->pid = event->pid;
+    launch->port = event->port;
+    (void)dgo_text_copy(launch->text, sizeof launch->text, event->text);
+    switch (event->state) {
+    case LAUNCH_LOADING:
+        if (launch->ledger_id && launch->pid && !launch->flow->machine.simulated)
+            (void)dgo_vram_adopt(launch->ledger_id, (uint64_t)launch->pid, NULL);
+        if (was_starting)
+            tell_plan(launch);
+        break;
+    case LAUNCH_READY:
+        became_ready(launch);
+        break;
+    case LAUNCH_RESTARTING:
+        effect(launch, "it did not help");
+        launch->restart_count++;
+        launch_act(launch,
+                   strstr(event->text, "Trying a smaller plan") ? "smaller_plan" : "restart",
+                   event->text, "");
+        break;
+    case LAUNCH_ENDED:
+        on_end(launch);
+        break;
+    default:
+        break;
+    }
+    launch_tell(launch, launch->text);
+    fleet_keep(launch);
+    launch_settle_waits(launch);
+    if (launch->phase == PHASE_ENDED)
+        fleet_changed(launch->fleet);
+}
+
+void launch_end(struct launch *launch, const struct dgo_error *failure)
+{
+    launch->phase = PHASE_ENDED;
+    launch->ended_ns = wall_ns();
+    if (failure)
+        launch->outcome = *failure;
+    release(launch);
+    if (launch->flow) {
+        (void)plan_view(launch);
+        flow_done(launch->flow);
+        free(launch->flow);
+        launch->flow = NULL;
+    }
+    launch_tell(launch, failure ? failure->text : "stopped");
+    fleet_keep(launch);
+    launch_settle_waits(launch);
+    fleet_changed(launch->fleet);
+}
+
+void launch_stop(struct launch *launch, bool kill, const char *why)
+{
+    launch->stop_asked = true;
+    launch->wanted = false;
+    fleet_keep(launch);
+    if (why)
+        launch_act(launch, "stop", why, "");
+    if (launch->phase == PHASE_RUNNING) {
+        const bool stopping = supervise_state(launch->supervise) == LAUNCH_STOPPING;
+
+        if (!stopping || kill)
+            supervise_stop(launch->supervise);
+        if (kill && !stopping)
+            supervise_stop(launch->supervise); /* the second one kills */
+    } else if (launch->phase == PHASE_WAITING) {
+        launch_end(launch, NULL);
+    } /* PREPARING: prepare_done sees stop_asked */
+}
+
+void launch_pin(struct launch *launch, bool pinned)
+{
+    launch->pinned = pinned;
+    fleet_keep(launch);
+    launch_tell(launch, launch->text);
+}
+
+void launch_request_begins(struct launch *launch)
+{
+    launch->active_requests++;
+    launch->request_count++;
+    launch->last_request_ns = wall_ns();
+}
+
+void launch_request_ends(struct launch *launch)
+{
+    if (launch->active_requests > 0)
+        launch->active_requests--;
+    launch->last_request_ns = wall_ns();
+}
+
+void launch_free(struct launch *launch)
+{
+    while (launch->waits)
+        launch_wait_cancel(launch->waits);
+    if (launch->preparation)
+        launch->preparation->launch = NULL; /* its job frees it */
+    release(launch);
+    supervise_free(launch->supervise);
+    if (launch->flow) {
+        flow_done(launch->flow);
+        free(launch->flow);
+    }
+    json_decref(launch->plan);
+    json_decref(launch->comparison);
+    json_decref(launch->intent);
+    log_free(launch->log);
+    dgo_arena_done(&launch->arena);
+    config_unref(launch->config);
+    free(launch->model_name);
+    free(launch->model_path);
+    free(launch);
+}
+
+/* ---- what it is ---- */
+
+uint64_t launch_id(const struct launch *launch)
+{
+    return launch->id;
+}
+const char *launch_name(const struct launch *launch)
+{
+    return launch->name;
+}
+const char *launch_model(const struct launch *launch)
+{
+    return launch->model_name;
+}
+enum launch_phase launch_phase(const struct launch *launch)
+{
+    return launch->phase;
+}
+bool launch_is_ready(const struct launch *launch)
+{
+    return launch->phase == PHASE_RUNNING && launch->state == LAUNCH_READY;
+}
+uint16_t launch_port(const struct launch *launch)
+{
+    return launch->port;
+}
+uint64_t launch_request_count(const struct launch *launch)
+{
+    return launch->request_count;
+}
+uint32_t launch_active_requests(const struct launch *launch)
+{
+    return launch->active_requests;
+}
+uint32_t launch_restart_count(const struct launch *launch)
+{
+    return launch->restart_count;
+}
+const char *launch_host(const struct launch *launch)
+{
+    return option_text(&launch->options, OPTION_HOST);
+}
+
+enum dgo_status launch_outcome(const struct launch *launch, struct dgo_error *err)
+{
+    if (launch->outcome.status != DGO_OK && err)
+        *err = launch->outcome;
+    return launch->outcome.status;
+}
+
+uint32_t launch_in_the_way(const struct launch *launch, uint64_t ids[FLEET_MAX])
+{
+    memcpy(ids, launch->in_the_way, launch->in_the_way_count * sizeof ids[0]);
+    return launch->in_the_way_count;
+}
+
+static void set_actions(json_t *object, const struct launch *launch)
+{
+    json_t *actions = json_array();
+
+    for (uint32_t i = 0; i < launch->action_count; i++) {
+        const struct action *action = &launch->action[i];
+        json_t *one = json_pack("{s:I, s:s, s:o}", "time_ns", (json_int_t)action->time_ns, "action",
+                                action->name, "why", view_text(action->why));
+
+        if (action->what[0])
+            json_object_set_new(one, "what", view_text(action->what));
+        if (action->effect[0])
+            json_object_set_new(one, "effect", view_text(action->effect));
+        json_array_append_new(actions, one);
+    }
+    json_object_set_new(object, "actions", actions);
+}
+
+static void set_times(json_t *object, const struct launch *launch)
+{
+    set_id(object, "created_ns", launch->created_ns);
+    set_id(object, "started_ns", launch->started_ns);
+    set_id(object, "ready_ns", launch->ready_ns);
+    set_id(object, "ended_ns", launch->ended_ns);
+    set_id(object, "last_request_ns", launch->last_request_ns);
+}
+
+static void set_address(json_t *object, const struct launch *launch)
+{
+    const char *host = launch_host(launch);
+    const bool is_v6 = strchr(host, ':') != NULL;
+    char url[96];
+
+    set_id(object, "pid", (uint64_t)launch->pid);
+    if (launch->phase != PHASE_RUNNING || !launch->port)
+        return;
+    set_id(object, "port", launch->port);
+    snprintf(url, sizeof url, "http://%s%s%s:%u", is_v6 ? "[" : "", host, is_v6 ? "]" : "",
+             launch->port);
+    json_object_set_new(object, "url", json_string(url));
+}
+
+json_t *launch_view(struct launch *launch)
+{
+    json_t *object = json_pack(
+        "{s:I, s:o, s:o, s:s, s:o, s:s, s:b, s:b, s:b, s:i, s:i, s:I}", "id",
+        (json_int_t)launch->id, "name", view_text(launch->name), "model",
+        view_text(launch->model_name), "state", state_name(launch), "text", view_text(launch->text),
+        "origin", launch->origin, "pinned", (int)launch->pinned, "wanted", (int)launch->wanted,
+        "failed", launch->phase == PHASE_ENDED && launch->outcome.status != DGO_OK, "restart_count",
+        (int)launch->restart_count, "active_request_count", (int)launch->active_requests,
+        "request_count", (json_int_t)launch->request_count);
+    json_t *reserved = json_array();
+
+    if (launch->flow && launch->flow->machine.gpu_count)
+        json_object_set_new(object, "simulated", json_boolean(launch->flow->machine.simulated));
+    set_times(object, launch);
+    set_address(object, launch);
+    if (plan_view(launch))
+        json_object_set(object, "plan", launch->plan);
+    if (launch->comparison)
+        json_object_set(object, "comparison", launch->comparison);
+    for (uint32_t g = 0; launch->flow && g < launch->flow->machine.gpu_count; g++)
+        json_array_append_new(reserved, json_integer((json_int_t)launch->reserved_bytes[g]));
+    json_object_set_new(object, "reserved_bytes", reserved);
+    if (launch->intent)
+        json_object_set(object, "intent", launch->intent);
+    set_actions(object, launch);
+    return object;
+}
+
+json_t *launch_log_view(struct launch *launch, uint64_t after, uint32_t limit)
+{
+    return log_view(launch->log, after, limit);
+}

@@ -1,0 +1,108 @@
+/* launch.h - what the files of the fleet share about one launch.  Private to them. */
+#ifndef LAUNCH_H
+#define LAUNCH_H
+
+#include "dgo_arena.h"
+#include "fleet.h"
+#include "log.h"
+
+struct action {
+    uint64_t time_ns; /* wall */
+    const char *name; /* "smaller_plan", "restart", "evicted", ... */
+    char why[320], what[160];
+    char effect[160]; /* "": not known yet */
+};
+
+struct launch_wait {
+    struct launch_wait *previous, *next;
+    struct launch *launch;
+    launch_settled_fn fn;
+    void *data;
+    bool until_ready; /* else until it was admitted or not */
+};
+
+/* One job of preparing; the worker's until it is done. */
+struct preparation {
+    struct launch *launch;
+    struct flow *flow;
+    const char *path;
+    bool check_devices;
+    /* Others, in the order in which they would have to go. */
+    uint32_t other_count;
+    struct {
+        uint64_t id;
+        int64_t gives_bytes[DGO_GPU_MAX];
+    } other[FLEET_MAX];
+    /* Out: */
+    enum dgo_status status;
+    struct dgo_error err;
+    bool in_the_way[FLEET_MAX]; /* DGO_ENOFIT: with these gone it fits */
+    bool fits_without;          /* some of them are */
+};
+
+struct launch {
+    struct launch *previous, *next;
+    struct fleet *fleet;
+    uint64_t id;
+    char name[LAUNCH_NAME_MAX];
+    char *model_name, *model_path;
+    const char *origin;
+    json_t *intent; /* or NULL */
+    enum launch_phase phase;
+    enum admission admission;
+    bool pinned, wanted, freed, stop_asked, was_ready, leaving;
+    const struct config *config; /* whose texts the options are */
+    struct dgo_arena arena;      /* texts of options, extra */
+    struct options options;
+    const char **extra;
+    uint32_t extra_count;
+
+    struct flow *flow; /* while it is prepared, and from admission on */
+    struct supervise *supervise;
+    uint64_t ledger_id; /* 0: nothing reserved */
+    uint64_t reserved_bytes[DGO_GPU_MAX];
+    struct preparation *preparation;
+
+    enum launch_state state; /* as the last event said */
+    char text[640];
+    int32_t pid;
+    uint16_t port;
+    uint32_t restart_count;
+    uint64_t created_ns, started_ns, ready_ns, ended_ns, last_request_ns; /* wall; 0: not yet */
+    uint32_t active_requests;
+    uint64_t request_count;
+    struct dgo_error outcome;
+    uint32_t in_the_way_count;
+    uint64_t in_the_way[FLEET_MAX];
+
+    json_t *plan, *comparison; /* views, made when they change */
+    struct action action[LAUNCH_ACTION_MAX];
+    uint32_t action_count;
+    struct log *log;
+    uint64_t told_line; /* sequence of the last line that was told */
+    struct launch_wait *waits;
+};
+
+/* ---- fleet.c ---- */
+struct dgo_app *fleet_app(struct fleet *fleet);
+const struct fleet_options *fleet_options(const struct fleet *fleet);
+const struct options *fleet_policy(const struct fleet *fleet); /* the options in force */
+void fleet_tell(struct fleet *fleet, const char *type, json_t *object);
+void fleet_changed(struct fleet *fleet); /* somebody ended or came: look at the queue again */
+void fleet_keep(struct launch *launch);  /* its record, on disk */
+bool fleet_queue_waits(const struct fleet *fleet);
+
+/* ---- launch.c ---- */
+enum dgo_status launch_start(struct launch *launch, struct dgo_error *err);
+void launch_on_state(struct launch *launch, const struct launch_event *event);
+void launch_end(struct launch *launch, const struct dgo_error *failure); /* never supervised */
+void launch_act(struct launch *launch, const char *name, const char *why, const char *what);
+void launch_tell(struct launch *launch, const char *text);
+void launch_settle_waits(struct launch *launch);
+void launch_free(struct launch *launch);
+
+/* ---- prepare.c ---- */
+enum dgo_status prepare_start(struct launch *launch, struct dgo_error *err);
+void prepare_done(struct launch *launch); /* in fleet.c: what follows */
+
+#endif
