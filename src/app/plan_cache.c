@@ -43,15 +43,19 @@ static void add_double(struct context_key *key, double value)
     context_key_add_real(key, value);
 }
 
-/* Readings that change with every look and that no plan uses. */
-#define PASSING                                                                                    \
-    (UINT64_C(1) << DGO_GPU_BUSY_PERMILLE | UINT64_C(1) << DGO_GPU_MEMORY_BUSY_PERMILLE |          \
-     UINT64_C(1) << DGO_GPU_TEMPERATURE_C | UINT64_C(1) << DGO_GPU_POWER_MW |                      \
-     UINT64_C(1) << DGO_GPU_CORE_CLOCK_MHZ | UINT64_C(1) << DGO_GPU_MEMORY_CLOCK_MHZ)
+/* The readings that a plan may look at; the others change with every look. */
+#define BIT(id) (UINT64_C(1) << DGO_GPU_##id)
+static const uint64_t lasting_fields =
+    BIT(TOTAL_BYTES) | BIT(RESERVED_BYTES) | BIT(USED_BYTES) | BIT(FREE_BYTES) |
+    BIT(POWER_LIMIT_MW) | BIT(PCIE_GEN) | BIT(PCIE_WIDTH) | BIT(PCIE_GEN_MAX) |
+    BIT(PCIE_WIDTH_MAX) | BIT(COMPUTE_MAJOR) | BIT(COMPUTE_MINOR) | BIT(CORE_COUNT) |
+    BIT(MEMORY_BUS_BITS) | BIT(BANDWIDTH_BYTES_PER_S) | BIT(FP16_FLOPS) | BIT(GTT_TOTAL_BYTES) |
+    BIT(DECODE_BYTES_PER_S) | BIT(PROMPT_FLOPS) | BIT(LAYER_LAUNCH_S);
+#undef BIT
 
 static void add_gpu(struct context_key *key, const struct dgo_gpu *gpu)
 {
-    const uint64_t lasting = gpu->known & ~PASSING;
+    const uint64_t lasting = gpu->known & lasting_fields;
 
     context_key_add(key, gpu->vendor);
     context_key_add_text(key, gpu->name);

@@ -24,13 +24,66 @@ enum dgo_gpu_field {
     DGO_GPU_FIELD_COUNT
 };
 
-/* A process that holds memory of one GPU. */
+_Static_assert(DGO_GPU_FIELD_COUNT <= 64, "dgo_gpu.known has a bit for each reading");
+
+/* What a process is to the person who asks who took the memory. */
+enum dgo_process_role {
+    DGO_ROLE_OTHER,
+    DGO_ROLE_ENGINE,  /* serves or trains models */
+    DGO_ROLE_DESKTOP, /* draws the desktop */
+    DGO_ROLE_BROWSER, /* a browser, or an application made of one */
+    DGO_ROLE_OURS,    /* this program, or an engine that it started */
+};
+const char *dgo_process_role_name(enum dgo_process_role role); /* "other", "engine", ... */
+
+/* A process that holds memory of one GPU.  A pid is used again; with start_ticks it is one
+ * process. */
 struct dgo_gpu_process {
     uint32_t pid;
     bool used_known;     /* drivers may hide the figure (WSL, permissions) */
     uint64_t used_bytes; /* when used_known */
     bool compute, graphics;
-    char name[64]; /* of the executable, escaped; "" when it cannot be read */
+    enum dgo_process_role role;
+    uint64_t start_ticks; /* when it started, in the kernel's ticks since boot; 0 unknown */
+    char name[64];        /* of the executable, escaped; "" when it cannot be read */
+    char owner[32];       /* the user's name or number; "" unknown */
+    char container[48];   /* "docker 0123456789ab"; "" none */
+    char command[160];    /* escaped, secrets masked, cut; "" unknown */
+};
+
+/* Why a card runs slower than it could; bits of throttle_mask. */
+enum dgo_throttle {
+    DGO_THROTTLE_IDLE,          /* nothing to do */
+    DGO_THROTTLE_CLOCK_SETTING, /* somebody set the clocks */
+    DGO_THROTTLE_POWER_CAP,     /* its power limit: usual while a prompt is read */
+    DGO_THROTTLE_HARDWARE,      /* the board asks for it */
+    DGO_THROTTLE_SYNC_BOOST,
+    DGO_THROTTLE_HEAT,          /* the driver cools it */
+    DGO_THROTTLE_HARDWARE_HEAT, /* the board cools it */
+    DGO_THROTTLE_POWER_BRAKE,   /* the power supply asks for it */
+    DGO_THROTTLE_DISPLAY,
+    DGO_THROTTLE_COUNT
+};
+const char *dgo_throttle_name(enum dgo_throttle why); /* "power_cap" ... */
+
+/* What the driver wants to be done with a card. */
+enum dgo_recovery {
+    DGO_RECOVERY_NONE,
+    DGO_RECOVERY_RESET,
+    DGO_RECOVERY_REBOOT,
+    DGO_RECOVERY_DRAIN,
+    DGO_RECOVERY_DRAIN_AND_RESET,
+};
+const char *dgo_recovery_name(uint32_t action); /* "none", "reset", ... */
+
+enum { DGO_GPU_SLICE_MAX = 8 };
+
+/* A part of a card in slices (MIG), which programs see as a GPU. */
+struct dgo_gpu_slice {
+    char name[DGO_GPU_TEXT_MAX]; /* "NVIDIA H100 80GB HBM3 MIG 1g.10gb" */
+    char uuid[DGO_GPU_TEXT_MAX]; /* "MIG-..." */
+    bool memory_known;
+    uint64_t total_bytes, used_bytes, free_bytes;
 };
 
 struct dgo_gpu {
@@ -43,8 +96,11 @@ struct dgo_gpu {
 #define X(id, type, name, title) type name;
 #include "fields.def"
 #undef X
+    bool sliced;          /* MIG is on: it cannot be used as one GPU */
+    uint32_t slice_count; /* in `slice` */
+    struct dgo_gpu_slice slice[DGO_GPU_SLICE_MAX];
     bool processes_known;
-    uint32_t process_count; /* in `process` */
+    uint32_t process_count; /* in `process`, the greatest first */
     uint32_t process_more;  /* found, not listed */
     struct dgo_gpu_process process[DGO_GPU_PROCESS_MAX];
 };
@@ -82,8 +138,8 @@ struct dgo_host {
 };
 
 struct dgo_machine {
-    bool simulated;     /* from a machine file: everything shown from it says SIMULATED */
-    char source[32];    /* "nvml", "machine file" */
+    bool simulated;     /* from a file: everything shown from it says SIMULATED */
+    char source[32];    /* "nvml", "nvml, amd", "machine file", "recording" */
     char driver[96];    /* driver version, "" unknown */
     uint32_t gpu_count; /* in the driver's order, which is PCI bus order */
     struct dgo_gpu gpu[DGO_GPU_MAX];
@@ -94,7 +150,7 @@ struct dgo_machine {
 struct dgo_gpu_source;
 
 struct dgo_gpu_options {
-    const char *machine_file; /* YAML; examples/machines; NULL: the real machine */
+    const char *machine_file; /* YAML (examples/machines), or a recording; NULL: the real machine */
     const char *nvml_library; /* tried instead of the usual names; NULL: DUALGPUOPT_NVML, if set */
     const char *system_root;  /* in front of /proc and /sys, for tests; NULL:
                                * DUALGPUOPT_SYSTEM_ROOT, else nothing */

@@ -1,6 +1,7 @@
 /* source.c - opens the machine file or the first driver that answers, and completes what it gives.
  */
 #include "driver.h"
+#include "recording.h"
 
 #include "dgo_text.h"
 
@@ -59,7 +60,8 @@ enum dgo_status dgo_gpu_open(const struct dgo_gpu_options *given, struct dgo_gpu
     if (!options.system_root)
         options.system_root = "";
     if (options.machine_file) {
-        opened->driver = &gpu_driver_machine_file;
+        opened->driver = dgo_recording_is_one(options.machine_file) ? &gpu_driver_recording
+                                                                    : &gpu_driver_machine_file;
         status = opened->driver->open(&options, &opened->state, err);
     } else {
         status = open_real(&options, opened, err);

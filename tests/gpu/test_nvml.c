@@ -30,8 +30,8 @@ static void test_two_cards(void **state)
     assert_string_equal(one->pci_id, "0000:0a:00.0");
     assert_string_equal(one->problem, "");
     assert_int_equal(one->vendor, DGO_VENDOR_NVIDIA);
-    /* all but what no driver knows: the rates that calibration measures */
-    assert_int_equal(one->known, (UINT64_C(1) << DGO_GPU_DECODE_BYTES_PER_S) - 1);
+    for (int field = 0; field <= DGO_GPU_FP16_FLOPS; field++)
+        assert_true(dgo_gpu_knows(one, (enum dgo_gpu_field)field));
     assert_int_equal(one->total_bytes, 24576 * DGO_MIB);
     assert_int_equal(one->reserved_bytes, 450 * DGO_MIB);
     assert_int_equal(one->used_bytes, 1000 * DGO_MIB);

@@ -1,0 +1,28 @@
+/* names.c - the words for what a GPU's readings say. */
+#include "dgo_gpu.h"
+
+#define NAME_OF(names, index, otherwise)                                                           \
+    ((size_t)(index) < sizeof(names) / sizeof((names)[0]) ? (names)[index] : (otherwise))
+
+const char *dgo_process_role_name(enum dgo_process_role role)
+{
+    static const char *const names[] = {"other", "engine", "desktop", "browser", "ours"};
+
+    return NAME_OF(names, role, names[DGO_ROLE_OTHER]);
+}
+
+const char *dgo_throttle_name(enum dgo_throttle why)
+{
+    static const char *const names[] = {"idle",          "clock_setting", "power_cap",
+                                        "hardware",      "sync_boost",    "heat",
+                                        "hardware_heat", "power_brake",   "display"};
+
+    return NAME_OF(names, why, "unknown");
+}
+
+const char *dgo_recovery_name(uint32_t action)
+{
+    static const char *const names[] = {"none", "reset", "reboot", "drain", "drain_and_reset"};
+
+    return NAME_OF(names, action, "unknown");
+}
