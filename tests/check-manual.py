@@ -15,10 +15,20 @@ def help_of(*words):
                           stdin=subprocess.DEVNULL).stdout
 
 
-commands = re.findall(r"^  (\w+) {2,}\S", help_of("--help").split("commands:")[1], re.M)
-wanted = [(f"command {name}", f"*{name}*") for name in commands]
-options = {name for command in commands
-           for name in re.findall(r"^  (--[a-z-]+)", help_of(command, "--help"), re.M)}
+def commands_below(*words):
+    """Every command as a tuple of words; a group is its commands."""
+    for name in re.findall(r"^  ([\w-]+) {2,}\S", help_of(*words, "--help").split("commands:")[1],
+                           re.M):
+        if "\ncommands:\n" in help_of(*words, name, "--help"):
+            yield from commands_below(*words, name)
+        else:
+            yield (*words, name)
+
+
+commands = list(commands_below())
+wanted = [(f"command {' '.join(words)}", f"*{' '.join(words)}*") for words in commands]
+options = {name for words in commands
+           for name in re.findall(r"^  (--[a-z-]+)", help_of(*words, "--help"), re.M)}
 wanted += [(f"option {name}", f"*{name}*") for name in sorted(options)]
 
 print(f"1..{len(wanted)}")

@@ -9,17 +9,25 @@
 #include <string.h>
 
 const struct cmd *const commands[] = {
-    &cmd_gpus, &cmd_inspect, &cmd_plan,  &cmd_estimate,  &cmd_run,    &cmd_serve, &cmd_ps,
-    &cmd_logs, &cmd_stop,    &cmd_batch, &cmd_resources, &cmd_config, NULL,
+    &cmd_gpus, &cmd_inspect, &cmd_plan,  &cmd_estimate, &cmd_run,       &cmd_serve,  &cmd_ps,
+    &cmd_logs, &cmd_stop,    &cmd_batch, &cmd_profile,  &cmd_resources, &cmd_config, NULL,
 };
 
 enum { ARGS_MAX = 4096 };
 
-static const struct cmd *find_command(const char *name)
+/* "record" of "profile record" */
+static const char *own_name(const struct cmd *cmd)
 {
-    for (size_t i = 0; commands[i]; i++)
-        if (strcmp(commands[i]->name, name) == 0)
-            return commands[i];
+    const char *blank = strrchr(cmd->name, ' ');
+
+    return blank ? blank + 1 : cmd->name;
+}
+
+static const struct cmd *find_command(const struct cmd *const *list, const char *name)
+{
+    for (size_t i = 0; list[i]; i++)
+        if (strcmp(own_name(list[i]), name) == 0)
+            return list[i];
     return NULL;
 }
 
@@ -36,6 +44,14 @@ static void print_usage(FILE *to)
     fprintf(to, "\ndualgpuopt COMMAND --help shows examples and options; --version the version.\n");
 }
 
+static void print_group(const struct cmd *cmd)
+{
+    printf("\nusage: dualgpuopt %s COMMAND\n\ncommands:\n", cmd->name);
+    for (size_t i = 0; cmd->sub[i]; i++)
+        printf("  %-10s %s\n", own_name(cmd->sub[i]), cmd->sub[i]->does);
+    printf("\ndualgpuopt %s COMMAND --help shows examples and options.\n", cmd->name);
+}
+
 static void print_help(const struct cmd *cmd)
 {
     printf("dualgpuopt %s - %s\n\nexamples:\n", cmd->name, cmd->does);
@@ -44,6 +60,10 @@ static void print_help(const struct cmd *cmd)
 
         printf("  %.*s\n", (int)length, line);
         line += length + (line[length] == '\n');
+    }
+    if (cmd->sub) {
+        print_group(cmd);
+        return;
     }
     printf("\nusage: dualgpuopt %s %s\n\noptions:\n", cmd->name, cmd->usage);
     for (size_t i = 0;; i++) {
@@ -112,11 +132,19 @@ static enum dgo_status unknown_option(const struct cmd *cmd, const char *arg, st
                     cmd->name, arg, cmd->name);
 }
 
+/* The options that people expect to be short. */
+static const char *long_form(const char *arg)
+{
+    if (strcmp(arg, "-h") == 0)
+        return "--help";
+    return strcmp(arg, "-o") == 0 ? "--output" : arg;
+}
+
 /* One argument that starts with a dash; moves *at past a separate value. */
 static enum dgo_status parse_option(const struct cmd *cmd, struct options *options, char **argv,
                                     int *at, struct dgo_error *err)
 {
-    const char *arg = strcmp(argv[*at], "-h") == 0 ? "--help" : argv[*at];
+    const char *arg = long_form(argv[*at]);
     const char *equals = strchr(arg, '=');
     const char *value = equals ? equals + 1 : NULL;
     enum option_id id;
@@ -167,18 +195,21 @@ static enum dgo_status parse(const struct cmd *cmd, char **argv, const char **ar
     return DGO_OK;
 }
 
-static int unknown_command(const char *name)
+static int unknown_command(const struct cmd *group, const struct cmd *const *list, const char *name)
 {
-    const char *names[sizeof commands / sizeof commands[0]] = {NULL};
+    const char *names[32] = {NULL};
+    const char *const space = group ? " " : "", *const of = group ? group->name : "";
     const char *nearest;
 
-    for (size_t i = 0; commands[i]; i++)
-        names[i] = commands[i]->name;
+    for (size_t i = 0; list[i] && i + 1 < sizeof names / sizeof names[0]; i++)
+        names[i] = own_name(list[i]);
     nearest = nearest_word(name, names);
     if (nearest)
-        print_message("there is no command '%s'; did you mean %s?", name, nearest);
+        print_message("there is no command '%s%s%.60s'; did you mean %s%s%s?", of, space, name, of,
+                      space, nearest);
     else
-        print_message("there is no command '%s'; see dualgpuopt --help", name);
+        print_message("there is no command '%s%s%.60s'; see dualgpuopt%s%s --help", of, space, name,
+                      space, of);
     return dgo_status_exit(DGO_EUSAGE);
 }
 
@@ -196,13 +227,68 @@ static enum dgo_status take_config(struct cmd_call *call, char *const *environme
     return DGO_OK;
 }
 
+static bool is_help(const char *arg)
+{
+    return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+/* Goes down the groups; moves *argv past the words of the command.  NULL: there is nothing to run,
+ * and *status is the exit status. */
+static const struct cmd *descend(char ***argv, int *status)
+{
+    const struct cmd *const *list = commands;
+    const struct cmd *cmd = NULL;
+
+    do {
+        const char *name = **argv;
+        const struct cmd *next;
+
+        if (cmd && !name) {
+            print_message("%s needs a command; see dualgpuopt %s --help", cmd->name, cmd->name);
+            *status = dgo_status_exit(DGO_EUSAGE);
+            return NULL;
+        }
+        if (cmd && is_help(name)) {
+            print_help(cmd);
+            *status = 0;
+            return NULL;
+        }
+        next = find_command(list, name);
+        if (!next) {
+            *status = unknown_command(cmd, list, name);
+            return NULL;
+        }
+        cmd = next;
+        list = cmd->sub;
+        (*argv)++;
+    } while (list);
+    return cmd;
+}
+
+/* `help profile` is about the group, `help profile record` about one of its commands. */
+static int help_on(char **argv)
+{
+    const struct cmd *const *list = commands;
+    const struct cmd *cmd = NULL;
+
+    for (; *argv && list; argv++, list = cmd->sub) {
+        const struct cmd *next = find_command(list, *argv);
+
+        if (!next)
+            return unknown_command(cmd, list, *argv);
+        cmd = next;
+    }
+    print_help(cmd);
+    return 0;
+}
+
 int cmd_main(int argc, char **argv, char *const *environment)
 {
     static const char *args[ARGS_MAX]; /* of the one call a process makes */
     const struct cmd *cmd;
     struct cmd_call call = {.args = args, .environment = environment};
     struct dgo_error err = {0};
-    int status;
+    int status = 0;
 
     if (argc < 2) {
         print_usage(stderr);
@@ -212,23 +298,18 @@ int cmd_main(int argc, char **argv, char *const *environment)
         printf("dualgpuopt %s\n", DGO_VERSION);
         return 0;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        (strcmp(argv[1], "help") == 0 && argc == 2)) {
+    if (is_help(argv[1]) || (strcmp(argv[1], "help") == 0 && argc == 2)) {
         print_usage(stdout);
         return 0;
     }
-    if (strcmp(argv[1], "help") == 0) {
-        cmd = find_command(argv[2]);
-        if (!cmd)
-            return unknown_command(argv[2]);
-        print_help(cmd);
-        return 0;
-    }
-    cmd = find_command(argv[1]);
+    if (strcmp(argv[1], "help") == 0)
+        return help_on(argv + 2);
+    argv++;
+    cmd = descend(&argv, &status);
     if (!cmd)
-        return unknown_command(argv[1]);
+        return status;
     if (options_init(&call.options, environment, &err) != DGO_OK ||
-        parse(cmd, argv + 2, args, &call, &err) != DGO_OK)
+        parse(cmd, argv, args, &call, &err) != DGO_OK)
         return print_failure(&err);
     if (option_given(&call.options, OPTION_HELP)) {
         print_help(cmd);

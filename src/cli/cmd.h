@@ -20,7 +20,7 @@ struct cmd_call {
 enum { CMD_OPTION_MAX = 64 };
 
 struct cmd {
-    const char *name;
+    const char *name;     /* with the name of its group in front: "profile record" */
     const char *does;     /* one line */
     const char *usage;    /* what follows the name */
     const char *examples; /* lines, shown first */
@@ -30,12 +30,14 @@ struct cmd {
     bool reads_config; /* itself: `options` then holds flags and environment only */
     enum option_id options[CMD_OPTION_MAX];  /* ended by OPTION_HELP, which every command has */
     int (*run)(const struct cmd_call *call); /* returns the exit status */
+    const struct cmd *const *sub; /* NULL-terminated: a group, which only has commands below it */
 };
 
 extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run, cmd_resources,
     cmd_config;
 extern const struct cmd cmd_batch;
 extern const struct cmd cmd_serve, cmd_ps, cmd_logs, cmd_stop;
+extern const struct cmd cmd_profile;
 extern const struct cmd *const commands[]; /* NULL-terminated; the order of the help */
 
 /* Runs the program's arguments; returns the exit status. */

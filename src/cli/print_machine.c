@@ -10,7 +10,8 @@
 void print_simulated(const struct dgo_machine *machine)
 {
     if (machine->simulated)
-        printf("SIMULATED: these GPUs come from a machine file\n");
+        printf("SIMULATED: these GPUs come from a %s\n",
+               strcmp(machine->source, "recording") == 0 ? "recording" : "machine file");
 }
 
 /* A reading for a table, or "?" where it is unknown: unknown is not zero. */
