@@ -346,6 +346,8 @@ json_t *gpu_json_of_host(const struct dgo_host *host)
     if (host->bandwidth_bytes_per_s > 0)
         json_object_set_new(object, "bandwidth_bytes_per_s",
                             of_double(host->bandwidth_bytes_per_s));
+    if (host->decode_bytes_per_s > 0)
+        json_object_set_new(object, "decode_bytes_per_s", of_double(host->decode_bytes_per_s));
     if (host->core_count)
         json_object_set_new(object, "core_count", of_uint32_t(host->core_count));
     return object;
@@ -356,6 +358,7 @@ enum dgo_status gpu_json_to_host(const json_t *object, struct dgo_host *host, st
     const json_t *total = json_object_get(object, "total_bytes");
     const json_t *spare = json_object_get(object, "free_bytes");
     const json_t *bandwidth = json_object_get(object, "bandwidth_bytes_per_s");
+    const json_t *decode = json_object_get(object, "decode_bytes_per_s");
     const json_t *cores = json_object_get(object, "core_count");
     enum dgo_status status = DGO_OK;
 
@@ -365,6 +368,8 @@ enum dgo_status gpu_json_to_host(const json_t *object, struct dgo_host *host, st
         status = to_uint64_t(spare, "free_bytes", &host->free_bytes, err);
     if (status == DGO_OK && bandwidth)
         status = to_double(bandwidth, "bandwidth_bytes_per_s", &host->bandwidth_bytes_per_s, err);
+    if (status == DGO_OK && decode)
+        status = to_double(decode, "decode_bytes_per_s", &host->decode_bytes_per_s, err);
     if (status == DGO_OK && cores)
         status = to_uint32_t(cores, "core_count", &host->core_count, err);
     host->memory_known = total && spare;

@@ -62,7 +62,12 @@ static void fill_sample(uint64_t seconds)
         .name = "MIG 1g", .uuid = "MIG-1", .memory_known = true, .total_bytes = 9, .free_bytes = 8};
     machine->link[0][1] = machine->link[1][0] =
         (struct dgo_link){.kind = DGO_LINK_PHB, .p2p_known = true, .bandwidth_bytes_per_s = 12e9};
-    machine->host = (struct dgo_host){true, 64, 32, 5e9, 8};
+    machine->host = (struct dgo_host){.memory_known = true,
+                                      .total_bytes = 64,
+                                      .free_bytes = 32,
+                                      .bandwidth_bytes_per_s = 5e9,
+                                      .decode_bytes_per_s = 3e9,
+                                      .core_count = 8};
 }
 
 static bool same_gpu(const struct dgo_gpu *a, const struct dgo_gpu *b)
@@ -137,6 +142,7 @@ static void test_round_trip(void **state)
     assert_memory_equal(&item.sample->machine.link, &sample.machine.link,
                         sizeof sample.machine.link);
     assert_int_equal(item.sample->machine.host.free_bytes, 32);
+    assert_true(item.sample->machine.host.decode_bytes_per_s == 3e9);
     {
         const struct dgo_gpu_process *process = &item.sample->machine.gpu[0].process[0];
 
