@@ -125,7 +125,55 @@ static json_t *view_process(const struct dgo_gpu_process *process)
         set_count(object, "used_bytes", process->used_bytes);
     json_object_set_new(object, "compute", json_boolean(process->compute));
     json_object_set_new(object, "graphics", json_boolean(process->graphics));
+    if (process->busy_known)
+        set_count(object, "busy_permille", process->busy_permille);
+    set_text(object, "role", dgo_process_role_name(process->role));
+    json_object_set_new(object, "owner", text_or_null(process->owner));
+    json_object_set_new(object, "container", text_or_null(process->container));
+    json_object_set_new(object, "command", text_or_null(process->command));
     return object;
+}
+
+/* What slows the card now, in words. */
+static json_t *view_throttle(uint32_t mask)
+{
+    json_t *list = json_array();
+
+    for (int why = 0; why < DGO_THROTTLE_COUNT; why++)
+        if (mask >> why & 1)
+            json_array_append_new(list, json_string(dgo_throttle_name((enum dgo_throttle)why)));
+    return list;
+}
+
+static json_t *view_slice(const struct dgo_gpu_slice *slice)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "name", text_or_null(slice->name));
+    json_object_set_new(object, "uuid", text_or_null(slice->uuid));
+    if (slice->memory_known) {
+        set_count(object, "total_bytes", slice->total_bytes);
+        set_count(object, "used_bytes", slice->used_bytes);
+        set_count(object, "free_bytes", slice->free_bytes);
+    }
+    return object;
+}
+
+/* The rows of fields.def that are numbers for machines, in words. */
+static void set_words(json_t *object, const struct dgo_gpu *gpu)
+{
+    json_t *slices;
+
+    if (dgo_gpu_knows(gpu, DGO_GPU_THROTTLE_MASK))
+        json_object_set_new(object, "throttle", view_throttle(gpu->throttle_mask));
+    if (dgo_gpu_knows(gpu, DGO_GPU_RECOVERY_ACTION))
+        set_text(object, "recovery", dgo_recovery_name(gpu->recovery_action));
+    if (!gpu->sliced)
+        return;
+    slices = json_array();
+    for (uint32_t i = 0; i < gpu->slice_count; i++)
+        json_array_append_new(slices, view_slice(&gpu->slice[i]));
+    json_object_set_new(object, "slices", slices);
 }
 
 static json_t *view_gpu(const struct dgo_gpu *gpu, uint32_t index)
@@ -144,6 +192,7 @@ static json_t *view_gpu(const struct dgo_gpu *gpu, uint32_t index)
         json_object_set_new(object, #name, number_##type(gpu->name));
 #include "fields.def"
 #undef X
+    set_words(object, gpu);
     if (gpu->processes_known) {
         json_t *processes = json_array();
 

@@ -43,6 +43,8 @@ struct dgo_gpu_process {
     bool used_known;     /* drivers may hide the figure (WSL, permissions) */
     uint64_t used_bytes; /* when used_known */
     bool compute, graphics;
+    bool busy_known;
+    uint32_t busy_permille; /* of the card's time, over the last seconds */
     enum dgo_process_role role;
     uint64_t start_ticks; /* when it started, in the kernel's ticks since boot; 0 unknown */
     char name[64];        /* of the executable, escaped; "" when it cannot be read */
@@ -100,8 +102,10 @@ struct dgo_gpu {
     uint32_t slice_count; /* in `slice` */
     struct dgo_gpu_slice slice[DGO_GPU_SLICE_MAX];
     bool processes_known;
-    uint32_t process_count; /* in `process`, the greatest first */
-    uint32_t process_more;  /* found, not listed */
+    uint32_t process_count;     /* in `process`, the greatest first */
+    uint32_t process_more;      /* found, not listed */
+    bool process_sum_known;     /* no process hides its use */
+    uint64_t process_sum_bytes; /* of all that were found */
     struct dgo_gpu_process process[DGO_GPU_PROCESS_MAX];
 };
 

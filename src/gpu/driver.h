@@ -33,6 +33,8 @@ enum { GPU_PCI_LIST_MAX = 64, GPU_PCI_ID_MAX = 24 };
 
 /* Reads a small file below root, cut to fit, the last newline dropped; false when unreadable. */
 bool gpu_read_text(const char *root, const char *path, char *text, size_t size);
+/* The same as bytes, without an end. */
+bool gpu_read_bytes(const char *root, const char *path, char *bytes, size_t size, size_t *length);
 void gpu_host_memory(const char *root, struct dgo_host *host); /* leaves the rest alone */
 uint32_t gpu_host_cores(const char *root);                     /* slow: a file for each core */
 void gpu_process_name(const char *root, uint32_t pid, char *name, size_t size);

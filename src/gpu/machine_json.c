@@ -150,6 +150,8 @@ static json_t *of_process(const struct dgo_gpu_process *process)
         json_object_set_new(object, "used_bytes", of_uint64_t(process->used_bytes));
     json_object_set_new(object, "compute", json_boolean(process->compute));
     json_object_set_new(object, "graphics", json_boolean(process->graphics));
+    if (process->busy_known)
+        json_object_set_new(object, "busy_permille", of_uint32_t(process->busy_permille));
     json_object_set_new(object, "role", json_string(dgo_process_role_name(process->role)));
     if (process->start_ticks)
         json_object_set_new(object, "start_ticks", of_uint64_t(process->start_ticks));
@@ -162,6 +164,7 @@ static enum dgo_status to_process(const json_t *object, struct dgo_gpu_process *
 {
     const json_t *used = json_object_get(object, "used_bytes");
     const json_t *ticks = json_object_get(object, "start_ticks");
+    const json_t *busy = json_object_get(object, "busy_permille");
     enum dgo_status status = to_uint32_t(json_object_get(object, "pid"), "pid", &process->pid, err);
 
     if (status == DGO_OK && used)
@@ -169,6 +172,9 @@ static enum dgo_status to_process(const json_t *object, struct dgo_gpu_process *
     process->used_known = used != NULL;
     if (status == DGO_OK && ticks)
         status = to_uint64_t(ticks, "start_ticks", &process->start_ticks, err);
+    process->busy_known = busy != NULL;
+    if (status == DGO_OK && busy)
+        status = to_uint32_t(busy, "busy_permille", &process->busy_permille, err);
     process->compute = json_is_true(json_object_get(object, "compute"));
     process->graphics = json_is_true(json_object_get(object, "graphics"));
     process->role = (enum dgo_process_role)number_of(json_object_get(object, "role"),

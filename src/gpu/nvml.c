@@ -5,7 +5,10 @@
  * costs no memory of any card. */
 #include "nvml.h"
 
+#include "dgo_clock.h"
+#include "dgo_log.h"
 #include "dgo_text.h"
+#include "dgo_units.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -25,6 +28,7 @@ struct nvml {
     struct nvml_card card[DGO_GPU_MAX];
     uint32_t linked_mask; /* cards whose links are in `links` */
     struct dgo_link links[DGO_GPU_MAX][DGO_GPU_MAX];
+    struct nvml_watch watch;
 };
 
 /* ---- what codes mean ---------------------------------------------------------------------- */
@@ -79,6 +83,34 @@ bool nvml_ok(struct nvml_look *look, int code)
     default:
         return false;
     }
+}
+
+enum { REFUSED_MAX = 3 };
+
+bool nvml_wanted(const struct nvml_look *look, size_t call_at)
+{
+    void (*call)(void);
+
+    memcpy(&call, (const char *)look->api + call_at, sizeof call);
+    if (!call || look->gone || look->lost)
+        return false;
+    return !look->card || look->card->refused[call_at / sizeof call] < REFUSED_MAX;
+}
+
+bool nvml_answered(struct nvml_look *look, size_t call_at, const char *name, int code)
+{
+    const size_t row = call_at / sizeof(void (*)(void));
+    struct nvml_card *card = look->card;
+
+    if (card && code == NVML_NOT_SUPPORTED)
+        card->refused[row]++;
+    else if (card)
+        card->refused[row] = 0;
+    if (card && (code == NVML_NO_PERMISSION || code == NVML_OPERATING_SYSTEM) && !card->told[row]) {
+        card->told[row] = true;
+        dgo_log(DGO_LOG_INFO, "%s, %s: %s", card->fixed.name, name, nvml_explain(look->api, code));
+    }
+    return nvml_ok(look, code);
 }
 
 /* ---- loading ------------------------------------------------------------------------------ */
@@ -177,6 +209,7 @@ static void take_down(struct nvml *nvml, bool initialised)
 {
     if (!nvml->library)
         return;
+    nvml_watch_end(&nvml->watch, &nvml->api);
     if (initialised)
         (void)nvml->api.nvmlShutdown(); /* of a driver that is gone it may fail, which is fine */
     dlclose(nvml->library);
@@ -323,25 +356,53 @@ static void tell_problem(const struct nvml *nvml, int code, struct dgo_gpu *gpu)
     dgo_text_addf(&text, "%s (code %d)", nvml_explain(&nvml->api, code), code);
 }
 
-/* Returns the code of a driver that went away, else NVML_SUCCESS. */
-static int look_at(struct nvml *nvml, uint32_t index, struct dgo_gpu *gpu)
+/* A handle and what does not change; false when the card does not give one. */
+static bool meet_card(struct nvml *nvml, uint32_t index, struct nvml_look *look,
+                      struct dgo_gpu *gpu)
 {
     struct nvml_card *card = &nvml->card[index];
-    struct nvml_look look = {.api = &nvml->api, .device = card->handle};
+    const int code = nvml->api.nvmlDeviceGetHandleByIndex_v2(index, &look->device);
 
-    if (!card->handle) {
-        const int code = nvml->api.nvmlDeviceGetHandleByIndex_v2(index, &look.device);
-
-        card->fixed.vendor = DGO_VENDOR_NVIDIA;
-        if (!nvml_ok(&look, code)) {
-            *gpu = card->fixed;
-            tell_problem(nvml, code, gpu);
-            return look.gone;
-        }
-        nvml_read_fixed(&look, card);
-        card->handle = look.device;
+    card->fixed.vendor = DGO_VENDOR_NVIDIA;
+    if (!nvml_ok(look, code)) {
+        *gpu = card->fixed;
+        tell_problem(nvml, code, gpu);
+        return false;
     }
-    *gpu = card->fixed;
+    nvml_read_fixed(look, card);
+    card->handle = look->device;
+    card->looked = false;
+    for (int i = 0; i < NVML_COUNTER_COUNT; i++)
+        card->counter[i].known = false; /* a reset card counts anew */
+    nvml_watch_card(&nvml->watch, look, card);
+    return true;
+}
+
+/* Readings of every look that any card has; one with a problem and none of them is silent. */
+static const uint64_t lively_fields =
+    UINT64_C(1) << DGO_GPU_USED_BYTES | UINT64_C(1) << DGO_GPU_BUSY_PERMILLE |
+    UINT64_C(1) << DGO_GPU_TEMPERATURE_C | UINT64_C(1) << DGO_GPU_POWER_MW |
+    UINT64_C(1) << DGO_GPU_CORE_CLOCK_MHZ | UINT64_C(1) << DGO_GPU_MEMORY_CLOCK_MHZ;
+
+/* Returns the code of a driver that went away, else NVML_SUCCESS. */
+static int look_at(struct nvml *nvml, uint32_t index, unsigned tiers, struct dgo_gpu *gpu,
+                   bool *silent)
+{
+    struct nvml_card *card = &nvml->card[index];
+    struct nvml_look look = {.api = &nvml->api,
+                             .device = card->handle,
+                             .card = card,
+                             .tiers = tiers,
+                             .now_us = dgo_clock_monotonic_ns(dgo_clock_system()) / DGO_NS_PER_US};
+
+    *silent = true;
+    if (!card->handle && !meet_card(nvml, index, &look, gpu))
+        return look.gone;
+    if (!card->looked) {
+        look.tiers = DGO_TIERS_ALL;
+        card->last = card->fixed;
+    }
+    *gpu = card->last;
     nvml_read_now(&look, card, nvml->root, gpu);
     if (look.lost) {
         /* Half of its readings may be from before; the name stays so that people know which. */
@@ -351,6 +412,9 @@ static int look_at(struct nvml *nvml, uint32_t index, struct dgo_gpu *gpu)
         tell_problem(nvml, look.lost, gpu);
         card->handle = NULL; /* after a reset the old handle is not good any more */
     }
+    card->last = *gpu;
+    card->looked = !look.lost;
+    *silent = gpu->problem[0] != '\0' && !(gpu->known & lively_fields);
     return look.gone;
 }
 
@@ -372,10 +436,10 @@ static void read_links(struct nvml *nvml, struct dgo_machine *machine)
 static enum dgo_status nvml_take(void *state, unsigned tiers, struct dgo_machine *machine,
                                  struct dgo_error *err)
 {
-    (void)tiers;
+
     struct nvml *nvml = state;
     struct pci_order order = {0};
-    uint32_t silent = 0;
+    uint32_t silent_count = 0;
 
     if (nvml->reload)
         take_down(nvml, true);
@@ -385,28 +449,30 @@ static enum dgo_status nvml_take(void *state, unsigned tiers, struct dgo_machine
             err->status = DGO_EDRIVER; /* it was there when the source was opened */
         return DGO_EDRIVER;
     }
+    nvml_watch_look(&nvml->watch, &nvml->api, nvml->card, nvml->count);
     order.count = gpu_pci_list(nvml->root, "0x10de", order.id, GPU_PCI_LIST_MAX);
     machine->gpu_count = nvml->count;
     dgo_text_copy(machine->driver, sizeof machine->driver, nvml->driver);
     for (uint32_t i = 0; i < nvml->count; i++) {
         struct dgo_gpu *gpu = &machine->gpu[i];
+        bool silent = false;
         int gone;
 
         if (left_asleep(nvml, &order, i, gpu))
             continue;
-        gone = look_at(nvml, i, gpu);
+        gone = look_at(nvml, i, tiers, gpu, &silent);
         if (gone) {
             dgo_fail(err, DGO_EDRIVER, "the NVIDIA driver went away (code %d): %s", gone,
                      nvml_explain(&nvml->api, gone));
             take_down(nvml, true);
             return DGO_EDRIVER;
         }
-        silent += gpu->problem[0] != '\0' && gpu->known == nvml->card[i].fixed.known;
+        silent_count += silent;
     }
     read_links(nvml, machine);
     gpu_host_memory(nvml->root, &machine->host);
     machine->host.core_count = nvml->core_count;
-    nvml->reload = silent == nvml->count;
+    nvml->reload = silent_count == nvml->count;
     return DGO_OK;
 }
 

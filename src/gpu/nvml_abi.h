@@ -11,6 +11,7 @@ enum nvml_return {
     NVML_UNINITIALIZED = 1,
     NVML_NOT_SUPPORTED = 3,
     NVML_NO_PERMISSION = 4,
+    NVML_NOT_FOUND = 6,
     NVML_INSUFFICIENT_SIZE = 7,
     NVML_INSUFFICIENT_POWER = 8,
     NVML_DRIVER_NOT_LOADED = 9,
@@ -35,16 +36,47 @@ enum {
     NVML_P2P_STATUS_OK = 0,
     NVML_P2P_STATUS_UNKNOWN = 6,
     NVML_NVLINK_MAX = 36,
-    NVML_FIELD_NVLINK_SPEED = 90,   /* MB/s of one link, each way */
-    NVML_FIELD_POWER_INSTANT = 186, /* mW; microseconds where PowerUsage takes milliseconds */
+    NVML_TEMPERATURE_SLOWDOWN = 1,
+    NVML_ECC_CORRECTED = 0,
+    NVML_ECC_UNCORRECTED = 1,
+    NVML_ECC_SINCE_LOADED = 0,
+    NVML_EVENT_XID = 0x8,
     NVML_NAME_MAX = 96,
     NVML_VERSION_MAX = 80,
 };
+
+/* Fields of nvmlDeviceGetFieldValues: one call for many readings, each with a code of its own. */
+enum {
+    NVML_FIELD_RETIRED_PENDING = 31,
+    NVML_FIELD_POWER_THROTTLE = 74, /* times that grow while it lasts; their unit is not clear */
+    NVML_FIELD_SYNC_BOOST_THROTTLE = 76,
+    NVML_FIELD_MEMORY_TEMPERATURE = 82,
+    NVML_FIELD_ENERGY = 83,       /* mJ since the driver was loaded */
+    NVML_FIELD_NVLINK_SPEED = 90, /* MB/s of one link, each way */
+    NVML_FIELD_PCIE_REPLAYS = 94,
+    NVML_FIELD_NVLINK_TX = 138, /* KiB, of one link or of all (NVML_SCOPE_ALL) */
+    NVML_FIELD_NVLINK_RX = 139,
+    NVML_FIELD_REMAPPED_CORRECTED = 142,
+    NVML_FIELD_REMAPPED_UNCORRECTED = 143,
+    NVML_FIELD_REMAP_PENDING = 144,
+    NVML_FIELD_REMAP_FAILED = 145,
+    NVML_FIELD_POWER_INSTANT = 186, /* mW; microseconds where PowerUsage takes milliseconds */
+    NVML_FIELD_PCIE_TX = 197,       /* bytes; may wrap */
+    NVML_FIELD_PCIE_RX = 198,
+    NVML_FIELD_NVLINK5_TX = 202, /* bytes */
+    NVML_FIELD_NVLINK5_RX = 204,
+    NVML_FIELD_RECOVERY_ACTION = 230,
+    NVML_FIELD_HEAT_THROTTLE = 269,
+    NVML_FIELD_HARDWARE_HEAT_THROTTLE = 270,
+    NVML_FIELD_POWER_BRAKE_THROTTLE = 271,
+};
+#define NVML_SCOPE_ALL UINT32_MAX
 
 /* A version word is the struct's size with its version in the top byte. */
 #define NVML_VERSION(type, number) ((unsigned)(sizeof(type) | (unsigned)(number) << 24))
 
 struct nvml_device; /* opaque */
+struct nvml_events; /* opaque: a set of events that are waited for */
 
 struct nvml_pci {
     char bus_id_legacy[16];
@@ -86,6 +118,18 @@ struct nvml_field_value {
         int i32;
         unsigned short u16;
     } value;
+};
+
+struct nvml_process_sample { /* one process over the last period */
+    unsigned pid;
+    unsigned long long time_us;
+    unsigned sm, memory, encoder, decoder; /* percent */
+};
+
+struct nvml_event {
+    struct nvml_device *device;
+    unsigned long long type, data; /* data: the Xid of an Xid event */
+    unsigned gpu_instance, compute_instance;
 };
 
 enum nvml_value_type {
@@ -131,6 +175,15 @@ _Static_assert(sizeof(struct nvml_temperature) == 12 &&
                    offsetof(struct nvml_temperature, celsius) == 8 &&
                    NVML_VERSION(struct nvml_temperature, 1) == 0x0100000c,
                "nvmlTemperature_v1_t");
+_Static_assert(sizeof(struct nvml_process_sample) == 32 &&
+                   offsetof(struct nvml_process_sample, time_us) == 8 &&
+                   offsetof(struct nvml_process_sample, sm) == 16 &&
+                   offsetof(struct nvml_process_sample, decoder) == 28,
+               "nvmlProcessUtilizationSample_t");
+_Static_assert(sizeof(struct nvml_event) == 32 && offsetof(struct nvml_event, type) == 8 &&
+                   offsetof(struct nvml_event, data) == 16 &&
+                   offsetof(struct nvml_event, gpu_instance) == 24,
+               "nvmlEventData_t");
 _Static_assert(sizeof(struct nvml_field_value) == 40 &&
                    offsetof(struct nvml_field_value, scope_id) == 4 &&
                    offsetof(struct nvml_field_value, timestamp_us) == 8 &&

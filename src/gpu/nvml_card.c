@@ -8,57 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A call may be made when its function exists; a missing one is answered as unsupported. */
-#define CALL(look, name, ...)                                                                      \
-    nvml_ok(look, (look)->api->name ? (look)->api->name((look)->device, __VA_ARGS__)               \
-                                    : NVML_NOT_SUPPORTED)
-
-/* Readings that are one call giving one unsigned number. */
-struct reading {
-    size_t call_at;  /* in struct nvml_api */
-    size_t value_at; /* in struct dgo_gpu */
-    enum dgo_gpu_field field;
-    uint32_t least, most; /* outside it is no reading */
-};
-#define READING(name, ID, member, least, most)                                                     \
-    {                                                                                              \
-        offsetof(struct nvml_api, name), offsetof(struct dgo_gpu, member), DGO_GPU_##ID, least,    \
-            most                                                                                   \
-    }
-
-static const struct reading fixed_readings[] = {
-    READING(nvmlDeviceGetNumGpuCores, CORE_COUNT, core_count, 1, 10000000),
-    READING(nvmlDeviceGetMemoryBusWidth, MEMORY_BUS_BITS, memory_bus_bits, 16, 65536),
-    READING(nvmlDeviceGetMaxPcieLinkGeneration, PCIE_GEN_MAX, pcie_gen_max, 1, 16),
-    READING(nvmlDeviceGetMaxPcieLinkWidth, PCIE_WIDTH_MAX, pcie_width_max, 1, 32),
-};
-
-static const struct reading readings_now[] = {
-    READING(nvmlDeviceGetEnforcedPowerLimit, POWER_LIMIT_MW, power_limit_mw, 1, 100000000),
-    READING(nvmlDeviceGetCurrPcieLinkGeneration, PCIE_GEN, pcie_gen, 1, 16),
-    READING(nvmlDeviceGetCurrPcieLinkWidth, PCIE_WIDTH, pcie_width, 1, 32),
-};
-
-typedef int (*u32_call)(struct nvml_device *device, unsigned *value);
-
-static void read_all(struct nvml_look *look, const struct reading *readings, size_t count,
-                     struct dgo_gpu *gpu)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct reading *reading = &readings[i];
-        unsigned value = 0;
-        u32_call call;
-
-        memcpy(&call, (const char *)look->api + reading->call_at, sizeof call);
-        if (!call || !nvml_ok(look, call(look->device, &value)))
-            continue;
-        if (value < reading->least || value > reading->most)
-            continue;
-        memcpy((char *)gpu + reading->value_at, &value, sizeof value);
-        gpu->known |= UINT64_C(1) << reading->field;
-    }
-}
-
 /* ---- what does not change ------------------------------------------------------------------ */
 
 static void read_identity(struct nvml_look *look, struct dgo_gpu *gpu)
@@ -67,12 +16,12 @@ static void read_identity(struct nvml_look *look, struct dgo_gpu *gpu)
     struct nvml_pci pci = {.bus_id = ""};
     char fallback[32];
 
-    if (CALL(look, nvmlDeviceGetName, text, NVML_NAME_MAX))
+    if (NVML_CALL(look, nvmlDeviceGetName, text, NVML_NAME_MAX))
         dgo_text_copy_escaped(gpu->name, sizeof gpu->name, text, strnlen(text, NVML_NAME_MAX));
     memset(text, 0, sizeof text);
-    if (CALL(look, nvmlDeviceGetUUID, text, NVML_NAME_MAX))
+    if (NVML_CALL(look, nvmlDeviceGetUUID, text, NVML_NAME_MAX))
         dgo_text_copy_escaped(gpu->uuid, sizeof gpu->uuid, text, strnlen(text, NVML_NAME_MAX));
-    if (CALL(look, nvmlDeviceGetPciInfo_v3, &pci)) {
+    if (NVML_CALL(look, nvmlDeviceGetPciInfo_v3, &pci)) {
         pci.bus_id[sizeof pci.bus_id - 1] = '\0';
         if (!gpu_pci_normalise(pci.bus_id, gpu->pci_id)) {
             snprintf(fallback, sizeof fallback, "%04x:%02x:%02x.0", pci.domain, pci.bus & 0xff,
@@ -86,7 +35,7 @@ static void read_compute(struct nvml_look *look, struct dgo_gpu *gpu)
 {
     int major = 0, minor = 0;
 
-    if (!CALL(look, nvmlDeviceGetCudaComputeCapability, &major, &minor) || major < 1 ||
+    if (!NVML_CALL(look, nvmlDeviceGetCudaComputeCapability, &major, &minor) || major < 1 ||
         major > 99 || minor < 0 || minor > 99)
         return;
     GPU_SET(gpu, COMPUTE_MAJOR, compute_major, (uint32_t)major);
@@ -101,7 +50,7 @@ static void read_bandwidth(struct nvml_look *look, struct dgo_gpu *gpu)
     double bandwidth;
 
     if (!dgo_gpu_knows(gpu, DGO_GPU_MEMORY_BUS_BITS) ||
-        !CALL(look, nvmlDeviceGetMaxClockInfo, NVML_CLOCK_MEMORY, &mhz))
+        !NVML_CALL(look, nvmlDeviceGetMaxClockInfo, NVML_CLOCK_MEMORY, &mhz))
         return;
     bandwidth = 2e6 * mhz * gpu->memory_bus_bits / 8;
     if (bandwidth >= 5e9 && bandwidth <= 1e14)
@@ -127,7 +76,7 @@ void nvml_read_fixed(struct nvml_look *look, struct nvml_card *card)
     *gpu = (struct dgo_gpu){.vendor = DGO_VENDOR_NVIDIA};
     read_identity(look, gpu);
     read_compute(look, gpu);
-    read_all(look, fixed_readings, sizeof fixed_readings / sizeof fixed_readings[0], gpu);
+    nvml_read_unchanging(look, gpu);
     read_bandwidth(look, gpu);
     card->integrated = is_integrated(gpu->name);
 }
@@ -212,17 +161,37 @@ static void set_shared_memory(const char *root, uint64_t process_bytes, struct d
         GPU_SET(gpu, USED_BYTES, used_bytes, dgo_min_u64(process_bytes, host.total_bytes));
 }
 
-static void read_memory(struct nvml_look *look, const struct nvml_card *card, const char *root,
+static const uint64_t memory_fields =
+    UINT64_C(1) << DGO_GPU_TOTAL_BYTES | UINT64_C(1) << DGO_GPU_FREE_BYTES |
+    UINT64_C(1) << DGO_GPU_USED_BYTES | UINT64_C(1) << DGO_GPU_RESERVED_BYTES;
+
+/* The lists are read again when the memory says that they have changed, so that their sum is of
+ * the same moment as `used`. */
+static bool processes_due(const struct nvml_look *look, const struct nvml_card *card,
+                          const struct dgo_gpu *gpu)
+{
+    return look->tiers & DGO_TIER_BIT(DGO_TIER_PROCESSES) ||
+           !dgo_gpu_knows(gpu, DGO_GPU_USED_BYTES) || gpu->used_bytes != card->listed_used_bytes;
+}
+
+static void read_memory(struct nvml_look *look, struct nvml_card *card, const char *root,
                         struct dgo_gpu *gpu)
 {
     struct memory memory = {0};
     const int code = ask_memory(look, &memory);
     const bool plausible = code == NVML_SUCCESS && !contradicts_itself(&memory);
-    uint64_t process_bytes;
+    uint64_t process_bytes = 0;
 
+    gpu->known &= ~memory_fields;
     if (plausible && memory.total > 0)
         set_memory(&memory, gpu);
-    process_bytes = nvml_read_processes(look, root, gpu);
+    if (processes_due(look, card, gpu)) {
+        process_bytes = nvml_read_processes(look, card, gpu);
+        card->listed_used_bytes = gpu->used_bytes;
+    } else {
+        for (uint32_t i = 0; i < gpu->process_count; i++)
+            process_bytes += gpu->process[i].used_bytes;
+    }
     if (dgo_gpu_knows(gpu, DGO_GPU_TOTAL_BYTES))
         return;
     if (card->integrated && (code == NVML_NOT_SUPPORTED || (plausible && memory.total == 0))) {
@@ -237,81 +206,40 @@ static void read_memory(struct nvml_look *look, const struct nvml_card *card, co
     }
 }
 
-/* ---- the rest ------------------------------------------------------------------------------ */
-
-static void read_utilization(struct nvml_look *look, struct dgo_gpu *gpu)
-{
-    struct nvml_utilization rates = {0};
-
-    if (!CALL(look, nvmlDeviceGetUtilizationRates, &rates))
-        return;
-    if (rates.gpu <= 100)
-        GPU_SET(gpu, BUSY_PERMILLE, busy_permille, rates.gpu * 10);
-    if (rates.memory <= 100)
-        GPU_SET(gpu, MEMORY_BUSY_PERMILLE, memory_busy_permille, rates.memory * 10);
-}
-
-static void read_temperature(struct nvml_look *look, struct dgo_gpu *gpu)
-{
-    struct nvml_temperature reading = {.version = NVML_VERSION(struct nvml_temperature, 1),
-                                       .sensor = NVML_TEMPERATURE_GPU};
-    unsigned celsius = 0;
-
-    if (!CALL(look, nvmlDeviceGetTemperatureV, &reading)) {
-        if (!CALL(look, nvmlDeviceGetTemperature, NVML_TEMPERATURE_GPU, &celsius) || celsius > 1000)
-            return;
-        reading.celsius = (int)celsius;
-    }
-    if (reading.celsius >= -60 && reading.celsius <= 200)
-        GPU_SET(gpu, TEMPERATURE_C, temperature_c, reading.celsius);
-}
-
-static void read_power(struct nvml_look *look, struct dgo_gpu *gpu)
-{
-    struct nvml_field_value instant = {.field_id = NVML_FIELD_POWER_INSTANT};
-    unsigned milliwatts = 0;
-
-    if (CALL(look, nvmlDeviceGetFieldValues, 1, &instant) && instant.code == NVML_SUCCESS &&
-        instant.value_type == NVML_VALUE_U32)
-        milliwatts = instant.value.u32;
-    else if (!CALL(look, nvmlDeviceGetPowerUsage, &milliwatts))
-        return;
-    if (milliwatts <= 100000000)
-        GPU_SET(gpu, POWER_MW, power_mw, milliwatts);
-}
-
-static void read_clocks(struct nvml_look *look, struct dgo_gpu *gpu)
-{
-    unsigned mhz = 0;
-
-    if (CALL(look, nvmlDeviceGetClockInfo, NVML_CLOCK_GRAPHICS, &mhz) && mhz <= 100000)
-        GPU_SET(gpu, CORE_CLOCK_MHZ, core_clock_mhz, mhz);
-    if (CALL(look, nvmlDeviceGetClockInfo, NVML_CLOCK_MEMORY, &mhz) && mhz <= 100000)
-        GPU_SET(gpu, MEMORY_CLOCK_MHZ, memory_clock_mhz, mhz);
-}
+/* ---- one look ------------------------------------------------------------------------------ */
 
 /* A card in slices cannot be used as one GPU, whatever it has in all. */
 static bool is_sliced(struct nvml_look *look)
 {
     unsigned now = 0, pending = 0;
 
-    return CALL(look, nvmlDeviceGetMigMode, &now, &pending) && now == 1;
+    return NVML_CALL(look, nvmlDeviceGetMigMode, &now, &pending) && now == 1;
 }
 
-void nvml_read_now(struct nvml_look *look, const struct nvml_card *card, const char *root,
+void nvml_read_now(struct nvml_look *look, struct nvml_card *card, const char *root,
                    struct dgo_gpu *gpu)
 {
-    if (is_sliced(look))
+    if (look->tiers & DGO_TIER_BIT(DGO_TIER_RARE)) {
+        memset(card->refused, 0, sizeof card->refused); /* a setting may have changed */
+        gpu->sliced = is_sliced(look);
+    }
+    gpu->problem[0] = '\0';
+    if (gpu->sliced) {
         dgo_text_copy(gpu->problem, sizeof gpu->problem,
                       "MIG is on: it is divided into slices and cannot be used as one GPU; "
                       "'sudo nvidia-smi -mig 0' turns it off");
-    else
+        if (look->tiers & DGO_TIER_BIT(DGO_TIER_PROCESSES))
+            nvml_read_slices(look, gpu);
+    } else {
+        gpu->slice_count = 0;
         read_memory(look, card, root, gpu);
+    }
     if (look->gone || look->lost)
         return;
-    read_utilization(look, gpu);
-    read_temperature(look, gpu);
-    read_power(look, gpu);
-    read_clocks(look, gpu);
-    read_all(look, readings_now, sizeof readings_now / sizeof readings_now[0], gpu);
+    if (look->tiers & DGO_TIER_BIT(DGO_TIER_FAST))
+        nvml_read_fast(look, card, gpu);
+    if (look->tiers & DGO_TIER_BIT(DGO_TIER_SLOW))
+        nvml_read_slow(look, card, gpu);
+    if (look->tiers & DGO_TIER_BIT(DGO_TIER_RARE))
+        nvml_read_rare(look, gpu);
 }

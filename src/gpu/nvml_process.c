@@ -171,7 +171,7 @@ static void merge(struct found *found)
     found->count = kept;
 }
 
-static uint64_t hand_over(struct found *found, const char *root, struct dgo_gpu *gpu)
+static uint64_t hand_over(struct found *found, struct dgo_gpu *gpu)
 {
     uint64_t sum = 0;
 
@@ -180,20 +180,59 @@ static uint64_t hand_over(struct found *found, const char *root, struct dgo_gpu 
     merge(found);
     if (found->count > 1)
         qsort(found->process, found->count, sizeof found->process[0], by_use);
-    for (uint32_t i = 0; i < found->count; i++)
+    gpu->process_sum_known = gpu->processes_known;
+    for (uint32_t i = 0; i < found->count; i++) {
         sum += found->process[i].used_bytes;
+        gpu->process_sum_known &= found->process[i].used_known;
+    }
+    gpu->process_sum_bytes = sum;
     gpu->process_count =
         found->count < DGO_GPU_PROCESS_MAX ? found->count : (uint32_t)DGO_GPU_PROCESS_MAX;
     gpu->process_more = found->count - gpu->process_count;
-    for (uint32_t i = 0; i < gpu->process_count; i++) {
+    for (uint32_t i = 0; i < gpu->process_count; i++)
         gpu->process[i] = found->process[i];
-        gpu_process_name(root, gpu->process[i].pid, gpu->process[i].name,
-                         sizeof gpu->process[i].name);
-    }
     return sum;
 }
 
-uint64_t nvml_read_processes(struct nvml_look *look, const char *root, struct dgo_gpu *gpu)
+/* Who kept the card busy.  A driver that has no sample since the last look says so with a code of
+ * its own: nobody did.  Some give samples from long before, or of more than all of the time. */
+static void read_busy(struct nvml_look *look, struct nvml_card *card, struct dgo_gpu *gpu)
+{
+    enum { SAMPLES_MAX = 512 };
+    struct nvml_process_sample *samples;
+    const uint64_t last_us = card->utilization_us;
+    unsigned count = SAMPLES_MAX;
+    int code;
+
+    if (!nvml_wanted(look, offsetof(struct nvml_api, nvmlDeviceGetProcessUtilization)))
+        return;
+    samples = calloc(SAMPLES_MAX, sizeof *samples);
+    if (!samples)
+        return;
+    code = look->api->nvmlDeviceGetProcessUtilization(look->device, samples, &count, last_us);
+    if (code == NVML_NOT_FOUND)
+        count = 0;
+    else if (!nvml_answered(look, offsetof(struct nvml_api, nvmlDeviceGetProcessUtilization),
+                            "nvmlDeviceGetProcessUtilization", code) ||
+             count > SAMPLES_MAX)
+        goto out;
+    for (uint32_t p = 0; p < gpu->process_count; p++) {
+        struct dgo_gpu_process *process = &gpu->process[p];
+
+        process->busy_known = true;
+        for (unsigned i = 0; i < count; i++)
+            if (samples[i].pid == process->pid && samples[i].time_us > last_us &&
+                samples[i].sm <= 100)
+                process->busy_permille =
+                    (uint32_t)dgo_max_u64(process->busy_permille, samples[i].sm * 10);
+    }
+    for (unsigned i = 0; i < count; i++)
+        card->utilization_us = dgo_max_u64(card->utilization_us, samples[i].time_us);
+out:
+    free(samples);
+}
+
+uint64_t nvml_read_processes(struct nvml_look *look, struct nvml_card *card, struct dgo_gpu *gpu)
 {
 #define NEWEST(kind)                                                                               \
     (look->api->nvmlDeviceGet##kind##RunningProcesses_v3                                           \
@@ -215,6 +254,8 @@ uint64_t nvml_read_processes(struct nvml_look *look, const char *root, struct dg
     bool garbled = false;
     uint64_t sum;
 
+    gpu->processes_known = false;
+
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         struct list list = {0};
 
@@ -232,7 +273,9 @@ uint64_t nvml_read_processes(struct nvml_look *look, const char *root, struct dg
         gpu->processes_known = false;
         found.count = 0;
     }
-    sum = hand_over(&found, root, gpu);
+    sum = hand_over(&found, gpu);
     free(found.process);
+    if (gpu->process_count > 0)
+        read_busy(look, card, gpu);
     return sum;
 }

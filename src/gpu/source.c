@@ -1,5 +1,6 @@
 /* source.c - opens the machine file or the first driver that answers, and completes what it gives.
  */
+#include "consumer.h"
 #include "driver.h"
 #include "recording.h"
 
@@ -11,7 +12,9 @@
 struct dgo_gpu_source {
     const struct gpu_driver *driver;
     void *state;
+    char root[256];
     struct dgo_machine scratch; /* outputs are written on success only */
+    struct consumers consumers;
 };
 
 /* The drivers of real machines, in the order they are tried. */
@@ -59,6 +62,10 @@ enum dgo_status dgo_gpu_open(const struct dgo_gpu_options *given, struct dgo_gpu
         options.system_root = getenv("DUALGPUOPT_SYSTEM_ROOT");
     if (!options.system_root)
         options.system_root = "";
+    if (!dgo_text_copy(opened->root, sizeof opened->root, options.system_root)) {
+        free(opened);
+        return dgo_fail(err, DGO_EINVAL, "DUALGPUOPT_SYSTEM_ROOT is too long");
+    }
     if (options.machine_file) {
         opened->driver = dgo_recording_is_one(options.machine_file) ? &gpu_driver_recording
                                                                     : &gpu_driver_machine_file;
@@ -74,12 +81,25 @@ enum dgo_status dgo_gpu_open(const struct dgo_gpu_options *given, struct dgo_gpu
     return DGO_OK;
 }
 
+/* What is used and no process owns up to: scanout, the driver's own, processes of other namespaces.
+ * Unknown while one hides its use. */
+static void tell_unattributed(struct dgo_gpu *gpu)
+{
+    if (!gpu->processes_known || !gpu->process_sum_known || !dgo_gpu_knows(gpu, DGO_GPU_USED_BYTES))
+        return;
+    GPU_SET(gpu, UNATTRIBUTED_BYTES, unattributed_bytes,
+            gpu->used_bytes > gpu->process_sum_bytes ? gpu->used_bytes - gpu->process_sum_bytes
+                                                     : 0);
+}
+
 /* What every source lacks alike: published figures of known cards, and links' bandwidth. */
 static void complete(struct dgo_machine *machine)
 {
     for (uint32_t i = 0; i < machine->gpu_count; i++) {
         struct dgo_gpu *gpu = &machine->gpu[i];
         double bandwidth = 0, flops = 0;
+
+        tell_unattributed(gpu);
 
         if (gpu->vendor == DGO_VENDOR_UNKNOWN)
             gpu->vendor = gpu_vendor_of(gpu->name);
@@ -109,6 +129,9 @@ enum dgo_status dgo_gpu_take_tiers(struct dgo_gpu_source *source, unsigned tiers
     status = source->driver->take(source->state, tiers, &source->scratch, err);
     if (status != DGO_OK)
         return status;
+    if (!source->scratch.simulated)
+        gpu_tell_consumers(&source->consumers, source->root,
+                           tiers & DGO_TIER_BIT(DGO_TIER_PROCESSES), &source->scratch);
     complete(&source->scratch);
     memcpy(machine, &source->scratch, sizeof *machine);
     return DGO_OK;

@@ -17,26 +17,33 @@
 
 enum { CPU_MAX = 4096 };
 
-bool gpu_read_text(const char *root, const char *path, char *text, size_t size)
+bool gpu_read_bytes(const char *root, const char *path, char *bytes, size_t size, size_t *length)
 {
     char full[PATH_MAX];
-    size_t length = 0;
     ssize_t got = 0;
     int fd;
 
-    text[0] = '\0';
+    *length = 0;
     if ((size_t)snprintf(full, sizeof full, "%s%s", root, path) >= sizeof full)
         return false;
     fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return false;
-    while (length + 1 < size && (got = read(fd, text + length, size - length - 1)) > 0)
-        length += (size_t)got;
+    while (*length < size && (got = read(fd, bytes + *length, size - *length)) > 0)
+        *length += (size_t)got;
     close(fd);
+    return got >= 0;
+}
+
+bool gpu_read_text(const char *root, const char *path, char *text, size_t size)
+{
+    size_t length = 0;
+    const bool read = gpu_read_bytes(root, path, text, size - 1, &length);
+
     if (length && text[length - 1] == '\n')
         length--;
     text[length] = '\0';
-    return got >= 0;
+    return read;
 }
 
 /* "MemTotal:       65536 kB" */

@@ -30,7 +30,14 @@
  *     busy 40, memory_busy 20 (percent), temperature 55, power 120000, power_instant 121000,
  *     power_limit 350000, core_clock 1800, memory_clock 9501, memory_clock_max 9751, pcie_gen 1,
  *     pcie_width 16, pcie_gen_max 4, pcie_width_max 16, cores 10496, bus_bits 384, mig 1,
- *     nvlink_speed 14062 (MB/s)        one a line; a reading that is not here is not supported
+ *     nvlink_speed 14062 (MB/s), throttle 4 (bits), pstate 2, slowdown 93, fan 40 (percent),
+ *     encoder 10, decoder 5 (percent), ecc_corrected 3, ecc_uncorrected 0, bar1_total 256,
+ *     bar1_used 5 (MiB), replays 7, display 1
+ *                                      one a line; a reading that is not here is not supported
+ *     field 197 4294967290 u32         a field by number, its value and type (u64 if not said)
+ *     sample 1234 80 1000000           a process kept it busy: pid, percent, microseconds
+ *     slice 1g.10gb 9728 100           a MIG slice (with mig 1): MiB in all, used; none: no slice
+ *     xid 79                           an error, reported once for each line
  *     process compute 1234 512         compute, graphics or mps; a pid or `self`; MiB or `unknown`
  *     lost                             every call answers 15
  *
@@ -88,7 +95,21 @@ static bool is_missing(const char *name)
 
 static struct nvml_device *handle_of(uint32_t index)
 {
-    return (struct nvml_device *)(generation << 8 | (index + 1));
+    return (struct nvml_device *)(generation << 16 | (index + 1));
+}
+
+static struct nvml_device *slice_handle_of(const struct nvml_device *device, uint32_t slice)
+{
+    return (struct nvml_device *)((uintptr_t)device | (uintptr_t)(slice + 1) << 8);
+}
+
+/* NULL for the card itself. */
+static const struct fake_slice *slice_of(const struct fake_card *card,
+                                         const struct nvml_device *device)
+{
+    const uint32_t number = (uint32_t)((uintptr_t)device >> 8 & 0xff);
+
+    return number ? &card->slice[number - 1] : NULL;
 }
 
 static uint32_t index_of(const struct nvml_device *device)
@@ -126,7 +147,7 @@ static int begin_card(const char *name, const struct nvml_device *device,
     code = begin(s, name);
     if (code != NVML_SUCCESS)
         return code;
-    if ((uintptr_t)device >> 8 != generation || index >= s->card_count)
+    if ((uintptr_t)device >> 16 != generation || index >= s->card_count)
         return 2; /* invalid argument */
     *card = &s->card[index];
     if ((*card)->lost)
@@ -224,13 +245,15 @@ static int fake_nvmlDeviceGetHandleByIndex_v2(unsigned index, struct nvml_device
 static int fake_nvmlDeviceGetName(struct nvml_device *device, char *text, unsigned size)
 {
     BEGIN(device);
-    return give_text(card->name, text, size);
+    return give_text(slice_of(card, device) ? slice_of(card, device)->name : card->name, text,
+                     size);
 }
 
 static int fake_nvmlDeviceGetUUID(struct nvml_device *device, char *text, unsigned size)
 {
     BEGIN(device);
-    return give_text(card->uuid, text, size);
+    return give_text(slice_of(card, device) ? slice_of(card, device)->uuid : card->uuid, text,
+                     size);
 }
 
 static void fill_pci(const struct fake_card *card, struct nvml_pci *pci)
@@ -302,6 +325,13 @@ static int fake_nvmlDeviceGetMemoryInfo_v2(struct nvml_device *device,
 
     if (memory->version != 0x02000028)
         return 25; /* argument version mismatch */
+    if (slice_of(card, device)) {
+        memory->total = slice_of(card, device)->total;
+        memory->reserved = 0;
+        memory->used = slice_of(card, device)->used;
+        memory->free = memory->total - memory->used;
+        return NVML_SUCCESS;
+    }
     memory->total = card->total;
     memory->reserved = card->reserved;
     memory->free = card->free - (held < card->free ? held : card->free);
@@ -349,6 +379,19 @@ static int fake_nvmlDeviceGetClockInfo(struct nvml_device *device, int clock, un
     return give(card, clock == NVML_CLOCK_MEMORY ? "memory_clock" : "core_clock", mhz);
 }
 
+static void give_field(const struct fake_card *card, struct nvml_field_value *value)
+{
+    for (uint32_t i = 0; i < card->field_count; i++) {
+        if (card->field[i].id != value->field_id)
+            continue;
+        value->value_type = card->field[i].type;
+        value->value.u64 = card->field[i].value;
+        if (card->field[i].type == NVML_VALUE_F64)
+            value->value.f64 = (double)card->field[i].value;
+        value->code = NVML_SUCCESS;
+    }
+}
+
 static int fake_nvmlDeviceGetFieldValues(struct nvml_device *device, int count,
                                          struct nvml_field_value *values)
 {
@@ -360,7 +403,83 @@ static int fake_nvmlDeviceGetFieldValues(struct nvml_device *device, int count,
 
         values[i].value_type = NVML_VALUE_U32;
         values[i].code = give(card, key, &values[i].value.u32);
+        give_field(card, &values[i]);
     }
+    return NVML_SUCCESS;
+}
+
+GIVES(nvmlDeviceGetPerformanceState, "pstate")
+GIVES(nvmlDeviceGetFanSpeed, "fan")
+GIVES(nvmlDeviceGetPcieReplayCounter, "replays")
+GIVES(nvmlDeviceGetDisplayActive, "display")
+
+static int fake_nvmlDeviceGetCurrentClocksEventReasons(struct nvml_device *device,
+                                                       unsigned long long *reasons)
+{
+    BEGIN(device);
+    unsigned bits = 0;
+    const int given = give(card, "throttle", &bits);
+
+    *reasons = bits;
+    return given;
+}
+
+static int fake_nvmlDeviceGetCurrentClocksThrottleReasons(struct nvml_device *device,
+                                                          unsigned long long *reasons)
+{
+    BEGIN(device);
+    unsigned bits = 0;
+    const int given = give(card, "throttle", &bits);
+
+    *reasons = bits;
+    return given;
+}
+
+static int fake_nvmlDeviceGetTemperatureThreshold(struct nvml_device *device, int threshold,
+                                                  unsigned *celsius)
+{
+    BEGIN(device);
+    return threshold == 1 ? give(card, "slowdown", celsius) : NVML_NOT_SUPPORTED;
+}
+
+static int fake_nvmlDeviceGetEncoderUtilization(struct nvml_device *device, unsigned *percent,
+                                                unsigned *period_us)
+{
+    BEGIN(device);
+    *period_us = 167000;
+    return give(card, "encoder", percent);
+}
+
+static int fake_nvmlDeviceGetDecoderUtilization(struct nvml_device *device, unsigned *percent,
+                                                unsigned *period_us)
+{
+    BEGIN(device);
+    *period_us = 167000;
+    return give(card, "decoder", percent);
+}
+
+static int fake_nvmlDeviceGetTotalEccErrors(struct nvml_device *device, int type, int counter,
+                                            unsigned long long *count)
+{
+    BEGIN(device);
+    unsigned errors = 0;
+    const int given = give(card, type == 0 ? "ecc_corrected" : "ecc_uncorrected", &errors);
+
+    *count = errors;
+    return counter == 0 ? given : 2;
+}
+
+static int fake_nvmlDeviceGetBAR1MemoryInfo(struct nvml_device *device, struct nvml_memory *memory)
+{
+    BEGIN(device);
+    unsigned total = 0, used = 0;
+
+    if (give(card, "bar1_total", &total) != NVML_SUCCESS)
+        return NVML_NOT_SUPPORTED;
+    (void)give(card, "bar1_used", &used);
+    memory->total = (unsigned long long)total << 20;
+    memory->used = (unsigned long long)used << 20;
+    memory->free = memory->total - memory->used;
     return NVML_SUCCESS;
 }
 
@@ -436,6 +555,106 @@ static int give_list(const struct fake_card *card, enum fake_list list, unsigned
 LISTS(Compute, FAKE_COMPUTE)
 LISTS(Graphics, FAKE_GRAPHICS)
 LISTS(MPSCompute, FAKE_MPS)
+
+static int fake_nvmlDeviceGetProcessUtilization(struct nvml_device *device,
+                                                struct nvml_process_sample *samples,
+                                                unsigned *count, unsigned long long last_us)
+{
+    BEGIN(device);
+    unsigned have = 0;
+
+    (void)last_us; /* some drivers give old ones, too */
+    for (uint32_t i = 0; i < card->sample_count && have < *count; i++)
+        samples[have++] = (struct nvml_process_sample){.pid = card->sample[i].pid,
+                                                       .time_us = card->sample[i].time_us,
+                                                       .sm = card->sample[i].sm};
+    *count = have;
+    return have ? NVML_SUCCESS : NVML_NOT_FOUND;
+}
+
+/* ---- slices -------------------------------------------------------------------------------- */
+
+static int fake_nvmlDeviceGetMaxMigDeviceCount(struct nvml_device *device, unsigned *value)
+{
+    BEGIN(device);
+    *value = card->slice_count;
+    return NVML_SUCCESS;
+}
+
+static int fake_nvmlDeviceGetMigDeviceHandleByIndex(struct nvml_device *device, unsigned index,
+                                                    struct nvml_device **slice)
+{
+    BEGIN(device);
+    if (index >= card->slice_count || card->slice[index].empty)
+        return NVML_NOT_FOUND;
+    *slice = slice_handle_of(device, index);
+    return NVML_SUCCESS;
+}
+
+/* ---- events -------------------------------------------------------------------------------- */
+
+/* How many of each card's errors were reported, and whether they are asked for. */
+static struct nvml_events {
+    bool open, registered[FAKE_CARD_MAX];
+    uint32_t told[FAKE_CARD_MAX];
+} events;
+
+static int fake_nvmlDeviceGetSupportedEventTypes(struct nvml_device *device,
+                                                 unsigned long long *types)
+{
+    BEGIN(device);
+    *types = NVML_EVENT_XID | 0x4;
+    return NVML_SUCCESS;
+}
+
+static int fake_nvmlEventSetCreate(struct nvml_events **set)
+{
+    const int code = begin(fake_scenario(), "nvmlEventSetCreate");
+
+    if (code != NVML_SUCCESS)
+        return code;
+    memset(&events, 0, sizeof events);
+    events.open = true;
+    *set = &events;
+    return NVML_SUCCESS;
+}
+
+static int fake_nvmlDeviceRegisterEvents(struct nvml_device *device, unsigned long long types,
+                                         struct nvml_events *set)
+{
+    BEGIN(device);
+    if (!set->open || types != NVML_EVENT_XID)
+        return 2;
+    set->registered[index_of(device)] = true;
+    return NVML_SUCCESS;
+}
+
+static int fake_nvmlEventSetWait_v2(struct nvml_events *set, struct nvml_event *event,
+                                    unsigned timeout_ms)
+{
+    const struct fake_scenario *s = fake_scenario();
+    const int code = begin(s, "nvmlEventSetWait_v2");
+
+    if (code != NVML_SUCCESS)
+        return code;
+    if (!set->open || timeout_ms != 0)
+        return 2; /* nobody here waits */
+    for (uint32_t i = 0; i < s->card_count; i++) {
+        if (!set->registered[i] || set->told[i] >= s->card[i].xid_count)
+            continue;
+        *event = (struct nvml_event){
+            .device = handle_of(i), .type = NVML_EVENT_XID, .data = s->card[i].xid[set->told[i]++]};
+        return NVML_SUCCESS;
+    }
+    return NVML_TIMEOUT;
+}
+
+static int fake_nvmlEventSetFree(struct nvml_events *set)
+{
+    trace(fake_scenario(), "call", "nvmlEventSetFree");
+    set->open = false;
+    return NVML_SUCCESS;
+}
 
 /* ---- pairs --------------------------------------------------------------------------------- */
 

@@ -93,6 +93,67 @@ static bool set_memory(struct fake_card *card, const char *rest)
     return true;
 }
 
+/* "197 4294967290 u32" */
+static bool add_field(struct fake_card *card, const char *rest)
+{
+    static const struct {
+        const char *name;
+        int type;
+    } types[] = {{"u32", 1}, {"u64", 3}, {"i64", 4}, {"i32", 5}, {"u16", 6}, {"f64", 0}};
+    char type[8] = "u64";
+    struct fake_field *field;
+
+    if (card->field_count == FAKE_FIELD_MAX)
+        return false;
+    field = &card->field[card->field_count++];
+    if (sscanf(rest, "%u %" SCNu64 " %7s", &field->id, &field->value, type) < 2)
+        return false;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (strcmp(type, types[i].name) == 0) {
+            field->type = types[i].type;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "1234 80 1000000": pid, percent, microseconds */
+static bool add_sample(struct fake_card *card, const char *rest)
+{
+    struct fake_sample *sample;
+
+    if (card->sample_count == FAKE_SAMPLE_MAX)
+        return false;
+    sample = &card->sample[card->sample_count++];
+    return sscanf(rest, "%u %u %" SCNu64, &sample->pid, &sample->sm, &sample->time_us) == 3;
+}
+
+/* "1g.10gb 9728 100": MiB in all and used; "none": an empty place */
+static bool add_slice(struct fake_card *card, const char *rest)
+{
+    struct fake_slice *slice;
+    char profile[32];
+
+    if (card->slice_count == FAKE_SLICE_MAX)
+        return false;
+    slice = &card->slice[card->slice_count++];
+    slice->empty = strcmp(rest, "none") == 0;
+    if (slice->empty)
+        return true;
+    if (sscanf(rest, "%31s %" SCNu64 " %" SCNu64, profile, &slice->total, &slice->used) != 3)
+        return false;
+    slice->total *= MIB;
+    slice->used *= MIB;
+    snprintf(slice->name, sizeof slice->name, "MIG %s", profile);
+    snprintf(slice->uuid, sizeof slice->uuid, "MIG-%" PRIu32, card->slice_count);
+    return true;
+}
+
+static bool add_xid(struct fake_card *card, const char *rest)
+{
+    return card->xid_count < FAKE_XID_MAX && sscanf(rest, "%u", &card->xid[card->xid_count++]) == 1;
+}
+
 static bool card_line(struct fake_card *card, const char *key, const char *rest)
 {
     char name[FAKE_NAME_MAX];
@@ -113,6 +174,14 @@ static bool card_line(struct fake_card *card, const char *key, const char *rest)
         return sscanf(rest, "%d.%d", &card->compute_major, &card->compute_minor) == 2;
     if (strcmp(key, "process") == 0)
         return add_process(card, rest);
+    if (strcmp(key, "field") == 0)
+        return add_field(card, rest);
+    if (strcmp(key, "sample") == 0)
+        return add_sample(card, rest);
+    if (strcmp(key, "slice") == 0)
+        return add_slice(card, rest);
+    if (strcmp(key, "xid") == 0)
+        return add_xid(card, rest);
     if (strcmp(key, "fail") == 0)
         return sscanf(rest, "%63s %d", name, &number) == 2 && add_rule(&card->fail, name, number);
     return sscanf(rest, "%d", &number) == 1 && add_rule(&card->value, key, number);

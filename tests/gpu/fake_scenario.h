@@ -32,6 +32,26 @@ struct fake_rules {
     struct fake_rule rule[FAKE_RULE_MAX];
 };
 
+/* A field of nvmlDeviceGetFieldValues. */
+struct fake_field {
+    unsigned id;
+    int type; /* as the driver numbers them */
+    uint64_t value;
+};
+
+struct fake_sample {
+    unsigned pid, sm;
+    uint64_t time_us;
+};
+
+struct fake_slice {
+    char name[96], uuid[96];
+    uint64_t total, used;
+    bool empty; /* a place without a slice */
+};
+
+enum { FAKE_FIELD_MAX = 32, FAKE_SAMPLE_MAX = 32, FAKE_SLICE_MAX = 16, FAKE_XID_MAX = 128 };
+
 struct fake_card {
     char name[96], uuid[96], pci[32];
     bool lost;
@@ -41,6 +61,14 @@ struct fake_card {
     struct fake_rules value; /* "busy" and so on */
     uint32_t process_count;
     struct fake_process process[FAKE_PROCESS_MAX];
+    uint32_t field_count;
+    struct fake_field field[FAKE_FIELD_MAX];
+    uint32_t sample_count;
+    struct fake_sample sample[FAKE_SAMPLE_MAX];
+    uint32_t slice_count;
+    struct fake_slice slice[FAKE_SLICE_MAX];
+    uint32_t xid_count;
+    unsigned xid[FAKE_XID_MAX];
 };
 
 struct fake_pair {
