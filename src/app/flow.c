@@ -177,18 +177,30 @@ static void name_devices(struct flow *flow)
                                    &plan->alternative[i].estimate);
 }
 
+/* The first engine that loads such a model. */
+static const char *loader_of(enum dgo_model_format format)
+{
+    for (const struct dgo_engine *const *engine = dgo_engines; *engine; engine++)
+        if ((*engine)->formats >> format & 1)
+            return (*engine)->name;
+    return NULL;
+}
+
 /* A sentence when the engine cannot read the model's format. */
 static enum dgo_status check_format(const struct flow *flow, struct dgo_error *err)
 {
     const enum dgo_model_format format = flow->model->format;
+    const bool convertible = format == DGO_FORMAT_SAFETENSORS && flow->engine->formats & 1;
+    const char *other = loader_of(format);
 
     if (flow->engine->formats >> format & 1)
         return DGO_OK;
-    return dgo_fail(err, DGO_EUNSUPPORTED, "%s does not load %s%s", flow->engine->name,
+    return dgo_fail(err, DGO_EUNSUPPORTED, "%s does not load %s; %s%s", flow->engine->name,
                     dgo_model_format_name(format),
-                    format == DGO_FORMAT_SAFETENSORS && flow->engine->formats >> DGO_FORMAT_GGUF & 1
-                        ? "; convert the model to GGUF (convert_hf_to_gguf.py)"
-                        : "");
+                    convertible ? "convert the model to GGUF (convert_hf_to_gguf.py), or plan for "
+                                  "an engine that does: --engine "
+                                : "an engine that does: --engine ",
+                    other ? other : "none");
 }
 
 /* An engine with rules of its own.  A nearest placement is left where nothing fits. */

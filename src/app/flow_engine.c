@@ -69,6 +69,7 @@ static enum dgo_status find_binary(struct flow *flow, struct dgo_error *err)
     /* A plain name of an engine means the binary of that engine, wherever it lies. */
     if (!given || (!strchr(given, '/') && dgo_engine_find(given))) {
         flow->binary_found =
+            !flow->engine->binary_shared &&
             find_on_path(getenv("PATH"), flow->engine->binary, flow->binary, sizeof flow->binary);
         return DGO_OK;
     }
@@ -262,7 +263,7 @@ enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_erro
         return dgo_fail(err, DGO_ENOTFOUND,
                         "%s is not on the PATH; install %s, or name it with --engine PATH",
                         flow->engine->binary, flow->engine->name);
-    if (flow->engine->plan && build)
+    if (build && (flow->engine->plan || (flow->engine != dgo_engines[0] && strchr(build, '.'))))
         return assume_version(flow, build, err);
     if (flow->binary_found && probe_binary(flow, &probe_err) != DGO_OK) {
         if (needed) {

@@ -20,6 +20,7 @@ struct command_builder {
     const char *engine;              /* "llama-server", for sentences */
     const struct dgo_probe *probe;   /* NULL: the newest spelling of every flag; one that knows the
                                       * version only (no flags) goes by the table below */
+    const char *source;              /* of flags that the table does not list; NULL: none */
     const struct engine_flag *flags; /* ended by a row without spellings; NULL: none is kept */
     enum dgo_status status;          /* sticky */
     struct dgo_error *err;

@@ -226,8 +226,9 @@ void build_flag(struct command_builder *builder, enum build_need need, const cha
         return;
     }
     build_wordf(builder, why, "%.*s", (int)strcspn(found, " "), found);
-    if (row && builder->status == DGO_OK)
-        builder->command->source[builder->command->arg_count - 1] = row->source;
+    if (builder->status == DGO_OK)
+        builder->command->source[builder->command->arg_count - 1] =
+            row ? row->source : builder->source;
     if (value)
         build_word(builder, value, NULL);
 }

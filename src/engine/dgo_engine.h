@@ -186,7 +186,9 @@ struct dgo_engine {
     const char *name;        /* "llama.cpp" */
     const char *what;        /* one line for a list of engines: what it splits, what it loads */
     const char *binary;      /* looked up on the PATH: "llama-server" */
-    const char *health_path; /* HTTP path that answers 200 when ready */
+    bool binary_shared;      /* the binary is not the engine's own (python3): only one that --engine
+                              * names is asked what it can do */
+    const char *health_path; /* HTTP path that answers 200 when ready; NULL: it serves nothing */
     uint32_t formats;        /* bit per enum dgo_model_format that it loads */
 
     /* Words after the binary that make it say its version and its options; NULL: --version,

@@ -8,16 +8,22 @@
 
 /* A new engine is one file and one row. */
 const struct dgo_engine *const dgo_engines[] = {
-    &dgo_llama_cpp,
-    &dgo_vllm,
-    &dgo_sglang,
-    NULL,
+    &dgo_llama_cpp,    &dgo_vllm,
+    &dgo_sglang,       &dgo_ollama,
+    &dgo_tabbyapi,     &dgo_ik_llama_cpp,
+    &dgo_koboldcpp,    &dgo_ktransformers,
+    &dgo_tensorrt_llm, &dgo_tgi,
+    &dgo_transformers, &dgo_lm_studio,
+    &dgo_llama_bench,  NULL,
 };
 
 const struct dgo_engine *dgo_engine_find(const char *name)
 {
     for (const struct dgo_engine *const *engine = dgo_engines; *engine; engine++)
-        if (strcasecmp((*engine)->name, name) == 0 || strcasecmp((*engine)->binary, name) == 0)
+        if (strcasecmp((*engine)->name, name) == 0)
+            return *engine;
+    for (const struct dgo_engine *const *engine = dgo_engines; *engine; engine++)
+        if (!(*engine)->binary_shared && strcasecmp((*engine)->binary, name) == 0)
             return *engine;
     return NULL;
 }

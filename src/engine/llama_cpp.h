@@ -78,4 +78,10 @@ enum dgo_status llama_cpp_read_flags(const struct dgo_machine *machine,
                                      uint32_t arg_count, struct dgo_settings *settings,
                                      struct dgo_error *err);
 
+/* The environment of anything that runs llama.cpp's libraries: which cards, no left-over settings.
+ */
+struct command_builder;
+void llama_cpp_environment(struct command_builder *builder, const struct dgo_machine *machine,
+                           const struct dgo_settings *settings);
+
 #endif

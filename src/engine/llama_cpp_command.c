@@ -99,8 +99,8 @@ static void add_visible(struct command_builder *builder, const struct dgo_machin
                           "the plan uses no card; a visible one would lose memory to a context");
 }
 
-static void add_environment(struct command_builder *builder, const struct dgo_machine *machine,
-                            const struct dgo_settings *settings)
+void llama_cpp_environment(struct command_builder *builder, const struct dgo_machine *machine,
+                           const struct dgo_settings *settings)
 {
     for (size_t i = 0; i < sizeof removals / sizeof removals[0]; i++)
         build_environment(builder, removals[i].name, NULL, removals[i].why);
@@ -343,8 +343,11 @@ enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struc
                                   struct dgo_error *err)
 {
     struct dgo_command made = {0};
-    struct command_builder builder = {
-        .command = &made, .engine = "llama-server", .probe = probe, .err = err};
+    struct command_builder builder = {.command = &made,
+                                      .engine = "llama-server",
+                                      .probe = probe,
+                                      .source = "common/arg.cpp",
+                                      .err = err};
 
     builder.status = check(machine, &plan->settings, options, err);
     build_word(&builder, options->binary ? options->binary : "", NULL);
@@ -352,7 +355,7 @@ enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struc
     add_placement(&builder, machine, &plan->settings);
     add_context(&builder, model, &plan->settings);
     add_server(&builder, options);
-    add_environment(&builder, machine, &plan->settings);
+    llama_cpp_environment(&builder, machine, &plan->settings);
     if (builder.status != DGO_OK) {
         const enum dgo_status status = builder.status;
 

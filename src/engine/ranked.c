@@ -143,8 +143,8 @@ static enum dgo_status search_shapes(const struct ranked_rules *rules,
                 status = found ? status : one;
                 continue;
             }
-            if (rules->even_stages_only && !made.even)
-                made.kv_tokens = made.even_kv_tokens;
+            if (rules->even_only && pp > 1 && !made.even)
+                continue;
             if (found && !is_better(&made, best, by_tokens))
                 continue;
             found = true;
@@ -155,8 +155,10 @@ static enum dgo_status search_shapes(const struct ranked_rules *rules,
         }
     }
     if (!found && status == DGO_ENOFIT)
-        return dgo_fail(err, DGO_EINVAL, "no shape of %s takes these cards",
-                        rules->partition->engine);
+        return dgo_fail(err, DGO_EINVAL,
+                        "no shape of %s takes these %" PRIu32
+                        " cards as asked for (--tp, --pp, --spread)",
+                        rules->partition->engine, cards);
     return status;
 }
 
@@ -208,6 +210,11 @@ static void fill_plan(const struct ranked_rules *rules, const struct dgo_engine_
     settings->batch_tokens = settings->ubatch_tokens = request->batch_tokens;
     settings->gpu_layer_count = question->model->layer_count + 1;
     settings->device_count = estimate->device_count = partition->rank_count;
+    if (rules->pool_as_asked && partition->fits)
+        plan->partition.kv_tokens =
+            dgo_min_u64(partition->kv_tokens,
+                        dgo_pad_u64((uint64_t)request->ctx_tokens * request->request_count,
+                                    rules->partition->block_tokens));
     for (uint32_t r = 0; r < partition->rank_count; r++) {
         settings->device_gpu[r] = partition->rank[r].gpu_index;
         fill_device(question->machine, partition, rules->partition, r, &estimate->device[r]);

@@ -20,8 +20,9 @@ struct ranked_rules {
     const struct ranked_kv_type *kv_types; /* ended by a row without name */
     bool no_stages;                        /* it cannot cut a model into runs of layers */
     bool no_shards;                        /* it cannot cut layers into shards */
-    bool even_stages_only;                 /* runs of layers cannot be told to it */
-    uint32_t batch_tokens;                 /* computed at once unless the user says */
+    bool even_only; /* runs of layers cannot be told to it: shapes of unequal ones are left out */
+    bool pool_as_asked;     /* its cache is as large as asked for, not all that is left */
+    uint32_t batch_tokens;  /* computed at once unless the user says */
     uint32_t least_compute; /* capability that its kernels need, 70 for 7.0; 0: any */
     uint32_t requests_most; /* served side by side unless the user says */
 };
@@ -52,6 +53,10 @@ void ranked_read_probe(struct dgo_probe *probe, const char *version_output,
 /* The user's own flags, last; those of `decided` (NULL-terminated) are refused. */
 void ranked_extra(struct command_builder *builder, const struct dgo_launch_options *options,
                   const char *const *decided);
+
+/* The device map that Accelerate takes, as JSON; false: it did not fit into `json`. */
+bool transformers_device_map(const struct dgo_model *model, const struct dgo_plan *plan,
+                             struct dgo_text *json);
 
 /* The row of the table for a report's device by its number; made when it is new; NULL: full. */
 struct dgo_report_device *ranked_device(struct dgo_report *report, uint32_t number);

@@ -119,8 +119,9 @@ struct dgo_model {
     /* Of a folder; a GGUF file has DGO_FORMAT_GGUF and zeros.  A folder has no `tensor`: a mixture
      * of experts has 90000 of them. */
     enum dgo_model_format format;
-    char model_class[64]; /* "LlamaForCausalLM" */
-    char dtype[16];       /* "bfloat16": what activations and a cache of type auto are */
+    char model_class[64];  /* "LlamaForCausalLM" */
+    char layer_prefix[64]; /* "model.layers.": what stands before a layer's number in the names */
+    char dtype[16];        /* "bfloat16": what activations and a cache of type auto are */
     struct dgo_quantization quantization;
     uint64_t source_tensor_count;
     uint64_t vision_bytes; /* part of input_bytes: towers that see or hear */

@@ -151,6 +151,17 @@ static void count_type(struct dgo_model *model, const struct safetensors_tensor 
     type[i].size_bytes += tensor->size_bytes;
 }
 
+/* What stands before "12.mlp...". */
+static void keep_prefix(struct dgo_model *model, const char *name, const char *part)
+{
+    size_t length = (size_t)(part - name) - 1;
+
+    while (length > 0 && isdigit((unsigned char)name[length - 1]))
+        length--;
+    if (length < sizeof model->layer_prefix)
+        dgo_text_copy_escaped(model->layer_prefix, sizeof model->layer_prefix, name, length);
+}
+
 enum dgo_status folder_add_tensor(const struct hf_config *config, struct dgo_model *model,
                                   const struct safetensors_tensor *tensor, struct dgo_error *err)
 {
@@ -172,6 +183,8 @@ enum dgo_status folder_add_tensor(const struct hf_config *config, struct dgo_mod
                     : model->mtp_layer_count;
             return DGO_OK;
         }
+        if (!model->layer_prefix[0])
+            keep_prefix(model, tensor->name, part);
         model->layer[layer].weights_bytes += tensor->size_bytes;
         if (is_expert(part))
             model->layer[layer].expert_bytes += tensor->size_bytes;

@@ -1,0 +1,137 @@
+/* koboldcpp.c - KoboldCpp: llama.cpp's layers and shares behind flags of its own; one request at a
+ * time, three types of cache. */
+#include "build.h"
+#include "llama_cpp.h"
+#include "ranked.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ARGS "koboldcpp.py"
+
+static const struct engine_flag flags[] = {
+    {"--model", 0, 0, ARGS},
+    {"--usecuda --usecublas", 0, 0, ARGS},
+    {"--usevulkan", 0, 0, ARGS},
+    {"--usecpu", DGO_ENGINE_VERSION(1, 70, 0), 0, ARGS},
+    {"--gpulayers", 0, 0, ARGS},
+    {"--tensor_split", 0, 0, ARGS},
+    {"--moecpu", DGO_ENGINE_VERSION(1, 97, 0), 0, ARGS},
+    {"--contextsize", 0, 0, ARGS},
+    {"--batchsize --blasbatchsize", 0, 0, ARGS},
+    {"--flashattention", DGO_ENGINE_VERSION(1, 65, 0), 0, ARGS},
+    {"--quantkv", DGO_ENGINE_VERSION(1, 67, 0), 0, ARGS},
+    {"--threads", 0, 0, ARGS},
+    {"--host", 0, 0, ARGS},
+    {"--port", 0, 0, ARGS},
+    {"--skiplauncher", 0, 0, ARGS},
+    {"--quiet", 0, 0, ARGS},
+    {0},
+};
+
+/* The cache as --quantkv counts: 0 f16, 1 q8, 2 q4. */
+static const char *cache_level(const struct dgo_settings *settings)
+{
+    if (settings->key_type != settings->value_type)
+        return NULL;
+    return settings->key_type == DGO_KV_F16    ? "0"
+           : settings->key_type == DGO_KV_Q8_0 ? "1"
+           : settings->key_type == DGO_KV_Q4_0 ? "2"
+                                               : NULL;
+}
+
+static enum dgo_status check(const struct dgo_settings *settings, struct dgo_error *err)
+{
+    if (settings->slot_count > 1)
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "koboldcpp answers one request at a time and queues the others; leave out "
+                        "--parallel, or plan for llama.cpp");
+    if (!cache_level(settings))
+        return dgo_fail(err, DGO_EUNSUPPORTED, "koboldcpp has caches of f16, q8_0 and q4_0 only");
+    if (settings->kv_on_host)
+        return dgo_fail(err, DGO_EUNSUPPORTED, "koboldcpp cannot keep the cache in host memory");
+    return DGO_OK;
+}
+
+static void add_placement(struct command_builder *builder, const struct dgo_machine *machine,
+                          const struct dgo_settings *settings)
+{
+    const bool vulkan =
+        settings->device_count && machine->gpu[settings->device_gpu[0]].vendor == DGO_VENDOR_INTEL;
+
+    if (settings->device_count == 0) {
+        build_flag(builder, BUILD_WANTED, "--usecpu", NULL, "the plan uses no card");
+        return;
+    }
+    build_flag(builder, BUILD_NEEDED, vulkan ? "--usevulkan" : "--usecuda", NULL,
+               "all cards that are seen: the plan's");
+    build_flag_u32(builder, BUILD_NEEDED, "--gpulayers", settings->gpu_layer_count,
+                   "layers on the cards, the output layer counted");
+    if (settings->device_count > 1) {
+        build_flag(builder, BUILD_NEEDED, "--tensor_split", NULL, "layers of each card");
+        for (uint32_t d = 0; d < settings->device_count; d++)
+            build_wordf(builder, NULL, "%.9g", (double)settings->tensor_split[d]);
+    }
+    if (settings->cpu_moe_layer_count)
+        build_flag_u32(builder, BUILD_NEEDED, "--moecpu", settings->cpu_moe_layer_count,
+                       "experts of the first layers stay in host memory");
+}
+
+static enum dgo_status command(const struct dgo_machine *machine, const struct dgo_model *model,
+                               const struct dgo_plan *plan,
+                               const struct dgo_launch_options *options,
+                               const struct dgo_probe *probe, struct dgo_command *made,
+                               struct dgo_error *err)
+{
+    static const char *const decided[] = {
+        "--model",        "--usecuda", "--usecublas", "--gpulayers", "--contextsize",
+        "--tensor_split", "--quantkv", "--host",      "--port",      NULL};
+    const struct dgo_settings *settings = &plan->settings;
+    struct dgo_command building = {0};
+    struct command_builder builder = {
+        .command = &building, .engine = "koboldcpp", .probe = probe, .flags = flags, .err = err};
+
+    (void)model;
+    builder.status = check(settings, err);
+    build_word(&builder, options->binary, NULL);
+    build_flag(&builder, BUILD_NEEDED, "--model", options->model_path, "the model file");
+    add_placement(&builder, machine, settings);
+    build_flag_u32(&builder, BUILD_NEEDED, "--contextsize", settings->ctx_tokens,
+                   "context in tokens");
+    build_flag_u32(&builder, BUILD_NEEDED, "--batchsize", settings->ubatch_tokens,
+                   "tokens computed at once: sets the size of the compute buffers");
+    if (settings->flash_attention == DGO_FA_ON)
+        build_flag(&builder, BUILD_NEEDED, "--flashattention", NULL,
+                   "attention without its big intermediate matrix");
+    if (builder.status == DGO_OK)
+        build_flag(&builder, BUILD_WANTED, "--quantkv", cache_level(settings),
+                   "precision of the cache: 0 f16, 1 q8_0, 2 q4_0");
+    if (options->thread_count > 0)
+        build_flag_u32(&builder, BUILD_NEEDED, "--threads", (uint32_t)options->thread_count,
+                       "CPU threads");
+    build_flag(&builder, BUILD_NEEDED, "--host", options->host,
+               "where it listens; without it on every address");
+    build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
+    build_flag(&builder, BUILD_WANTED, "--skiplauncher", NULL, "no window");
+    build_flag(&builder, BUILD_WANTED, "--quiet", NULL, "what is asked and answered is not logged");
+    llama_cpp_environment(&builder, machine, settings);
+    ranked_extra(&builder, options, decided);
+    if (builder.status != DGO_OK) {
+        dgo_command_done(&building);
+        return builder.status;
+    }
+    *made = building;
+    return DGO_OK;
+}
+
+const struct dgo_engine dgo_koboldcpp = {
+    .name = "koboldcpp",
+    .what = "llama.cpp's layers and shares, one request at a time; GGUF",
+    .binary = "koboldcpp",
+    .health_path = "/api/v1/model",
+    .formats = 1u << DGO_FORMAT_GGUF,
+    .command = command,
+    .name_devices = llama_cpp_name_devices,
+    .read_line = llama_cpp_read_line,
+    .read_probe = ranked_read_probe,
+};
