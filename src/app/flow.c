@@ -5,6 +5,7 @@
 #include "flow.h"
 
 #include "batch.h"
+#include "calibrate.h"
 #include "dgo_app.h"
 #include "dgo_store.h"
 #include "dgo_text.h"
@@ -145,7 +146,11 @@ enum dgo_status flow_intend(struct flow *flow, struct dgo_error *err)
 
 static enum dgo_status find_engine(const struct arrow *arrow)
 {
-    return flow_engine_find(arrow->flow, arrow->needed, arrow->err);
+    const enum dgo_status status = flow_engine_find(arrow->flow, arrow->needed, arrow->err);
+
+    if (status == DGO_OK)
+        calibrate_recall(arrow->flow, arrow->flow->calibrated);
+    return status;
 }
 
 enum dgo_status flow_find_engine(struct flow *flow, bool needed, struct dgo_error *err)

@@ -37,6 +37,8 @@ struct flow {
     char binary_hash[65];
     struct dgo_engine_rules rules;
 
+    char calibrated[160]; /* "2 cards calibrated on 2026-11-27 (Q4_K, build 11669)"; "": none is */
+
     bool planned;         /* plan holds a placement, fitting or the nearest */
     struct dgo_plan plan; /* flow_plan */
     enum context_source plan_source;

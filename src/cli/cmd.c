@@ -9,8 +9,9 @@
 #include <string.h>
 
 const struct cmd *const commands[] = {
-    &cmd_gpus, &cmd_inspect, &cmd_plan,  &cmd_estimate, &cmd_run,       &cmd_serve,  &cmd_ps,
-    &cmd_logs, &cmd_stop,    &cmd_batch, &cmd_profile,  &cmd_resources, &cmd_config, NULL,
+    &cmd_gpus,    &cmd_inspect,   &cmd_plan,      &cmd_estimate, &cmd_run,
+    &cmd_serve,   &cmd_ps,        &cmd_logs,      &cmd_stop,     &cmd_batch,
+    &cmd_profile, &cmd_calibrate, &cmd_resources, &cmd_config,   NULL,
 };
 
 enum { ARGS_MAX = 4096 };

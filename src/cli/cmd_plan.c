@@ -25,6 +25,8 @@ static json_t *view(const struct cmd_call *call, const struct flow *flow,
 {
     json_t *object = view_plan(&flow->machine, flow->model, &flow->plan, command);
 
+    if (flow->calibrated[0])
+        json_object_set_new(object, "calibrated", view_text(flow->calibrated));
     if (option_given(&call->options, OPTION_EXPLAIN)) {
         json_t *lines = json_array();
 
@@ -86,7 +88,8 @@ static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status 
     if (option_given(&call->options, OPTION_JSON)) {
         status = print_json(view(call, flow, command));
     } else {
-        print_plan(&flow->machine, flow->model, &flow->plan, command, call->environment);
+        print_plan(&flow->machine, flow->model, &flow->plan, command, call->environment,
+                   flow->calibrated);
         if (option_given(&call->options, OPTION_EXPLAIN)) {
             printf("\nwhy:\n");
             dgo_engine_explain(&flow->machine, flow->model, &flow->plan, print_line, NULL);

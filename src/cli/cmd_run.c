@@ -359,7 +359,8 @@ static int run(const struct cmd_call *call)
     status = flow_prepare(&flow, call->args[0], !dry, &err);
     if (status != DGO_OK) {
         if (status == DGO_ENOFIT && flow.planned && !option_given(&call->options, OPTION_JSON))
-            print_plan(&flow.machine, flow.model, &flow.plan, NULL, call->environment);
+            print_plan(&flow.machine, flow.model, &flow.plan, NULL, call->environment,
+                       flow.calibrated);
         else if (status == DGO_ENOFIT && flow.planned)
             print_json(view_plan(&flow.machine, flow.model, &flow.plan, NULL));
         exit_status = print_failure(&err);
@@ -367,7 +368,8 @@ static int run(const struct cmd_call *call)
         exit_status = dry_run(call, &flow);
     } else {
         if (!option_given(&call->options, OPTION_JSON))
-            print_plan(&flow.machine, flow.model, &flow.plan, NULL, call->environment);
+            print_plan(&flow.machine, flow.model, &flow.plan, NULL, call->environment,
+                       flow.calibrated);
         exit_status = run_engine(call, &flow);
     }
     flow_done(&flow);

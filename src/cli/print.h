@@ -41,7 +41,7 @@ void print_model(const struct dgo_model *model);
 void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate);
 void print_plan(const struct dgo_machine *machine, const struct dgo_model *model,
                 const struct dgo_plan *plan, const struct dgo_command *command,
-                char *const *environment);
+                char *const *environment, const char *calibrated);
 void print_comparison(const struct dgo_comparison *comparison);
 void print_resources(const json_t *resources); /* what view_resources made; only reads it */
 

@@ -302,7 +302,7 @@ static void print_notes(const struct dgo_machine *machine, const struct dgo_mode
 
 void print_plan(const struct dgo_machine *machine, const struct dgo_model *model,
                 const struct dgo_plan *plan, const struct dgo_command *command,
-                char *const *environment)
+                char *const *environment, const char *calibrated)
 {
     char count[PARAMETERS_TEXT_MAX];
 
@@ -322,6 +322,8 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
     if (!plan->estimate.fits)
         return;
     print_prediction(&plan->predicted);
+    if (calibrated[0])
+        printf("%s\n", calibrated);
     print_alternatives(plan);
     if (command) {
         static char line[65536];

@@ -80,9 +80,13 @@ static enum dgo_status solve(const struct solving *s, const struct dgo_timing *t
                         "how fast it is read; take a larger one",
                         launches * 1e3, timing->token_s * 1e3);
     calibration->decode_bytes_per_s = token_bytes(s, on_cpu) / (timing->token_s - launches);
-    if (timing->prompt_s > launches * s->cost.ubatch_count)
-        calibration->prompt_flops =
-            prompt_operations(s) / (timing->prompt_s - launches * s->cost.ubatch_count);
+    /* The output layer is read once for the prompt's last token: it has no operations of note. */
+    const double output_s =
+        s->cost.read_bytes[s->cost.layer_count] / calibration->decode_bytes_per_s;
+    const double computing_s = timing->prompt_s - launches * s->cost.ubatch_count - output_s;
+
+    if (computing_s > 0)
+        calibration->prompt_flops = prompt_operations(s) / computing_s;
     return DGO_OK;
 }
 
@@ -135,6 +139,10 @@ void dgo_calibration_apply(struct dgo_machine *machine, int32_t gpu,
     if (calibration->prompt_flops > 0) {
         card->prompt_flops = calibration->prompt_flops;
         card->known |= UINT64_C(1) << DGO_GPU_PROMPT_FLOPS;
+    }
+    if (calibration->overhead_known) {
+        card->engine_overhead_bytes = calibration->overhead_bytes;
+        card->known |= UINT64_C(1) << DGO_GPU_ENGINE_OVERHEAD_BYTES;
     }
     if (calibration->layer_launch_s > 0) {
         card->layer_launch_s = calibration->layer_launch_s;

@@ -24,6 +24,8 @@ struct dgo_calibration {
     double layer_launch_s;
     double decode_bytes_per_s;
     double prompt_flops;
+    bool overhead_known;
+    uint64_t overhead_bytes; /* on the card, outside the engine's books */
 };
 
 enum { DGO_CALIBRATE_CPU = -1 };

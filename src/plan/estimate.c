@@ -33,6 +33,8 @@ static uint64_t multiprocessors(const struct dgo_gpu *gpu)
 
 uint64_t memory_overhead_bytes(const struct dgo_gpu *gpu)
 {
+    if (dgo_gpu_knows(gpu, DGO_GPU_ENGINE_OVERHEAD_BYTES)) /* measured beats assumed */
+        return gpu->engine_overhead_bytes;
     return OVERHEAD_FIXED_MIB * DGO_MIB + multiprocessors(gpu) * OVERHEAD_CORE_KIB * DGO_KIB;
 }
 

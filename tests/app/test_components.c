@@ -218,7 +218,7 @@ static bool needs_a_launch(enum component component)
 {
     return component == COMPONENT_CHAT_REQUEST || component == COMPONENT_HISTORY ||
            component == COMPONENT_EVENT_HANDLERS || component == COMPONENT_LAUNCH_PREPARATION ||
-           component == COMPONENT_API_REQUEST;
+           component == COMPONENT_API_REQUEST || component == COMPONENT_PROFILING;
 }
 
 static void check_counts(const uint64_t before[COMPONENT_COUNT])
