@@ -221,13 +221,12 @@ static enum dgo_status probe_binary(struct flow *flow, struct dgo_error *err)
 
 static enum dgo_status parse_build(const char *text, uint32_t *build, struct dgo_error *err)
 {
-    uint64_t number;
-
-    if (dgo_u64_parse(text + (text[0] == 'b'), "--engine-build", 1, UINT32_MAX, &number, NULL) !=
-        DGO_OK)
-        return dgo_fail(err, DGO_EUSAGE, "--engine-build: '%.40s' is no build like 10256 or b10256",
+    *build = dgo_engine_build_parse(text);
+    if (*build == 0)
+        return dgo_fail(err, DGO_EUSAGE,
+                        "--engine-build: '%.40s' is no build like 10256 or b10256, and no release "
+                        "that is known here like 0.5.0 or 0.7.0",
                         text);
-    *build = (uint32_t)number;
     return DGO_OK;
 }
 

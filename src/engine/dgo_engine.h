@@ -71,6 +71,9 @@ struct dgo_probe {
     char flag[DGO_FLAG_MAX]
              [DGO_FLAG_TEXT_MAX]; /* every spelling in --help, sorted: "--ctx-size", "-c", ... */
 };
+/* "10256", "b10256", or the release "0.5.0", "v0.5.0"; 0: none of these, or a number so small that
+ * it comes from a shallow clone. */
+uint32_t dgo_engine_build_parse(const char *text);
 bool dgo_probe_has(const struct dgo_probe *probe, const char *flag);
 
 /* Versions like 0.11.2 as numbers that can be compared. */

@@ -30,13 +30,48 @@ static uint32_t number_at(const char *at)
     return (uint32_t)value;
 }
 
+/* Releases as their packages number them; what a shallow clone of a release says instead of a build
+ * number (always 1) still names the release. */
+static uint32_t release_build(const char *at)
+{
+    static const struct {
+        const char *release;
+        uint32_t build;
+    } releases[] = {
+        {"0.3.", 10621},
+        {"0.5.", 11146},
+        {"0.6.", 11429},
+        {"0.7.", 11669},
+    };
+
+    for (size_t i = 0; i < sizeof releases / sizeof releases[0]; i++)
+        if (strncmp(at, releases[i].release, strlen(releases[i].release)) == 0)
+            return releases[i].build;
+    return 0;
+}
+
+uint32_t dgo_engine_build_parse(const char *text)
+{
+    uint32_t build;
+
+    if (*text == 'b' || *text == 'v')
+        text++;
+    build = release_build(text);
+    if (build || *text < '0' || *text > '9' || text[strspn(text, "0123456789")])
+        return build;
+    return number_at(text);
+}
+
 /* "version: 6325 (b7f1f4a2)" until 2026, then "version: 0.7.0 (build 11669, commit ...)". */
 static uint32_t build_of(const char *line, size_t length)
 {
     static const char marker[] = "(build ";
     const char *build = memmem(line, length, marker, sizeof marker - 1);
 
-    return number_at(build ? build + sizeof marker - 1 : line + strlen("version: "));
+    const char *version = line + strlen("version: ");
+    const uint32_t number = number_at(build ? build + sizeof marker - 1 : version);
+
+    return number ? number : release_build(version);
 }
 
 static int by_text(const void *a, const void *b)

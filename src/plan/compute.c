@@ -111,12 +111,20 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
     return peak + visiting_cache_bytes(memory);
 }
 
+/* M on a device: the masks of the kinds of layers that it holds. */
+static uint64_t device_inputs(const struct memory_terms *t, const struct memory_role *role)
+{
+    return t->inputs - (role->no_full_layer ? t->full_inputs : 0) -
+           (role->no_window_layer ? t->window_inputs : 0);
+}
+
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
                               enum dgo_figure_source *source)
 {
     const struct memory_terms *t = &memory->terms;
     const bool first = role->position == 0;
     const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
+    const uint64_t inputs = device_inputs(t, role);
     uint64_t peak;
 
     if (source)
@@ -129,13 +137,18 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
         return bound_bytes(memory, role);
     if (!role->pipeline)
         return dgo_max_u64(t->inputs + dgo_max_u64(t->base_alone, t->extra_alone), t->logits);
-    peak = dgo_max_u64(first ? t->base_first : t->base_later, t->extra);
+    peak = first ? t->base_first : t->base_later;
+    if (first && role->first_layer_only && t->base_last > 0 && t->cache_f16 && !t->sliding_window)
+        peak -= t->embedding;
+    if (!first && role->last_layer_only && t->base_last > 0)
+        peak = dgo_min_u64(peak, t->base_last);
+    peak = dgo_max_u64(peak, t->extra);
     if (role->holds_output)
         peak = dgo_max_u64(peak, t->logits);
     if (first)
-        return MEMORY_COPIES * (t->inputs + t->rule->first_inputs * t->embedding + t->scan) + peak +
+        return MEMORY_COPIES * (inputs + t->rule->first_inputs * t->embedding + t->scan) + peak +
                t->rule->first_extra * t->embedding;
-    return MEMORY_COPIES * (t->inputs + t->rule->other_inputs * t->embedding + 3 * t->scan) + peak;
+    return MEMORY_COPIES * (inputs + t->rule->other_inputs * t->embedding + 3 * t->scan) + peak;
 }
 
 /* --- the host -------------------------------------------------------------------------------- */

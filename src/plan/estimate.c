@@ -98,6 +98,27 @@ static void place_layer(const struct assembly *a, uint32_t l)
     }
 }
 
+/* Which masks a device needs, and whether rows are picked in its only layer. */
+static void note_kinds(const struct assembly *a, const struct dgo_device_estimate *device,
+                       struct memory_role *role)
+{
+    const struct dgo_model *model = a->memory->model;
+
+    role->no_full_layer = role->no_window_layer = device->layer_count > 0;
+    for (uint32_t i = 0; i < device->layer_count; i++) {
+        const struct dgo_layer *layer = &model->layer[device->layer_first + i];
+
+        /* A layer without a cache of its own reads another one's. */
+        if (layer->sliding_window)
+            role->no_window_layer = false;
+        else if (layer->head_count_kv > 0 || !layer->recurrent)
+            role->no_full_layer = false;
+    }
+    role->first_layer_only = device->layer_count == 1 && device->layer_first == 0;
+    role->last_layer_only =
+        device->layer_count == 1 && device->layer_first + 1 == a->memory->layer_count;
+}
+
 static void add_compute(const struct assembly *a)
 {
     struct dgo_estimate *estimate = a->estimate;
@@ -119,6 +140,7 @@ static void add_compute(const struct assembly *a)
 
         role.holds_layers = device->layer_count > 0;
         role.holds_output = device->holds_output;
+        note_kinds(a, device, &role);
         device->compute_bytes = memory_compute_bytes(a->memory, &role, &device->compute_source);
         if (role.holds_layers || role.holds_output || device->compute_bytes > 0)
             role.position++;

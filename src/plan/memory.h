@@ -65,10 +65,13 @@ struct memory_terms {
     uint64_t base_first;        /* the same on the first of several devices */
     uint64_t base_later;        /* the same on the others */
     uint64_t base_alone;        /* the same on the only device */
+    uint64_t base_last;         /* where the last layer alone is; 0: not known */
     uint64_t extra;             /* X: unfused attention or an unpacked cache; 0 none */
     uint64_t extra_alone;       /* the same on the only device */
     uint64_t scan;              /* of a state-space layer's scan; 0: none */
     uint64_t inputs;            /* M: masks and indices, held during the whole graph */
+    uint64_t full_inputs;       /* the part of layers that attend to everything */
+    uint64_t window_inputs;     /* the part of layers with a window */
     uint64_t logits;            /* L: on the device of the output layer */
     uint64_t output_alone;      /* of a device that holds the output layer and no other */
     uint64_t weight_max;        /* the largest tensor of a repeating layer */
@@ -107,6 +110,10 @@ struct memory_role {
     uint32_t device_count;    /* shown to the engine; one with -sm none */
     bool holds_layers;        /* false: it holds no layer, not even the output */
     bool holds_output;        /* the output layer lies here */
+    bool no_full_layer;       /* none that attends to everything is here: no mask for it */
+    bool no_window_layer;     /* none with a window is here */
+    bool first_layer_only;    /* of the repeating ones */
+    bool last_layer_only;     /* of the repeating ones: only the wanted rows go on behind it */
     bool pipeline;            /* memory_pipeline's answer */
     uint32_t cpu_layer_count; /* repeating layers left to the CPU, on all of the machine */
     bool output_on_cpu;       /* -ngl 0 */

@@ -121,26 +121,27 @@ static uint64_t attended_cells(const struct plan_memory *memory, const struct wi
 }
 
 /* M: a mask and the row indices for each cache, positions. */
-static uint64_t inputs_bytes(const struct dgo_model *model, const struct dgo_settings *settings,
-                             const struct plan_memory *memory, const struct widths *w)
+static void fill_inputs(const struct dgo_model *model, const struct dgo_settings *settings,
+                        const struct plan_memory *memory, const struct widths *w,
+                        struct memory_terms *terms)
 {
     const uint64_t tokens = memory->ubatch_tokens;
     const bool fused = memory_attention_fused(model, settings);
     const uint64_t mask_value = fused ? 2 : 4;
     uint64_t cache = tokens * sizeof(int64_t); /* key rows */
-    uint64_t bytes = tokens * sizeof(int32_t);
 
+    terms->inputs = tokens * sizeof(int32_t);
     if (!w->heads)
-        return bytes;
+        return;
     if (!model->mla) {
         /* Value rows; transposed values are scattered one by one. */
         cache += tokens * sizeof(int64_t) * (fused ? 1 : w->value);
         cache += rotation_bytes(settings, w);
     }
-    bytes += cache + mask_value * attended_cells(memory, w) * tokens;
+    terms->full_inputs = cache + mask_value * attended_cells(memory, w) * tokens;
     if (w->window)
-        bytes += cache + mask_value * memory->window_cells * tokens;
-    return bytes;
+        terms->window_inputs = cache + mask_value * memory->window_cells * tokens;
+    terms->inputs += terms->full_inputs + terms->window_inputs;
 }
 
 /* The gated delta net: convolution input and its parts, or the states of all slots. */
@@ -235,6 +236,18 @@ static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_sett
     return 2 * e + 2 * q + 2 * cells * (w->key + w->value) + 2 * gates;
 }
 
+/* Seen on build 11669, on a device alone: what packing leaves no hole for. */
+static uint64_t alone_unpacked(const struct dgo_settings *settings, const struct widths *w,
+                               const struct memory_terms *terms)
+{
+    const bool key = is_packed(settings->key_type), value = is_packed(settings->value_type);
+    const uint64_t e = terms->embedding, q = terms->queries;
+
+    if (terms->family == MEMORY_MOE && q > e && key != value)
+        return e;
+    return value && w->window && q < e ? e : 0;
+}
+
 /* A device alone keeps the embeddings of the whole graph beside a layer's peak. */
 static void fill_alone(const struct dgo_settings *settings, const struct widths *w,
                        struct memory_terms *terms)
@@ -242,50 +255,73 @@ static void fill_alone(const struct dgo_settings *settings, const struct widths 
     const uint64_t e = terms->embedding, q = terms->queries;
     const uint64_t free_e = 2 * e > q ? 2 * e - q : 0;
 
-    terms->base_alone = terms->base;
     terms->extra_alone = terms->extra;
-    if (!terms->rule->alone_wide)
+    if (terms->rule->alone_wide && terms->extra && terms->family == MEMORY_DELTA &&
+        !terms->attention_fused && terms->cache_f16)
+        terms->extra_alone += e;
+    if (!terms->rule->alone_wide) {
+        terms->base_alone = terms->base_later;
         return;
+    }
+    terms->base_alone = terms->base;
     if (terms->family == MEMORY_MLA || terms->family == MEMORY_DELTA)
         terms->base_alone += e;
     else
-        terms->base_alone += free_e + (w->window && is_packed(settings->value_type) ? e : 0);
+        terms->base_alone += free_e + alone_unpacked(settings, w, terms);
     if (terms->extra && terms->family != MEMORY_MLA && terms->family != MEMORY_DELTA)
         terms->extra_alone += q > e ? 2 * e : free_e;
 }
 
 /* Copies of one of the two caches, or of both, leave holes of the width Q that are used again. */
-static uint64_t packed_saving(const struct dgo_settings *settings, const struct memory_terms *terms)
+static uint64_t packed_saving(const struct dgo_model *model, const struct dgo_settings *settings,
+                              uint64_t token_bytes, const struct memory_terms *terms)
 {
     const bool key = is_packed(settings->key_type), value = is_packed(settings->value_type);
-    const uint64_t e = terms->embedding, q = terms->queries;
+    const uint64_t e = terms->embedding;
+    uint64_t q = terms->queries;
 
     if (!terms->rule->packed_holes || !terms->studied)
         return 0;
-    if (terms->family == MEMORY_MOE_FUSED && key != value && q > e)
-        return q;
-    if (terms->family != MEMORY_DENSE || terms->sliding_window)
+    if (terms->family == MEMORY_MLA || terms->family == MEMORY_DELTA)
         return 0;
-    return (key && value && q == e) || (key != value && q > e) ? q : 0;
+    /* What the router's two results need then, beside the hole. */
+    if (terms->family == MEMORY_MOE)
+        q -= dgo_min_u64(q, 2 * (uint64_t)model->expert_count * token_bytes);
+    if (key != value && terms->queries > e)
+        return q;
+    if (terms->family == MEMORY_MOE_FUSED || terms->sliding_window)
+        return 0;
+    if (settings->key_type == DGO_KV_F32 && settings->value_type == DGO_KV_F32)
+        return terms->queries == e || terms->family == MEMORY_MOE ? q : 0;
+    return key && value && terms->queries == e ? q : 0;
 }
 
 /* Devices of a pipeline.  The first has a layer whose inputs come in one by one. */
-static void fill_pipeline(const struct dgo_settings *settings, const struct widths *w,
-                          uint64_t token_bytes, struct memory_terms *terms)
+static void fill_pipeline(const struct dgo_model *model, const struct dgo_settings *settings,
+                          const struct widths *w, uint64_t token_bytes, struct memory_terms *terms)
 {
     enum { LATENT_FIRST = 64 };
     const uint64_t e = terms->embedding, q = terms->queries;
+    const bool newer = terms->rule->packed_holes || !terms->rule->exact;
 
-    terms->base_later = terms->base - packed_saving(settings, terms);
-    if (terms->rule->alone_wide && w->window && is_packed(settings->value_type) && q < e)
+    terms->base_later = terms->base - packed_saving(model, settings, token_bytes, terms);
+    /* Behind the last attention only the rows of wanted logits go on. */
+    if (terms->studied && (terms->family == MEMORY_DENSE || terms->family == MEMORY_MOE))
+        terms->base_last = e + 2 * q;
+    if (newer && w->window && is_packed(settings->value_type) && q < e)
         terms->base_later += q;
     terms->base_first = terms->base_later;
     if (terms->family == MEMORY_MLA)
         terms->base_first += w->heads * LATENT_FIRST * token_bytes;
-    if (terms->rule->alone_wide && terms->family == MEMORY_DELTA && !terms->cache_f16) {
-        terms->base_first += e;
+    if (newer && terms->family == MEMORY_DELTA) {
+        const bool one = is_packed(settings->key_type) != is_packed(settings->value_type) ||
+                         settings->key_type == DGO_KV_F32;
+
+        terms->base_first += one ? e : 0;
         if (terms->extra)
-            terms->extra += e;
+            terms->extra += one ? e : 0;
+        if (terms->rule->packed_holes && terms->extra && !terms->attention_fused && !one)
+            terms->extra -= e;
     }
     terms->scan = w->scan * token_bytes;
 }
@@ -306,9 +342,11 @@ static uint64_t logits_bytes(const struct dgo_model *model, const struct plan_me
 static uint64_t output_alone_bytes(const struct dgo_model *model, const struct plan_memory *memory)
 {
     const uint64_t rows = memory->output_row_count * sizeof(float);
+    /* A delta net's graph picks the wanted rows behind the last layer, not in it. */
+    const uint64_t wide = memory->terms.family == MEMORY_DELTA ? memory->terms.embedding : 0;
 
-    return rows * model->vocab_size +
-           rows * model->embedding_length * (1U + MEMORY_COPIES * memory->terms.rule->other_inputs);
+    return rows * model->vocab_size + (wide + rows * model->embedding_length) *
+                                          (1U + MEMORY_COPIES * memory->terms.rule->other_inputs);
 }
 
 static uint32_t output_rows(const struct dgo_settings *settings, const struct memory_build *rule,
@@ -358,13 +396,13 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     terms->cache_f16 = settings->key_type == DGO_KV_F16 && settings->value_type == DGO_KV_F16;
     terms->embedding = model->embedding_length * token_bytes;
     terms->queries = w.queries * token_bytes;
-    terms->inputs = inputs_bytes(model, settings, memory, &w);
+    fill_inputs(model, settings, memory, &w, terms);
     terms->base = base_bytes(model, settings, terms, &w, token_bytes);
     terms->extra = extra_bytes(model, settings, memory, &w);
     if (!terms->studied)
         add_slack(model, settings, memory, &w, terms);
+    fill_pipeline(model, settings, &w, token_bytes, terms);
     fill_alone(settings, &w, terms);
-    fill_pipeline(settings, &w, token_bytes, terms);
     terms->logits = logits_bytes(model, memory);
     terms->output_alone = output_alone_bytes(model, memory);
     enum { OFFLOAD_ROWS = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH */

@@ -29,7 +29,7 @@ static void test_version(void **state)
         {"after lines about backends", "load_backend: loaded CPU backend\nversion: 7777 (abc)\n",
          7777, "version: 7777 (abc)"},
         {"shallow clone", "version: 1 (b7f1f4a2)\n", 0, "version: 1 (b7f1f4a2)"},
-        {"release of a shallow clone", "version: 0.5.0-dev (build 1, commit 0ad4a86)\n", 0,
+        {"release of a shallow clone", "version: 0.5.0-dev (build 1, commit 0ad4a86)\n", 11146,
          "version: 0.5.0-dev (build 1, commit 0ad4a86)"},
         {"release without a build", "version: 2000.1 (x)\n", 0, "version: 2000.1 (x)"},
         {"number too big", "version: 99999999999999999999 (x)\n", 0,

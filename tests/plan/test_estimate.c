@@ -179,7 +179,9 @@ static const struct {
     {"from here one row a slot", 9430, 0, 1, 10256, DGO_FIGURE_FORMULA, 204.04},
     {"measured", 10256, 0, 1, 10256, DGO_FIGURE_FORMULA, 204.04},
     {"rows given", 10256, 512, 1, 10256, DGO_FIGURE_FORMULA, 354.55},
-    {"between: the greater, a bound", 10257, 0, 1, 11669, DGO_FIGURE_BOUND, 204.04},
+    {"servers of 0.5.0 and before", 10257, 0, 1, 11146, DGO_FIGURE_FORMULA, 172.04},
+    {"0.5.0, measured", 11146, 0, 1, 11146, DGO_FIGURE_FORMULA, 172.04},
+    {"between: the greater, a bound", 11147, 0, 1, 11669, DGO_FIGURE_BOUND, 204.04},
     {"between, the last", 11668, 0, 1, 11669, DGO_FIGURE_BOUND, 204.04},
     {"measured, newest", 11669, 0, 1, 11669, DGO_FIGURE_FORMULA, 172.04},
     {"newer than any known", 99999, 0, 1, 11669, DGO_FIGURE_FORMULA, 172.04},
@@ -218,15 +220,18 @@ static void test_between_builds(void **state)
         make_cards(3, 300, &machine);
         for (uint32_t variant = 0; variant < 8; variant++) {
             struct dgo_settings settings = make_settings(variant & 1 ? 1 : 3);
-            struct dgo_estimate old, between, new;
+            struct dgo_estimate old, older, between, new;
 
             settings.key_type = settings.value_type = variant & 2 ? DGO_KV_Q8_0 : DGO_KV_F16;
             settings.ubatch_tokens = variant & 4 ? 2048 : 512;
             old = estimate_of(&machine, model, &settings, 10256);
-            between = estimate_of(&machine, model, &settings, 10300);
+            older = estimate_of(&machine, model, &settings, 11146);
+            between = estimate_of(&machine, model, &settings, 11300);
             new = estimate_of(&machine, model, &settings, 11669);
             for (uint32_t d = 0; d < settings.device_count; d++) {
                 CHECK_ROW(between.device[d].compute_bytes >= old.device[d].compute_bytes,
+                          fixture_names[m]);
+                CHECK_ROW(between.device[d].compute_bytes >= older.device[d].compute_bytes,
                           fixture_names[m]);
                 CHECK_ROW(between.device[d].compute_bytes >= new.device[d].compute_bytes,
                           fixture_names[m]);
