@@ -4,10 +4,10 @@
 #include "memory.h"
 
 /* b9430 (ggml-org/llama.cpp#23861) stopped reserving logits for a whole micro-batch in the server.
- * FORM_10256 is what that build's dry runs reserve, the reference table; its servers take one E less
- * on later devices and do not unpack caches, as those of b10068, b10361, 0.4.0 and 0.5.0 (b11146),
- * which were measured: FORM_11146.  Until b11669 (0.7.0) a second embedding input appeared; which
- * build brought it was not measured. */
+ * FORM_10256 is what that build's dry runs reserve, the reference table; its servers take one E
+ * less on later devices and do not unpack caches, as those of b10068, b10361, 0.4.0 and 0.5.0
+ * (b11146), which were measured: FORM_11146.  Until b11669 (0.7.0) a second embedding input
+ * appeared; which build brought it was not measured. */
 #define FORM_10256                                                                                 \
     .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .cache_unpacked = true,         \
     .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
