@@ -243,7 +243,7 @@ static uint64_t alone_unpacked(const struct dgo_settings *settings, const struct
     const bool key = is_packed(settings->key_type), value = is_packed(settings->value_type);
     const uint64_t e = terms->embedding, q = terms->queries;
 
-    if (terms->family == MEMORY_MOE && q > e && key != value)
+    if (terms->family != MEMORY_MOE_FUSED && q > e && key != value)
         return e;
     return value && w->window && q < e ? e : 0;
 }

@@ -305,7 +305,9 @@ static const struct {
     {"only b", "b", 0},
     {"two b", "bb1", 0},
     {"word", "newest", 0},
-    {"dotted", "0.7.0", 0},
+    {"release", "0.7.0", 11669},
+    {"release with a letter", "v0.5.0", 11146},
+    {"release that is not known", "9.9.0", 0},
 };
 
 static void test_a_build_that_is_given(void **state)
