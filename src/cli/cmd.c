@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include "dgo_log.h"
+#include "presets.h"
 #include "print.h"
 
 #include <stdio.h>
@@ -9,9 +10,9 @@
 #include <string.h>
 
 const struct cmd *const commands[] = {
-    &cmd_gpus,    &cmd_inspect,   &cmd_plan,      &cmd_estimate, &cmd_run,
-    &cmd_serve,   &cmd_ps,        &cmd_logs,      &cmd_stop,     &cmd_batch,
-    &cmd_profile, &cmd_calibrate, &cmd_resources, &cmd_config,   NULL,
+    &cmd_gpus,      &cmd_inspect, &cmd_plan,    &cmd_estimate, &cmd_run,     &cmd_serve,
+    &cmd_ps,        &cmd_logs,    &cmd_stop,    &cmd_batch,    &cmd_profile, &cmd_calibrate,
+    &cmd_resources, &cmd_config,  &cmd_presets, NULL,
 };
 
 enum { ARGS_MAX = 4096 };
@@ -191,7 +192,9 @@ static enum dgo_status parse(const struct cmd *cmd, char **argv, const char **ar
         return DGO_OK;
     if (call->rest && !cmd->takes_rest)
         return dgo_fail(err, DGO_EUSAGE, "%s takes no engine flags after --", cmd->name);
-    if (call->arg_count < cmd->arg_min || call->arg_count > cmd->arg_max)
+    /* A preset names the model. */
+    if (call->arg_count + (option_given(&call->options, OPTION_PRESET) ? 1 : 0) < cmd->arg_min ||
+        call->arg_count > cmd->arg_max)
         return dgo_fail(err, DGO_EUSAGE, "usage: dualgpuopt %s %s", cmd->name, cmd->usage);
     return DGO_OK;
 }
@@ -212,6 +215,27 @@ static int unknown_command(const struct cmd *group, const struct cmd *const *lis
         print_message("there is no command '%s%s%.60s'; see dualgpuopt%s%s --help", of, space, name,
                       space, of);
     return dgo_status_exit(DGO_EUSAGE);
+}
+
+/* --preset: its options under the flags, its model and words where the call names none. */
+static enum dgo_status take_preset(struct cmd_call *call, const char **args, struct dgo_error *err)
+{
+    static struct preset preset; /* of the one call a process makes */
+    enum dgo_status status;
+
+    if (!option_given(&call->options, OPTION_PRESET))
+        return DGO_OK;
+    status =
+        preset_read(call->environment, option_text(&call->options, OPTION_PRESET), &preset, err);
+    if (status == DGO_OK)
+        status = preset_apply(&preset, &call->options, err);
+    if (status == DGO_OK && call->arg_count == call->model_at)
+        args[call->arg_count++] = preset.model;
+    if (status == DGO_OK && !call->rest) {
+        call->rest = preset.arg_list;
+        call->rest_count = preset.arg_count;
+    }
+    return status;
 }
 
 /* The file's values join those of flags and environment. */
@@ -312,10 +336,13 @@ int cmd_main(int argc, char **argv, char *const *environment)
     if (options_init(&call.options, environment, &err) != DGO_OK ||
         parse(cmd, argv, args, &call, &err) != DGO_OK)
         return print_failure(&err);
+    call.model_at = cmd->arg_min ? cmd->arg_min - 1 : 0;
     if (option_given(&call.options, OPTION_HELP)) {
         print_help(cmd);
         return 0;
     }
+    if (take_preset(&call, args, &err) != DGO_OK)
+        return print_failure(&err);
     if (!cmd->reads_config && take_config(&call, environment, &err) != DGO_OK)
         return print_failure(&err);
     if (option_given(&call.options, OPTION_VERBOSE))

@@ -12,6 +12,7 @@ struct cmd_call {
     const struct config *config; /* the same and more; NULL where the command reads it itself */
     const char *const *args;     /* positional */
     uint32_t arg_count;
+    uint32_t model_at;       /* where among them a model stands that a preset may name */
     const char *const *rest; /* after "--" */
     uint32_t rest_count;
     char *const *environment;
@@ -38,6 +39,7 @@ extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run, 
 extern const struct cmd cmd_batch, cmd_calibrate;
 extern const struct cmd cmd_serve, cmd_ps, cmd_logs, cmd_stop;
 extern const struct cmd cmd_profile;
+extern const struct cmd cmd_presets;
 extern const struct cmd *const commands[]; /* NULL-terminated; the order of the help */
 
 /* Runs the program's arguments; returns the exit status. */

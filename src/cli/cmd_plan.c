@@ -162,6 +162,7 @@ const struct cmd cmd_plan = {
                 OPTION_TENSOR_PARALLEL,
                 OPTION_PIPELINE_PARALLEL,
                 OPTION_MEMORY_SHARE,
+                OPTION_PRESET,
                 OPTION_HOST,
                 OPTION_PORT,
                 OPTION_THREADS,

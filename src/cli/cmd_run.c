@@ -422,6 +422,7 @@ const struct cmd cmd_run = {
                 OPTION_TENSOR_PARALLEL,
                 OPTION_PIPELINE_PARALLEL,
                 OPTION_MEMORY_SHARE,
+                OPTION_PRESET,
                 OPTION_ENGINE_BUILD,
                 OPTION_THREADS,
                 OPTION_RETRY_SMALLER,

@@ -1,0 +1,172 @@
+/* test_presets.c - named launches: what is written is read back, bad files are told by line, names
+ * are safe as file names, flags win. */
+#include "check.h"
+#include "dgo_text.h"
+#include "presets.h"
+
+#include <unistd.h>
+
+static char home[] = "/tmp/dgo-presets-XXXXXX";
+static char variable[64];
+static char *environment[] = {variable, NULL};
+
+static int set_up(void **state)
+{
+    (void)state;
+    if (!mkdtemp(home))
+        return -1;
+    snprintf(variable, sizeof variable, "XDG_CONFIG_HOME=%s", home);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf '%s'", home);
+    return system(command);
+}
+
+static struct preset made, back;
+
+static void test_round_trip(void **state)
+{
+    struct dgo_error err = {0};
+
+    (void)state;
+    memset(&made, 0, sizeof made);
+    strcpy(made.name, "coder-1.5");
+    strcpy(made.model, "/models/we\"ird \\ name\t.gguf");
+    assert_int_equal(preset_set(&made, OPTION_CTX, "max", &err), DGO_OK);
+    assert_int_equal(preset_set(&made, OPTION_SPREAD, "true", &err), DGO_OK);
+    assert_int_equal(preset_set(&made, OPTION_USE, "0,1", &err), DGO_OK);
+    assert_int_equal(preset_set(&made, OPTION_CTX, "8192", &err), DGO_OK); /* replaces */
+    strcpy(made.arg[0], "--no-warmup");
+    strcpy(made.arg[1], "no: [yaml]");
+    made.arg_count = 2;
+    if (preset_write(environment, &made, false, &err) != DGO_OK)
+        fail_msg("%s", err.text);
+    if (preset_read(environment, "coder-1.5", &back, &err) != DGO_OK)
+        fail_msg("%s", err.text);
+    assert_string_equal(back.model, made.model);
+    assert_int_equal(back.option_count, 3);
+    assert_string_equal(back.option[0].text, "8192");
+    assert_string_equal(back.arg[1], "no: [yaml]");
+    assert_ptr_equal(back.arg_list[1], back.arg[1]);
+    assert_int_equal(preset_write(environment, &made, false, &err), DGO_EBUSY);
+    assert_int_equal(preset_write(environment, &made, true, &err), DGO_OK);
+}
+
+static const struct {
+    const char *name, *text, *sentence;
+} bad[] = {
+    {"nothing", "", "x.yaml"},
+    {"a list", "- a\n", "is a map"},
+    {"no version", "model: a\n", "version: 1"},
+    {"another version", "version: 2\nmodel: a\n", "line 1, column 10: this program knows"},
+    {"no model", "version: 1\n", "names its model"},
+    {"unknown key", "version: 1\nmodle: a\n", "line 2, column 1: a preset has no 'modle'"},
+    {"unknown option", "version: 1\nmodel: a\noptions: {ctxx: 1}\n", "did you mean ctx"},
+    {"bad value", "version: 1\nmodel: a\noptions: {ctx: many}\n", "line 3, column 16"},
+    {"flag with a word", "version: 1\nmodel: a\noptions: {spread: maybe}\n", "neither true nor"},
+    {"option of one call", "version: 1\nmodel: a\noptions: {json: true}\n", "no option 'json'"},
+    {"args no list", "version: 1\nmodel: a\nargs: --x\n", "args is a list"},
+    {"anchors", "version: 1\nmodel: &a b\n", "line 2"},
+};
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct dgo_error err = {0};
+
+        CHECK_ROW(preset_parse("x", bad[i].text, strlen(bad[i].text), &back, &err) != DGO_OK,
+                  bad[i].name);
+        if (!strstr(err.text, bad[i].sentence))
+            fail_msg("%s: '%s'", bad[i].name, err.text);
+    }
+}
+
+static void test_names(void **state)
+{
+    static const char *const refused[] = {"",
+                                          ".",
+                                          "..",
+                                          "../etc",
+                                          "a/b",
+                                          "-",
+                                          ".a",
+                                          "a b",
+                                          "a\n",
+                                          "\xc3\xa4",
+                                          "0123456789012345678901234567890123456789"
+                                          "0123456789012345678901234567890123456789"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        CHECK_ROW(preset_check_name(refused[i], NULL) == DGO_EUSAGE, refused[i]);
+    assert_int_equal(preset_check_name("Qwen3-32B.q4_k", NULL), DGO_OK);
+}
+
+static void test_flags_win(void **state)
+{
+    struct options options;
+    struct dgo_error err = {0};
+    static char word[] = "DUALGPUOPT_PARALLEL=7";
+    static char *none[] = {word, NULL};
+
+    (void)state;
+    memset(&made, 0, sizeof made);
+    strcpy(made.name, "a");
+    assert_int_equal(preset_set(&made, OPTION_CTX, "1024", NULL), DGO_OK);
+    assert_int_equal(preset_set(&made, OPTION_PARALLEL, "3", NULL), DGO_OK);
+    assert_int_equal(options_init(&options, none, &err), DGO_OK);
+    assert_int_equal(options_set(&options, OPTION_CTX, "2048", ORIGIN_FLAG, &err), DGO_OK);
+    assert_int_equal(preset_apply(&made, &options, &err), DGO_OK);
+    assert_int_equal(option_number(&options, OPTION_CTX), 2048);
+    assert_int_equal(option_number(&options, OPTION_PARALLEL), 3);
+}
+
+static void count(const char *name, const struct preset *preset, const char *problem, void *data)
+{
+    int *seen = data;
+
+    (void)name;
+    seen[preset ? 0 : 1]++;
+    assert_true((preset != NULL) != (problem != NULL));
+}
+
+static void test_list_and_remove(void **state)
+{
+    struct dgo_error err = {0};
+    char path[256];
+    int seen[2] = {0};
+    FILE *file;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/dualgpuopt/presets/broken.yaml", home);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("version: 9\n", file);
+    fclose(file);
+    assert_int_equal(preset_each(environment, count, seen, &err), DGO_OK);
+    assert_int_equal(seen[0], 1);
+    assert_int_equal(seen[1], 1);
+    assert_int_equal(preset_read(environment, "coder-1.4", &back, &err), DGO_ENOTFOUND);
+    assert_non_null(strstr(err.text, "did you mean coder-1.5"));
+    assert_int_equal(preset_remove(environment, "coder-1.5", &err), DGO_OK);
+    assert_int_equal(preset_remove(environment, "coder-1.5", &err), DGO_ENOTFOUND);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_bad_files),
+    cmocka_unit_test(test_names),           cmocka_unit_test(test_flags_win),
+    cmocka_unit_test(test_list_and_remove),
+};
+
+int main(void)
+{
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
