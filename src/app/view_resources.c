@@ -168,6 +168,7 @@ static json_t *view_budget(void)
     set_count(object, "engine_threads", facts.engine_threads);
     set_count(object, "normal_threads", facts.budget);
     set_count(object, "background_threads", facts.background);
+    set_count(object, "normal_duty_permille", facts.normal_duty_permille);
     set_count(object, "background_duty_permille", facts.background_duty_permille);
     return object;
 }

@@ -133,9 +133,11 @@ static void print_budget(const json_t *budget, const json_t *pressure)
         printf(", of which a cgroup gives %.2f", (double)count_of(budget, "quota_permille") / 1000);
     else
         printf(", no cgroup quota");
-    printf("; %" PRIu64 " normal and %" PRIu64 " background threads, the latter for %.0f %% of "
-           "their time; %" PRIu64 " engine threads runnable\n",
+    printf("; %" PRIu64 " normal and %" PRIu64
+           " background threads, for %.0f %% and %.0f %% of their "
+           "time; %" PRIu64 " engine threads runnable\n",
            count_of(budget, "normal_threads"), count_of(budget, "background_threads"),
+           (double)count_of(budget, "normal_duty_permille") / 10,
            (double)count_of(budget, "background_duty_permille") / 10,
            count_of(budget, "engine_threads"));
     printf("pressure: engine threads waited for a CPU %.1f %% of the time",

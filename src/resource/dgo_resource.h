@@ -342,7 +342,8 @@ struct dgo_budget_facts {
     uint32_t engine_threads;           /* runnable, of protected engines */
     uint32_t budget;                   /* NORMAL threads, at least 1 */
     uint32_t background;               /* BACKGROUND threads */
-    uint32_t background_duty_permille; /* of their time; 1000: all of it */
+    uint32_t normal_duty_permille;     /* of NORMAL's time; 1000: all of it */
+    uint32_t background_duty_permille; /* of BACKGROUND's */
     uint32_t run_delay_permille;       /* worst engine thread, of wall time, last look */
 };
 void dgo_resource_budget(struct dgo_budget_facts *facts);

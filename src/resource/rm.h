@@ -405,8 +405,12 @@ void rm_size_tick(uint64_t now_ns);
 void rm_size_forget(void);
 void rm_size_note(enum dgo_lane lane, uint32_t before, uint32_t after, const char *why, ...)
     DGO_PRINTF(4, 5);
-uint32_t rm_size_duty_permille(void);
 bool rm_size_may_spin(void);
+
+/* rm_share.c */
+void rm_share_set(uint32_t normal_permille, uint32_t background_permille);
+bool rm_share_is_limited(enum dgo_lane lane);
+void rm_share_pay(struct rm_worker *worker, uint64_t used_ns);
 
 /* rm_ui.c */
 void rm_ui_signal(void);

@@ -199,26 +199,23 @@ void rm_budget_read(const char *root, struct rm_budget_limits *limits)
 
 /* ---- engines ---- */
 
-static uint64_t last_delay(const struct rm_budget_engine *engine, int32_t id, bool *known)
+static const struct rm_budget_task *last_look(const struct rm_budget_engine *engine, int32_t id)
 {
     for (uint32_t i = 0; i < engine->task_count; i++)
-        if (engine->task[i].id == id) {
-            *known = true;
-            return engine->task[i].delay_ns;
-        }
-    *known = false;
-    return 0;
+        if (engine->task[i].id == id)
+            return &engine->task[i];
+    return NULL;
 }
 
 /* schedstat is "<run ns> <delay ns> <slices>". */
-static bool read_delay(const char *root, uint32_t pid, int32_t id, uint64_t *delay_ns)
+static bool read_delay(const char *root, uint32_t pid, struct rm_budget_task *task)
 {
     char path[512], text[128];
-    uint64_t run_ns;
 
-    snprintf(path, sizeof path, "%s/proc/%" PRIu32 "/task/%" PRId32 "/schedstat", root, pid, id);
+    snprintf(path, sizeof path, "%s/proc/%" PRIu32 "/task/%" PRId32 "/schedstat", root, pid,
+             task->id);
     return rm_sys_read_file(path, text, sizeof text) > 0 &&
-           sscanf(text, "%" SCNu64 " %" SCNu64, &run_ns, delay_ns) == 2;
+           sscanf(text, "%" SCNu64 " %" SCNu64, &task->run_ns, &task->delay_ns) == 2;
 }
 
 static bool is_runnable(const char *root, uint32_t pid, int32_t id)
@@ -250,22 +247,22 @@ void rm_budget_feel(const char *root, struct rm_budget_engine *engine, uint64_t 
         return;
     feel->alive = true;
     while (count < RM_BUDGET_TASK_MAX && (entry = readdir(folder))) {
-        const int32_t id = (int32_t)strtol(entry->d_name, NULL, 10);
-        uint64_t delay_ns, before_ns;
-        bool known;
+        struct rm_budget_task task = {.id = (int32_t)strtol(entry->d_name, NULL, 10)};
+        const struct rm_budget_task *before = last_look(engine, task.id);
 
-        if (id <= 0 || !read_delay(root, engine->pid, id, &delay_ns))
+        if (task.id <= 0 || !read_delay(root, engine->pid, &task))
             continue;
-        before_ns = last_delay(engine, id, &known);
-        if (known && engine->seen_ns && wall_ns && delay_ns > before_ns) {
-            const uint64_t permille = (delay_ns - before_ns) * 1000 / wall_ns;
+        if (before && engine->seen_ns && wall_ns && task.delay_ns > before->delay_ns) {
+            const uint64_t permille = (task.delay_ns - before->delay_ns) * 1000 / wall_ns;
 
             if (permille > feel->delay_permille)
                 feel->delay_permille = permille > 1000 ? 1000 : (uint32_t)permille;
         }
-        fresh[count].id = id;
-        fresh[count++].delay_ns = delay_ns;
-        runnable += is_runnable(root, engine->pid, id);
+        /* Most threads of a server sleep all the time: one file to read for these. */
+        task.is_runnable = (!before || before->is_runnable || task.run_ns != before->run_ns) &&
+                           is_runnable(root, engine->pid, task.id);
+        runnable += task.is_runnable;
+        fresh[count++] = task;
     }
     closedir(folder);
     memcpy(engine->task, fresh, count * sizeof *fresh);
@@ -294,7 +291,8 @@ void rm_budget_init(struct rm_budget *budget, const struct rm_budget_limits *lim
     *budget = (struct rm_budget){
         .normal_most = normal ? normal : cpus,
         .background_most = background ? background : cpus,
-        .duty_permille = 1000,
+        .normal_duty_permille = 1000,
+        .background_duty_permille = 1000,
         .throttled = limits->throttled,
     };
     budget->normal = budget->normal_most;
@@ -353,6 +351,49 @@ static void follow_delay(struct rm_budget *budget, const struct rm_budget_input 
     }
 }
 
+/* Halves what hurts, doubles after a calm second. */
+static uint32_t adapt(uint32_t duty_permille, bool hurts, bool is_calm)
+{
+    if (hurts)
+        return duty_permille / 2 > RM_DUTY_TRICKLE_PERMILLE ? duty_permille / 2
+                                                            : RM_DUTY_TRICKLE_PERMILLE;
+    return is_calm ? least_u32(1000, duty_permille * 2) : duty_permille;
+}
+
+/* NORMAL keeps one thread whatever happens, or whoever waits for it would hang.  Beside an engine
+ * that needs all CPUs that thread takes one from it in turns, and an engine whose threads wait for
+ * each other then runs at half speed: so it may use a small part of the time only.  SCHED_IDLE
+ * keeps BACKGROUND out of the way, but where it was seen to hurt all the same it trickles too. */
+static void follow_share(struct rm_budget *budget, const struct rm_budget_input *input,
+                         struct rm_budget_output *output)
+{
+    const uint32_t engine = (budget->engine_eighths + 4) / 8;
+    const uint32_t before = budget->normal_duty_permille;
+    const bool is_due = input->now_ns - budget->adapted_ns >= RM_ADAPT_NS;
+    const bool hurts =
+        is_due && budget->normal == 1 && budget->delay_average_permille > RM_DELAY_HIGH_PERMILLE;
+    const bool is_calm = input->now_ns - budget->adapted_ns >= RM_CALM_NS &&
+                         budget->delay_average_permille < RM_DELAY_LOW_PERMILLE;
+
+    if (!input->protecting) {
+        budget->normal_duty_permille = budget->background_duty_permille = 1000;
+        return;
+    }
+    if (engine >= whole_cpus(&input->limits))
+        budget->normal_duty_permille = RM_DUTY_TRICKLE_PERMILLE;
+    else
+        budget->normal_duty_permille = adapt(before, hurts, is_calm);
+    if (before <= RM_DUTY_TRICKLE_PERMILLE || !hurts) /* first NORMAL, then BACKGROUND */
+        budget->background_duty_permille = adapt(budget->background_duty_permille, hurts, is_calm);
+    if (hurts || is_calm)
+        budget->adapted_ns = input->now_ns;
+    if (budget->normal_duty_permille < before && !output->why[0])
+        snprintf(output->why, sizeof output->why,
+                 "%" PRIu32 " engine threads need every CPU: %" PRIu32 ".%" PRIu32
+                 " %% of the time is ours",
+                 engine, budget->normal_duty_permille / 10, budget->normal_duty_permille % 10);
+}
+
 /* SCHED_IDLE keeps BACKGROUND out of everybody's way but for a quota, which it would use up. */
 static void follow_quota(struct rm_budget *budget, const struct rm_budget_input *input,
                          struct rm_budget_output *output)
@@ -362,7 +403,6 @@ static void follow_quota(struct rm_budget *budget, const struct rm_budget_input 
     uint32_t cpus;
 
     budget->background = budget->background_most;
-    budget->duty_permille = 1000;
     if (!input->limits.quota_known || !input->protecting)
         return;
     cpus = whole_cpus(&input->limits);
@@ -370,7 +410,7 @@ static void follow_quota(struct rm_budget *budget, const struct rm_budget_input 
         budget->background = least_u32(budget->background_most, cpus - engine - budget->normal);
     } else {
         budget->background = 1;
-        budget->duty_permille = RM_DUTY_TRICKLE_PERMILLE;
+        budget->background_duty_permille = RM_DUTY_TRICKLE_PERMILLE;
     }
     if (budget->background != before && !output->why[0])
         snprintf(output->why, sizeof output->why,
@@ -382,7 +422,8 @@ void rm_budget_step(struct rm_budget *budget, const struct rm_budget_input *inpu
                     struct rm_budget_output *output)
 {
     const uint32_t normal = budget->normal, background = budget->background;
-    const uint32_t duty_permille = budget->duty_permille;
+    const uint32_t normal_duty = budget->normal_duty_permille;
+    const uint32_t background_duty = budget->background_duty_permille;
     const uint32_t target = input->protecting ? input->engine_threads * 8 : 0;
 
     output->why[0] = '\0';
@@ -391,11 +432,16 @@ void rm_budget_step(struct rm_budget *budget, const struct rm_budget_input *inpu
         target > budget->engine_eighths
             ? target
             : budget->engine_eighths - (budget->engine_eighths - target + 7) / 8;
+    budget->delay_average_permille =
+        input->protecting ? (budget->delay_average_permille * 7 + input->delay_permille + 4) / 8
+                          : 0;
     follow_delay(budget, input, output, room_beside(budget, input));
+    follow_share(budget, input, output);
     follow_quota(budget, input, output);
     budget->throttled = input->limits.throttled;
     output->changed = normal != budget->normal || background != budget->background ||
-                      duty_permille != budget->duty_permille;
+                      normal_duty != budget->normal_duty_permille ||
+                      background_duty != budget->background_duty_permille;
     if (output->changed && !output->why[0])
         snprintf(output->why, sizeof output->why, "engines no longer need it");
 }

@@ -11,10 +11,12 @@ enum {
     RM_BUDGET_TASK_MAX = 512, /* threads of one engine that are looked at */
     RM_DELAY_HIGH_PERMILLE = 20,
     RM_DELAY_LOW_PERMILLE = 5,
-    RM_DUTY_TRICKLE_PERMILLE = 20, /* of BACKGROUND where a quota leaves it nothing */
+    /* Of the time, where an engine needs every CPU, or the quota: ours together cost it 2 %. */
+    RM_DUTY_TRICKLE_PERMILLE = 10,
 };
-#define RM_CALM_NS UINT64_C(1000000000) /* this long without delay: one more */
-#define RM_GROW_NS UINT64_C(5000000)    /* jobs that wait longer ask for one more */
+#define RM_CALM_NS  UINT64_C(1000000000) /* this long without delay: one more */
+#define RM_GROW_NS  UINT64_C(5000000)    /* jobs that wait longer ask for one more */
+#define RM_ADAPT_NS UINT64_C(100000000)  /* between two halvings: the average follows first */
 
 /* The limits of this process. */
 struct rm_budget_limits {
@@ -31,7 +33,8 @@ uint32_t rm_budget_count_cpus(const char *list);
 /* One look at an engine's threads.  `task` keeps the delays of the last look. */
 struct rm_budget_task {
     int32_t id;
-    uint64_t delay_ns;
+    bool is_runnable;
+    uint64_t run_ns, delay_ns;
 };
 struct rm_budget_engine {
     uint32_t pid, threads_told;
@@ -52,9 +55,12 @@ struct rm_budget {
     uint32_t normal_most;        /* threads there are, or asked for by the configuration */
     uint32_t normal, background; /* allowed now */
     uint32_t background_most;
-    uint32_t duty_permille; /* of BACKGROUND */
+    /* Part of the time that a lane may use: NORMAL's one thread, BACKGROUND's each. */
+    uint32_t normal_duty_permille, background_duty_permille;
     uint64_t calm_since_ns; /* 0: not calm */
-    uint64_t grown_ns, throttled;
+    uint64_t adapted_ns;    /* the duties were changed last */
+    uint64_t throttled;
+    uint32_t delay_average_permille;
     uint32_t engine_eighths; /* runnable engine threads, running average */
 };
 struct rm_budget_input {

@@ -18,18 +18,12 @@ static struct rm_budget_feel worst;
 static uint64_t next_look_ns, limits_ns;
 static struct dgo_decision decisions[DGO_DECISION_MAX];
 static uint32_t decision_count; /* ever */
-static _Atomic uint32_t duty_permille = 1000;
 static _Atomic bool may_spin;
 static _Atomic uint32_t protected_count;
 
 bool rm_size_may_spin(void)
 {
     return atomic_load_explicit(&may_spin, memory_order_relaxed);
-}
-
-uint32_t rm_size_duty_permille(void)
-{
-    return atomic_load_explicit(&duty_permille, memory_order_relaxed);
 }
 
 static void note(enum dgo_lane lane, uint32_t before, uint32_t after, const char *why)
@@ -75,7 +69,7 @@ void rm_size_start(uint32_t workers, uint32_t background)
     rm_budget_read(rm.root, &limits);
     rm_budget_init(&budget, &limits, workers, background);
     next_look_ns = limits_ns = 0;
-    atomic_store(&duty_permille, 1000);
+    rm_share_set(1000, 1000);
     atomic_store(&may_spin, limits.cpus > 1 && !limits.quota_known);
     if (limits.quota_known)
         snprintf(why, sizeof why,
@@ -137,9 +131,9 @@ void rm_size_tick(uint64_t now_ns)
         limits_ns = now_ns;
     }
     look_at_engines(now_ns);
-    /* Engines may have many threads: looking must not cost more than a hundredth of a CPU. */
+    /* Engines may have many threads: looking must not cost more than a four-hundredth of a CPU. */
     next_look_ns =
-        now_ns + dgo_max_u64(LOOK_MS * DGO_NS_PER_MS, 100 * (dgo_monotonic_ns() - now_ns));
+        now_ns + dgo_max_u64(LOOK_MS * DGO_NS_PER_MS, 400 * (dgo_monotonic_ns() - now_ns));
     input = (struct rm_budget_input){
         .now_ns = now_ns,
         .limits = limits,
@@ -151,7 +145,7 @@ void rm_size_tick(uint64_t now_ns)
     rm_budget_step(&budget, &input, &output);
     grew = apply(DGO_LANE_NORMAL, budget.normal, output.why);
     grew |= apply(DGO_LANE_BACKGROUND, budget.background, output.why);
-    atomic_store(&duty_permille, budget.duty_permille);
+    rm_share_set(budget.normal_duty_permille, budget.background_duty_permille);
     atomic_store(&may_spin, limits.cpus > 1 && !limits.quota_known && !worst.alive);
     dgo_unlock(&lock);
     if (grew) {
@@ -228,7 +222,8 @@ void dgo_resource_budget(struct dgo_budget_facts *facts)
         .engine_threads = worst.runnable,
         .budget = budget.normal ? budget.normal : 1,
         .background = budget.background,
-        .background_duty_permille = budget.normal ? budget.duty_permille : 1000,
+        .normal_duty_permille = budget.normal ? budget.normal_duty_permille : 1000,
+        .background_duty_permille = budget.normal ? budget.background_duty_permille : 1000,
         .run_delay_permille = worst.delay_permille,
     };
     dgo_unlock(&lock);

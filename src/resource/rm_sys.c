@@ -82,6 +82,15 @@ void rm_sys_precise_timers(void)
     prctl(PR_SET_TIMERSLACK, 1000UL);
 }
 
+uint64_t rm_sys_thread_cpu_ns(void)
+{
+    struct timespec now;
+
+    return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0
+               ? (uint64_t)now.tv_sec * DGO_NS_PER_S + (uint64_t)now.tv_nsec
+               : 0;
+}
+
 int32_t rm_sys_thread_id(void)
 {
     return (int32_t)syscall(SYS_gettid);

@@ -22,7 +22,8 @@ extern struct rm_sys_faults rm_sys_faults;
 int rm_sys_thread(pthread_t *thread, void *(*main)(void *), void *arg);
 void rm_sys_thread_name(const char *name);
 int32_t rm_sys_thread_id(void);
-void rm_sys_precise_timers(void); /* short sleeps of this thread are not stretched */
+uint64_t rm_sys_thread_cpu_ns(void); /* of the calling thread */
+void rm_sys_precise_timers(void);    /* short sleeps of this thread are not stretched */
 
 /* Scheduling of the calling thread; returns how it went, in words that live for ever. */
 const char *rm_sys_be_express(void);

@@ -309,22 +309,6 @@ static void run_batch(struct rm_worker *worker, struct rm_thread *self, uint32_t
     atomic_store_explicit(&worker->in_job, false, memory_order_relaxed);
 }
 
-/* Under a quota BACKGROUND may have a share of the time only: what it ran it pays back. */
-static void pay_back(struct rm_worker *worker, uint64_t took_ns)
-{
-    const uint32_t duty = rm_size_duty_permille();
-    uint64_t until_ns;
-
-    if (duty >= 1000 || duty == 0)
-        return;
-    took_ns = dgo_min_u64(took_ns, DGO_NS_PER_S) * (1000 - duty) / duty;
-    until_ns = dgo_monotonic_ns() + dgo_min_u64(took_ns, DGO_NS_PER_S);
-    atomic_store(&worker->park, 0);
-    while (atomic_load(&worker->park) == 0 && atomic_load(&rm.phase) != RM_CLOSING &&
-           dgo_sleep_on(&worker->park, 0, until_ns))
-        ;
-}
-
 static uint32_t gather(struct rm_worker *worker, struct rm_lane *lane)
 {
     uint64_t ref[RM_BATCH_MAX];
@@ -362,7 +346,8 @@ static bool work(struct rm_worker *worker, struct rm_thread *self)
     const bool is_background = lane->id == DGO_LANE_BACKGROUND;
     uint32_t count = gather(worker, lane);
     uint32_t left;
-    uint64_t begun_ns = 0;
+    uint64_t begun_ns = 0, used_ns = 0;
+    bool is_limited;
 
     if (count == 0 && has_foreign_work(lane))
         for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_UI && count == 0; id++)
@@ -377,14 +362,14 @@ static bool work(struct rm_worker *worker, struct rm_thread *self)
         rm_lane_wake(lane);
     if (is_background || ++worker->batches % 8 == 0 || count < RM_BATCH_MAX / 2)
         begun_ns = dgo_monotonic_ns();
+    is_limited = rm_share_is_limited(lane->id);
+    if (is_limited)
+        used_ns = rm_sys_thread_cpu_ns();
     run_batch(worker, self, count);
-    if (begun_ns) {
-        const uint64_t took_ns = dgo_monotonic_ns() - begun_ns;
-
-        learn(lane, took_ns, count);
-        if (is_background)
-            pay_back(worker, took_ns);
-    }
+    if (begun_ns)
+        learn(lane, dgo_monotonic_ns() - begun_ns, count);
+    if (is_limited)
+        rm_share_pay(worker, rm_sys_thread_cpu_ns() - used_ns);
     nap_if_too_fast(worker, count);
     return true;
 }

@@ -266,6 +266,61 @@ static void test_steps(void **state)
     assert_int_equal(step(&budget, input, why), 8);
 }
 
+/* An engine that needs every CPU: NORMAL's one thread may use a small part of the time. */
+static void test_shares(void **state)
+{
+    struct rm_budget_input input = {
+        .now_ns = DGO_NS_PER_S, .limits = {.cpus = 2}, .protecting = true, .engine_threads = 2};
+    struct rm_budget budget;
+    char why[128];
+
+    (void)state;
+    rm_budget_init(&budget, &input.limits, 0, 0);
+    step(&budget, input, why);
+    assert_int_equal(budget.normal, 1);
+    step(&budget, input, why);
+    assert_int_equal(budget.normal_duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    assert_int_equal(budget.background_duty_permille, 1000); /* SCHED_IDLE does it */
+    /* It is hurt all the same: BACKGROUND halves, at most once in RM_ADAPT_NS, and never to 0. */
+    input.delay_permille = 100;
+    for (int i = 0; i < 4; i++) {
+        input.now_ns += 20 * DGO_NS_PER_MS;
+        step(&budget, input, why);
+    }
+    assert_in_range(budget.background_duty_permille, 500, 1000);
+    for (int i = 0; i < 100; i++) {
+        input.now_ns += 20 * DGO_NS_PER_MS;
+        step(&budget, input, why);
+    }
+    assert_int_equal(budget.background_duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    /* Calm again: doubled each second. */
+    input.delay_permille = 0;
+    for (int i = 0; i < 40; i++) { /* until the average has followed */
+        input.now_ns += 20 * DGO_NS_PER_MS;
+        step(&budget, input, why);
+    }
+    for (uint32_t want = 2 * RM_DUTY_TRICKLE_PERMILLE; want < 1000; want *= 2) {
+        input.now_ns += RM_CALM_NS;
+        step(&budget, input, why);
+        assert_int_equal(budget.background_duty_permille, want);
+    }
+    assert_int_equal(budget.normal_duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    /* One engine thread: a CPU is left, and all of it is ours. */
+    input.engine_threads = 1;
+    for (int i = 0; i < 20; i++) {
+        input.now_ns += RM_CALM_NS;
+        step(&budget, input, why);
+    }
+    assert_int_equal(budget.normal_duty_permille, 1000);
+    /* The engine stops: nobody to be kind to. */
+    input.engine_threads = 2;
+    step(&budget, input, why);
+    assert_int_equal(budget.normal_duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    input.protecting = false;
+    step(&budget, input, why);
+    assert_int_equal(budget.normal_duty_permille, 1000);
+}
+
 static void test_quota(void **state)
 {
     struct rm_budget_input input = {
@@ -276,20 +331,20 @@ static void test_quota(void **state)
     (void)state;
     rm_budget_init(&budget, &input.limits, 0, 0);
     step(&budget, input, why);
-    assert_int_equal(budget.duty_permille, 1000); /* nobody to be kind to */
+    assert_int_equal(budget.background_duty_permille, 1000); /* nobody to be kind to */
     input.protecting = true;
     input.engine_threads = 1;
     step(&budget, input, why);
     assert_int_equal(budget.normal, 1);
     assert_int_equal(budget.background, 1);
-    assert_int_equal(budget.duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    assert_int_equal(budget.background_duty_permille, RM_DUTY_TRICKLE_PERMILLE);
     /* With four CPUs there is one left for each of us. */
     input.limits.quota_permille = 4000;
     rm_budget_init(&budget, &input.limits, 1, 0);
     step(&budget, input, why);
     assert_int_equal(budget.normal, 1);
     assert_int_equal(budget.background, 2);
-    assert_int_equal(budget.duty_permille, 1000);
+    assert_int_equal(budget.background_duty_permille, 1000);
     /* The group was throttled since: NORMAL halves. */
     rm_budget_init(&budget, &input.limits, 0, 0);
     step(&budget, input, why);
@@ -326,19 +381,17 @@ static void test_bounds(void **state)
             step(&budget, input, why);
             assert_in_range(budget.normal, 1, budget.normal_most);
             assert_in_range(budget.background, 1, budget.background_most);
-            assert_in_range(budget.duty_permille, 1, 1000);
+            assert_in_range(budget.background_duty_permille, RM_DUTY_TRICKLE_PERMILLE, 1000);
+            assert_in_range(budget.normal_duty_permille, RM_DUTY_TRICKLE_PERMILLE, 1000);
         }
     }
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_cpu_lists),
-    cmocka_unit_test(test_limits),
-    cmocka_unit_test(test_nothing_readable),
-    cmocka_unit_test(test_engine),
-    cmocka_unit_test(test_beginning),
-    cmocka_unit_test(test_steps),
-    cmocka_unit_test(test_quota),
+    cmocka_unit_test(test_cpu_lists),        cmocka_unit_test(test_limits),
+    cmocka_unit_test(test_nothing_readable), cmocka_unit_test(test_engine),
+    cmocka_unit_test(test_beginning),        cmocka_unit_test(test_steps),
+    cmocka_unit_test(test_shares),           cmocka_unit_test(test_quota),
     cmocka_unit_test(test_bounds),
 };
 
