@@ -112,7 +112,7 @@ def bench_header(program):
 
 
 def bench_protect(program):
-    """A real engine decoding on all cores, and on one of them, beside our busiest work."""
+    """A real engine decoding on all cores, on one of them, and under a quota of one, beside our busiest work."""
     if not (ENGINE / "bin" / "llama-server").exists():
         print("bench: no .engine/bin/llama-server (tools/get-engine.sh .engine)", file=sys.stderr)
         return
@@ -121,10 +121,13 @@ def bench_protect(program):
         MODELS.mkdir(exist_ok=True)
         subprocess.run([sys.executable, ROOT / "tools/make-model.py", "tiny-llama", model],
                        check=True, stdout=subprocess.DEVNULL)
-    for threads in sorted({1, os.cpu_count() or 1}):
+    all_cores = os.cpu_count() or 1
+    for arguments in (["--threads", str(all_cores)], ["--threads", "1"], ["--threads", "1", "--quota", "1"]):
+        if arguments == ["--threads", "1"] and all_cores == 1:
+            continue
         subprocess.run([sys.executable, ROOT / "bench/protect/protect.py",
                         program.parent / "bench/protect/bench_load", ENGINE / "bin/llama-server", model,
-                        "--threads", str(threads)], check=True)
+                        *arguments], check=True)
 
 
 OWN = {"plan": bench_plan, "header": bench_header, "protect": bench_protect}

@@ -1,15 +1,17 @@
-/* bench_bus.c - the event bus beside GLib's queue with a dispatcher, GLib's idle sources and a
- * plain ring: published to handled, for one and for eight subscribers, with an event of 48 bytes.
- * Usage: bench_bus [ROUNDS] */
+/* bench_bus.c - the event bus beside GLib's queue with a dispatcher, GLib's idle sources, GObject
+ * signals (which call in the publisher), ZeroMQ, Qt and a plain ring: published to handled, for one
+ * and for eight subscribers, with an event of 48 bytes.
+ * Usage: bench_bus [ROUNDS [PART OF A NAME]] */
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "../resource/bench.h"
+#include "peers.h"
 
 #include "dgo_bus.h"
 #include "dgo_units.h"
 
-#include <glib.h>
+#include <glib-object.h>
 #include <sched.h>
 #include <time.h>
 
@@ -37,12 +39,6 @@ static void handle(struct handler *handler, const struct metrics *metrics)
                           memory_order_relaxed);
 }
 
-static void forget_counts(void)
-{
-    for (int i = 0; i < HANDLERS; i++)
-        atomic_store(&handlers[i].count, 0);
-}
-
 static void await_count(uint32_t handler_count, uint64_t events)
 {
     const struct timespec moment = {0, 20000};
@@ -52,14 +48,25 @@ static void await_count(uint32_t handler_count, uint64_t events)
             nanosleep(&moment, NULL);
 }
 
-/* Nobody may be more than a window ahead, so that all queues are of one size. */
+static uint32_t watched; /* handlers of this round */
+
+/* Nobody may be more than a window ahead of the slowest, so that all queues are of one size and
+ * none refuses. */
 static void keep_in_window(uint32_t published)
 {
     const struct timespec moment = {0, 20000};
 
     if (published % 512 == 0)
-        while (published - atomic_load(&handlers[0].count) > WINDOW - 512)
-            nanosleep(&moment, NULL);
+        for (uint32_t i = 0; i < watched; i++)
+            while (published > atomic_load(&handlers[i].count) + WINDOW - 1024)
+                nanosleep(&moment, NULL);
+}
+
+static void forget_counts(uint32_t handler_count)
+{
+    watched = handler_count;
+    for (int i = 0; i < HANDLERS; i++)
+        atomic_store(&handlers[i].count, 0);
 }
 
 struct shape {
@@ -100,7 +107,7 @@ static struct bench_sample run_ours(void *data)
         if (dgo_bus_subscribe(bus, &subscriber, &name, NULL) != DGO_OK)
             abort();
     }
-    forget_counts();
+    forget_counts(shape->handler_count);
     begun = bench_begin();
     for (uint32_t i = 0; i < EVENTS; i++) {
         metrics.words[0] = i;
@@ -150,7 +157,7 @@ static struct bench_sample run_glib_queue(void *data)
 
     queue = g_async_queue_new();
     dispatch_count = shape->handler_count;
-    forget_counts();
+    forget_counts(shape->handler_count);
     pthread_create(&thread, NULL, dispatch_glib, NULL);
     begun = bench_begin();
     for (uint32_t i = 0; i < EVENTS; i++) {
@@ -188,7 +195,7 @@ static struct bench_sample run_ring(void *data)
 
     bench_ring_init(&ring, WINDOW);
     dispatch_count = shape->handler_count;
-    forget_counts();
+    forget_counts(shape->handler_count);
     pthread_create(&thread, NULL, dispatch_ring, NULL);
     begun = bench_begin();
     for (uint32_t i = 0; i < EVENTS; i++) {
@@ -233,7 +240,7 @@ static struct bench_sample run_glib_idle(void *data)
     context = g_main_context_new();
     loop = g_main_loop_new(context, FALSE);
     dispatch_count = shape->handler_count;
-    forget_counts();
+    forget_counts(shape->handler_count);
     pthread_create(&thread, NULL, run_loop, NULL);
     begun = bench_begin();
     for (uint32_t i = 0; i < IDLE_EVENTS; i++) {
@@ -253,6 +260,74 @@ static struct bench_sample run_glib_idle(void *data)
     return sample;
 }
 
+/* ---- GObject signals: no queue at all ---- */
+
+static void on_signal(GObject *object, gpointer event, gpointer handler)
+{
+    (void)object;
+    handle(handler, event);
+}
+
+static struct bench_sample run_gobject(void *data)
+{
+    static guint signal;
+    const struct shape *shape = data;
+    GObject *object = g_object_new(G_TYPE_OBJECT, NULL);
+    struct metrics metrics = {{0, 2, 3, 4, 5, 6}};
+    struct bench_sample begun, sample;
+
+    if (!signal)
+        signal = g_signal_new("metrics", G_TYPE_OBJECT, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                              g_cclosure_marshal_VOID__POINTER, G_TYPE_NONE, 1, G_TYPE_POINTER);
+    for (uint32_t i = 0; i < shape->handler_count; i++)
+        g_signal_connect(object, "metrics", G_CALLBACK(on_signal), &handlers[i]);
+    forget_counts(shape->handler_count);
+    begun = bench_begin();
+    for (uint32_t i = 0; i < EVENTS; i++) {
+        metrics.words[0] = i;
+        g_signal_emit(object, signal, 0, &metrics);
+    }
+    sample = bench_end(begun, EVENTS);
+    g_object_unref(object);
+    return sample;
+}
+
+/* ---- peers that may be missing ---- */
+
+#if defined PEER_ZMQ || defined PEER_QT
+static void handle_of_peer(uint32_t number, const void *event)
+{
+    handle(&handlers[number], event);
+}
+
+static struct bench_sample run_peer(void (*peer)(const struct peer_run *),
+                                    const struct shape *shape, uint32_t events)
+{
+    const struct peer_run run = {shape->handler_count, events, handle_of_peer, keep_in_window,
+                                 await_count};
+    struct bench_sample begun;
+
+    forget_counts(shape->handler_count);
+    begun = bench_begin();
+    peer(&run);
+    return bench_end(begun, events);
+}
+#endif
+
+#ifdef PEER_ZMQ
+static struct bench_sample run_zmq(void *data)
+{
+    return run_peer(peer_zmq, data, EVENTS);
+}
+#endif
+
+#ifdef PEER_QT
+static struct bench_sample run_qt(void *data)
+{
+    return run_peer(peer_qt, data, IDLE_EVENTS);
+}
+#endif
+
 int main(int argc, char **argv)
 {
     const struct dgo_resource_config config = {.workers = 2};
@@ -265,17 +340,23 @@ int main(int argc, char **argv)
     }
     for (uint32_t count = 1; count <= HANDLERS; count += HANDLERS - 1) {
         struct shape shared = {count, true}, own = {count, false};
-        const struct bench_side sides[] = {{"ours", run_ours, &shared},
-                                           {"GAsyncQueue", run_glib_queue, &shared},
-                                           {"GLib idle", run_glib_idle, &shared},
-                                           {"mutex+cond ring", run_ring, &shared}};
+        const struct bench_side sides[] = {
+            {"ours", run_ours, &shared},           {"GAsyncQueue", run_glib_queue, &shared},
+            {"GLib idle", run_glib_idle, &shared}, {"GObject signal", run_gobject, &shared},
+#ifdef PEER_ZMQ
+            {"ZeroMQ inproc", run_zmq, &shared},
+#endif
+#ifdef PEER_QT
+            {"Qt queued", run_qt, &shared},
+#endif
+            {"mutex+cond ring", run_ring, &shared}};
         const struct bench_side own_sides[] = {{"ours", run_ours, &own},
                                                {"GAsyncQueue", run_glib_queue, &own}};
         char name[64];
 
         snprintf(name, sizeof name, "event, %" PRIu32 " subscriber%s, one strand", count,
                  count > 1 ? "s" : "");
-        bench_sides(name, sides, 4, rounds);
+        bench_sides(name, sides, sizeof sides / sizeof sides[0], rounds);
         snprintf(name, sizeof name, "event, %" PRIu32 " subscriber%s, strands of their own", count,
                  count > 1 ? "s" : "");
         bench_sides(name, own_sides, 2, rounds);

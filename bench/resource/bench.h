@@ -1,7 +1,8 @@
 /* bench.h - rounds of ours and a peer's in turns, medians, one JSON line a comparison.
  *
  * A line holds ours and the peer's figure in the same unit and `ratio`, above 1 where ours is
- * better.  Machines are shared: only ratios of the same run mean anything. */
+ * better.  Machines are shared: only ratios of the same run mean anything, and a round beside which
+ * others used the CPUs is thrown away and run again; `quiet_rounds` says how many were left. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { BENCH_ROUNDS_MAX = 31 };
 
@@ -53,13 +55,55 @@ static inline double bench_median(double *values, uint32_t count)
     return values[count / 2];
 }
 
+/* ---- how busy others are ---- */
+
+enum { BENCH_FOREIGN_PERMILLE = 80, BENCH_TRIES = 3 /* rounds run for one that counts, at most */ };
+
+/* Busy time of all CPUs since the machine began; 0 where it cannot be read. */
+static inline double bench_busy_ns(void)
+{
+    unsigned long long user, nice, system, idle, wait, irq, soft, steal;
+    FILE *file = fopen("/proc/stat", "re");
+    double ns = 0;
+
+    if (!file)
+        return 0;
+    if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle,
+               &wait, &irq, &soft, &steal) == 8)
+        ns = (double)(user + nice + system + irq + soft + steal) * 1e9 /
+             (double)sysconf(_SC_CLK_TCK);
+    fclose(file);
+    return ns;
+}
+
+struct bench_quiet {
+    double wall_ns, busy_ns, own_ns;
+};
+
+static inline struct bench_quiet bench_listen(void)
+{
+    return (struct bench_quiet){(double)dgo_monotonic_ns(), bench_busy_ns(), bench_cpu_ns()};
+}
+
+/* Since then others used little of the CPUs. */
+static inline bool bench_was_quiet(struct bench_quiet since)
+{
+    const struct bench_quiet now = bench_listen();
+    const double foreign = (now.busy_ns - since.busy_ns) - (now.own_ns - since.own_ns);
+    const double all = (now.wall_ns - since.wall_ns) * (double)sysconf(_SC_NPROCESSORS_ONLN);
+
+    return now.busy_ns == 0 || foreign * 1000 < all * BENCH_FOREIGN_PERMILLE;
+}
+
+static uint32_t bench_quiet_rounds; /* of the figures printed next */
+
 /* Less is better on both sides. */
 static inline void bench_print(const char *name, const char *unit, double ours, double peer,
                                const char *peer_name)
 {
     printf("{\"name\":\"%s\",\"unit\":\"%s\",\"ours\":%.2f,\"peer\":%.2f,\"peer_name\":\"%s\","
-           "\"ratio\":%.2f}\n",
-           name, unit, ours, peer, peer_name, ours > 0 ? peer / ours : 0);
+           "\"ratio\":%.2f,\"quiet_rounds\":%" PRIu32 "}\n",
+           name, unit, ours, peer, peer_name, ours > 0 ? peer / ours : 0, bench_quiet_rounds);
     fflush(stdout);
 }
 
@@ -77,6 +121,13 @@ struct bench_side {
     void *data;
 };
 
+static const char *bench_only; /* NULL: all; else comparisons whose name holds it */
+
+static inline bool bench_wants(const char *name)
+{
+    return !bench_only || strstr(name, bench_only);
+}
+
 /* Ours first, then the peers, in turns; prints wall and CPU time of each pair. */
 static inline void bench_sides(const char *name, const struct bench_side *sides, uint32_t count,
                                uint32_t rounds)
@@ -84,13 +135,23 @@ static inline void bench_sides(const char *name, const struct bench_side *sides,
     static double wall[8][BENCH_ROUNDS_MAX], cpu[8][BENCH_ROUNDS_MAX];
     char title[128];
 
-    for (uint32_t round = 0; round < rounds; round++)
+    if (!bench_wants(name))
+        return;
+    bench_quiet_rounds = 0;
+    for (uint32_t round = 0, run = 0; round < rounds; run++) {
+        const struct bench_quiet since = bench_listen();
+        bool is_quiet;
+
         for (uint32_t i = 0; i < count; i++) {
             const struct bench_sample sample = sides[i].fn(sides[i].data);
 
             wall[i][round] = sample.wall_ns;
             cpu[i][round] = sample.cpu_ns;
         }
+        is_quiet = bench_was_quiet(since);
+        bench_quiet_rounds += is_quiet;
+        round += is_quiet || run >= (BENCH_TRIES - 1) * rounds; /* else it is overwritten */
+    }
     for (uint32_t i = 0; i < count; i++) {
         bench_median(wall[i], rounds);
         bench_median(cpu[i], rounds);
@@ -107,6 +168,7 @@ static inline uint32_t bench_rounds(int argc, char **argv)
 {
     const uint32_t rounds = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 7;
 
+    bench_only = argc > 2 ? argv[2] : NULL;
     return rounds < 1 ? 1 : rounds > BENCH_ROUNDS_MAX ? BENCH_ROUNDS_MAX : rounds;
 }
 

@@ -1,10 +1,11 @@
-/* bench_resource.c - the executor beside GLib's thread pool, libuv's and a plain ring: tiny jobs,
- * latency of urgent ones, queues of a hundred thousand, blocked workers.
- * Usage: bench_resource [ROUNDS] */
+/* bench_resource.c - the executor beside GLib's thread pool, libuv's, oneTBB's, Concurrency Kit's
+ * ring and a plain one: tiny jobs, latency of urgent ones, queues of a hundred thousand, blocked
+ * workers, idling, the end. Usage: bench_resource [ROUNDS [PART OF A NAME]] */
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "bench.h"
+#include "peers.h"
 
 #include "dgo_resource.h"
 #include "dgo_units.h"
@@ -169,6 +170,30 @@ static void *produce_ring(void *data)
     return NULL;
 }
 
+#if defined PEER_TBB || defined PEER_CK
+static void tiny_of_peer(void)
+{
+    local_count++;
+    atomic_fetch_add_explicit(&completed, 1, memory_order_relaxed);
+}
+#endif
+
+#ifdef PEER_TBB
+static void *produce_tbb(void *data)
+{
+    peer_tbb_push(JOBS / ((const struct shape *)data)->producers);
+    return NULL;
+}
+#endif
+
+#ifdef PEER_CK
+static void *produce_ck(void *data)
+{
+    peer_ck_push(JOBS / ((const struct shape *)data)->producers);
+    return NULL;
+}
+#endif
+
 static gint compare_levels(gconstpointer a, gconstpointer b, gpointer unused)
 {
     (void)unused;
@@ -184,19 +209,35 @@ static void bench_throughput(uint32_t rounds)
             {.producers = producers, .produce = produce_sorted},
             {.producers = producers, .produce = produce_uv},
             {.producers = producers, .produce = produce_ring},
+#ifdef PEER_TBB
+            {.producers = producers, .produce = produce_tbb},
+#endif
+#ifdef PEER_CK
+            {.producers = producers, .produce = produce_ck},
+#endif
         };
-        const struct bench_side sides[] = {
-            {"ours", round_of, &shapes[0]},
-            {"GThreadPool", round_of, &shapes[1]},
-            {"GThreadPool+sort", round_of, &shapes[2]},
-            {"libuv", round_of, &shapes[3]},
-            {"mutex+cond ring", round_of, &shapes[4]},
+        static const char *const names[] = {
+            "ours",
+            "GThreadPool",
+            "GThreadPool+sort",
+            "libuv",
+            "mutex+cond ring",
+#ifdef PEER_TBB
+            "oneTBB enqueue",
+#endif
+#ifdef PEER_CK
+            "ck_ring + futex",
+#endif
         };
+        enum { SIDES = sizeof names / sizeof names[0] };
+        struct bench_side sides[SIDES];
         char name[64];
 
+        for (uint32_t i = 0; i < SIDES; i++)
+            sides[i] = (struct bench_side){names[i], round_of, &shapes[i]};
         snprintf(name, sizeof name, "tiny job, %" PRIu32 " producer%s", producers,
                  producers > 1 ? "s" : "");
-        bench_sides(name, sides, 5, rounds);
+        bench_sides(name, sides, SIDES, rounds);
     }
 }
 
@@ -336,6 +377,128 @@ static void bench_latency(void)
         sched_yield();
 }
 
+/* ---- urgent work while an engine owns all CPUs ---- */
+
+/* As ggml's CPU backend: all threads compute a piece, then wait for each other by spinning. */
+static _Atomic uint32_t barrier_in, barrier_round;
+static uint32_t engine_threads;
+
+static void *lockstep(void *unused)
+{
+    (void)unused;
+    while (atomic_load(&keeps_going)) {
+        const uint32_t round = atomic_load(&barrier_round);
+
+        spin_ns(200000);
+        if (atomic_fetch_add(&barrier_in, 1) + 1 == engine_threads) {
+            atomic_store(&barrier_in, 0);
+            atomic_fetch_add(&barrier_round, 1);
+        } else {
+            while (atomic_load(&barrier_round) == round && atomic_load(&keeps_going))
+                dgo_pause();
+        }
+    }
+    return NULL;
+}
+
+static void bench_latency_beside_engine(void)
+{
+    const uint32_t peer_samples = 300;
+    pthread_t threads[64];
+    double ours_p99;
+
+    engine_threads = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    engine_threads = engine_threads > 64 ? 64 : engine_threads;
+    atomic_store(&keeps_going, true);
+    for (uint32_t i = 0; i < engine_threads; i++)
+        if (pthread_create(&threads[i], NULL, lockstep, NULL) != 0)
+            abort();
+    measure_latency(submit_urgent_ours, LATENCY_SAMPLES);
+    ours_p99 = latency_ns[LATENCY_SAMPLES * 99 / 100];
+    measure_latency(submit_urgent_glib, peer_samples);
+    bench_print("urgent job, an engine owns all CPUs, p99", "ns", ours_p99,
+                latency_ns[peer_samples * 99 / 100], "GThreadPool");
+    bench_print_goal("urgent job, an engine owns all CPUs, p99", "ns", ours_p99, 50000);
+    atomic_store(&keeps_going, false);
+    atomic_store(&barrier_in, 0);
+    atomic_fetch_add(&barrier_round, 1);
+    for (uint32_t i = 0; i < engine_threads; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* ---- nothing to do, and a little to do ---- */
+
+static long switches(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw;
+}
+
+static void trickle(void (*submit)(void), double *cpu_ns)
+{
+    enum { TRICKLE = 500 };
+    const struct timespec pause = {0, 1000000};
+    const double begun_ns = bench_cpu_ns();
+
+    atomic_store(&finished, 0);
+    for (int i = 0; i < TRICKLE; i++) {
+        submit();
+        nanosleep(&pause, NULL);
+    }
+    while (atomic_load(&finished) < TRICKLE)
+        sched_yield();
+    *cpu_ns = (bench_cpu_ns() - begun_ns) / TRICKLE;
+}
+
+static GThreadPool *trickle_pool;
+static void trickled_glib(gpointer data, gpointer unused)
+{
+    (void)data;
+    (void)unused;
+    atomic_fetch_add(&finished, 1);
+}
+static enum dgo_status trickled(void *data)
+{
+    (void)data;
+    atomic_fetch_add(&finished, 1);
+    return DGO_OK;
+}
+static void trickle_ours(void)
+{
+    const struct dgo_job job = {.fn = trickled};
+
+    if (dgo_submit(&job, NULL, NULL) != DGO_OK)
+        abort();
+}
+static void trickle_glib(void)
+{
+    g_thread_pool_push(trickle_pool, GINT_TO_POINTER(1), NULL);
+}
+
+static void bench_idle(uint32_t rounds)
+{
+    const struct timespec settle = {0, 300000000}, watch = {2, 0};
+    double ours[BENCH_ROUNDS_MAX], peer[BENCH_ROUNDS_MAX];
+    long before;
+
+    nanosleep(&settle, NULL);
+    before = switches();
+    nanosleep(&watch, NULL);
+    /* The sleep of this thread is one of them; peers' pools idle in this process too. */
+    bench_print_goal("wakes in a second of idling", "1/s", (double)(switches() - before - 1) / 2,
+                     0);
+    trickle_pool = g_thread_pool_new(trickled_glib, NULL, WORKERS, TRUE, NULL);
+    for (uint32_t i = 0; i < rounds; i++) {
+        trickle(trickle_ours, &ours[i]);
+        trickle(trickle_glib, &peer[i]);
+    }
+    bench_print("a job a millisecond, CPU time a job", "ns", bench_median(ours, rounds),
+                bench_median(peer, rounds), "GThreadPool");
+    g_thread_pool_free(trickle_pool, FALSE, TRUE);
+}
+
 /* ---- insert before a hundred thousand ---- */
 
 static void hold_glib(gpointer data, gpointer unused)
@@ -450,6 +613,32 @@ static void bench_blocked(uint32_t rounds)
                      1e6);
 }
 
+/* ---- the end, with a hundred thousand queued ---- */
+
+static void bench_end_of_many(uint32_t rounds)
+{
+    enum { QUEUED = 100000 };
+    const struct dgo_resource_config config = {.workers = WORKERS, .queue_limit = 1 << 17};
+    const struct dgo_job job = {.fn = tiny, .lane = DGO_LANE_UI};
+    double each[BENCH_ROUNDS_MAX];
+
+    for (uint32_t round = 0; round < rounds; round++) {
+        uint64_t begun_ns;
+
+        for (int i = 0; i < QUEUED; i++)
+            if (dgo_submit(&job, NULL, NULL) != DGO_OK)
+                abort();
+        begun_ns = dgo_monotonic_ns();
+        if (dgo_resource_stop(0, NULL) != DGO_OK)
+            abort();
+        each[round] = (double)(dgo_monotonic_ns() - begun_ns);
+        if (dgo_resource_start(&config, NULL) != DGO_OK)
+            abort();
+    }
+    bench_print_goal("stop with 100 000 queued, each ended", "ns", bench_median(each, rounds),
+                     50e6);
+}
+
 int main(int argc, char **argv)
 {
     struct dgo_resource_config config = {.workers = WORKERS};
@@ -469,7 +658,20 @@ int main(int argc, char **argv)
     setenv("UV_THREADPOOL_SIZE", "2", 1);
     for (int i = 0; i < WORKERS; i++)
         pthread_create(&workers[i], NULL, ring_worker, NULL);
+#ifdef PEER_TBB
+    peer_tbb_start(WORKERS, tiny_of_peer);
+#endif
+#ifdef PEER_CK
+    peer_ck_start(WORKERS, tiny_of_peer);
+#endif
     bench_throughput(rounds);
+    bench_idle(rounds);
+#ifdef PEER_CK
+    peer_ck_stop();
+#endif
+#ifdef PEER_TBB
+    peer_tbb_stop();
+#endif
     if (dgo_resource_stop(DGO_FOREVER, &err) != DGO_OK)
         return 1;
     config.queue_limit = 1 << 17;
@@ -486,8 +688,10 @@ int main(int argc, char **argv)
     g_thread_pool_set_sort_function(sorted_pool, compare_levels, NULL);
     bench_sync(rounds);
     bench_latency();
+    bench_latency_beside_engine();
     bench_backlog();
     bench_blocked(rounds);
+    bench_end_of_many(rounds);
     bench_print_goal("memory of a queued job", "bytes", 128 + 8, 160);
     g_thread_pool_free(sorted_pool, FALSE, TRUE);
     g_thread_pool_free(plain_pool, FALSE, TRUE);
