@@ -7,6 +7,7 @@
 
 #include "dgo_base.h"
 #include "dgo_bus.h"
+#include "dgo_recording.h"
 #include "dgo_resource.h"
 
 #include <systemd/sd-event.h>
@@ -69,6 +70,8 @@ struct config_event {
     bool accepted;       /* else the file is broken and nothing changed */
     char text[640];      /* one sentence for people */
 };
+
+/* Payload of TOPIC_ENGINE_LOAD is struct dgo_engine_load; the source is the engine's pid. */
 
 enum topic {
 #define X(id, name, priority, hint, drop, payload, batch_events, batch_ns) TOPIC_##id,

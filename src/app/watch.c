@@ -5,6 +5,7 @@
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "vram.h"
+#include "watch_engines.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,6 +19,7 @@ struct watch {
     dgo_sample_fn on_sample;
     void *data;
     _Atomic bool told_stale; /* the last event said so */
+    struct watch_engines *engines;
 };
 
 static const uint64_t patience_ns = DGO_NS_PER_S;
@@ -51,6 +53,7 @@ static void on_look(const struct dgo_sample *sample, void *data)
                                           .wall_ns = sample->wall_ns,
                                           .gpu_count = sample->machine.gpu_count,
                                           .stale = sample->stale});
+    watch_engines_ask(watch->engines);
 }
 
 /* A stuck thread cannot tell that it is stuck. */
@@ -86,6 +89,8 @@ enum dgo_status watch_start(struct dgo_app *app, const struct watch_options *opt
     if (result < 0)
         status = dgo_fail_errno(err, DGO_EIO, -result, "the event loop has no timer for the GPUs");
     if (status == DGO_OK)
+        status = watch_engines_new(app->bus, options->on_load, options->data, &made->engines, err);
+    if (status == DGO_OK)
         status =
             dgo_sampler_start(&(struct dgo_sampler_options){.gpu = options->gpu,
                                                             .interval_ns = options->interval_ns,
@@ -110,6 +115,22 @@ struct dgo_sampler *watch_sampler(struct watch *watch)
     return watch->sampler;
 }
 
+enum dgo_status watch_add_engine(struct watch *watch, uint32_t pid, const char *url,
+                                 const char *key, struct dgo_error *err)
+{
+    return watch_engines_add(watch->engines, pid, url, key, err);
+}
+
+void watch_remove_engine(struct watch *watch, uint32_t pid)
+{
+    watch_engines_remove(watch->engines, pid);
+}
+
+uint32_t watch_loads(struct watch *watch, struct dgo_engine_load *loads, uint32_t max)
+{
+    return watch_engines_loads(watch->engines, loads, max);
+}
+
 void watch_stop(struct watch *watch)
 {
     if (!watch)
@@ -117,5 +138,6 @@ void watch_stop(struct watch *watch)
     sd_event_source_disable_unref(watch->timer);
     if (!dgo_sampler_stop(watch->sampler, patience_ns))
         dgo_log(DGO_LOG_WARN, "the driver does not answer; its thread is left behind");
+    watch_engines_free(watch->engines);
     free(watch);
 }

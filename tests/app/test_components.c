@@ -212,13 +212,14 @@ static void read_options(struct options *options)
     assert_int_equal(options_set(options, OPTION_GPUS, machine_path, ORIGIN_FLAG, NULL), DGO_OK);
 }
 
-/* The present components that a flow without a launch does not touch; tests/e2e, tests/serve and
- * test_history run those. */
+/* The present components that a flow without a launch does not touch; tests/e2e, tests/serve,
+ * test_watch and test_history run those. */
 static bool needs_a_launch(enum component component)
 {
     return component == COMPONENT_CHAT_REQUEST || component == COMPONENT_HISTORY ||
            component == COMPONENT_EVENT_HANDLERS || component == COMPONENT_LAUNCH_PREPARATION ||
-           component == COMPONENT_API_REQUEST || component == COMPONENT_PROFILING;
+           component == COMPONENT_API_REQUEST || component == COMPONENT_PROFILING ||
+           component == COMPONENT_ENGINE_METRICS;
 }
 
 static void check_counts(const uint64_t before[COMPONENT_COUNT])
