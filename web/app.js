@@ -26,8 +26,11 @@ function route() {
   if (fresh) render(main);
   wanted = more || "";
   if (store.view) TABS[tab].open?.(wanted);
-  if (fresh) scrollTo(0, 0);
   changed();
+  if (fresh) requestAnimationFrame(() => {
+    scrollTo(0, 0);
+    document.querySelector("#tabs .on")?.scrollIntoView({block: "nearest", inline: "center"}); /* on a narrow screen */
+  });
 }
 
 /* ---- the frame ---- */

@@ -198,7 +198,7 @@ export class Chart {
         const fade = c.createLinearGradient(0, PAD.top, 0, floor);
         c.globalAlpha = 0.22;
         fade.addColorStop(0, colour);
-        fade.addColorStop(1, "transparent");
+        fade.addColorStop(1, `${colour}00`); /* hex, as all of ours */
         c.fillStyle = fade;
         c.beginPath();
         c.moveTo(this.x(run[0].t), floor);

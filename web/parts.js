@@ -64,7 +64,7 @@ export function memoryBar(name, parts, total, {marks = [], slim = false} = {}) {
     h("div", {class: "bar-track"},
       shown.map((kind) => h("div", {key: kind.id, class: `bar-part ${kind.id}`, title: `${kind.name}: ${bytes(parts[kind.id])}`,
         style: {width: `${parts[kind.id] / whole * 100}%`}},
-        !slim && parts[kind.id] / whole > 0.09 && kind.id !== "free" && h("span", null, bytes(parts[kind.id], 1))))),
+        !slim && parts[kind.id] / whole > 0.09 && !["free", "margin", "reserved"].includes(kind.id) && h("span", null, bytes(parts[kind.id], 1))))),
     over && h("div", {class: "bar-end", style: {left: `${total / whole * 100}%`}, title: `the card ends here: ${bytes(total)}`}),
     marks.map((mark) => h("div", {key: mark.text, class: "bar-mark", style: {left: `${Math.min(100, mark.bytes / whole * 100)}%`},
       title: mark.text})));

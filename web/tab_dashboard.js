@@ -79,7 +79,7 @@ function gpuCard(view, gpu) {
   return card(null, {class: "gpu", key: `gpu${gpu.index}`, label: `GPU ${gpu.index}, ${gpu.name}`},
     h("header", {class: "card-head", style: {"--line": `var(${gpuColour(gpu.index)})`}},
       h("h2", {class: "gpu-name"}, h("span", {class: "gpu-dot", "aria-hidden": "true"}), gpu.name || "GPU"),
-      h("span", {class: "side"}, names.map((name) => badge(name, "device")), badge(`GPU ${gpu.index}`),
+      h("span", {class: "side"}, names.map((name) => badge(name, "name")), badge(`GPU ${gpu.index}`),
         link && badge(link, slow ? "warn" : "", slow ? `the card could do ×${gpu.pcie_width_max}` : "the link at this moment; it drops when idle"))),
     gpu.problem && h("p", {class: "problem"}, gpu.problem),
     h("div", {class: "gpu-memory"}, h("span", {class: "big"}, memoryText(gpu)), h("span", {class: "quiet"}, "memory in use"),

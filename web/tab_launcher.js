@@ -160,8 +160,10 @@ function compared(launch) {
   const cell = (kind) => (row) => {
     const planned = row.planned?.[`${kind}_bytes`], measured = row.measured?.[`${kind}_bytes`];
     if (measured === undefined) return h("span", {class: "quiet"}, bytes(planned));
-    const sign = measured === planned ? "=" : measured < planned ? "<" : ">";
-    const off = kind === "compute" ? sign === ">" : sign !== "=";
+    /* logs round to 0.01 MiB; the daemon knows what that makes equal */
+    const same = row[`${kind}_equal`] || Math.abs(measured - planned) < 2 ** 20 / 100;
+    const sign = same ? "=" : measured < planned ? "<" : ">";
+    const off = kind === "compute" ? measured - planned > 2 ** 20 / 2 : sign !== "=";
     return h("span", {class: off ? "differs" : ""}, `${bytes(planned)} `, h("b", {class: "sign"}, sign), ` ${bytes(measured)}`);
   };
   const equal = launch.comparison.equal ?? rows.every((row) => row.weights_equal && row.context_equal);

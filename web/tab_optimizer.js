@@ -2,7 +2,7 @@
 
 import {get, post} from "./api.js";
 import {h} from "./dom.js";
-import {bytes, number, perSecond, percent, tokens} from "./units.js";
+import {bytes, number, parameters, perSecond, percent, speed, tokens} from "./units.js";
 import {badge, card, choice, copyButton, empty, gpuColour, legend, memoryBar, problem, simulatedBadge, state, table, tile} from "./parts.js";
 import {changed, say, store} from "./store.js";
 
@@ -116,7 +116,7 @@ function controls() {
         (my.models || []).map((model) => h("option", {key: model.name, value: model.name, selected: model.name === my.model},
           `${model.name} · ${bytes(model.file_bytes, 1)}`)))),
     shape && h("p", {class: "quiet"}, [shape.architecture, shape.layers && `${shape.layers} layers`,
-      shape.parameters && `${(shape.parameters / 1e9).toFixed(shape.parameters < 1e10 ? 2 : 1)} B parameters`,
+      shape.parameters && `${parameters(shape.parameters)} parameters`,
       shape.context_max && `trained for ${tokens(shape.context_max)} tokens`].filter(Boolean).join(" · ")),
     h("div", {class: "control"}, h("span", {class: "label"}, "goal"), choice("goal", "goal", GOALS, my.objective, (id) => set("objective", id))),
     slider("ctx", "context of each slot", my.ctxMax ? "as long as fits" : `${number(my.ctx)} tokens`,
@@ -210,8 +210,8 @@ const split = (plan) => plan.devices.map((d) => `${d.name} ${d.layer_count}`).jo
 function predicted(plan) {
   const p = plan.predicted || {};
   return h("div", {class: "tiles three"},
-    tile("decode", perSecond(p.decode_tokens_per_second)),
-    tile("prefill", perSecond(p.prefill_tokens_per_second)),
+    tile("decode", speed(p.decode_tokens_per_second), h("small", null, "tokens/s")),
+    tile("prefill", speed(p.prefill_tokens_per_second), h("small", null, "tokens/s")),
     tile("above the lower bound", percent((p.lower_bound_gap || 0) * 100, 1), null, {title: "how far from what no split could beat"}),
     tile("context", `${number(plan.context_tokens)}`, h("small", null, plan.slot_count > 1 ? `${plan.slot_count} slots of ${number(plan.context_tokens_per_slot)}` : "tokens")),
     tile("KV cache", `${plan.key_type}${plan.value_type !== plan.key_type ? ` / ${plan.value_type}` : ""}`),
@@ -223,7 +223,7 @@ function alternatives(plan) {
   if (!all.length) return null;
   const best = plan.predicted?.decode_tokens_per_second || 0;
   return card("Alternatives, side by side", {}, h("div", {class: "alternatives"}, all.map((other, i) => {
-    const speed = other.predicted?.decode_tokens_per_second, versus = best && speed ? (speed / best - 1) * 100 : null;
+    const rate = other.predicted?.decode_tokens_per_second, versus = best && rate ? (rate / best - 1) * 100 : null;
     const isDefault = /default split/.test(other.why);
     return h("article", {key: i, class: `alternative ${isDefault ? "default" : ""}`},
       h("h3", null, other.why),
@@ -231,7 +231,7 @@ function alternatives(plan) {
       other.devices.map((d) => memoryBar(`${other.why}: ${d.name}`, deviceParts(d), d.free_bytes, {slim: true})),
       h("p", {class: "quiet"}, split(other)),
       h("dl", null,
-        h("dt", null, "decode"), h("dd", null, perSecond(speed), versus !== null && Math.abs(versus) >= 0.05 && h("em", {class: versus < 0 ? "less" : "more-speed"}, ` ${versus > 0 ? "+" : "−"}${Math.abs(versus).toFixed(1)} %`)),
+        h("dt", null, "decode"), h("dd", null, perSecond(rate), versus !== null && Math.abs(versus) >= 0.05 && h("em", {class: versus < 0 ? "less" : "more-speed"}, ` ${versus > 0 ? "+" : "−"}${Math.abs(versus).toFixed(1)} %`)),
         h("dt", null, "context"), h("dd", null, tokens(other.context_tokens)),
         h("dt", null, "cache"), h("dd", null, other.key_type)),
       h("button", {type: "button", class: "small", on: {click: () => take(other)}, "aria-label": `Take: ${other.why}`}, "take its settings"));

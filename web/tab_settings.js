@@ -20,7 +20,7 @@ export async function open() {
   changed();
 }
 
-const ORIGIN = {default: "", file: "device", environment: "warn", flag: "good"};
+const ORIGIN = {default: "", file: "name", environment: "warn", flag: "good"};
 
 function origin(row) {
   if (!row.origin) return h("span", {class: "quiet"}, "not set");

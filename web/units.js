@@ -26,6 +26,9 @@ export const watts = (mw) => known(mw) ? `${Math.round(mw / 1000)} W` : NONE;
 export const celsius = (value) => known(value) ? `${value} °C` : NONE;
 export const rate = (value) => known(value) ? `${(value / 1e9).toFixed(value < 1e10 ? 1 : 0)} GB/s` : NONE;
 export const tokens = (value) => known(value) ? (value >= 1024 && value % 1024 === 0 ? `${value / 1024}k` : number(value)) : NONE;
+/* "8.03 B", "4.98 M". */
+export const parameters = (value) => known(value) ? value >= 1e9 ? `${(value / 1e9).toFixed(value < 1e10 ? 2 : 1)} B` : `${(value / 1e6).toFixed(2)} M` : NONE;
+export const speed = (value) => number(value, value < 100 ? 1 : 0);
 export const perSecond = (value) => known(value) ? `${number(value, value < 100 ? 1 : 0)} tokens/s` : NONE;
 
 export function duration(ns) {
