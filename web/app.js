@@ -79,9 +79,9 @@ function askToken() {
 function draw() {
   frame();
   document.body.classList.toggle("lost", store.connection.state === "lost");
-  if (store.connection.state === "refused") render(main, askToken());
-  else if (store.view) render(main, TABS[tab].draw());
-  else render(main, h("p", {class: "quiet waiting"}, store.connection.state === "lost" ? "The daemon does not answer. It is tried again." : "Waiting for the daemon …"));
+  if (store.connection.state === "refused") render(main, h("h1", {class: "unseen"}, "Token"), askToken());
+  else if (store.view) render(main, tab !== "dashboard" && h("h1", {class: "unseen"}, TABS[tab].title), TABS[tab].draw());
+  else render(main, h("h1", {class: "unseen"}, "DualGPUOptimizer"), h("p", {class: "quiet waiting"}, store.connection.state === "lost" ? "The daemon does not answer. It is tried again." : "Waiting for the daemon …"));
 }
 
 /* ---- keys ---- */

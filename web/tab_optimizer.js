@@ -234,7 +234,7 @@ function alternatives(plan) {
         h("dt", null, "decode"), h("dd", null, perSecond(rate), versus !== null && Math.abs(versus) >= 0.05 && h("em", {class: versus < 0 ? "less" : "more-speed"}, ` ${versus > 0 ? "+" : "−"}${Math.abs(versus).toFixed(1)} %`)),
         h("dt", null, "context"), h("dd", null, tokens(other.context_tokens)),
         h("dt", null, "cache"), h("dd", null, other.key_type)),
-      h("button", {type: "button", class: "small", on: {click: () => take(other)}, "aria-label": `Take: ${other.why}`}, "take its settings"));
+      h("button", {type: "button", class: "small", on: {click: () => take(other)}, "aria-label": `take its settings: ${other.why}`}, "take its settings"));
   })));
 }
 

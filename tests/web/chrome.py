@@ -126,6 +126,9 @@ class Page:
     def call(self, method, **params):
         return self.chrome.call(method, self.session, **params)
 
+    def close(self):
+        self.chrome.call("Target.closeTarget", targetId=self.target)
+
     def size(self, width, height, scale=1):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale,
                   mobile=width < 600)
