@@ -37,7 +37,7 @@ export const launchState = (launch) => state(launch.failed ? "bad" : LAUNCH_STAT
 export const empty = (title, ...more) => h("div", {class: "empty"}, h("strong", null, title), ...more.map((line) => h("p", null, line)));
 export const problem = (text) => h("p", {class: "problem", role: "alert"}, h("i", {"aria-hidden": "true"}, SHAPES.bad), text);
 
-export const tile = (name, value, extra, more) => h("div", {class: "tile", title: more?.title},
+export const tile = (name, value, extra, more) => h("div", {class: more?.wide ? "tile double" : "tile", title: more?.title},
   h("span", {class: "tile-name"}, name), h("span", {class: "tile-value"}, value), extra);
 
 /* A small curve without axes; the value stands beside it as text. */

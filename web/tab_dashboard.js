@@ -54,7 +54,33 @@ function engineSpeed(view) {
 const reading = (gpu, name, field, text, options) => tile(name, text,
   spark(trace(gpu, field), {colour: gpuColour(gpu.index), ...options}));
 
-const kindOf = (value, warn, bad) => value >= bad ? "bad" : value >= warn ? "warn" : "";
+/* What slows the card; an idle card is not slowed by anything. */
+const THROTTLE = {
+  clock_setting: "clocks were set by hand", power_cap: "at its power limit", hardware: "the board slows it", sync_boost: "held with another card",
+  heat: "slowed by heat", hardware_heat: "the board cools it", power_brake: "the power supply holds it", display: "held by a display",
+};
+
+function troubles(gpu) {
+  const list = (gpu.throttle || []).filter((why) => why !== "idle").map((why) => [THROTTLE[why] || why, /heat|hardware|brake/.test(why) ? "bad" : "warn"]);
+  if (gpu.temperature_c >= (gpu.slowdown_temperature_c || 90) - 6) list.push([`hot: ${celsius(gpu.temperature_c)}`, "warn"]);
+  if (gpu.xid_count) list.push([`driver error Xid ${gpu.xid_last}, ${gpu.xid_count} in all`, "bad"]);
+  if (gpu.ecc_uncorrected) list.push([`${gpu.ecc_uncorrected} memory errors not corrected`, "bad"]);
+  if (gpu.remap_pending || gpu.remap_failed) list.push(["memory rows wait for a reset", "bad"]);
+  return list.length ? h("p", {class: "badges"}, list.map(([text, kind]) => badge(text, kind))) : null;
+}
+
+/* What not every card tells, in one line. */
+function facts(gpu) {
+  const list = [];
+  if (typeof gpu.memory_temperature_c === "number") list.push(`memory ${celsius(gpu.memory_temperature_c)}`);
+  if (typeof gpu.fan_permille === "number") list.push(`fan ${permille(gpu.fan_permille)}`);
+  if (typeof gpu.performance_state === "number") list.push(`P${gpu.performance_state}`);
+  for (const [way, name] of [["pcie", "PCIe"], ["nvlink", "NVLink"]])
+    if (typeof gpu[`${way}_rx_bytes_per_s`] === "number")
+      list.push(`${name} in ${bytes(gpu[`${way}_rx_bytes_per_s`], 1)}/s, out ${bytes(gpu[`${way}_tx_bytes_per_s`], 1)}/s`);
+  if (gpu.unattributed_bytes > 64 * 2 ** 20) list.push(`${bytes(gpu.unattributed_bytes)} used by nobody known`);
+  return list;
+}
 
 function consumers(gpu, launches) {
   const ours = new Map(launches.map((launch) => [launch.pid, launch.name]));
@@ -62,7 +88,7 @@ function consumers(gpu, launches) {
   if (!list.length) return null;
   return h("ul", {class: "consumers"}, list.map((process) => h("li", {key: process.pid},
     h("span", {class: "name"}, ours.get(process.pid) || process.name || `process ${process.pid}`,
-      ours.has(process.pid) && badge("ours", "good")),
+      ours.has(process.pid) ? badge("ours", "good") : process.role && process.role !== "other" && badge(process.role)),
     h("span", {class: "quiet"}, `pid ${process.pid}`), h("span", {class: "right"}, bytes(process.used_bytes)))),
     gpu.processes_not_listed ? h("li", {class: "quiet"}, `${gpu.processes_not_listed} more`) : null);
 }
@@ -73,7 +99,6 @@ function gpuCard(view, gpu) {
   const names = [...new Set(launches.map((l) => l.plan.devices.find((d) => d.gpu_index === gpu.index).name))];
   const link = gpu.pcie_gen ? `PCIe ${gpu.pcie_gen} ×${gpu.pcie_width}` : null;
   const slow = gpu.pcie_width < gpu.pcie_width_max;
-  const throttle = gpu.throttle_reasons || gpu.throttle || [];
   const base = (gpu.reserved_bytes || 0) + parts.others;
   const marks = planned ? [{bytes: base + planned, text: `planned: ${bytes(planned)} of ours`}] : [];
   return card(null, {class: "gpu", key: `gpu${gpu.index}`, label: `GPU ${gpu.index}, ${gpu.name}`},
@@ -85,7 +110,7 @@ function gpuCard(view, gpu) {
     h("div", {class: "gpu-memory"}, h("span", {class: "big"}, memoryText(gpu)), h("span", {class: "quiet"}, "memory in use"),
       h("span", {class: "right"}, `${bytes(gpu.free_bytes, 1)} free`)),
     memoryBar(`Memory of GPU ${gpu.index}`, parts, gpu.total_bytes, {marks}),
-    legend(["weights", "context", "compute", "overhead", "others", "reserved", "free"].filter((id) => parts[id] > 0)),
+    legend(["weights", "context", "compute", "overhead", "others", "reserved", "free"]),
     h("div", {class: "tiles"},
       reading(gpu, "busy", "busy_permille", permille(gpu.busy_permille), {most: 1000}),
       reading(gpu, "memory bus", "memory_busy_permille", permille(gpu.memory_busy_permille), {most: 1000}),
@@ -93,9 +118,8 @@ function gpuCard(view, gpu) {
       reading(gpu, "temperature", "temperature_c", celsius(gpu.temperature_c), {most: 95}),
       reading(gpu, "core clock", "core_clock_mhz", gpu.core_clock_mhz ? `${number(gpu.core_clock_mhz)} MHz` : NONE),
       tile("memory clock", gpu.memory_clock_mhz ? `${number(gpu.memory_clock_mhz)} MHz` : NONE)),
-    (throttle.length > 0 || kindOf(gpu.temperature_c, 84, 92)) && h("p", {class: "badges"},
-      (Array.isArray(throttle) ? throttle : [throttle]).map((why) => badge(`slowed: ${why}`, "warn")),
-      kindOf(gpu.temperature_c, 84, 92) && badge(`hot: ${celsius(gpu.temperature_c)}`, kindOf(gpu.temperature_c, 84, 92))),
+    troubles(gpu),
+    facts(gpu).length > 0 && h("p", {class: "quiet facts-line"}, facts(gpu).join(" · ")),
     consumers(gpu, view.launches || []));
 }
 

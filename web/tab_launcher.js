@@ -140,7 +140,7 @@ function summary(launch) {
     launch.text && h("p", null, launch.text),
     my.error && problem(my.error),
     h("div", {class: "tiles"},
-      tile("model", launch.model),
+      tile("model", launch.model, null, {wide: true}),
       tile("port", launch.port || NONE), tile("pid", launch.pid || NONE),
       tile("loading took", launch.ready_ns ? duration(launch.ready_ns - launch.started_ns) : NONE),
       tile("requests", number(launch.request_count), launch.active_request_count ? h("small", null, `${launch.active_request_count} now`) : null),

@@ -187,7 +187,7 @@ function devices(plan) {
     h("div", {class: "device-head"}, h("b", {style: {"--line": `var(${gpuColour(d.gpu_index)})`}}, h("span", {class: "gpu-dot", "aria-hidden": "true"}), d.name),
       h("span", {class: "quiet"}, d.gpu_name), h("span", {class: "right"}, `${d.layer_count} layer${d.layer_count === 1 ? "" : "s"} · ${layersText(d)}`)),
     memoryBar(`Plan for ${d.name}`, deviceParts(d), d.free_bytes))),
-  unused.length > 0 && h("p", {class: "unused"}, state("idle", `left out, it is faster without: ${unused.map((gpu) => `GPU ${gpu.index} ${gpu.name}`).join(", ")}`))];
+  unused.length > 0 && h("p", {class: "unused"}, state("idle", `not used by this plan: ${unused.map((gpu) => `GPU ${gpu.index} ${gpu.name}`).join(", ")}`))];
 }
 
 function deviceTable(plan) {
