@@ -74,7 +74,7 @@ export const legend = (ids) => h("ul", {class: "legend"}, KINDS.filter((kind) =>
   h("li", null, h("i", {class: `bar-part ${kind.id}`, "aria-hidden": "true"}), kind.name)));
 
 /* columns: [{name, right, cell: row -> content, title}] */
-export const table = (label, columns, rows, {rowProps, key} = {}) => h("div", {class: "table-wrap", tabindex: "0", role: "region", "aria-label": label},
+export const table = (label, columns, rows, {rowProps, key} = {}) => h("div", {class: "table-wrap", tabindex: "0", role: "region", "aria-label": `${label}, table`},
   h("table", null,
     h("thead", null, h("tr", null, columns.map((column) => h("th", {scope: "col", class: column.right ? "right" : "", title: column.title}, column.name)))),
     h("tbody", null, rows.map((row, i) => h("tr", {key: key ? key(row) : undefined, ...(rowProps && rowProps(row))},

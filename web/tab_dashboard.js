@@ -2,7 +2,7 @@
 
 import {h} from "./dom.js";
 import {chart} from "./chart.js";
-import {NONE, bytes, celsius, duration, number, perSecond, percent, permille, tokens, watts} from "./units.js";
+import {NONE, bytes, celsius, clock, duration, number, perSecond, percent, permille, tokens, watts} from "./units.js";
 import {badge, card, cardParts, empty, gpuColour, launchState, legend, memoryBar, memoryText, spark, state, table, tile} from "./parts.js";
 import {get} from "./api.js";
 import {changed, remember, store} from "./store.js";
@@ -19,6 +19,7 @@ function verdict(view) {
   const alerts = view.alerts || [], launches = view.launches || [];
   const running = launches.filter((launch) => launch.state === "ready").length;
   const failed = launches.filter((launch) => launch.failed).length;
+  if (store.connection.state === "lost") return ["warn", "The daemon does not answer", `what is shown is of ${clock(view.time_ns / 1e6)}; it is tried again`];
   if (view.machine_problem) return ["bad", "The driver does not answer", view.machine_problem];
   if (view.machine_age_ns > STALE_NS) return ["warn", `The figures are ${duration(view.machine_age_ns)} old`, "the driver is slow to answer"];
   if (alerts.length) {

@@ -19,9 +19,10 @@ const launches = () => (store.view.launches || []).slice().sort((a, b) => b.id -
 const chosen = () => launches().find((launch) => launch.id === my.id) || null;
 
 export async function open(path) {
-  my.id = path && path !== "new" ? Number(path) : my.id;
   my.creating = path === "new";
-  if (!chosen()) my.id = launches()[0]?.id ?? null;
+  /* one that was just started is not in the view yet: an address is taken at its word */
+  if (/^\d+$/.test(path)) my.id = Number(path);
+  else if (!chosen()) my.id = launches()[0]?.id ?? null;
   changed();
   loadForm();
 }
@@ -267,7 +268,8 @@ function conversation(launch) {
 
 export function draw() {
   const launch = chosen();
-  const detail = my.creating || !launch ? form()
+  const detail = my.creating || my.id === null ? form()
+    : !launch ? card("Launch", {}, empty(`There is no launch ${my.id}`, "It was forgotten, or has not begun yet."))
     : [summary(launch), conversation(launch), compared(launch), command(launch), log(launch)];
   return h("div", {class: "split-view"}, h("div", {class: "left"}, list()), h("div", {class: "right-side", key: my.creating ? "new" : launch?.id}, detail));
 }

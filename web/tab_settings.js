@@ -45,7 +45,7 @@ function settings() {
       {name: "value", wrap: true, cell: (row) => "value" in row ? h("b", null, row.text) : h("span", {class: "quiet"}, NONE)},
       {name: "from", cell: origin},
       {name: "what it is", wrap: true, cell: (row) => row.help},
-      {name: "", cell: (row) => copyButton(`dualgpuopt config set ${row.key} ${row.text || (row.accepts || "VALUE").split("|")[0]}`, "copy command")},
+      {name: "to change it", cell: (row) => copyButton(`dualgpuopt config set ${row.key} ${row.text || (row.accepts || "VALUE").split("|")[0]}`, "copy command")},
     ], list, {key: (row) => row.key}))) : empty("No setting matches"));
 }
 

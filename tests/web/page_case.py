@@ -52,6 +52,10 @@ def page_case(name, **options):
             daemon = Daemon(box, **options)
             try:
                 function(box, daemon)
+            except Exception:
+                for number, page in enumerate(daemon.pages):
+                    picture(page, f"failed-{function.__name__}-{number}")
+                raise
             finally:
                 for page in daemon.pages:
                     page.close()

@@ -47,10 +47,10 @@ def keys_and_theme(_box, daemon):
     page.wait("location.hash === '#/optimizer'")
     page.key("t")
     page.wait("document.documentElement.dataset.theme === 'light'")
-    page.run("location.reload()")
-    page.wait("document.querySelector('#tabs a.on') && document.documentElement.dataset.theme === 'light'")
+    page.run("window.before = true; location.reload()")
+    page.wait("!window.before && document.querySelector('#tabs a.on') && document.documentElement.dataset.theme === 'light'")
     page.key("Tab")
-    check_equal(page.run("document.activeElement.className"), "skip", "the first stop of the Tab key")
+    page.wait("document.activeElement?.className === 'skip'", 10, "the first stop of the Tab key")
     page.run("localStorage.clear()")
     check_calm(page)
 
