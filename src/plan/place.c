@@ -16,6 +16,9 @@ struct work {
     const struct place_problem *problem;
     bool ordered;
     uint32_t state_count, width; /* width: item_count + 1 */
+    /* Devices that are the same in everything: earlier and later ones, as bits.  They may stand in
+     * for each other, so only one order of them is weighed: the machine's. */
+    uint32_t same_before[PLACE_DEVICE_MAX], same_after[PLACE_DEVICE_MAX];
     double *value;
     uint16_t *from;
     uint64_t *bytes_sum; /* prefix sums, `width` values */
@@ -42,9 +45,14 @@ static bool state_possible(const struct work *work, uint32_t state)
 
     if (work->ordered)
         return !(work->problem->single && state >= devices);
-    if (!(state / devices >> state % devices & 1))
+    const uint32_t set = state / devices, last = state % devices;
+
+    if (!(set >> last & 1) || (work->problem->single && bits(set) > 1))
         return false;
-    return !(work->problem->single && bits(state / devices) > 1);
+    for (uint32_t d = 0; d < devices; d++)
+        if (set >> d & 1 && (work->same_before[d] & ~set))
+            return false;
+    return !(work->same_after[last] & set);
 }
 
 static bool state_first(const struct work *work, uint32_t state)
@@ -80,9 +88,7 @@ static uint32_t states_before(const struct work *work, uint32_t state,
     return count;
 }
 
-/* Bytes that items may take on a device in this role; false when its fixed bytes alone are too
- * many. */
-static bool room_for_items(const struct place_device *device, uint32_t role, uint64_t *room)
+bool place_room_for_items(const struct place_device *device, uint32_t role, uint64_t *room)
 {
     if (device->fixed_bytes[role] > device->room_bytes)
         return false;
@@ -129,7 +135,7 @@ static void end_row(struct work *work, uint32_t state, double cap)
     double *value = work->value + (size_t)state * work->width;
     uint64_t room = 0;
 
-    if (!room_for_items(&p->device[device], role, &room))
+    if (!place_room_for_items(&p->device[device], role, &room))
         return;
     for (uint32_t i = end; i-- > 0;) {
         const double candidate = work->start[i] + cost[end] - cost[i];
@@ -158,8 +164,8 @@ static void fill_row(struct work *work, uint32_t state, double cap)
     uint32_t head = 0, tail = 0, low = 0;
     uint64_t room = 0;
 
-    if (!room_for_items(&p->device[device], state_first(work, state) ? PLACE_FIRST : PLACE_MIDDLE,
-                        &room))
+    if (!place_room_for_items(&p->device[device],
+                              state_first(work, state) ? PLACE_FIRST : PLACE_MIDDLE, &room))
         return;
     for (uint32_t k = 1; k < p->item_count; k++) {
         const double candidate = work->start[k - 1] - cost[k - 1];
@@ -333,6 +339,34 @@ static bool solve_mixed(struct work *work, struct place_answer *best)
     return true;
 }
 
+/* Exactly the same, and at the same place among all others. */
+static bool interchangeable(const struct place_problem *p, uint32_t a, uint32_t b)
+{
+    const struct place_device *x = &p->device[a], *y = &p->device[b];
+    const size_t cost_bytes = p->item_count * sizeof x->cost[0];
+
+    if (x->room_bytes != y->room_bytes || p->cpu_boundary[a] != p->cpu_boundary[b] ||
+        memcmp(x->fixed_bytes, y->fixed_bytes, sizeof x->fixed_bytes) != 0 ||
+        memcmp(x->cost, y->cost, cost_bytes) != 0 || memcmp(x->stage, y->stage, cost_bytes) != 0 ||
+        p->boundary[a][b] != p->boundary[b][a])
+        return false;
+    for (uint32_t d = 0; d < p->device_count; d++)
+        if (d != a && d != b &&
+            (p->boundary[a][d] != p->boundary[b][d] || p->boundary[d][a] != p->boundary[d][b]))
+            return false;
+    return true;
+}
+
+static void find_same(struct work *work)
+{
+    for (uint32_t a = 0; a < work->problem->device_count; a++)
+        for (uint32_t b = a + 1; b < work->problem->device_count; b++)
+            if (interchangeable(work->problem, a, b)) {
+                work->same_after[a] |= UINT32_C(1) << b;
+                work->same_before[b] |= UINT32_C(1) << a;
+            }
+}
+
 static void work_done(struct work *work)
 {
     free(work->value);
@@ -358,6 +392,7 @@ static enum dgo_status work_init(struct work *work, const struct place_problem *
 
     *work = (struct work){.problem = p, .ordered = devices > PLACE_EXACT_MAX};
     work->width = p->item_count + 1;
+    find_same(work);
     work->state_count = work->ordered ? 2 * devices : devices << devices;
     const size_t cells = (size_t)work->state_count * work->width;
 
@@ -399,84 +434,5 @@ enum dgo_status place_solve(const struct place_problem *problem, bool *found,
     *found =
         problem->stage_weight > 0 ? solve_mixed(&work, answer) : solve_sum(&work, INFINITY, answer);
     work_done(&work);
-    return DGO_OK;
-}
-
-/* How far a device reaches that starts at item `first`; `first` itself when it can take none. */
-static uint32_t reach(const struct place_problem *p, uint32_t device, uint32_t role, uint32_t first)
-{
-    uint64_t room = 0;
-    uint32_t end = first;
-
-    if (!room_for_items(&p->device[device], role, &room))
-        return first;
-    while (end < p->item_count && p->bytes[end] <= room)
-        room -= p->bytes[end++];
-    return end;
-}
-
-/* farthest[set]: the most items that the set can hold in any order.  A longer prefix is never
- * worse for those that follow, so one number a set is enough.  The output layer is the last item
- * and takes its device's last role: others stop before it. */
-static bool fits_from(const struct place_problem *p, uint32_t start)
-{
-    uint16_t farthest[1 << PLACE_EXACT_MAX];
-    const uint32_t devices = p->device_count, end = p->item_count;
-
-    farthest[0] = (uint16_t)start;
-    for (uint32_t set = 1; set < UINT32_C(1) << devices; set++) {
-        const uint32_t first = bits(set) == 1 ? PLACE_FIRST : PLACE_MIDDLE;
-
-        farthest[set] = (uint16_t)start;
-        for (uint32_t d = 0; d < devices; d++) {
-            const uint32_t before = farthest[set & ~(UINT32_C(1) << d)];
-
-            if (!(set >> d & 1) || (bits(set) > 1 && before == start))
-                continue;
-            const uint32_t stop = reach(p, d, first, before);
-
-            if ((bits(set) == 1) == p->single && reach(p, d, first | PLACE_LAST, before) == end)
-                return true;
-            if (stop > farthest[set])
-                farthest[set] = (uint16_t)(stop < end ? stop : end - 1);
-        }
-    }
-    return false;
-}
-
-/* Long CPU prefixes leave the least to place, so they are tried first; they are not always the
- * easiest, for which device is then the first changes its fixed bytes. */
-static bool fits_exact(const struct place_problem *p)
-{
-    uint32_t start = p->cpu_items_max < p->item_count ? p->cpu_items_max : p->item_count - 1;
-
-    for (; start > p->cpu_items_min; start--)
-        if (fits_from(p, start))
-            return true;
-    return start == p->cpu_items_min && fits_from(p, start);
-}
-
-enum dgo_status place_fits(const struct place_problem *problem, bool *fits, struct dgo_error *err)
-{
-    struct place_answer answer;
-
-    *fits = false;
-    if (problem->device_count == 0 || problem->item_count == 0)
-        return DGO_OK;
-    /* Taking as much as one can, which fits_exact does, may leave nothing for a device that must
-     * be used. */
-    if (problem->device_count > PLACE_EXACT_MAX || problem->device_min > 1) {
-        struct place_problem *copy = malloc(sizeof *copy);
-
-        if (!copy)
-            return dgo_fail(err, DGO_ENOMEM, "no memory to search for a placement");
-        *copy = *problem;
-        copy->stage_weight = 0;
-        const enum dgo_status status = place_solve(copy, fits, &answer, err);
-
-        free(copy);
-        return status;
-    }
-    *fits = fits_exact(problem);
     return DGO_OK;
 }

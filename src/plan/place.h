@@ -64,4 +64,8 @@ enum dgo_status place_solve(const struct place_problem *problem, bool *found,
 DGO_MUST_CHECK
 enum dgo_status place_fits(const struct place_problem *problem, bool *fits, struct dgo_error *err);
 
+/* Bytes that items may take on a device in this role; false when its fixed bytes alone are too
+ * many. */
+bool place_room_for_items(const struct place_device *device, uint32_t role, uint64_t *room);
+
 #endif

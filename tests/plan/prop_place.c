@@ -90,6 +90,22 @@ static void random_devices(struct place_problem *p, uint64_t *state, uint64_t to
     }
 }
 
+/* Decode is a sum, a pipelined prompt a sum and its slowest stage, throughput the slowest stage
+ * alone. */
+static void random_objective(struct place_problem *p, uint64_t *state)
+{
+    const uint64_t objective = check_below(state, 4);
+
+    p->stage_weight = objective < 2 ? 0 : uniform(state) * 3 + 0.01;
+    if (objective != 3)
+        return;
+    memset(p->boundary, 0, sizeof p->boundary);
+    memset(p->cpu_boundary, 0, sizeof p->cpu_boundary);
+    memset(p->cpu_cost, 0, sizeof p->cpu_cost);
+    for (uint32_t d = 0; d < p->device_count; d++)
+        memset(p->device[d].cost, 0, sizeof p->device[d].cost);
+}
+
 static void random_problem(struct place_problem *p, uint64_t *state)
 {
     const bool uniform_layers = check_below(state, 2) == 0;
@@ -107,16 +123,19 @@ static void random_problem(struct place_problem *p, uint64_t *state)
         total += p->bytes[i];
     }
     random_devices(p, state, total, check_below(state, 4) == 0);
+    const bool one_link = check_below(state, 2) == 0; /* then equal cards are interchangeable */
+    const double link = uniform(state) * 20;
+
     for (uint32_t a = 0; a < p->device_count; a++) {
-        p->cpu_boundary[a] = uniform(state) * 5;
+        p->cpu_boundary[a] = one_link ? link : uniform(state) * 5;
         for (uint32_t b = 0; b < p->device_count; b++)
-            p->boundary[a][b] = uniform(state) * 20;
+            p->boundary[a][b] = one_link ? link : uniform(state) * 20;
     }
     if (check_below(state, 3) == 0) {
         p->cpu_items_max = (uint32_t)check_below(state, p->item_count + 1);
         p->cpu_items_min = (uint32_t)check_below(state, p->cpu_items_max + 1);
     }
-    p->stage_weight = check_below(state, 2) ? uniform(state) * 3 : 0;
+    random_objective(p, state);
 }
 
 /* The answer is what it says: contiguous, within room, no device twice, of the cost it names. */

@@ -1,0 +1,85 @@
+/* place_fits.c - whether there is any placement: the longest prefix of items for each set of
+ * devices. */
+#include "place.h"
+
+#include <stdlib.h>
+
+/* How far a device reaches that starts at item `first`; `first` itself when it can take none. */
+static uint32_t reach(const struct place_problem *p, uint32_t device, uint32_t role, uint32_t first)
+{
+    uint64_t room = 0;
+    uint32_t end = first;
+
+    if (!place_room_for_items(&p->device[device], role, &room))
+        return first;
+    while (end < p->item_count && p->bytes[end] <= room)
+        room -= p->bytes[end++];
+    return end;
+}
+
+/* farthest[set]: the most items that the set can hold in any order.  A longer prefix is never
+ * worse for those that follow, so one number a set is enough.  The output layer is the last item
+ * and takes its device's last role: others stop before it. */
+static bool fits_from(const struct place_problem *p, uint32_t start)
+{
+    uint16_t farthest[1 << PLACE_EXACT_MAX];
+    const uint32_t devices = p->device_count, end = p->item_count;
+
+    farthest[0] = (uint16_t)start;
+    for (uint32_t set = 1; set < UINT32_C(1) << devices; set++) {
+        const uint32_t first = (uint32_t)__builtin_popcount(set) == 1 ? PLACE_FIRST : PLACE_MIDDLE;
+
+        farthest[set] = (uint16_t)start;
+        for (uint32_t d = 0; d < devices; d++) {
+            const uint32_t before = farthest[set & ~(UINT32_C(1) << d)];
+
+            if (!(set >> d & 1) || ((uint32_t)__builtin_popcount(set) > 1 && before == start))
+                continue;
+            const uint32_t stop = reach(p, d, first, before);
+
+            if (((uint32_t)__builtin_popcount(set) == 1) == p->single &&
+                reach(p, d, first | PLACE_LAST, before) == end)
+                return true;
+            if (stop > farthest[set])
+                farthest[set] = (uint16_t)(stop < end ? stop : end - 1);
+        }
+    }
+    return false;
+}
+
+/* Long CPU prefixes leave the least to place, so they are tried first; they are not always the
+ * easiest, for which device is then the first changes its fixed bytes. */
+static bool fits_exact(const struct place_problem *p)
+{
+    uint32_t start = p->cpu_items_max < p->item_count ? p->cpu_items_max : p->item_count - 1;
+
+    for (; start > p->cpu_items_min; start--)
+        if (fits_from(p, start))
+            return true;
+    return start == p->cpu_items_min && fits_from(p, start);
+}
+
+enum dgo_status place_fits(const struct place_problem *problem, bool *fits, struct dgo_error *err)
+{
+    struct place_answer answer;
+
+    *fits = false;
+    if (problem->device_count == 0 || problem->item_count == 0)
+        return DGO_OK;
+    /* Taking as much as one can, which fits_exact does, may leave nothing for a device that must
+     * be used. */
+    if (problem->device_count > PLACE_EXACT_MAX || problem->device_min > 1) {
+        struct place_problem *copy = malloc(sizeof *copy);
+
+        if (!copy)
+            return dgo_fail(err, DGO_ENOMEM, "no memory to search for a placement");
+        *copy = *problem;
+        copy->stage_weight = 0;
+        const enum dgo_status status = place_solve(copy, fits, &answer, err);
+
+        free(copy);
+        return status;
+    }
+    *fits = fits_exact(problem);
+    return DGO_OK;
+}
