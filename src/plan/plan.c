@@ -1,153 +1,14 @@
-/* plan.c - intent to plan: the order in which context, cache types and host memory give way. */
+/* plan.c - intent to plan: what was chosen, beside its alternatives, or why nothing fits. */
 #include "dgo_plan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "choose.h"
 #include "dgo_text.h"
 #include "intent.h"
 #include "search.h"
-
-struct planning {
-    const struct dgo_model *model;
-    const struct dgo_intent *intent;
-    struct search_request request; /* defaults filled in; context as asked for */
-    bool longest;                  /* the most context that fits is wanted */
-    bool ctx_free;                 /* the planner may choose a shorter context than its default */
-    bool cpu_allowed, cache_open;
-    struct search_answer answer;
-};
-
-/* One attempt; keeps the answer when it is found. */
-static enum dgo_status try_at(struct planning *planning, uint32_t ctx, enum dgo_kv_type cache,
-                              enum search_room room, bool *found, struct dgo_error *err)
-{
-    struct search_request request = planning->request;
-
-    intent_set_ctx(&request, ctx);
-    if (planning->cache_open)
-        intent_set_cache(&request, cache, cache);
-    request.room = room;
-    return search_best(&request, found, &planning->answer, err);
-}
-
-/* The longest context on GPUs with this cache, and its placement. */
-static enum dgo_status try_longest(struct planning *planning, uint32_t least, uint32_t most,
-                                   enum dgo_kv_type cache, bool *found, struct dgo_error *err)
-{
-    struct search_request request = planning->request;
-    uint32_t ctx = 0;
-    enum dgo_status status = DGO_OK;
-
-    *found = false;
-    if (planning->cache_open)
-        intent_set_cache(&request, cache, cache);
-    status = intent_longest_ctx(&request, least, most, &ctx, err);
-    if (status != DGO_OK || ctx == 0)
-        return status;
-    return try_at(planning, ctx, cache, SEARCH_GPUS, found, err);
-}
-
-/* Layers or experts in host memory: experts first, they are read sparsely and leave attention and
- * cache on the GPUs. */
-static enum dgo_status try_host_with(struct planning *planning, uint32_t ctx,
-                                     enum dgo_kv_type cache, bool *found, struct dgo_error *err)
-{
-    const struct dgo_model *model = planning->model;
-    const uint32_t cpu_moe = planning->request.settings.cpu_moe_layer_count;
-    enum dgo_status status = DGO_OK;
-
-    if (model->expert_count > 0)
-        status = try_at(planning, ctx, cache, SEARCH_EXPERTS, found, err);
-    if (status == DGO_OK && !*found)
-        status = try_at(planning, ctx, cache, SEARCH_CPU, found, err);
-    if (status != DGO_OK || *found || model->expert_count == 0)
-        return status;
-    planning->request.settings.cpu_moe_layer_count = model->layer_count;
-    status = try_at(planning, ctx, cache, SEARCH_CPU, found, err);
-    planning->request.settings.cpu_moe_layer_count = cpu_moe;
-    return status;
-}
-
-/* Host memory is slow enough for an f16 cache; an 8-bit one is for what still does not fit. */
-static enum dgo_status try_host(struct planning *planning, uint32_t ctx, bool *found,
-                                struct dgo_error *err)
-{
-    enum dgo_status status = DGO_OK;
-
-    *found = false;
-    if (!planning->cpu_allowed)
-        return DGO_OK;
-    status = try_host_with(planning, ctx, DGO_KV_F16, found, err);
-    if (status == DGO_OK && !*found && planning->cache_open)
-        status = try_host_with(planning, ctx, DGO_KV_Q8_0, found, err);
-    return status;
-}
-
-/* The cache that needs least of those the planner may take. */
-static enum dgo_kv_type smallest_cache(const struct planning *planning)
-{
-    return planning->cache_open ? DGO_KV_Q8_0 : DGO_KV_F16;
-}
-
-/* A context that was asked for, or the default one: an 8-bit cache before host memory, and where
- * the context was not asked for a shorter one before that.  What is tried later never has more
- * context than what is tried before, so more memory never gives less context. */
-static enum dgo_status choose_at(struct planning *planning, uint32_t ctx, bool *found,
-                                 struct dgo_error *err)
-{
-    const uint32_t floor = intent_ctx_floor(planning->model);
-    const bool shorter = planning->ctx_free && floor < ctx;
-    enum dgo_status status = try_at(planning, ctx, DGO_KV_F16, SEARCH_GPUS, found, err);
-
-    if (status == DGO_OK && !*found && planning->cache_open)
-        status = try_at(planning, ctx, DGO_KV_Q8_0, SEARCH_GPUS, found, err);
-    if (status == DGO_OK && !*found && shorter)
-        status = try_longest(planning, floor, ctx, smallest_cache(planning), found, err);
-    if (status == DGO_OK && !*found)
-        status = try_host(planning, shorter ? floor : ctx, found, err);
-    return status;
-}
-
-/* The longest context on GPUs, at least the floor: with an f16 cache if that reaches it, with an
- * 8-bit one where context is the objective. */
-static enum dgo_status choose_longest_on_gpus(struct planning *planning, bool *found,
-                                              struct dgo_error *err)
-{
-    const uint32_t floor = intent_ctx_floor(planning->model);
-    const uint32_t cap = intent_ctx_cap(planning->model);
-    const bool compress =
-        planning->cache_open && planning->intent->objective == DGO_OBJECTIVE_CONTEXT;
-    enum dgo_status status = try_longest(planning, floor, cap, DGO_KV_F16, found, err);
-
-    if (status == DGO_OK && compress && *found && intent_ctx(&planning->answer.settings) < cap) {
-        const struct search_answer plain = planning->answer;
-        bool more = false;
-
-        status = try_longest(planning, floor, cap, DGO_KV_Q8_0, &more, err);
-        if (!more)
-            planning->answer = plain;
-    }
-    if (status == DGO_OK && !*found && planning->cache_open)
-        status = try_longest(planning, floor, compress ? cap : floor, DGO_KV_Q8_0, found, err);
-    return status;
-}
-
-/* The most context.  GPUs alone must carry at least the floor; where they cannot, the floor is
- * served with host memory; where that is refused or too small, whatever the GPUs can carry. */
-static enum dgo_status choose_longest(struct planning *planning, bool *found, struct dgo_error *err)
-{
-    const uint32_t floor = intent_ctx_floor(planning->model);
-    enum dgo_status status = choose_longest_on_gpus(planning, found, err);
-
-    if (status == DGO_OK && !*found)
-        status = try_host(planning, floor, found, err);
-    if (status == DGO_OK && !*found)
-        status =
-            try_longest(planning, INTENT_CTX_STEP, floor, smallest_cache(planning), found, err);
-    return status;
-}
 
 static bool same_settings(const struct dgo_settings *a, const struct dgo_settings *b)
 {
@@ -220,7 +81,7 @@ static enum dgo_status offer_longest(const struct planning *planning, struct dgo
 
     other.request.most_spare = false;
     if (ctx < cap)
-        status = try_longest(&other, ctx, cap, cache, &found, err);
+        status = choose_try_longest(&other, ctx, cap, cache, &found, err);
     if (status == DGO_OK && found)
         add_alternative(plan, &other.answer, "%s", why);
     return status;
@@ -238,16 +99,16 @@ static enum dgo_status offer_cache(const struct planning *planning, struct dgo_p
     if (!planning->cache_open)
         return DGO_OK;
     if (plan->settings.key_type == DGO_KV_Q8_0) {
-        status = try_at(&other, ctx, DGO_KV_F16, SEARCH_GPUS, &found, err);
+        status = choose_try_at(&other, ctx, DGO_KV_F16, SEARCH_GPUS, &found, err);
         if (status == DGO_OK && !found)
-            status = try_host(&other, ctx, &found, err);
+            status = choose_try_host(&other, ctx, &found, err);
         if (status == DGO_OK && found)
             add_alternative(
                 plan, &other.answer, "f16 cache at the same context%s",
                 other.answer.estimate.host.layer_count > 0 ? ", first layers in host memory" : "");
         return status;
     }
-    status = try_at(&other, ctx, DGO_KV_Q8_0, SEARCH_GPUS, &found, err);
+    status = choose_try_at(&other, ctx, DGO_KV_Q8_0, SEARCH_GPUS, &found, err);
     if (status == DGO_OK && found)
         add_alternative(plan, &other.answer, "8-bit cache (q8_0) at the same context");
     return status;
@@ -411,15 +272,6 @@ static enum dgo_status settle_nofit(struct planning *planning, struct dgo_plan *
     return plan->estimate.fits ? DGO_OK : fail_nofit(planning, &request, err);
 }
 
-/* Heads of an odd length cannot be cut into the blocks of a quantised cache. */
-static bool cache_can_shrink(const struct planning *planning)
-{
-    struct search_request request = planning->request;
-
-    intent_set_cache(&request, DGO_KV_Q8_0, DGO_KV_Q8_0);
-    return memory_check(request.machine, request.model, &request.settings, NULL) == DGO_OK;
-}
-
 enum dgo_status dgo_plan_make(const struct dgo_machine *machine, const struct dgo_model *model,
                               const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
                               struct dgo_plan *plan, struct dgo_error *err)
@@ -432,17 +284,14 @@ enum dgo_status dgo_plan_make(const struct dgo_machine *machine, const struct dg
         .ctx_free = intent->ctx_tokens == 0,
         .cpu_allowed = !intent->cpu_layers_refused,
         .cache_open = intent_cache_open(intent),
+        .ubatch_open = intent->ubatch_tokens == 0,
     };
     bool found = false;
     enum dgo_status status = intent_request(machine, model, intent, rules, &planning.request, err);
 
     if (status != DGO_OK)
         return status;
-    planning.cache_open = planning.cache_open && cache_can_shrink(&planning);
-    if (planning.longest)
-        status = choose_longest(&planning, &found, err);
-    else
-        status = choose_at(&planning, intent_ctx(&planning.request.settings), &found, err);
+    status = choose_placement(&planning, &found, err);
     if (status != DGO_OK)
         return status;
     if (!found)
