@@ -182,6 +182,7 @@ static void add_intent(struct context_key *key, const struct dgo_intent *intent)
         context_key_add(key, intent->gpu_margin_mask >> g & 1 ? intent->gpu_margin_bytes[g] : 0);
     context_key_add(key, intent->concurrent_requests);
     context_key_add(key, intent->every_gpu);
+    context_key_add(key, intent->alone);
     context_key_add(key, intent->gpu_mask);
     context_key_add_real(key, intent->prompt_tokens);
     context_key_add_real(key, intent->generated_tokens);

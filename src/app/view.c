@@ -17,6 +17,7 @@ struct view {
     const struct dgo_estimate *estimate;
     const struct dgo_settings *settings;
     const struct dgo_plan *plan;
+    const struct dgo_alternative *alternative;
     const struct dgo_command *command;
     const struct dgo_comparison *comparison;
     const struct dgo_report *report;
@@ -508,6 +509,31 @@ static void set_settings(json_t *object, const struct dgo_settings *settings)
     set_count(object, "gpu_layer_count", settings->gpu_layer_count);
 }
 
+static json_t *alternative_object(const struct dgo_machine *machine,
+                                  const struct dgo_alternative *alternative)
+{
+    json_t *entry = json_object();
+
+    if (alternative->why[0])
+        set_text(entry, "why", alternative->why);
+    set_estimate(entry, machine, &alternative->estimate);
+    set_settings(entry, &alternative->settings);
+    json_object_set_new(entry, "predicted", view_prediction(&alternative->predicted));
+    return entry;
+}
+
+static json_t *make_alternative(const struct view *view)
+{
+    return alternative_object(view->machine, view->alternative);
+}
+
+json_t *view_alternative(const struct dgo_machine *machine,
+                         const struct dgo_alternative *alternative)
+{
+    return make_view(
+        &(struct view){.make = make_alternative, .machine = machine, .alternative = alternative});
+}
+
 static json_t *make_settings(const struct view *view)
 {
     const struct dgo_settings *settings = view->settings;
@@ -591,12 +617,7 @@ static json_t *make_plan(const struct view *view)
     json_object_set_new(object, "predicted", view_prediction(&plan->predicted));
     for (uint32_t i = 0; i < plan->alternative_count; i++) {
         const struct dgo_alternative *alternative = &plan->alternative[i];
-        json_t *entry = json_pack("{s:o}", "why", view_text(alternative->why));
-
-        set_estimate(entry, machine, &alternative->estimate);
-        set_settings(entry, &alternative->settings);
-        json_object_set_new(entry, "predicted", view_prediction(&alternative->predicted));
-        json_array_append_new(alternatives, entry);
+        json_array_append_new(alternatives, alternative_object(machine, alternative));
     }
     json_object_set_new(object, "alternatives", alternatives);
     if (command)

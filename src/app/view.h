@@ -24,6 +24,10 @@ json_t *view_estimate(const struct dgo_machine *machine, const struct dgo_estima
  * same settings give the same bytes. */
 json_t *view_settings(const struct dgo_settings *settings);
 
+/* .devices[], .host, settings and .predicted{} of a plan that is not the plan itself. */
+json_t *view_alternative(const struct dgo_machine *machine,
+                         const struct dgo_alternative *alternative);
+
 /* `command` may be NULL (no engine file for it); then .command and .environment are left out. */
 json_t *view_plan(const struct dgo_machine *machine, const struct dgo_model *model,
                   const struct dgo_plan *plan, const struct dgo_command *command);

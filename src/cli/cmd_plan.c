@@ -3,7 +3,8 @@
 #include "flow.h"
 #include "picture.h"
 #include "print.h"
-#include "view.h"
+#include "rivals.h"
+#include "view_choices.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,13 +21,41 @@ static void append_line(const char *line, void *lines)
     json_array_append_new(lines, view_text(line));
 }
 
+/* What --need and --compare ask for. */
+struct extra {
+    bool needs_known;
+    struct dgo_needs needs;
+    uint32_t rival_count;
+    struct rival rival[RIVAL_MAX];
+};
+
+static enum dgo_status find_extra(const struct cmd_call *call, struct flow *flow,
+                                  struct extra *extra, struct dgo_error *err)
+{
+    enum dgo_status status = DGO_OK;
+
+    if (option_given(&call->options, OPTION_NEED)) {
+        status = dgo_plan_need(&flow->machine, flow->model, &flow->intent, &flow->rules,
+                               &extra->needs, err);
+        extra->needs_known = status == DGO_OK;
+    }
+    if (option_given(&call->options, OPTION_COMPARE))
+        extra->rival_count = rivals_find(flow, extra->rival);
+    return status;
+}
+
 static json_t *view(const struct cmd_call *call, const struct flow *flow,
-                    const struct dgo_command *command)
+                    const struct dgo_command *command, const struct extra *extra)
 {
     json_t *object = view_plan(&flow->machine, flow->model, &flow->plan, command);
 
     if (flow->calibrated[0])
         json_object_set_new(object, "calibrated", view_text(flow->calibrated));
+    if (extra->needs_known)
+        json_object_set_new(object, "need", view_needs(&flow->machine, &extra->needs));
+    if (extra->rival_count > 0)
+        json_object_set_new(object, "comparison",
+                            view_rivals(&flow->machine, extra->rival, extra->rival_count));
     if (option_given(&call->options, OPTION_EXPLAIN)) {
         json_t *lines = json_array();
 
@@ -79,17 +108,23 @@ static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status 
                 const struct dgo_error *err)
 {
     const struct dgo_command *command = flow->command_made ? &flow->command : NULL;
+    static struct extra extra;
     const char *svg = option_text(&call->options, OPTION_SVG);
-    struct dgo_error svg_err = {0};
+    struct dgo_error extra_err = {0};
     int status = 0;
 
-    if (svg && write_picture(flow, svg, &svg_err) != DGO_OK)
-        return print_failure(&svg_err);
+    if ((svg && write_picture(flow, svg, &extra_err) != DGO_OK) ||
+        find_extra(call, flow, &extra, &extra_err) != DGO_OK)
+        return print_failure(&extra_err);
     if (option_given(&call->options, OPTION_JSON)) {
-        status = print_json(view(call, flow, command));
+        status = print_json(view(call, flow, command, &extra));
     } else {
         print_plan(&flow->machine, flow->model, &flow->plan, command, call->environment,
                    flow->calibrated);
+        if (extra.rival_count > 0)
+            print_rivals(extra.rival, extra.rival_count);
+        if (extra.needs_known)
+            print_needs(&flow->machine, &extra.needs);
         if (option_given(&call->options, OPTION_EXPLAIN)) {
             printf("\nwhy:\n");
             dgo_engine_explain(&flow->machine, flow->model, &flow->plan, print_line, NULL);
@@ -129,6 +164,7 @@ const struct cmd cmd_plan = {
                 "dualgpuopt plan model.gguf --ctx max --explain\n"
                 "dualgpuopt plan model-folder --engine vllm --parallel 8\n"
                 "dualgpuopt plan model.gguf --margin 0=2GiB,1=512MiB --svg plan.svg\n"
+                "dualgpuopt plan model.gguf --compare --need\n"
                 "dualgpuopt plan model.gguf --gpus examples/machines/two-unequal.yaml --json",
     .details = "Nothing is started. What does not fit exits with 3 and names the limiting GPU and\n"
                "the missing bytes.",
@@ -154,6 +190,8 @@ const struct cmd cmd_plan = {
                 OPTION_GENERATED_TOKENS,
                 OPTION_CONCURRENT,
                 OPTION_SVG,
+                OPTION_COMPARE,
+                OPTION_NEED,
                 OPTION_EXPLAIN,
                 OPTION_JSON,
                 OPTION_ENGINE,

@@ -42,6 +42,9 @@ void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate
 void print_plan(const struct dgo_machine *machine, const struct dgo_model *model,
                 const struct dgo_plan *plan, const struct dgo_command *command,
                 char *const *environment, const char *calibrated);
+struct rival;
+void print_rivals(const struct rival *rivals, uint32_t count);
+void print_needs(const struct dgo_machine *machine, const struct dgo_needs *needs);
 void print_comparison(const struct dgo_comparison *comparison);
 void print_resources(const json_t *resources); /* what view_resources made; only reads it */
 

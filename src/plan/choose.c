@@ -225,6 +225,23 @@ static bool cache_can_shrink(const struct planning *planning)
     return memory_check(request.machine, request.model, &request.settings, NULL) == DGO_OK;
 }
 
+enum dgo_status choose_begin(const struct dgo_machine *machine, const struct dgo_model *model,
+                             const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
+                             struct planning *planning, struct dgo_error *err)
+{
+    *planning = (struct planning){
+        .model = model,
+        .intent = intent,
+        .longest = intent->ctx_tokens == DGO_CTX_MAX ||
+                   (intent->ctx_tokens == 0 && intent->objective == DGO_OBJECTIVE_CONTEXT),
+        .ctx_free = intent->ctx_tokens == 0,
+        .cpu_allowed = !intent->cpu_layers_refused,
+        .cache_open = intent_cache_open(intent),
+        .ubatch_open = intent->ubatch_tokens == 0,
+    };
+    return intent_request(machine, model, intent, rules, &planning->request, err);
+}
+
 enum dgo_status choose_placement(struct planning *planning, bool *found, struct dgo_error *err)
 {
     enum dgo_status status = DGO_OK;

@@ -17,6 +17,12 @@ struct planning {
     struct search_answer answer;
 };
 
+/* What is asked for and what is open.  Fails as intent_request. */
+DGO_MUST_CHECK
+enum dgo_status choose_begin(const struct dgo_machine *machine, const struct dgo_model *model,
+                             const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
+                             struct planning *planning, struct dgo_error *err);
+
 /* The placement for the intent, in planning->answer. */
 DGO_MUST_CHECK
 enum dgo_status choose_placement(struct planning *planning, bool *found, struct dgo_error *err);

@@ -124,6 +124,7 @@ struct dgo_intent {
     uint32_t gpu_margin_mask; /* bit per GPU with a margin of its own, which may be 0 */
     uint64_t gpu_margin_bytes[DGO_GPU_MAX];
     bool every_gpu;    /* use each GPU that may be used, even where fewer would be faster */
+    bool alone;        /* no alternatives are wanted beside the plan: much faster */
     uint32_t gpu_mask; /* bit per GPU that may be used; 0: all */
     double prompt_tokens, generated_tokens; /* a typical request; 0: 1500 and 400 */
     /* Requests answered at the same time, which the speed is weighed for; 0: 1.  At most as many
@@ -184,6 +185,40 @@ enum dgo_status dgo_plan_shrink(const struct dgo_machine *machine, const struct 
                                 const struct dgo_engine_rules *rules, const struct dgo_plan *plan,
                                 int32_t device, struct dgo_plan *smaller, char change[160],
                                 struct dgo_error *err);
+
+/* Exactly these settings, judged as a plan for this intent would be: estimate under the same
+ * margins, prediction for the same request.  `why` is left alone.  Fails as dgo_estimate_make. */
+DGO_MUST_CHECK
+enum dgo_status dgo_plan_judge(const struct dgo_machine *machine, const struct dgo_model *model,
+                               const struct dgo_intent *intent,
+                               const struct dgo_engine_rules *rules,
+                               const struct dgo_settings *settings, struct dgo_alternative *judged,
+                               struct dgo_error *err);
+
+/* The smallest additions each of which, alone, would let the GPUs carry the whole model for this
+ * intent; and, where it does not fit at all, what host memory would do. */
+enum dgo_need_kind {
+    DGO_NEED_ONE_GPU,   /* more memory on one card */
+    DGO_NEED_EVERY_GPU, /* so much more on each of them */
+    DGO_NEED_CARD,      /* one more card of a size that is sold, as fast as the fastest here */
+    DGO_NEED_HOST,      /* more host memory: the CPU computes the rest */
+};
+enum { DGO_NEED_MAX = DGO_GPU_MAX + 3 };
+struct dgo_need {
+    enum dgo_need_kind kind;
+    uint32_t gpu_index;              /* ONE_GPU */
+    uint64_t bytes;                  /* to add; of a CARD its memory */
+    double decode_tokens_per_second; /* with it */
+};
+struct dgo_needs {
+    bool nothing; /* the GPUs carry it already */
+    uint32_t count;
+    struct dgo_need need[DGO_NEED_MAX]; /* fewest bytes first within a kind */
+};
+DGO_MUST_CHECK
+enum dgo_status dgo_plan_need(const struct dgo_machine *machine, const struct dgo_model *model,
+                              const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
+                              struct dgo_needs *needs, struct dgo_error *err);
 
 /* The derivation of every number, as lines of text, one call of `line` each. */
 typedef void (*dgo_explain_fn)(const char *line, void *data);

@@ -276,18 +276,9 @@ enum dgo_status dgo_plan_make(const struct dgo_machine *machine, const struct dg
                               const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
                               struct dgo_plan *plan, struct dgo_error *err)
 {
-    struct planning planning = {
-        .model = model,
-        .intent = intent,
-        .longest = intent->ctx_tokens == DGO_CTX_MAX ||
-                   (intent->ctx_tokens == 0 && intent->objective == DGO_OBJECTIVE_CONTEXT),
-        .ctx_free = intent->ctx_tokens == 0,
-        .cpu_allowed = !intent->cpu_layers_refused,
-        .cache_open = intent_cache_open(intent),
-        .ubatch_open = intent->ubatch_tokens == 0,
-    };
+    struct planning planning;
     bool found = false;
-    enum dgo_status status = intent_request(machine, model, intent, rules, &planning.request, err);
+    enum dgo_status status = choose_begin(machine, model, intent, rules, &planning, err);
 
     if (status != DGO_OK)
         return status;
@@ -297,5 +288,25 @@ enum dgo_status dgo_plan_make(const struct dgo_machine *machine, const struct dg
     if (!found)
         return settle_nofit(&planning, plan, err);
     write_plan(&planning, plan);
-    return fill_alternatives(&planning, plan, err);
+    return intent->alone ? DGO_OK : fill_alternatives(&planning, plan, err);
+}
+
+enum dgo_status dgo_plan_judge(const struct dgo_machine *machine, const struct dgo_model *model,
+                               const struct dgo_intent *intent,
+                               const struct dgo_engine_rules *rules,
+                               const struct dgo_settings *settings, struct dgo_alternative *judged,
+                               struct dgo_error *err)
+{
+    struct search_request request;
+    struct search_answer answer;
+    enum dgo_status status = intent_request(machine, model, intent, rules, &request, err);
+
+    if (status == DGO_OK)
+        status = search_judge(&request, settings, &answer, err);
+    if (status != DGO_OK)
+        return status;
+    judged->settings = answer.settings;
+    judged->estimate = answer.estimate;
+    judged->predicted = answer.predicted;
+    return DGO_OK;
 }

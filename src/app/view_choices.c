@@ -1,0 +1,117 @@
+/* view_choices.c - needs, the engine's own choices and contexts as JSON. */
+#include "view_choices.h"
+
+#include "dgo_units.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const char *const kind_names[] = {
+    [DGO_NEED_ONE_GPU] = "one_gpu",
+    [DGO_NEED_EVERY_GPU] = "every_gpu",
+    [DGO_NEED_CARD] = "card",
+    [DGO_NEED_HOST] = "host",
+};
+
+const char *need_text(const struct dgo_machine *machine, const struct dgo_need *need,
+                      char text[NEED_TEXT_MAX])
+{
+    char size[DGO_UNIT_TEXT_MAX];
+
+    dgo_bytes_text(need->bytes, size);
+    switch (need->kind) {
+    case DGO_NEED_ONE_GPU:
+        (void)snprintf(text, NEED_TEXT_MAX, "%s more on GPU %" PRIu32 " (%.96s)", size,
+                       need->gpu_index, machine->gpu[need->gpu_index].name);
+        break;
+    case DGO_NEED_EVERY_GPU:
+        (void)snprintf(text, NEED_TEXT_MAX, "%s more on every GPU", size);
+        break;
+    case DGO_NEED_CARD:
+        (void)snprintf(text, NEED_TEXT_MAX, "one more card with %s", size);
+        break;
+    case DGO_NEED_HOST:
+        (void)snprintf(text, NEED_TEXT_MAX, "%s more host memory, for layers on the CPU", size);
+        break;
+    }
+    return text;
+}
+
+json_t *view_needs(const struct dgo_machine *machine, const struct dgo_needs *needs)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < needs->count; i++) {
+        const struct dgo_need *need = &needs->need[i];
+        char text[NEED_TEXT_MAX];
+        json_t *entry = json_pack("{s:s, s:I, s:f, s:o}", "kind", kind_names[need->kind], "bytes",
+                                  (json_int_t)need->bytes, "decode_tokens_per_second",
+                                  need->decode_tokens_per_second, "text",
+                                  view_text(need_text(machine, need, text)));
+
+        if (need->kind == DGO_NEED_ONE_GPU)
+            json_object_set_new(entry, "gpu_index", json_integer(need->gpu_index));
+        json_array_append_new(list, entry);
+    }
+    return json_pack("{s:b, s:o}", "nothing", (int)needs->nothing, "additions", list);
+}
+
+json_t *view_rivals(const struct dgo_machine *machine, const struct rival *rivals, uint32_t count)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct rival *rival = &rivals[i];
+        json_t *entry = rival->judged ? view_alternative(machine, &rival->as) : json_object();
+
+        json_object_set_new(entry, "what", view_text(rival->what));
+        json_object_set_new(entry, "judged", json_boolean(rival->judged));
+        if (rival->problem[0])
+            json_object_set_new(entry, "problem", view_text(rival->problem));
+        if (rival->words[0])
+            json_object_set_new(entry, "flags", view_text(rival->words));
+        json_array_append_new(list, entry);
+    }
+    return list;
+}
+
+static json_t *view_cell(const struct context_cell *cell, enum dgo_kv_type type)
+{
+    json_t *object =
+        json_pack("{s:s, s:b}", "kv_type", dgo_kv_type_name(type), "fits", (int)cell->fits);
+
+    if (!cell->fits)
+        return object;
+    json_object_set_new(object, "context_tokens_per_slot", json_integer(cell->ctx_tokens));
+    json_object_set_new(object, "ubatch_tokens", json_integer(cell->ubatch_tokens));
+    json_object_set_new(object, "host_memory", json_boolean(cell->host));
+    json_object_set_new(object, "decode_tokens_per_second",
+                        json_real(cell->decode_tokens_per_second));
+    json_object_set_new(object, "prefill_tokens_per_second",
+                        json_real(cell->prefill_tokens_per_second));
+    return object;
+}
+
+static json_t *view_row(const struct context_table *table, const struct context_cell *cells,
+                        const char *key, uint32_t value)
+{
+    json_t *list = json_array();
+
+    for (uint32_t t = 0; t < table->type_count; t++)
+        json_array_append_new(list, view_cell(&cells[t], table->type[t]));
+    return json_pack("{s:i, s:o}", key, (int)value, "cells", list);
+}
+
+json_t *view_context_table(const struct dgo_machine *machine, const struct context_table *table)
+{
+    json_t *longest = json_array(), *sizes = json_array();
+
+    for (uint32_t s = 0; s < table->slots_count; s++)
+        json_array_append_new(longest,
+                              view_row(table, table->longest[s], "slot_count", table->slots[s]));
+    for (uint32_t c = 0; c < table->size_count; c++)
+        json_array_append_new(
+            sizes, view_row(table, table->at[c], "context_tokens_per_slot", table->size[c]));
+    return json_pack("{s:s, s:b, s:o, s:o}", "schema", "dualgpuopt.context/1", "simulated",
+                     (int)machine->simulated, "longest", longest, "contexts", sizes);
+}

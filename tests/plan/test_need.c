@@ -1,0 +1,119 @@
+/* test_need.c - what is said to be needed is enough, and a MiB less is not. */
+#include "check.h"
+
+#include "dgo_plan.h"
+#include "makers.h"
+
+static const struct dgo_engine_rules rules = {0};
+static struct dgo_machine machine, other;
+static struct dgo_plan plan;
+
+/* Whether the GPUs carry it all with `bytes` more where the need says. */
+static bool fits_with(const struct dgo_model *model, const struct dgo_need *need, uint64_t bytes)
+{
+    const struct dgo_intent intent = {.cpu_layers_refused = need->kind != DGO_NEED_HOST,
+                                      .alone = true};
+
+    other = machine;
+    for (uint32_t g = 0; g < other.gpu_count; g++)
+        if (need->kind == DGO_NEED_EVERY_GPU ||
+            (need->kind == DGO_NEED_ONE_GPU && need->gpu_index == g)) {
+            other.gpu[g].free_bytes += bytes;
+            other.gpu[g].total_bytes += bytes;
+        }
+    if (need->kind == DGO_NEED_HOST)
+        other.host.free_bytes += bytes;
+    return dgo_plan_make(&other, model, &intent, &rules, &plan, NULL) == DGO_OK;
+}
+
+static const struct {
+    const char *name;
+    const struct make_shape *shape;
+    struct make_card cards[3];
+    uint64_t host_free_mib;
+    uint32_t kinds; /* bit per enum dgo_need_kind that is answered */
+} rows[] = {
+    {"fits", &make_8b, {{24576, 24100, 936}}, 60000, 0},
+    {"one card short",
+     &make_70b,
+     {{24576, 24100, 936}, {12288, 11900, 360}},
+     60000,
+     1 << DGO_NEED_ONE_GPU | 1 << DGO_NEED_EVERY_GPU | 1 << DGO_NEED_CARD},
+    {"a single card",
+     &make_32b,
+     {{12288, 11900, 360}},
+     60000,
+     1 << DGO_NEED_ONE_GPU | 1 << DGO_NEED_CARD},
+    {"not even with the host",
+     &make_70b,
+     {{12288, 11900, 360}, {12288, 11900, 360}},
+     8000,
+     1 << DGO_NEED_ONE_GPU | 1 << DGO_NEED_EVERY_GPU | 1 << DGO_NEED_CARD | 1 << DGO_NEED_HOST},
+    {"experts",
+     &make_moe30b,
+     {{8192, 7900, 288}},
+     60000,
+     1 << DGO_NEED_ONE_GPU | 1 << DGO_NEED_CARD},
+};
+
+static void check_row(size_t row)
+{
+    struct dgo_model *model = make_model(rows[row].shape);
+    const struct dgo_intent intent = {0};
+    struct dgo_needs needs;
+    uint32_t kinds = 0;
+
+    make_machine(&machine, rows[row].cards, 3);
+    machine.host.free_bytes = rows[row].host_free_mib * DGO_MIB;
+    CHECK_ROW_U64(dgo_plan_need(&machine, model, &intent, &rules, &needs, NULL), DGO_OK,
+                  rows[row].name);
+    CHECK_ROW(needs.nothing == (rows[row].kinds == 0), rows[row].name);
+    for (uint32_t i = 0; i < needs.count; i++) {
+        const struct dgo_need *need = &needs.need[i];
+
+        kinds |= 1U << need->kind;
+        CHECK_ROW(need->decode_tokens_per_second > 0, rows[row].name);
+        if (need->kind == DGO_NEED_CARD)
+            continue;
+        CHECK_ROW(fits_with(model, need, need->bytes), rows[row].name);
+        CHECK_ROW(!fits_with(model, need, need->bytes - DGO_MIB), rows[row].name);
+    }
+    CHECK_ROW_U64(kinds, rows[row].kinds, rows[row].name);
+    make_model_done(model);
+}
+
+static void the_smallest_that_is_enough(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        check_row(i);
+}
+
+/* What was judged is what a plan says of the same settings. */
+static void a_plan_is_judged_as_it_was_made(void **state)
+{
+    struct dgo_model *model = make_model(&make_32b);
+    const struct dgo_intent intent = {.ctx_tokens = 8192};
+    struct dgo_alternative judged;
+
+    (void)state;
+    make_machine(&machine, (struct make_card[]){make_3090, make_3060}, 2);
+    assert_int_equal(dgo_plan_make(&machine, model, &intent, &rules, &plan, NULL), DGO_OK);
+    assert_int_equal(
+        dgo_plan_judge(&machine, model, &intent, &rules, &plan.settings, &judged, NULL), DGO_OK);
+    assert_true(judged.predicted.decode_tokens_per_second ==
+                plan.predicted.decode_tokens_per_second);
+    assert_memory_equal(&judged.estimate.device[0], &plan.estimate.device[0],
+                        sizeof judged.estimate.device[0]);
+    make_model_done(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_smallest_that_is_enough),
+        cmocka_unit_test(a_plan_is_judged_as_it_was_made),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
