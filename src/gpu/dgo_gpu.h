@@ -145,7 +145,7 @@ struct dgo_machine {
     bool simulated;     /* from a file: everything shown from it says SIMULATED */
     char source[32];    /* "nvml", "nvml, amd", "machine file", "recording" */
     char driver[96];    /* driver version, "" unknown */
-    uint32_t gpu_count; /* in the driver's order, which is PCI bus order */
+    uint32_t gpu_count; /* by driver, each in its order, which is PCI bus order */
     struct dgo_gpu gpu[DGO_GPU_MAX];
     struct dgo_link link[DGO_GPU_MAX][DGO_GPU_MAX]; /* symmetric; the diagonal means nothing */
     struct dgo_host host;
@@ -161,9 +161,10 @@ struct dgo_gpu_options {
     bool wake;                /* read cards in runtime suspend too, which wakes them */
 };
 
-/* Opens the machine file, or the first driver that answers.  Fails with DGO_ENOGPU and a sentence
- * that says what was tried and what to do; with DGO_EDRIVER when a driver is there but broken; with
- * DGO_EFORMAT and "line L, column C" for a bad machine file. */
+/* Opens the machine file, or all drivers that answer: NVIDIA's cards come first, then AMD's, then
+ * Intel's, each in bus order, and a card keeps its number while the source is open.  Fails with
+ * DGO_ENOGPU and a sentence that says what was tried and what to do; with DGO_EDRIVER when a driver
+ * is there but broken; with DGO_EFORMAT and "line L, column C" for a bad machine file. */
 DGO_MUST_CHECK
 enum dgo_status dgo_gpu_open(const struct dgo_gpu_options *options, struct dgo_gpu_source **source,
                              struct dgo_error *err);

@@ -21,6 +21,8 @@ struct gpu_driver {
 };
 
 extern const struct gpu_driver gpu_driver_nvml;
+extern const struct gpu_driver gpu_driver_amd;
+extern const struct gpu_driver gpu_driver_intel;
 extern const struct gpu_driver gpu_driver_machine_file;
 
 /* Sets a reading together with its bit. */
@@ -46,6 +48,9 @@ bool gpu_pci_asleep(const char *root, const char *pci_id);
 
 /* "00000000:0A:00.0", "0a:00.0" and the like to "0000:0a:00.0"; false (and "") for other text. */
 bool gpu_pci_normalise(const char *text, char pci_id[GPU_PCI_ID_MAX]);
+
+/* The problem of a card in runtime suspend. */
+extern const char gpu_asleep_sentence[];
 
 /* facts.c */
 enum dgo_gpu_vendor gpu_vendor_of(const char *name);

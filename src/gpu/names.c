@@ -1,5 +1,8 @@
 /* names.c - the words for what a GPU's readings say. */
-#include "dgo_gpu.h"
+#include "driver.h"
+
+const char gpu_asleep_sentence[] =
+    "asleep to save power, and left so; any program that uses it wakes it";
 
 #define NAME_OF(names, index, otherwise)                                                           \
     ((size_t)(index) < sizeof(names) / sizeof((names)[0]) ? (names)[index] : (otherwise))

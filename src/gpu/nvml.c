@@ -344,8 +344,7 @@ static bool left_asleep(const struct nvml *nvml, const struct pci_order *order, 
     dgo_text_copy(gpu->pci_id, sizeof gpu->pci_id, pci_id);
     if (gpu->name[0] == '\0')
         sleeping_name(nvml->root, pci_id, gpu);
-    dgo_text_copy(gpu->problem, sizeof gpu->problem,
-                  "asleep to save power, and left so; any program that uses it wakes it");
+    dgo_text_copy(gpu->problem, sizeof gpu->problem, gpu_asleep_sentence);
     return true;
 }
 
