@@ -41,10 +41,19 @@ typedef void (*dgo_line_fn)(struct dgo_process *process, enum dgo_stream stream,
  * freed inside. */
 typedef void (*dgo_exit_fn)(struct dgo_process *process, const struct dgo_exit *exit, void *data);
 
+/* Where another process of ours finds the engine again when this one died (docs/decisions/0030).
+ * Until then, and for `wait_ns` after, the engine runs on; then it ends. */
+struct dgo_process_keep {
+    const char *path; /* of a Unix socket, in a folder of the user; NULL: the engine ends with us */
+    uint64_t wait_ns;
+    int log_fd; /* what it writes meanwhile is appended here; -1: it is lost.  Borrowed */
+};
+
 struct dgo_process_options {
     const char *const *argv;        /* argv[0] is the path that is executed; not searched */
     const char *const *environment; /* whole; NULL-terminated */
     const char *directory;          /* NULL: ours */
+    struct dgo_process_keep keep;   /* zero: none */
     uint64_t term_wait_ns;          /* from TERM to KILL, a second TERM half-way; 0: 10 s */
     dgo_line_fn line;
     dgo_exit_fn exited;
@@ -57,6 +66,16 @@ struct dgo_process_options {
 DGO_MUST_CHECK
 enum dgo_status dgo_process_start(sd_event *loop, const struct dgo_process_options *options,
                                   struct dgo_process **process, struct dgo_error *err);
+
+/* Takes over the engine that is kept at `options->keep.path`, with its pipes; argv, environment and
+ * directory are not used.  From here on as if this process had started it.  DGO_ENOTFOUND: there is
+ * none any more; DGO_EBUSY: another process holds it.  Waits up to a second for the guard. */
+DGO_MUST_CHECK
+enum dgo_status dgo_process_adopt(sd_event *loop, const struct dgo_process_options *options,
+                                  struct dgo_process **process, struct dgo_error *err);
+
+/* Frees, and leaves an engine that is kept to the next one of us.  Accepts NULL. */
+void dgo_process_leave(struct dgo_process *process);
 
 pid_t dgo_process_pid(const struct dgo_process *process); /* the engine's, also after its end */
 /* Until the engine and all that it started are gone. */

@@ -25,16 +25,29 @@ static void reset_signals(void)
         (void)sigaction(number, &action, NULL); /* KILL, STOP and libc's own refuse */
 }
 
-/* Everything but 0, 1, 2 and the two: our sockets, the driver's devices, other lifelines. */
-static void close_all_but(int a, int b)
+/* Everything but 0, 1, 2 and these: our sockets, the driver's devices, other lifelines. */
+static void close_all_but(const struct guard_task *task)
 {
-    const unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
+    int kept[] = {task->lifeline_fd, task->report_fd,   task->keep.listen_fd,
+                  task->keep.out_fd, task->keep.err_fd, task->keep.log_fd};
+    const int count = sizeof kept / sizeof kept[0];
+    unsigned next = 3;
 
-    if (low > 3)
-        (void)close_range(3, low - 1, 0);
-    if (high > low + 1)
-        (void)close_range(low + 1, high - 1, 0);
-    (void)close_range(high + 1, ~0U, 0);
+    for (int i = 1; i < count; i++) /* sorted: there are six */
+        for (int k = i; k > 0 && kept[k - 1] > kept[k]; k--) {
+            const int higher = kept[k - 1];
+
+            kept[k - 1] = kept[k];
+            kept[k] = higher;
+        }
+    for (int i = 0; i < count; i++) {
+        if (kept[i] < (int)next)
+            continue; /* none, or the one before */
+        if ((unsigned)kept[i] > next)
+            (void)close_range(next, (unsigned)kept[i] - 1, 0);
+        next = (unsigned)kept[i] + 1;
+    }
+    (void)close_range(next, ~0U, 0);
 }
 
 static void set_streams(int in_fd, int out_fd, int err_fd)
@@ -179,18 +192,56 @@ static bool kill_all(pid_t engine, int child_fd, struct guard_end *end)
     return true;
 }
 
-/* Sleeps until the engine ends or the lifeline closes. */
-static void watch(int lifeline_fd, pid_t engine, int child_fd, struct guard_end *end)
+/* The lifeline has moved: a byte means that the engine has to go, its end that we died. */
+static bool is_orphaned(int lifeline_fd)
+{
+    char byte;
+    ssize_t got;
+
+    do
+        got = read(lifeline_fd, &byte, 1);
+    while (got < 0 && errno == EINTR);
+    return got == 0;
+}
+
+/* Until another one of us holds the lifeline; false: nobody came, or the engine has ended. */
+static bool wait_for_another(struct guard_task *task, pid_t engine, int child_fd,
+                             struct guard_end *end)
+{
+    guard_keep_begin(&task->keep);
+    while (end->code == 0) {
+        struct signalfd_siginfo ended;
+
+        switch (
+            guard_keep_wait(&task->keep, engine, child_fd, &task->lifeline_fd, &task->report_fd)) {
+        case KEEP_TAKEN:
+            return true;
+        case KEEP_OVER:
+            return false;
+        case KEEP_CHILD:
+            (void)!read(child_fd, &ended, sizeof ended);
+            (void)reap(engine, end);
+        }
+    }
+    return false;
+}
+
+/* Sleeps until the engine ends or has to go. */
+static void watch(struct guard_task *task, pid_t engine, int child_fd, struct guard_end *end)
 {
     while (end->code == 0) {
-        struct pollfd wait[2] = {{.fd = lifeline_fd, .events = POLLIN},
+        struct pollfd wait[2] = {{.fd = task->lifeline_fd, .events = POLLIN},
                                  {.fd = child_fd, .events = POLLIN}};
         struct signalfd_siginfo ended;
 
         if (poll(wait, 2, -1) < 0 && errno != EINTR)
             return;
-        if (wait[0].revents)
-            return;
+        if (wait[0].revents) {
+            if (!is_orphaned(task->lifeline_fd) || task->keep.listen_fd < 0 ||
+                !wait_for_another(task, engine, child_fd, end))
+                return;
+            continue;
+        }
         (void)!read(child_fd, &ended, sizeof ended);
         (void)reap(engine, end);
     }
@@ -205,8 +256,9 @@ static int child_signals(void)
     return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-_Noreturn void guard_run(const struct guard_task *task)
+_Noreturn void guard_run(const struct guard_task *given)
 {
+    struct guard_task own = *given, *task = &own; /* its lifeline may become another one */
     struct guard_start start = {.stage = GUARD_FORK};
     struct guard_end end = {0};
 
@@ -215,7 +267,7 @@ _Noreturn void guard_run(const struct guard_task *task)
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     reset_signals();
     set_streams(task->null_fd, task->out_fd, task->err_fd);
-    close_all_but(task->lifeline_fd, task->report_fd);
+    close_all_but(task);
 
     const int child_fd = child_signals();
 
@@ -226,12 +278,15 @@ _Noreturn void guard_run(const struct guard_task *task)
     /* Only the engine may hold its pipes, or they would never end. */
     set_streams(STDIN_FILENO, STDIN_FILENO, STDIN_FILENO);
     (void)!write(task->report_fd, &start, sizeof start);
-    if (start.stage != GUARD_OK)
+    if (start.stage != GUARD_OK) {
+        guard_keep_end(&task->keep);
         _exit(127);
-    watch(task->lifeline_fd, start.pid, child_fd, &end);
+    }
+    watch(task, start.pid, child_fd, &end);
 
     const bool all_gone = kill_all(start.pid, child_fd, &end);
 
+    guard_keep_end(&task->keep);
     (void)!write(task->report_fd, &end, sizeof end);
     if (!all_gone)
         (void)kill(0, SIGKILL); /* the group at least, and with it ourselves */

@@ -5,10 +5,13 @@
  *
  * The guard is a fork of ours that execs nothing.  It is the engine's parent, the leader of its
  * process group and the subreaper of everything the engine starts, and it does one thing: when the
- * engine ends, or when the lifeline closes (we died, however suddenly, or want the engine gone), it
- * kills and reaps every descendant, then ends.  docs/decisions/0002-child-guard.md says why. */
+ * engine ends, or when the lifeline closes (we died, however suddenly) or brings a byte (we want
+ * the engine gone), it kills and reaps every descendant, then ends.  With a `keep` it waits a while
+ * for another one of us when the lifeline closes.  docs/decisions/0002-child-guard.md says why. */
 #ifndef GUARD_H
 #define GUARD_H
+
+#include "guard_keep.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -38,6 +41,7 @@ struct guard_task {
     int out_fd, err_fd;    /* the engine's stdout and stderr */
     int lifeline_fd;       /* end of file: kill */
     int report_fd;         /* records go here */
+    struct guard_keep keep;
 };
 
 /* Called in the forked child with every signal blocked.  Only async-signal-safe calls from here on:

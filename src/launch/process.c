@@ -165,24 +165,28 @@ static enum dgo_status watch(struct dgo_process *process, struct dgo_error *err)
                       : DGO_OK;
 }
 
-enum dgo_status dgo_process_start(sd_event *loop, const struct dgo_process_options *options,
-                                  struct dgo_process **process, struct dgo_error *err)
+static struct dgo_process *make(sd_event *loop, const struct dgo_process_options *options,
+                                struct dgo_error *err)
 {
-    const struct spawn_request request = {.argv = options->argv,
-                                          .environment = options->environment,
-                                          .directory = options->directory};
     struct dgo_process *made = calloc(1, sizeof *made);
-    enum dgo_status status;
 
-    if (!made)
-        return dgo_fail(err, DGO_ENOMEM, "no memory to start the engine");
+    if (!made) {
+        dgo_fail(err, DGO_ENOMEM, "no memory to start the engine");
+        return NULL;
+    }
     made->loop = sd_event_ref(loop);
     made->line = options->line;
     made->exited = options->exited;
     made->data = options->data;
     made->term_wait_ns = options->term_wait_ns ? options->term_wait_ns : TERM_WAIT_NS;
     made->child = (struct spawned){.out_fd = -1, .err_fd = -1, .lifeline_fd = -1, .report_fd = -1};
-    status = spawn(&request, &made->child, err);
+    return made;
+}
+
+/* Watches what was started or adopted (`status`), or gives it up. */
+static enum dgo_status finish(struct dgo_process *made, enum dgo_status status,
+                              struct dgo_process **process, struct dgo_error *err)
+{
     if (status == DGO_OK)
         status = watch(made, err);
     if (status != DGO_OK) {
@@ -191,6 +195,43 @@ enum dgo_status dgo_process_start(sd_event *loop, const struct dgo_process_optio
     }
     *process = made;
     return DGO_OK;
+}
+
+enum dgo_status dgo_process_start(sd_event *loop, const struct dgo_process_options *options,
+                                  struct dgo_process **process, struct dgo_error *err)
+{
+    const struct spawn_request request = {.argv = options->argv,
+                                          .environment = options->environment,
+                                          .directory = options->directory,
+                                          .keep = {.path = options->keep.path,
+                                                   .wait_ms = options->keep.wait_ns / DGO_NS_PER_MS,
+                                                   .log_fd = options->keep.log_fd}};
+    struct dgo_process *made = make(loop, options, err);
+
+    if (!made)
+        return DGO_ENOMEM;
+    return finish(made, spawn(&request, &made->child, err), process, err);
+}
+
+enum dgo_status dgo_process_adopt(sd_event *loop, const struct dgo_process_options *options,
+                                  struct dgo_process **process, struct dgo_error *err)
+{
+    struct dgo_process *made = make(loop, options, err);
+
+    if (!made)
+        return DGO_ENOMEM;
+    return finish(made, spawn_adopt(options->keep.path, &made->child, err), process, err);
+}
+
+void dgo_process_leave(struct dgo_process *process)
+{
+    if (!process)
+        return;
+    assert(!process->in_line);
+    release_sources(process);
+    spawn_close(&process->child); /* the end of the lifeline, without the word to kill */
+    sd_event_unref(process->loop);
+    free(process);
 }
 
 pid_t dgo_process_pid(const struct dgo_process *process)

@@ -1,6 +1,8 @@
 /* spawn.c - fork without a shell: pipes, the guard, and the answer whether the program runs. */
 #include "spawn.h"
 
+#include "adopt.h"
+
 #include "dgo_clock.h"
 #include "dgo_units.h"
 
@@ -10,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +23,7 @@ enum { PIPE_BYTES = 256 * 1024 };
 struct pipes {
     int null_fd;
     int out[2], err[2], lifeline[2], report[2]; /* [0] reads */
+    int listen_fd;                              /* of a keep */
 };
 
 static void close_fd(int *fd)
@@ -58,6 +62,16 @@ static bool open_pair(int pair[2])
     return raise_above_streams(&pair[0]) && raise_above_streams(&pair[1]);
 }
 
+/* A pair of sockets, since a write to a pipe whose reader died would be a signal to us. */
+static bool open_lifeline(int pair[2])
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        pair[0] = pair[1] = -1;
+        return false;
+    }
+    return raise_above_streams(&pair[0]) && raise_above_streams(&pair[1]);
+}
+
 static void pipes_close(struct pipes *pipes)
 {
     const int errno_value = errno;
@@ -67,15 +81,16 @@ static void pipes_close(struct pipes *pipes)
     close_pair(pipes->err);
     close_pair(pipes->lifeline);
     close_pair(pipes->report);
+    close_fd(&pipes->listen_fd);
     errno = errno_value;
 }
 
 static bool pipes_open(struct pipes *pipes, bool joined)
 {
-    *pipes = (struct pipes){-1, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+    *pipes = (struct pipes){-1, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}, -1};
     pipes->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (pipes->null_fd < 0 || !raise_above_streams(&pipes->null_fd) || !open_pair(pipes->out) ||
-        (!joined && !open_pair(pipes->err)) || !open_pair(pipes->lifeline) ||
+        (!joined && !open_pair(pipes->err)) || !open_lifeline(pipes->lifeline) ||
         !open_pair(pipes->report)) {
         pipes_close(pipes);
         return false;
@@ -100,6 +115,12 @@ static pid_t fork_guard(const struct spawn_request *request, const struct pipes 
         .err_fd = request->joined ? pipes->out[1] : pipes->err[1],
         .lifeline_fd = pipes->lifeline[0],
         .report_fd = pipes->report[1],
+        .keep = {.listen_fd = pipes->listen_fd,
+                 .out_fd = pipes->listen_fd < 0 ? -1 : pipes->out[0],
+                 .err_fd = pipes->listen_fd < 0 ? -1 : pipes->err[0],
+                 .log_fd = pipes->listen_fd < 0 ? -1 : request->keep.log_fd,
+                 .path = request->keep.path,
+                 .wait_ms = request->keep.wait_ms},
     };
     sigset_t all, before;
 
@@ -196,6 +217,12 @@ enum dgo_status spawn(const struct spawn_request *request, struct spawned *child
         return dgo_fail_errno(err, DGO_EIO, errno, "cannot open pipes for \"%s\"",
                               request->argv[0]);
 
+    if (request->keep.path) {
+        status = adopt_listen(request->keep.path, &pipes.listen_fd, err);
+        if (status != DGO_OK || !raise_above_streams(&pipes.listen_fd))
+            goto out;
+    }
+
     const pid_t guard = fork_guard(request, &pipes);
 
     if (guard < 0) {
@@ -225,6 +252,8 @@ void spawn_signal(const struct spawned *child, int signal_number)
 
 void spawn_kill(struct spawned *child)
 {
+    if (child->lifeline_fd >= 0) /* without the byte a guard that keeps would wait for another */
+        (void)!send(child->lifeline_fd, "K", 1, MSG_NOSIGNAL);
     close_fd(&child->lifeline_fd);
 }
 
@@ -232,7 +261,7 @@ static void reap_guard(struct spawned *child)
 {
     if (child->end.code == 0)
         spawn_signal(child, SIGKILL); /* somebody killed the guard; the engine died with it */
-    while (waitpid(child->guard, NULL, 0) < 0 && errno == EINTR)
+    while (!child->adopted && waitpid(child->guard, NULL, 0) < 0 && errno == EINTR)
         ;
     child->guard = 0;
 }

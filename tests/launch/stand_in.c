@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static void wait_for_ever(void)
@@ -169,6 +170,21 @@ static int mode_family(char **args)
     return 7;
 }
 
+/* tick N: a line every 10 ms, then it exits with 7; 0: for ever. */
+static int mode_tick(char **args)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    const long count = strtol(args[0], NULL, 10);
+
+    tell_pids("engine");
+    for (long i = 1; count == 0 || i <= count; i++) {
+        printf("tick %ld\n", i);
+        fflush(stdout);
+        nanosleep(&pause, NULL);
+    }
+    return 7;
+}
+
 /* inside: what the child was given, one fact a line. */
 static int mode_inside(char **args)
 {
@@ -294,6 +310,7 @@ static const struct {
     {"flood", 2, mode_flood},
     {"family", 1, mode_family},
     {"inside", 0, mode_inside},
+    {"tick", 1, mode_tick},
     {"http", 3, mode_http},
     {"mute", 0, mode_mute},
     {"silent", 0, mode_silent},
