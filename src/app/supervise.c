@@ -53,7 +53,7 @@ struct supervise {
     struct dgo_comparison comparison;
     char last_line[LAST_LINES][LAST_LINE_MAX];
     uint32_t line_count;
-    bool was_ready;
+    bool was_ready, adopted;
     struct dgo_error failure; /* status DGO_OK: none */
 };
 
@@ -110,7 +110,8 @@ static void become_ready(struct supervise *launch)
     launch->was_ready = true;
     launch->ready_ns = now_ns(launch);
     flow_compare(launch->flow, &launch->report, &launch->comparison);
-    history_start(launch->flow, &launch->comparison, &launch->report);
+    if (!launch->adopted) /* else it is in the history since it was first ready */
+        history_start(launch->flow, &launch->comparison, &launch->report);
     enter(launch, LAUNCH_READY, "%s", launch->comparison.sentence);
 }
 
@@ -336,6 +337,7 @@ static enum dgo_status start_process(struct supervise *launch, struct dgo_error 
     struct dgo_arena arena = {0};
     struct dgo_process_options options = {
         .argv = launch->flow->command.arg,
+        .keep = launch->options.keep,
         .term_wait_ns = dgo_max_u64(launch->options.stop_timeout_ns, 1), /* there 0 is 10 s */
         .line = on_line,
         .exited = on_process_exit,
@@ -415,7 +417,7 @@ static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *
     launch->process = NULL;
     memset(&launch->report, 0, sizeof launch->report);
     memset(&launch->comparison, 0, sizeof launch->comparison);
-    launch->healthy = launch->in_grace = false;
+    launch->healthy = launch->in_grace = launch->adopted = false;
     launch->line_count = 0;
     launch->starts++;
     enter(launch, LAUNCH_STARTING, "starting %s", launch->flow->engine->binary);
@@ -458,6 +460,55 @@ enum dgo_status supervise_start(struct dgo_app *app, struct flow *flow,
     made->flow = flow;
     made->options = *options;
     status = start_engine(made, err);
+    if (status != DGO_OK) {
+        supervise_free(made);
+        return status;
+    }
+    *launch = made;
+    return DGO_OK;
+}
+
+void supervise_replay(struct supervise *launch, const char *line, size_t length)
+{
+    flow_read_line(launch->flow, &launch->report, line, length);
+}
+
+static enum dgo_status adopt_engine(struct supervise *launch, struct dgo_error *err)
+{
+    const struct dgo_process_options options = {
+        .keep = launch->options.keep,
+        .term_wait_ns = dgo_max_u64(launch->options.stop_timeout_ns, 1),
+        .line = on_line,
+        .exited = on_process_exit,
+        .data = launch,
+    };
+    enum dgo_status status = dgo_process_adopt(launch->app->loop, &options, &launch->process, err);
+
+    if (status != DGO_OK)
+        return status;
+    protect(launch);
+    status = start_health(launch, err);
+    if (status == DGO_OK)
+        enter(launch, LAUNCH_LOADING, "found again");
+    return status;
+}
+
+enum dgo_status supervise_adopt(struct dgo_app *app, struct flow *flow,
+                                const struct supervise_options *options, uint16_t port,
+                                struct supervise **launch, struct dgo_error *err)
+{
+    struct supervise *made = calloc(1, sizeof *made);
+    enum dgo_status status;
+
+    if (!made)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    made->app = app;
+    made->flow = flow;
+    made->options = *options;
+    made->port = port;
+    made->starts = 1;
+    made->adopted = true;
+    status = adopt_engine(made, err);
     if (status != DGO_OK) {
         supervise_free(made);
         return status;
@@ -511,14 +562,28 @@ enum dgo_status supervise_outcome(const struct supervise *launch, struct dgo_err
     return launch->failure.status;
 }
 
-void supervise_free(struct supervise *launch)
+static void release(struct supervise *launch)
 {
-    if (!launch)
-        return;
     sd_event_source_disable_unref(launch->timer);
     dgo_health_free(launch->health);
     if (launch->process)
         dgo_resource_unprotect((uint32_t)dgo_process_pid(launch->process));
+}
+
+void supervise_free(struct supervise *launch)
+{
+    if (!launch)
+        return;
+    release(launch);
     dgo_process_free(launch->process);
+    free(launch);
+}
+
+void supervise_leave(struct supervise *launch)
+{
+    if (!launch)
+        return;
+    release(launch);
+    dgo_process_leave(launch->process);
     free(launch);
 }

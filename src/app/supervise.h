@@ -6,6 +6,7 @@
 #define SUPERVISE_H
 
 #include "dgo_app.h"
+#include "dgo_launch.h"
 #include "dgo_profile.h"
 #include "flow.h"
 
@@ -31,7 +32,8 @@ struct supervise_options {
     /* Every line of the engine's log, escaped, also those that the bus drops.  May be NULL; frees
      * nothing. */
     void (*line)(const char *text, void *data);
-    void *data; /* of both */
+    void *data;                   /* of both */
+    struct dgo_process_keep keep; /* the path outlives the launch */
 };
 
 struct supervise;
@@ -42,6 +44,19 @@ DGO_MUST_CHECK
 enum dgo_status supervise_start(struct dgo_app *app, struct flow *flow,
                                 const struct supervise_options *options, struct supervise **launch,
                                 struct dgo_error *err);
+
+/* Takes over the engine that is kept at options->keep.path and listens on `port`; the flow holds
+ * the plan and the command that it was started with.  Then give it what its log said so far, by
+ * supervise_replay, before the loop turns. */
+DGO_MUST_CHECK
+enum dgo_status supervise_adopt(struct dgo_app *app, struct flow *flow,
+                                const struct supervise_options *options, uint16_t port,
+                                struct supervise **launch, struct dgo_error *err);
+void supervise_replay(struct supervise *launch, const char *line, size_t length);
+
+/* Frees it, and leaves the engine to another one of us where it is kept; else it ends.  Accepts
+ * NULL. */
+void supervise_leave(struct supervise *launch);
 
 /* Stops for good: TERM first, KILL at the second call.  LAUNCH_ENDED follows. */
 void supervise_stop(struct supervise *launch);

@@ -145,7 +145,7 @@ static void answer_refused(struct http_request *request, struct launch *launch,
         json_array_append_new(list, json_integer((json_int_t)ids[i]));
     http_answer_json(request, verdict.status,
                      json_pack("{s:{s:s, s:s, s:n, s:s}, s:o, s:I}", "error", "message", err->text,
-                               "type", verdict.type, "param", "code", dgo_status_name(err->status),
+                               "type", verdict.type, "param", "code", policy_code(err->status),
                                "would_have_to_stop", list, "launch",
                                (json_int_t)launch_id(launch)));
 }

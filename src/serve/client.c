@@ -4,6 +4,7 @@
 #include "dgo_serve.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "policy.h"
 
 #include <curl/curl.h>
 #include <limits.h>
@@ -42,7 +43,7 @@ static size_t take(char *bytes, size_t size, size_t count, void *data)
 static enum dgo_status status_of(const char *code)
 {
     for (unsigned i = 1; code && i < DGO_STATUS_COUNT; i++)
-        if (strcmp(dgo_status_name((enum dgo_status)i), code) == 0)
+        if (strcmp(policy_code((enum dgo_status)i), code) == 0)
             return (enum dgo_status)i;
     return DGO_EIO;
 }

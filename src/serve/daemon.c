@@ -8,6 +8,7 @@
 #include "dgo_units.h"
 #include "api.h"
 #include "front.h"
+#include "keep.h"
 #include "listen.h"
 #include "view.h"
 #include "view_resources.h"
@@ -170,6 +171,17 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
     return 0;
 }
 
+/* Another daemon follows at once: engines go on, for as long as they are kept. */
+static int on_leave(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+    struct daemon *daemon = data;
+
+    (void)source;
+    (void)info;
+    fleet_leave(daemon->fleet);
+    return sd_event_exit(daemon->app.loop, 0);
+}
+
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
 {
     (void)source;
@@ -190,6 +202,7 @@ static void block_signals(void)
     sigaddset(&signals, SIGUSR1);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN); /* a client that went away is no reason to end */
+    (void)signal(SIGXFSZ, SIG_IGN); /* nor is a file that may not grow */
 }
 
 /* A thousand clients are a thousand descriptors. */
@@ -222,6 +235,8 @@ static enum dgo_status add_sources(struct daemon *daemon, struct dgo_error *err)
     if (result >= 0)
         result = sd_event_add_signal(daemon->app.loop, NULL, SIGHUP, on_reload, daemon);
     if (result >= 0)
+        result = sd_event_add_signal(daemon->app.loop, NULL, SIGUSR1, on_leave, daemon);
+    if (result >= 0)
         result = sd_event_add_time_relative(daemon->app.loop, &daemon->snapshot, CLOCK_MONOTONIC,
                                             SNAPSHOT_MS * 1000, 1000, on_snapshot, daemon);
     if (result < 0)
@@ -244,11 +259,23 @@ static enum dgo_status start_watch(struct daemon *daemon, struct dgo_error *err)
 
 static enum dgo_status start_fleet(struct daemon *daemon, struct dgo_error *err)
 {
-    const struct fleet_options wanted = {
+    struct fleet_options wanted = {
         .config = daemon->config,
         .environment = daemon->environment,
     };
+    char state[PATH_MAX];
+    enum dgo_status status;
 
+    if (flow_state_folder(daemon_options(daemon), state, sizeof state - 8)) {
+        snprintf(daemon->directory, sizeof daemon->directory, "%.*s/daemon",
+                 (int)sizeof daemon->directory - 8, state);
+        status = keep_open(daemon->directory, &daemon->lock_fd, err);
+        if (status != DGO_OK)
+            return status;
+        wanted.directory = daemon->directory;
+    }
+    if (serve_socket_path(daemon_options(daemon), daemon->socket, sizeof daemon->socket))
+        wanted.daemon_socket = daemon->socket;
     return fleet_new(&daemon->app, daemon->watch, &wanted, on_fleet_event, daemon, &daemon->fleet,
                      err);
 }
@@ -297,16 +324,15 @@ static enum dgo_status serve_local(struct daemon *daemon, const struct http_opti
                                    struct dgo_error *err)
 {
     const struct policy policy = {.local = true};
-    char path[PATH_MAX];
     int fd = -1;
     enum dgo_status status;
 
-    if (!serve_socket_path(daemon_options(daemon), path, sizeof path)) {
+    if (!daemon->socket[0]) {
         say(daemon, "no Unix socket: neither XDG_RUNTIME_DIR nor a state folder; ps, logs and stop "
                     "need one, see --socket");
         return DGO_OK;
     }
-    status = listen_unix(path, &fd, err);
+    status = listen_unix(daemon->socket, &fd, err);
     if (status == DGO_OK)
         status = http_open(daemon->app.loop, fd, &policy, http, &daemon->local, err);
     return status;
@@ -331,6 +357,8 @@ static enum dgo_status start(struct daemon *daemon, const struct options *given,
         status = config_watch_start(&daemon->app, given, daemon->environment, &daemon->config, err);
 
     if (status == DGO_OK)
+        status = listen_check(option_text(daemon_options(daemon), OPTION_LISTEN), err);
+    if (status == DGO_OK)
         status = events_new(daemon->app.loop, daemon_view, daemon, &daemon->events, err);
     if (status == DGO_OK)
         status = start_watch(daemon, err);
@@ -342,6 +370,8 @@ static enum dgo_status start(struct daemon *daemon, const struct options *given,
         status = add_sources(daemon, err);
     if (status == DGO_OK)
         status = start_servers(daemon, err);
+    if (status == DGO_OK)
+        fleet_restore(daemon->fleet);
     return status;
 }
 
@@ -363,6 +393,8 @@ static void stop(struct daemon *daemon)
     config_watch_stop(daemon->config);
     events_free(daemon->events);
     dgo_app_close(&daemon->app);
+    if (daemon->lock_fd >= 0)
+        close(daemon->lock_fd);
     free(daemon->sample);
     free(daemon->view);
 }
@@ -376,6 +408,7 @@ enum dgo_status serve_run(const struct options *options, char *const *environmen
     if (!daemon)
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
     daemon->environment = environment;
+    daemon->lock_fd = -1;
     daemon->say = sayer;
     daemon->started_ns = dgo_clock_wall_ns(dgo_clock_system());
     block_signals();

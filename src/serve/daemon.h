@@ -11,6 +11,8 @@
 #include "options.h"
 #include "watch.h"
 
+#include <limits.h>
+
 struct front;
 
 struct daemon {
@@ -27,6 +29,8 @@ struct daemon {
     sd_event_source *snapshot;
     bool stopping;
     uint64_t started_ns;
+    char directory[PATH_MAX], socket[108]; /* "": none */
+    int lock_fd;
     char listen[80], token[TOKEN_TEXT + 1];
     serve_say_fn say;
 };

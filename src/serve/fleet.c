@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TICK_MS = 100 };
+enum { TICK_MS = 100, LOOK_AGAIN_MS = 5000 };
 
 struct fleet {
     struct dgo_app *app;
@@ -29,7 +29,8 @@ struct fleet {
     struct dgo_subscription subscription;
     sd_event_source *tick, *again;
     uint32_t tick_count;
-    bool leaving;
+    bool leaving; /* nothing new is taken */
+    bool left;    /* engines stay */
 };
 
 struct dgo_app *fleet_app(struct fleet *fleet)
@@ -127,7 +128,7 @@ static void unlink_launch(struct fleet *fleet, struct launch *launch)
 static void drop(struct fleet *fleet, struct launch *launch)
 {
     unlink_launch(fleet, launch);
-    keep_remove(fleet->options.directory, launch->id);
+    keep_remove(fleet->options.directory, launch->id, true);
     launch_free(launch);
 }
 
@@ -174,6 +175,23 @@ void fleet_free_change(struct fleet *fleet, bool as_if_alone, int64_t change[DGO
     }
 }
 
+/* The ledger's books, where no look of the watch does it. */
+static void observe(const struct flow *flow)
+{
+    static struct dgo_machine machine; /* 300 KiB; loop thread only */
+    struct dgo_error err = {0};
+
+    memcpy(&machine, &flow->machine, sizeof machine);
+    for (uint32_t g = 0; g < machine.gpu_count; g++) {
+        const int64_t change = flow->free_change_bytes[g];
+
+        if (change < 0) /* what flow_look took off is counted by the ledger itself */
+            machine.gpu[g].free_bytes += (uint64_t)-change;
+    }
+    if (vram_observe(&machine, 0, &err) != DGO_OK)
+        dgo_log(DGO_LOG_DEBUG, "ledger: %s", err.text);
+}
+
 /* ---- admission ---- */
 
 static bool may_be_evicted(const struct launch *launch)
@@ -206,7 +224,11 @@ static void list_in_the_way(struct launch *launch, const struct preparation *wor
 
 static void wait_for_memory(struct launch *launch, const char *text)
 {
+    const bool told = launch->phase == PHASE_WAITING && strcmp(launch->text, text) == 0;
+
     launch->phase = PHASE_WAITING;
+    if (told)
+        return;
     launch_tell(launch, text);
     fleet_keep(launch);
     launch_settle_waits(launch);
@@ -233,6 +255,18 @@ static bool evict(struct launch *launch)
     return true;
 }
 
+/* Whether all those in the way were told to stop already. */
+static bool are_going(const struct launch *launch)
+{
+    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
+        const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
+
+        if (other && !other->stop_asked)
+            return false;
+    }
+    return true;
+}
+
 static void does_not_fit(struct launch *launch, const struct preparation *work)
 {
     struct dgo_error err = work->err;
@@ -243,29 +277,12 @@ static void does_not_fit(struct launch *launch, const struct preparation *work)
     }
     list_in_the_way(launch, work);
     say_in_the_way(launch, work, &err);
-    if (launch->admission == ADMIT_EVICT && evict(launch))
+    if (are_going(launch) || (launch->admission == ADMIT_EVICT && evict(launch)))
         wait_for_memory(launch, "waits for others to stop");
     else if (launch->admission == ADMIT_REFUSE)
         launch_end(launch, &err);
     else
         wait_for_memory(launch, err.text);
-}
-
-/* The ledger's books, where no look of the watch does it. */
-static void observe(const struct flow *flow)
-{
-    static struct dgo_machine machine; /* 300 KiB; loop thread only */
-    struct dgo_error err = {0};
-
-    memcpy(&machine, &flow->machine, sizeof machine);
-    for (uint32_t g = 0; g < machine.gpu_count; g++) {
-        const int64_t change = flow->free_change_bytes[g];
-
-        if (change < 0) /* what flow_look took off is counted by the ledger itself */
-            machine.gpu[g].free_bytes += (uint64_t)-change;
-    }
-    if (vram_observe(&machine, 0, &err) != DGO_OK)
-        dgo_log(DGO_LOG_DEBUG, "ledger: %s", err.text);
 }
 
 static void start_prepared(struct launch *launch)
@@ -282,6 +299,36 @@ static void start_prepared(struct launch *launch)
     launch_settle_waits(launch);
 }
 
+/* Its flow is there again: takes the engine over, or ends it, and then starts it anew. */
+static void adoption_prepared(struct launch *launch, const struct preparation *work)
+{
+    struct dgo_error err = work->err;
+    enum dgo_status status = work->status;
+
+    if (status == DGO_OK) {
+        observe(launch->flow);
+        status = launch_adopt(launch, &err);
+    }
+    launch->adopt = false;
+    if (status == DGO_OK) {
+        launch_tell(launch, "found again");
+        fleet_keep(launch);
+        if (launch->stop_asked)
+            launch_stop(launch, false, NULL);
+        return;
+    }
+    restore_end_kept(launch); /* whatever is there: it is not understood any more */
+    if (launch->stop_asked || strcmp(launch->origin, "request") == 0) {
+        launch_end(launch, launch->stop_asked ? NULL : &err);
+        return;
+    }
+    launch_act(launch, "start", err.text, "its engine was not found again, so it is started anew");
+    launch->port = 0;
+    memset(launch->reserved_bytes, 0, sizeof launch->reserved_bytes);
+    launch->phase = PHASE_PREPARING;
+    launch_tell(launch, "looks for a plan");
+}
+
 void prepare_done(struct launch *launch)
 {
     struct fleet *fleet = launch->fleet;
@@ -289,7 +336,9 @@ void prepare_done(struct launch *launch)
 
     launch->preparation = NULL;
     launch->flow = work->flow;
-    if (launch->stop_asked)
+    if (launch->adopt)
+        adoption_prepared(launch, work);
+    else if (launch->stop_asked)
         launch_end(launch, NULL);
     else if (work->status == DGO_OK)
         start_prepared(launch);
@@ -297,13 +346,14 @@ void prepare_done(struct launch *launch)
         does_not_fit(launch, work);
     else
         launch_end(launch, &work->err);
-    if (launch->phase == PHASE_WAITING) { /* it is prepared anew when somebody went */
+    if (launch->phase == PHASE_WAITING || launch->phase == PHASE_PREPARING) { /* anew, later */
         flow_done(launch->flow);
         free(launch->flow);
         launch->flow = NULL;
     }
+    dgo_future_forget(launch->preparing);
     free(work);
-    fleet_changed(fleet);
+    (void)sd_event_source_set_enabled(fleet->again, SD_EVENT_ONESHOT); /* the next in line */
 }
 
 /* Whether those that were told to make room are gone. */
@@ -327,9 +377,8 @@ static void prepare_next(struct fleet *fleet)
     for (struct launch *launch = fleet->first; launch; launch = launch->next) {
         struct dgo_error err = {0};
 
-        if (launch->phase == PHASE_WAITING && launch->freed && others_are_gone(launch))
-            launch->phase = PHASE_PREPARING;
-        if (launch->phase != PHASE_PREPARING)
+        if (launch->phase != PHASE_PREPARING &&
+            !(launch->phase == PHASE_WAITING && launch->freed && others_are_gone(launch)))
             continue;
         launch->freed = false;
         if (prepare_start(launch, &err) == DGO_OK)
@@ -395,8 +444,8 @@ static enum dgo_status fill(struct launch *launch, const struct wish *wish, cons
                             struct dgo_error *err)
 {
     struct fleet *fleet = launch->fleet;
-    char path[256];
-    const bool kept = keep_log_path(fleet->options.directory, launch->id, path, sizeof path);
+    char path[PATH_MAX];
+    const bool kept = keep_path(fleet->options.directory, launch->id, KEEP_LOG, path);
     enum dgo_status status;
 
     launch->config = config_ref(config_watch_current(fleet->options.config));
@@ -415,6 +464,10 @@ static enum dgo_status fill(struct launch *launch, const struct wish *wish, cons
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
     (void)dgo_text_copy(launch->name, sizeof launch->name,
                         wish->name ? wish->name : wish->model_name);
+    if (!kept || !fleet->options.daemon_socket ||
+        !keep_socket(fleet->options.daemon_socket, launch->id, launch->keep_socket,
+                     sizeof launch->keep_socket))
+        launch->keep_socket[0] = '\0';
     return DGO_OK;
 }
 
@@ -439,8 +492,8 @@ static enum dgo_status check_wish(struct fleet *fleet, const struct wish *wish, 
     return DGO_OK;
 }
 
-enum dgo_status fleet_launch(struct fleet *fleet, const struct wish *wish, struct launch **launch,
-                             const char **param, struct dgo_error *err)
+enum dgo_status fleet_make_launch(struct fleet *fleet, const struct wish *wish, uint64_t id,
+                                  struct launch **launch, const char **param, struct dgo_error *err)
 {
     enum dgo_status status = check_wish(fleet, wish, param, err);
     struct launch *made;
@@ -451,7 +504,7 @@ enum dgo_status fleet_launch(struct fleet *fleet, const struct wish *wish, struc
     if (!made)
         return dgo_fail(err, DGO_ENOMEM, "out of memory for another launch");
     made->fleet = fleet;
-    made->id = ++fleet->last_id;
+    made->id = id;
     made->origin = wish->origin;
     made->pinned = wish->pinned;
     made->wanted = true;
@@ -464,17 +517,24 @@ enum dgo_status fleet_launch(struct fleet *fleet, const struct wish *wish, struc
         launch_free(made);
         return status;
     }
+    fleet->last_id = dgo_max_u64(fleet->last_id, id);
     append(fleet, made);
-    launch_tell(made, "looks for a plan");
-    fleet_keep(made);
-    fleet_changed(fleet);
     *launch = made;
     return DGO_OK;
 }
 
-void fleet_keep(struct launch *launch)
+enum dgo_status fleet_launch(struct fleet *fleet, const struct wish *wish, struct launch **launch,
+                             const char **param, struct dgo_error *err)
 {
-    (void)launch;
+    const enum dgo_status status =
+        fleet_make_launch(fleet, wish, fleet->last_id + 1, launch, param, err);
+
+    if (status != DGO_OK)
+        return status;
+    launch_tell(*launch, "looks for a plan");
+    fleet_keep(*launch);
+    fleet_changed(fleet);
+    return DGO_OK;
 }
 
 /* ---- time ---- */
@@ -513,11 +573,10 @@ static int on_tick(sd_event_source *source, uint64_t now_us, void *data)
 
     (void)now_us;
     tell_lines(fleet);
-    if (++fleet->tick_count % (1000 / TICK_MS) == 0) {
+    if (++fleet->tick_count % (1000 / TICK_MS) == 0)
         stop_idle(fleet);
-        if (fleet_queue_waits(fleet)) /* others than ours may have gone */
-            fleet_changed(fleet);
-    }
+    if (fleet->tick_count % (LOOK_AGAIN_MS / TICK_MS) == 0 && fleet_queue_waits(fleet))
+        fleet_changed(fleet); /* others than ours may have gone */
     (void)sd_event_source_set_time_relative(source, TICK_MS * 1000);
     (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
     return 0;
@@ -606,7 +665,12 @@ void fleet_stop_all(struct fleet *fleet, bool kill)
 
 void fleet_leave(struct fleet *fleet)
 {
-    fleet->leaving = true;
+    fleet->leaving = fleet->left = true;
+}
+
+bool fleet_is_left(const struct fleet *fleet)
+{
+    return fleet->left;
 }
 
 /* ---- views ---- */

@@ -34,7 +34,8 @@ struct launch;
 struct fleet_options {
     const struct config_watch *config; /* policies, and what a launch starts from */
     char *const *environment;
-    const char *directory; /* logs, records and sockets of engines; NULL: nothing is kept */
+    const char *directory;     /* records and logs; NULL: nothing is kept.  Outlives the fleet */
+    const char *daemon_socket; /* engines are kept beside it; NULL: they end with us.  Likewise */
 };
 
 /* What happened, for who shows it: `type` is an event of docs/HTTP.md; takes over `object`. */
@@ -46,6 +47,10 @@ enum dgo_status fleet_new(struct dgo_app *app, struct watch *watch,
                           struct fleet **fleet, struct dgo_error *err);
 /* Kills what still runs, unless it is left to the next one of us (fleet_leave). */
 void fleet_free(struct fleet *fleet);
+
+/* Takes up what the daemon before us left: engines that are kept are taken over, launches that were
+ * wanted and run no more are started again, but for those that a request had started. */
+void fleet_restore(struct fleet *fleet);
 
 struct wish {
     const char *model_name, *model_path; /* name: what clients say */

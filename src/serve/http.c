@@ -183,7 +183,7 @@ void http_answer_error(struct http_request *request, const struct dgo_error *err
 {
     const struct verdict verdict = policy_of_error(err);
 
-    http_answer_verdict(request, &verdict, param, dgo_status_name(err->status));
+    http_answer_verdict(request, &verdict, param, policy_code(err->status));
 }
 
 void http_answer_file(struct http_request *request, const char *type, const char *etag,

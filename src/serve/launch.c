@@ -5,6 +5,7 @@
 #include "dgo_log.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "keep.h"
 #include "view.h"
 
 #include <inttypes.h>
@@ -183,6 +184,8 @@ static enum dgo_status admit(void *data, struct dgo_error *err)
         launch->reserved_bytes[g] = request.bytes[g];
     json_decref(launch->plan);
     launch->plan = NULL;
+    log_begin(launch->log);
+    keep_save_plan(fleet_options(launch->fleet)->directory, launch->id, &launch->flow->plan);
     return DGO_OK;
 }
 
@@ -196,10 +199,12 @@ static void on_engine_line(const char *text, void *data)
         log_add(launch->log, text);
 }
 
-enum dgo_status launch_start(struct launch *launch, struct dgo_error *err)
+static struct supervise_options supervise_options_of(struct launch *launch)
 {
     const struct options *options = &launch->options;
-    const struct supervise_options wanted = {
+    const uint64_t keep_ns = option_number(fleet_policy(launch->fleet), OPTION_KEEP_ENGINES);
+
+    return (struct supervise_options){
         .oom = (enum oom_policy)option_number(fleet_policy(launch->fleet), OPTION_OOM),
         .restart_max = (uint32_t)option_number(options, OPTION_RESTART),
         .ready_timeout_ns = option_number(options, OPTION_READY_TIMEOUT),
@@ -210,12 +215,21 @@ enum dgo_status launch_start(struct launch *launch, struct dgo_error *err)
         .admit = admit,
         .line = on_engine_line,
         .data = launch,
+        .keep = {.path = launch->keep_socket[0] && keep_ns ? launch->keep_socket : NULL,
+                 .wait_ns = keep_ns,
+                 .log_fd = log_fd(launch->log)},
     };
+}
+
+enum dgo_status launch_start(struct launch *launch, struct dgo_error *err)
+{
+    struct supervise_options wanted;
     enum dgo_status status;
 
     launch->started_ns = wall_ns();
     launch->phase = PHASE_RUNNING;
     launch->state = LAUNCH_STARTING;
+    wanted = supervise_options_of(launch);
     status =
         supervise_start(fleet_app(launch->fleet), launch->flow, &wanted, &launch->supervise, err);
     if (status != DGO_OK) {
@@ -223,6 +237,55 @@ enum dgo_status launch_start(struct launch *launch, struct dgo_error *err)
         launch->phase = PHASE_PREPARING;
     }
     return status;
+}
+
+/* The engine holds its memory already: its reservation is a fact, not a wish. */
+static void reserve_held(struct launch *launch)
+{
+    static struct dgo_ledger ledger; /* 70 KiB; loop thread only */
+    struct dgo_ledger_entry *entry;
+
+    dgo_vram_snapshot(&ledger);
+    if (ledger.entry_count == DGO_LEDGER_ENTRY_MAX)
+        return;
+    entry = &ledger.entry[ledger.entry_count++];
+    *entry = (struct dgo_ledger_entry){.id = ledger.last_id + 1,
+                                       .owner = (uint64_t)launch->pid,
+                                       .created_ns = wall_ns(),
+                                       .state = DGO_LEDGER_PLANNED};
+    (void)dgo_text_copy(entry->what, sizeof entry->what, launch->name);
+    for (uint32_t g = 0; g < DGO_GPU_MAX; g++) {
+        entry->planned_bytes[g] = launch->reserved_bytes[g];
+        if (!launch->flow->machine.simulated)
+            entry->measured_bytes[g] = launch->reserved_bytes[g];
+    }
+    if (dgo_vram_load(ledger.entry, ledger.entry_count, NULL) == DGO_OK)
+        launch->ledger_id = entry->id;
+}
+
+static void replay_line(const char *line, size_t length, void *data)
+{
+    supervise_replay(data, line, length);
+}
+
+enum dgo_status launch_adopt(struct launch *launch, struct dgo_error *err)
+{
+    struct supervise_options wanted = supervise_options_of(launch);
+    enum dgo_status status;
+
+    wanted.keep.path = launch->keep_socket;
+    launch->phase = PHASE_RUNNING;
+    launch->state = LAUNCH_STARTING;
+    status = supervise_adopt(fleet_app(launch->fleet), launch->flow, &wanted, launch->port,
+                             &launch->supervise, err);
+    if (status != DGO_OK) {
+        launch->phase = PHASE_PREPARING;
+        return status;
+    }
+    log_replay(launch->log, replay_line, launch->supervise);
+    launch->told_line = log_next(launch->log) - 1;
+    reserve_held(launch);
+    return DGO_OK;
 }
 
 static json_t *plan_view(struct launch *launch)
@@ -267,6 +330,7 @@ static void on_end(struct launch *launch)
     if (supervise_outcome(launch->supervise, &launch->outcome) == DGO_ECANCELLED &&
         launch->stop_asked)
         launch->outcome = (struct dgo_error){0};
+    launch->wanted &= launch->was_ready || launch->outcome.status == DGO_OK;
     effect(launch, "it did not help");
     release(launch);
     (void)plan_view(launch); /* the flow goes; what it planned is still shown */
@@ -321,8 +385,10 @@ void launch_end(struct launch *launch, const struct dgo_error *failure)
 {
     launch->phase = PHASE_ENDED;
     launch->ended_ns = wall_ns();
-    if (failure)
+    if (failure) {
         launch->outcome = *failure;
+        launch->wanted = false; /* the next daemon would fail with it again */
+    }
     release(launch);
     if (launch->flow) {
         (void)plan_view(launch);
@@ -350,9 +416,9 @@ void launch_stop(struct launch *launch, bool kill, const char *why)
             supervise_stop(launch->supervise);
         if (kill && !stopping)
             supervise_stop(launch->supervise); /* the second one kills */
-    } else if (launch->phase == PHASE_WAITING) {
+    } else if (launch->phase == PHASE_WAITING && !launch->preparation) {
         launch_end(launch, NULL);
-    } /* PREPARING: prepare_done sees stop_asked */
+    } /* else prepare_done sees stop_asked */
 }
 
 void launch_pin(struct launch *launch, bool pinned)
@@ -380,10 +446,16 @@ void launch_free(struct launch *launch)
 {
     while (launch->waits)
         launch_wait_cancel(launch->waits);
-    if (launch->preparation)
-        launch->preparation->launch = NULL; /* its job frees it */
+    if (launch->preparation) { /* its job reads what is freed below */
+        (void)dgo_cancel(launch->preparing, NULL);
+        (void)dgo_wait(launch->preparing, DGO_FOREVER, NULL, NULL);
+        launch->preparation->launch = NULL; /* its end, which comes yet, frees it */
+    }
     release(launch);
-    supervise_free(launch->supervise);
+    if (fleet_is_left(launch->fleet))
+        supervise_leave(launch->supervise);
+    else
+        supervise_free(launch->supervise);
     if (launch->flow) {
         flow_done(launch->flow);
         free(launch->flow);
@@ -391,6 +463,7 @@ void launch_free(struct launch *launch)
     json_decref(launch->plan);
     json_decref(launch->comparison);
     json_decref(launch->intent);
+    json_decref(launch->cards);
     log_free(launch->log);
     dgo_arena_done(&launch->arena);
     config_unref(launch->config);

@@ -27,6 +27,10 @@ struct preparation {
     struct flow *flow;
     const char *path;
     bool check_devices;
+    bool adopt; /* the plan is the kept one, the engine runs */
+    uint64_t id;
+    uint16_t port;
+    const char *directory;
     /* Others, in the order in which they would have to go. */
     uint32_t other_count;
     struct {
@@ -50,7 +54,8 @@ struct launch {
     json_t *intent; /* or NULL */
     enum launch_phase phase;
     enum admission admission;
-    bool pinned, wanted, freed, stop_asked, was_ready, leaving;
+    bool pinned, wanted, freed, stop_asked, was_ready;
+    bool adopt;                  /* its engine may run, left by the daemon before us */
     const struct config *config; /* whose texts the options are */
     struct dgo_arena arena;      /* texts of options, extra */
     struct options options;
@@ -61,7 +66,8 @@ struct launch {
     struct supervise *supervise;
     uint64_t ledger_id; /* 0: nothing reserved */
     uint64_t reserved_bytes[DGO_GPU_MAX];
-    struct preparation *preparation;
+    struct preparation *preparation; /* under way; NULL: none */
+    struct dgo_future preparing;     /* its job */
 
     enum launch_state state; /* as the last event said */
     char text[640];
@@ -81,6 +87,8 @@ struct launch {
     struct log *log;
     uint64_t told_line; /* sequence of the last line that was told */
     struct launch_wait *waits;
+    char keep_socket[108]; /* "": the engine ends with us */
+    json_t *cards;         /* of the record it was restored from; or NULL */
 };
 
 /* ---- fleet.c ---- */
@@ -88,12 +96,22 @@ struct dgo_app *fleet_app(struct fleet *fleet);
 const struct fleet_options *fleet_options(const struct fleet *fleet);
 const struct options *fleet_policy(const struct fleet *fleet); /* the options in force */
 void fleet_tell(struct fleet *fleet, const char *type, json_t *object);
-void fleet_changed(struct fleet *fleet); /* somebody ended or came: look at the queue again */
-void fleet_keep(struct launch *launch);  /* its record, on disk */
+void fleet_changed(struct fleet *fleet);       /* somebody ended or came: look at the queue again */
+void fleet_keep(struct launch *launch);        /* its record, on disk */
+bool fleet_is_left(const struct fleet *fleet); /* engines stay for the next one of us */
 bool fleet_queue_waits(const struct fleet *fleet);
+DGO_MUST_CHECK
+enum dgo_status fleet_make_launch(struct fleet *fleet, const struct wish *wish, uint64_t id,
+                                  struct launch **launch, const char **param,
+                                  struct dgo_error *err);
+
+/* ---- restore.c ---- */
+void restore_end_kept(struct launch *launch); /* the engine at its socket, if there is one */
+json_t *restore_cards(const struct dgo_machine *machine); /* who they are, in their order */
 
 /* ---- launch.c ---- */
 enum dgo_status launch_start(struct launch *launch, struct dgo_error *err);
+enum dgo_status launch_adopt(struct launch *launch, struct dgo_error *err);
 void launch_on_state(struct launch *launch, const struct launch_event *event);
 void launch_end(struct launch *launch, const struct dgo_error *failure); /* never supervised */
 void launch_act(struct launch *launch, const char *name, const char *why, const char *what);

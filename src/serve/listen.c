@@ -75,6 +75,13 @@ static enum dgo_status parse(const char *address, struct bound *bound, struct dg
     return DGO_OK;
 }
 
+enum dgo_status listen_check(const char *address, struct dgo_error *err)
+{
+    struct bound bound;
+
+    return parse(address, &bound, err);
+}
+
 static uint16_t port_of(const struct bound *bound)
 {
     return ntohs(bound->socket.ss_family == AF_INET6

@@ -11,6 +11,10 @@ DGO_MUST_CHECK
 enum dgo_status listen_tcp(const char *address, int *fd, struct policy *policy, char shown[80],
                            bool *is_loopback, struct dgo_error *err);
 
+/* Whether it is such an address at all: DGO_EUSAGE. */
+DGO_MUST_CHECK
+enum dgo_status listen_check(const char *address, struct dgo_error *err);
+
 /* 0600 in a folder of ours, 0700.  A socket that nobody answers on is left from a crash and is
  * replaced; one that is answered is DGO_EBUSY. */
 DGO_MUST_CHECK

@@ -2,9 +2,11 @@
 #include "log.h"
 
 #include "dgo_log.h"
+#include "dgo_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,16 +62,79 @@ void log_free(struct log *log)
     free(log);
 }
 
-static void move_aside(struct log *log)
+/* The first part of a start stays as ".head": the engine's figures stand there. */
+static void move_aside(struct log *log, bool is_new_start)
 {
-    char *old;
+    char old[PATH_MAX], head[PATH_MAX];
 
     close(log->fd);
-    if (asprintf(&old, "%s.1", log->path) >= 0) {
+    log->fd = -1;
+    if (snprintf(old, sizeof old, "%s.1", log->path) < (int)sizeof old &&
+        snprintf(head, sizeof head, "%s.head", log->path) < (int)sizeof head) {
         (void)rename(log->path, old);
-        free(old);
+        if (is_new_start)
+            (void)unlink(head);
+        else if (access(head, F_OK) != 0)
+            (void)link(old, head);
     }
     open_file(log);
+}
+
+void log_begin(struct log *log)
+{
+    if (log->fd >= 0 && log->file_bytes > 0)
+        move_aside(log, true);
+}
+
+int log_fd(const struct log *log)
+{
+    return log->fd;
+}
+
+static void remember(struct log *log, const char *line)
+{
+    char **place = &log->line[log->next % LOG_LINES];
+
+    free(*place);
+    *place = strdup(line); /* NULL: no memory; shown as missing */
+    log->next++;
+}
+
+static void replay_file(struct log *log, const char *suffix,
+                        void (*each)(const char *line, size_t length, void *data), void *data)
+{
+    char path[PATH_MAX], *line = NULL;
+    size_t size = 0;
+    ssize_t length;
+    FILE *file = NULL;
+
+    if (snprintf(path, sizeof path, "%s%s", log->path, suffix) < (int)sizeof path)
+        file = fopen(path, "re");
+    while (file && (length = getline(&line, &size, file)) > 0) {
+        char shown[1024];
+
+        if (line[length - 1] == '\n')
+            line[--length] = '\0';
+        each(line, (size_t)length, data);
+        dgo_text_copy_escaped(shown, sizeof shown, line, (size_t)length);
+        remember(log, shown);
+    }
+    free(line);
+    if (file)
+        fclose(file);
+}
+
+void log_replay(struct log *log, void (*each)(const char *line, size_t length, void *data),
+                void *data)
+{
+    char head[PATH_MAX];
+
+    if (!log->path)
+        return;
+    if (snprintf(head, sizeof head, "%s.head", log->path) < (int)sizeof head &&
+        access(head, F_OK) == 0)
+        replay_file(log, ".head", each, data);
+    replay_file(log, "", each, data);
 }
 
 static void write_line(struct log *log, const char *line)
@@ -80,7 +145,7 @@ static void write_line(struct log *log, const char *line)
     if (log->fd < 0)
         return;
     if (log->file_bytes + length + 1 > LOG_FILE_MAX)
-        move_aside(log);
+        move_aside(log, false);
     if (log->fd < 0 || length + 1 >= sizeof text)
         return;
     memcpy(text, line, length);
@@ -97,11 +162,7 @@ static void write_line(struct log *log, const char *line)
 
 void log_add(struct log *log, const char *line)
 {
-    char **place = &log->line[log->next % LOG_LINES];
-
-    free(*place);
-    *place = strdup(line); /* NULL: no memory; shown as missing */
-    log->next++;
+    remember(log, line);
     write_line(log, line);
 }
 

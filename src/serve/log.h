@@ -18,6 +18,15 @@ struct log;
 struct log *log_new(const char *path); /* NULL: no memory */
 void log_free(struct log *log);        /* the file stays; accepts NULL */
 
+/* A new start of the engine: the file begins anew, the one before moves to ".1". */
+void log_begin(struct log *log);
+/* What the file holds of the last start, into memory and to `each`; the head is kept in ".head"
+ * when the file was moved aside meanwhile. */
+void log_replay(struct log *log, void (*each)(const char *line, size_t length, void *data),
+                void *data);
+/* Of the file, to be appended to; -1: there is none.  Lives until the next line is added. */
+int log_fd(const struct log *log);
+
 void log_add(struct log *log, const char *line);
 uint64_t log_next(const struct log *log); /* sequence of the next line; the first is 1 */
 /* Lines after `after`, at most `limit`, as {"lines": [...], "first": N, "next": N}. */

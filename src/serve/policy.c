@@ -151,6 +151,14 @@ struct verdict policy_judge_route(const struct policy *policy, const struct poli
     return fine;
 }
 
+const char *policy_code(enum dgo_status status)
+{
+    static const char prefix[] = "DGO_";
+    const char *name = dgo_status_name(status);
+
+    return strncmp(name, prefix, sizeof prefix - 1) == 0 ? name + sizeof prefix - 1 : name;
+}
+
 struct verdict policy_of_error(const struct dgo_error *err)
 {
     static const struct {

@@ -53,7 +53,10 @@ struct verdict policy_judge_route(const struct policy *policy, const struct poli
 /* In a time that does not depend on the content. */
 bool policy_token_equal(const char token[TOKEN_TEXT + 1], const char *given);
 
-/* The status name and `type` for a failure of ours. */
+/* A status as `code` of an error says it: "ENOFIT". */
+const char *policy_code(enum dgo_status status);
+
+/* The HTTP status and `type` for a failure of ours. */
 struct verdict policy_of_error(const struct dgo_error *err);
 
 #endif

@@ -10,6 +10,7 @@
 #include "dgo_log.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "keep.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -117,12 +118,42 @@ out:
     return status;
 }
 
+/* Everything but the plan, which is the one the engine was started with. */
+static enum dgo_status prepare_adoption(struct preparation *work, struct dgo_error *err)
+{
+    struct flow *flow = work->flow;
+    const struct launch *launch = work->launch;
+    json_t *cards = NULL;
+    enum dgo_status status = flow_read(flow, work->path, err);
+
+    if (status == DGO_OK)
+        status = flow_look(flow, err);
+    if (status == DGO_OK)
+        status = flow_intend(flow, err);
+    if (status == DGO_OK)
+        status = flow_find_engine(flow, true, err);
+    if (status == DGO_OK)
+        status = keep_load_plan(work->directory, work->id, &flow->plan, err);
+    if (status != DGO_OK)
+        return status;
+    cards = restore_cards(&flow->machine);
+    if (!json_equal(cards, launch->cards))
+        status = dgo_fail(err, DGO_ESTATE, "the machine has other cards than when it was started");
+    json_decref(cards);
+    flow->planned = status == DGO_OK;
+    if (status == DGO_OK)
+        status = flow_command(flow, work->port, launch->extra, launch->extra_count, err);
+    return status;
+}
+
 static enum dgo_status job_prepare(void *data)
 {
     struct preparation *work = data;
     struct flow *flow = work->flow;
     enum dgo_status status;
 
+    if (work->adopt)
+        return work->status = prepare_adoption(work, &work->err);
     status = flow_prepare(flow, work->path, true, &work->err);
     status = judge(work, status, &work->err);
     if (status == DGO_OK && work->check_devices)
@@ -136,7 +167,7 @@ static void on_prepared(const struct dgo_result *result, void *data)
     struct preparation *work = data;
     struct launch *launch = work->launch;
 
-    if (!launch) { /* forgotten meanwhile */
+    if (!launch) { /* the daemon ends */
         flow_done(work->flow);
         free(work->flow);
         free(work);
@@ -203,13 +234,17 @@ enum dgo_status prepare_start(struct launch *launch, struct dgo_error *err)
     work->launch = launch;
     work->path = launch->model_path;
     work->check_devices = true;
+    work->adopt = launch->adopt;
+    work->id = launch->id;
+    work->port = launch->port;
+    work->directory = fleet_options(launch->fleet)->directory;
     launch->preparation = work;
     status = dgo_submit(&(struct dgo_job){.component = app_component(COMPONENT_LAUNCH_PREPARATION),
                                           .fn = job_prepare,
                                           .arg = work,
                                           .done = on_prepared,
                                           .done_lane = DGO_LANE_UI},
-                        NULL, err);
+                        &launch->preparing, err);
     if (status != DGO_OK) {
         launch->preparation = NULL;
         free(work->flow);
