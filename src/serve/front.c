@@ -19,6 +19,9 @@
 #include <string.h>
 #include <time.h>
 
+/* An engine that has just died is not known to be dead yet: a moment later it is. */
+enum { TRY_AGAIN_MS = 100, TRIES_MAX = 30 };
+
 struct front {
     struct daemon *daemon;
     struct relay *relay;
@@ -32,8 +35,10 @@ struct visit {
     struct http_request *request;
     char model[CATALOG_NAME_MAX];
     struct launch_wait *wait;
-    sd_event_source *patience;
+    sd_event_source *patience, *again;
+    uint32_t tries;
     uint64_t launch; /* whose request this is, once it is relayed; 0: not yet */
+    uint64_t tried;  /* that could not be reached */
     const struct config *config;
     bool looking; /* a worker looks it up; it may outlive the request */
     struct catalog *catalog;
@@ -51,6 +56,7 @@ static void end_visit(struct visit *visit)
         launch_request_ends(launch);
     launch_wait_cancel(visit->wait);
     sd_event_source_disable_unref(visit->patience);
+    sd_event_source_disable_unref(visit->again);
     if (visit->previous)
         visit->previous->next = visit->next;
     else
@@ -74,6 +80,42 @@ static void on_gone(struct http_request *request, void *data)
         end_visit(visit);
 }
 
+static void wait_for(struct visit *visit, struct launch *launch);
+
+static int on_again(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct visit *visit = data;
+    struct launch *launch = fleet_find(visit->front->daemon->fleet, visit->tried);
+    struct dgo_error err = {0};
+
+    (void)source;
+    (void)now_us;
+    visit->again = sd_event_source_disable_unref(visit->again);
+    if (launch && launch_phase(launch) != PHASE_ENDED) {
+        wait_for(visit, launch);
+        return 0;
+    }
+    dgo_fail(&err, DGO_ECHILD, "the engine has ended");
+    http_answer_error(visit->request, &err, NULL);
+    return 0;
+}
+
+static bool on_unreachable(void *data)
+{
+    struct visit *visit = data;
+    struct launch *launch = fleet_find(visit->front->daemon->fleet, visit->launch);
+
+    if (++visit->tries > TRIES_MAX ||
+        sd_event_add_time_relative(visit->front->daemon->app.loop, &visit->again, CLOCK_MONOTONIC,
+                                   TRY_AGAIN_MS * 1000, 1000, on_again, visit) < 0)
+        return false;
+    if (launch)
+        launch_request_ends(launch);
+    visit->tried = visit->launch;
+    visit->launch = 0;
+    return true;
+}
+
 static void relay_now(struct visit *visit, struct launch *launch)
 {
     struct daemon *daemon = visit->front->daemon;
@@ -88,6 +130,7 @@ static void relay_now(struct visit *visit, struct launch *launch)
                         .host = launch_host(launch),
                         .port = launch_port(launch),
                         .timeout_ns = option_number(daemon_options(daemon), OPTION_REQUEST_TIMEOUT),
+                        .unreachable = on_unreachable,
                         .owner = visit},
                     &err) != DGO_OK)
         http_answer_error(visit->request, &err, NULL);
@@ -131,7 +174,7 @@ static void wait_for(struct visit *visit, struct launch *launch)
         return;
     }
     visit->wait = launch_wait_ready(launch, on_settled, visit);
-    if (patience_ns)
+    if (patience_ns && !visit->patience)
         (void)sd_event_add_time_relative(visit->front->daemon->app.loop, &visit->patience,
                                          CLOCK_MONOTONIC, patience_ns / DGO_NS_PER_US, 1000,
                                          on_impatience, visit);

@@ -25,7 +25,8 @@ struct transfer {
     struct transfer *previous, *next;
     struct relay *relay;
     struct http_request *request;
-    const void *owner;
+    bool (*unreachable)(void *owner);
+    void *owner;
     CURL *easy;
     struct curl_slist *headers;
     char error[CURL_ERROR_SIZE];
@@ -149,6 +150,11 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
 
 static void on_end(struct transfer *transfer, CURLcode result)
 {
+    if (result == CURLE_COULDNT_CONNECT && transfer->unreachable &&
+        transfer->unreachable(transfer->owner)) {
+        free_transfer(transfer);
+        return;
+    }
     (void)curl_multi_remove_handle(transfer->relay->multi, transfer->easy);
     transfer->ended = true;
     if (result == CURLE_OK) {
@@ -363,6 +369,7 @@ enum dgo_status relay_start(struct relay *relay, const struct relay_request *wan
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
     transfer->relay = relay;
     transfer->request = wanted->request;
+    transfer->unreachable = wanted->unreachable;
     transfer->owner = wanted->owner;
     transfer->next = relay->transfers;
     if (transfer->next)

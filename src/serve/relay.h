@@ -22,7 +22,10 @@ struct relay_request {
     const char *host;
     uint16_t port;
     uint64_t timeout_ns; /* of the whole answer; 0: none */
-    const void *owner;   /* for relay_cancel */
+    /* Nobody listens there, so nothing was sent: true takes the request back, and it is not
+     * answered. May be NULL. */
+    bool (*unreachable)(void *owner);
+    void *owner; /* for relay_cancel, too */
 };
 /* The request is answered from here on. */
 DGO_MUST_CHECK
