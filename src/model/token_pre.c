@@ -34,7 +34,8 @@
 #define CJK_HANGUL  "[一-龥ࠀ-一가-퟿]+"
 #define BLOOM_WORDS " ?[^(\\s|.,!?…。，、।۔،)]+"
 
-/* Letters of the scripts that DeepSeek LLM's expression lists. */
+/* Letters of the scripts that DeepSeek LLM's expression lists, and the scripts without spaces that
+ * AFMoE's does. */
 /* clang-format off */
 #define CASED \
     "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-" \
@@ -42,6 +43,9 @@
     "ῂ-ῄῆ-ῌῐ-\u1fd3ῖ-\u1fdbῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u2126ℨ\u212a-ℭ" \
     "ℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-" \
     "𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃"
+#define ASIAN \
+    "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-" \
+    "៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+"
 /* clang-format on */
 
 static const struct pre_rule rules[] = {
@@ -157,11 +161,7 @@ static const struct pre_rule rules[] = {
      .exact = true},
     {"afmoe",
      {{false, "[^\\p{N}]*\\p{N}{1,3}(?=(?:\\p{N}{3})*(?!\\p{N}))"},
-      {true, "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-"
-             "꧿가-"
-             "힯ᄀ-"
-             "ᇿ]"
-             "+"},
+      {true, ASIAN},
       {false, DEEPSEEK3}},
      .exact = true},
     {"laguna", {{true, "[^\\n]+|[\\n]+"}, {false, QWEN2}}, .exact = true},

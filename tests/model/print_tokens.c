@@ -1,7 +1,7 @@
 /* print_tokens.c - the tokens of a file, as llama-tokenize --ids prints them.
  *
- * usage: print_tokens MODEL FILE [inside|plain]     inside: neither begin nor end; plain: no special
- * tokens either */
+ * usage: print_tokens MODEL FILE [inside|plain]     inside: neither begin nor end; plain: no
+ * special tokens either */
 #include "dgo_token.h"
 
 #include <inttypes.h>
