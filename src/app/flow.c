@@ -11,6 +11,7 @@
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "flow_engine.h"
+#include "nodes.h"
 #include "plan_cache.h"
 #include "wish.h"
 
@@ -91,6 +92,8 @@ static enum dgo_status look(const struct arrow *arrow)
         status = dgo_gpu_take(flow->source, &flow->machine, arrow->err);
     if (status == DGO_OK)
         flow_change_free(flow);
+    if (status == DGO_OK)
+        status = nodes_join(flow->options, &flow->machine, arrow->err);
     return status;
 }
 
@@ -219,6 +222,26 @@ static enum dgo_status plan_by_engine(struct flow *flow, struct dgo_error *err)
     return status == DGO_OK ? flow->engine->plan(&question, &flow->plan, err) : status;
 }
 
+static bool uses_this_machine_only(const struct flow *flow)
+{
+    for (uint32_t d = 0; d < flow->plan.settings.device_count; d++)
+        if (flow->machine.gpu_node[flow->plan.settings.device_gpu[d]] > 0)
+            return false;
+    return true;
+}
+
+/* The best plan leaves the other machines alone: made anew without them, as the engine will run. */
+static enum dgo_status plan_here(struct flow *flow, struct dgo_error *err)
+{
+    const uint32_t local = nodes_local_mask(&flow->machine);
+
+    flow->machine.node_count = 1;
+    flow->intent.gpu_mask = flow->intent.gpu_mask ? flow->intent.gpu_mask & local : local;
+    return flow->engine->plan ? plan_by_engine(flow, err)
+                              : plan_cache_get(&flow->machine, flow->model, &flow->intent,
+                                               &flow->rules, &flow->plan, &flow->plan_source, err);
+}
+
 static enum dgo_status plan(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
@@ -226,12 +249,19 @@ static enum dgo_status plan(const struct arrow *arrow)
 
     if (status != DGO_OK)
         return status;
+    if (flow->machine.node_count > 1 && !flow->engine->several_machines)
+        return dgo_fail(arrow->err, DGO_EUNSUPPORTED,
+                        "%s uses the cards of one machine; llama.cpp, vllm and sglang take several "
+                        "(--node)",
+                        flow->engine->name);
     if (flow->engine->plan)
         status = plan_by_engine(flow, arrow->err);
     else
         status = plan_cache_get(&flow->machine, flow->model, &flow->intent, &flow->rules,
                                 &flow->plan, &flow->plan_source, arrow->err);
 
+    if (status == DGO_OK && flow->machine.node_count > 1 && uses_this_machine_only(flow))
+        status = plan_here(flow, arrow->err);
     /* A wish that no machine could grant has no nearest placement. */
     flow->planned = (status == DGO_OK || status == DGO_ENOFIT) && flow->plan.estimate.build > 0;
     if (flow->planned)

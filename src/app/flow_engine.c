@@ -313,10 +313,21 @@ static enum dgo_status match_devices(const struct flow *flow,
     return DGO_OK;
 }
 
+/* Devices of other machines are seen only when --rpc comes before the question. */
+static void name_servers(const struct dgo_command *command, const char *argv[5])
+{
+    for (uint32_t i = 0; i + 1 < command->arg_count; i++)
+        if (strcmp(command->arg[i], "--rpc") == 0) {
+            argv[1] = command->arg[i];
+            argv[2] = command->arg[i + 1];
+            argv[3] = "--list-devices";
+        }
+}
+
 enum dgo_status flow_engine_check(struct flow *flow, struct dgo_error *err)
 {
     enum { OUTPUT_BYTES = 64 * 1024 };
-    const char *const argv[] = {flow->binary, "--list-devices", NULL};
+    const char *argv[] = {flow->binary, "--list-devices", NULL, NULL, NULL};
     struct dgo_engine_device devices[DGO_GPU_MAX];
     struct dgo_arena arena = {0};
     char *output = calloc(1, OUTPUT_BYTES);
@@ -330,7 +341,9 @@ enum dgo_status flow_engine_check(struct flow *flow, struct dgo_error *err)
     }
     if (!output)
         return dgo_fail(err, DGO_ENOMEM, "out of memory while asking for devices");
-    status = flow_command(flow, 0, NULL, 0, err); /* for its environment */
+    status = flow_command(flow, 0, NULL, 0, err); /* for its environment and its machines */
+    if (status == DGO_OK)
+        name_servers(&flow->command, argv);
     if (status == DGO_OK)
         status = flow_environment(flow, &arena, &environment, err);
     /* A driver may need a while to wake its cards. */

@@ -172,6 +172,8 @@ const struct cmd cmd_plan = {
     .arg_max = 1,
     .takes_rest = true,
     .options = {OPTION_GPUS,
+                OPTION_NODE,
+                OPTION_NETWORK,
                 OPTION_USE,
                 OPTION_SPREAD,
                 OPTION_CTX,

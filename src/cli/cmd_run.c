@@ -423,6 +423,8 @@ const struct cmd cmd_run = {
                 OPTION_PIPELINE_PARALLEL,
                 OPTION_MEMORY_SHARE,
                 OPTION_PRESET,
+                OPTION_NODE,
+                OPTION_NETWORK,
                 OPTION_ENGINE_BUILD,
                 OPTION_THREADS,
                 OPTION_RETRY_SMALLER,

@@ -286,6 +286,21 @@ static void print_alternatives(const struct dgo_plan *plan)
     table_print(table);
 }
 
+/* Several machines: where the cards are, and what the network lets others do. */
+static void print_network_note(const struct dgo_machine *machine)
+{
+    for (uint32_t n = 1; n < machine->node_count; n++) {
+        printf("machine %s:", machine->node[n].host);
+        for (uint32_t g = 0; g < machine->gpu_count; g++)
+            if (machine->gpu_node[g] == n)
+                printf(" gpu %" PRIu32, g);
+        printf("\n");
+    }
+    printf("WARNING: engines talk to other machines without password and encryption: whoever "
+           "reaches their\nports can read the conversation and run code there. Use a network of "
+           "your own or a tunnel.\n");
+}
+
 /* What a reader of the table would not see, and should know. */
 static void print_notes(const struct dgo_machine *machine, const struct dgo_model *model,
                         const struct dgo_estimate *estimate)
@@ -295,6 +310,8 @@ static void print_notes(const struct dgo_machine *machine, const struct dgo_mode
                " tokens: beyond them its answers get worse, unless the engine is told to stretch "
                "them (--rope-scaling)\n",
                model->context_length);
+    if (machine->node_count > 1)
+        print_network_note(machine);
     for (uint32_t i = 0; i < machine->gpu_count; i++)
         if (machine->gpu[i].problem[0])
             printf("gpu %" PRIu32 " is left out: %s\n", i, machine->gpu[i].problem);

@@ -192,6 +192,7 @@ struct dgo_engine {
     bool binary_shared;      /* the binary is not the engine's own (python3): only one that --engine
                               * names is asked what it can do */
     const char *health_path; /* HTTP path that answers 200 when ready; NULL: it serves nothing */
+    bool several_machines;   /* it can use cards of other machines */
     uint32_t formats;        /* bit per enum dgo_model_format that it loads */
 
     /* Words after the binary that make it say its version and its options; NULL: --version,

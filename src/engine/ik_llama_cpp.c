@@ -39,7 +39,7 @@ static void add_placement(struct command_builder *builder, const struct dgo_mach
     for (uint32_t d = 0; d < settings->device_count; d++) {
         char name[LLAMA_DEVICE_NAME_MAX];
 
-        llama_cpp_device_name(machine, settings->device_gpu, d, name);
+        llama_cpp_device_name(machine, settings->device_gpu, settings->device_count, d, name);
         dgo_text_addf(&names, "%s%s", d ? "," : "", name);
         dgo_text_addf(&split, "%s%.9g", d ? "," : "", (double)settings->tensor_split[d]);
     }

@@ -7,6 +7,7 @@ const struct dgo_engine dgo_llama_cpp = {
     .name = "llama.cpp",
     .what = "whole layers on each card, in any shares; GGUF; host memory too",
     .binary = "llama-server",
+    .several_machines = true,
     .health_path = "/health",
     .formats = 1u << DGO_FORMAT_GGUF,
     .command = llama_cpp_command,
@@ -33,14 +34,37 @@ const struct llama_cpp_vendor *llama_cpp_vendor(enum dgo_gpu_vendor vendor)
     return &vendors[0]; /* a card of an unknown vendor comes from a machine file that names none */
 }
 
-void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gpus,
-                           uint32_t position, char name[LLAMA_DEVICE_NAME_MAX])
+/* Remote devices are numbered over all servers, in the order of --rpc, and on each server in the
+ * order in which it was told to show them: the plan's. */
+static uint32_t remote_number(const struct dgo_machine *machine, const uint32_t *gpus,
+                              uint32_t gpu_count, uint32_t position)
 {
-    const struct llama_cpp_vendor *vendor = llama_cpp_vendor(machine->gpu[gpus[position]].vendor);
+    const uint32_t node = machine->gpu_node[gpus[position]];
     uint32_t number = 0;
 
+    for (uint32_t i = 0; i < gpu_count; i++) {
+        const uint32_t other = machine->gpu_node[gpus[i]];
+
+        number += other > 0 && (other < node || (other == node && i < position));
+    }
+    return number;
+}
+
+void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gpus,
+                           uint32_t gpu_count, uint32_t position, char name[LLAMA_DEVICE_NAME_MAX])
+{
+    const struct llama_cpp_vendor *vendor = llama_cpp_vendor(machine->gpu[gpus[position]].vendor);
+    const uint32_t node = machine->gpu_node[gpus[position]];
+    uint32_t number = 0;
+
+    if (node > 0) {
+        snprintf(name, LLAMA_DEVICE_NAME_MAX, "RPC%u",
+                 (unsigned)remote_number(machine, gpus, gpu_count, position));
+        return;
+    }
     for (uint32_t i = 0; i < position; i++)
-        number += llama_cpp_vendor(machine->gpu[gpus[i]].vendor) == vendor;
+        number += machine->gpu_node[gpus[i]] == 0 &&
+                  llama_cpp_vendor(machine->gpu[gpus[i]].vendor) == vendor;
     snprintf(name, LLAMA_DEVICE_NAME_MAX, "%s%u", vendor->device, (unsigned)number);
 }
 
@@ -48,5 +72,6 @@ void llama_cpp_name_devices(const struct dgo_machine *machine, const struct dgo_
                             struct dgo_estimate *estimate)
 {
     for (uint32_t d = 0; d < estimate->device_count && d < settings->device_count; d++)
-        llama_cpp_device_name(machine, settings->device_gpu, d, estimate->device[d].name);
+        llama_cpp_device_name(machine, settings->device_gpu, settings->device_count, d,
+                              estimate->device[d].name);
 }

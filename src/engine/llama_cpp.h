@@ -25,10 +25,10 @@ struct llama_cpp_vendor {
 };
 const struct llama_cpp_vendor *llama_cpp_vendor(enum dgo_gpu_vendor vendor);
 
-/* What the engine calls gpus[position] when it sees exactly `gpus` (indexes of the machine), in
- * that order. */
+/* What the engine calls gpus[position] when it sees exactly those `gpu_count` cards (indexes of the
+ * machine), in that order; cards of other machines through rpc-servers that show theirs so. */
 void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gpus,
-                           uint32_t position, char name[LLAMA_DEVICE_NAME_MAX]);
+                           uint32_t gpu_count, uint32_t position, char name[LLAMA_DEVICE_NAME_MAX]);
 
 void llama_cpp_name_devices(const struct dgo_machine *machine, const struct dgo_settings *settings,
                             struct dgo_estimate *estimate);
@@ -81,6 +81,9 @@ enum dgo_status llama_cpp_read_flags(const struct dgo_machine *machine,
 /* The environment of anything that runs llama.cpp's libraries: which cards, no left-over settings.
  */
 struct command_builder;
+/* "host:port,host:port" of the machines beside this one that the plan uses; false: none. */
+bool llama_cpp_servers(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                       char *text, size_t size);
 void llama_cpp_environment(struct command_builder *builder, const struct dgo_machine *machine,
                            const struct dgo_settings *settings);
 

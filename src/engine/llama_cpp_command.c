@@ -42,7 +42,8 @@ static bool uuids_known(const struct dgo_machine *machine, const struct dgo_sett
     for (uint32_t d = 0; d < settings->device_count; d++) {
         const uint32_t gpu = settings->device_gpu[d];
 
-        if (vendor_of(machine, gpu) == vendor && !machine->gpu[gpu].uuid[0])
+        if (machine->gpu_node[gpu] == 0 && vendor_of(machine, gpu) == vendor &&
+            !machine->gpu[gpu].uuid[0])
             return false;
     }
     return true;
@@ -54,7 +55,8 @@ static uint32_t runtime_index(const struct dgo_machine *machine, uint32_t gpu)
     uint32_t index = 0;
 
     for (uint32_t i = 0; i < gpu; i++)
-        index += vendor_of(machine, i) == vendor_of(machine, gpu);
+        index += machine->gpu_node[i] == machine->gpu_node[gpu] &&
+                 vendor_of(machine, i) == vendor_of(machine, gpu);
     return index;
 }
 
@@ -66,7 +68,7 @@ static void visible_list(const struct dgo_machine *machine, const struct dgo_set
     for (uint32_t d = 0; d < settings->device_count; d++) {
         const uint32_t gpu = settings->device_gpu[d];
 
-        if (vendor_of(machine, gpu) != vendor)
+        if (machine->gpu_node[gpu] > 0 || vendor_of(machine, gpu) != vendor)
             continue;
         if (list->length)
             dgo_text_add(list, ",");
@@ -88,15 +90,16 @@ static void add_visible(struct command_builder *builder, const struct dgo_machin
         char list[DGO_GPU_MAX * (DGO_GPU_TEXT_MAX + 1)];
         struct dgo_text text = DGO_TEXT(list);
 
-        if (done & 1u << vendor->vendor)
+        if (machine->gpu_node[settings->device_gpu[d]] > 0 || done & 1u << vendor->vendor)
             continue;
         done |= 1u << vendor->vendor;
         visible_list(machine, settings, vendor, &text);
         build_environment(builder, vendor->visible, list, "the cards of the plan, in its order");
     }
-    if (settings->device_count == 0)
+    if (done == 0)
         build_environment(builder, "CUDA_VISIBLE_DEVICES", "",
-                          "the plan uses no card; a visible one would lose memory to a context");
+                          "the plan uses no card of this machine; a visible one would lose memory "
+                          "to a context");
 }
 
 void llama_cpp_environment(struct command_builder *builder, const struct dgo_machine *machine,
@@ -110,6 +113,22 @@ void llama_cpp_environment(struct command_builder *builder, const struct dgo_mac
     build_environment(builder, "GGML_NO_BACKTRACE", "1", "a crash must not start a debugger");
 }
 
+bool llama_cpp_servers(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                       char *text, size_t size)
+{
+    struct dgo_text list = {.data = text, .size = size};
+
+    text[0] = '\0';
+    for (uint32_t node = 1; node < machine->node_count; node++)
+        for (uint32_t d = 0; d < settings->device_count; d++)
+            if (machine->gpu_node[settings->device_gpu[d]] == node) {
+                dgo_text_addf(&list, "%s%s:%u", list.length ? "," : "", machine->node[node].host,
+                              (unsigned)machine->node[node].port);
+                break;
+            }
+    return list.length > 0;
+}
+
 static void add_devices(struct command_builder *builder, const struct dgo_machine *machine,
                         const struct dgo_settings *settings)
 {
@@ -119,7 +138,7 @@ static void add_devices(struct command_builder *builder, const struct dgo_machin
     for (uint32_t d = 0; d < settings->device_count; d++) {
         char name[LLAMA_DEVICE_NAME_MAX];
 
-        llama_cpp_device_name(machine, settings->device_gpu, d, name);
+        llama_cpp_device_name(machine, settings->device_gpu, settings->device_count, d, name);
         dgo_text_addf(&text, "%s%s", d ? "," : "", name);
     }
     /* Builds before 2025 lack the flag; they use the visible cards in their order, which is the
@@ -147,6 +166,11 @@ static void add_tensor_split(struct command_builder *builder, const struct dgo_s
 static void add_placement(struct command_builder *builder, const struct dgo_machine *machine,
                           const struct dgo_settings *settings)
 {
+    char servers[DGO_NODE_MAX * (DGO_HOST_TEXT_MAX + 8)];
+
+    if (llama_cpp_servers(machine, settings, servers, sizeof servers))
+        build_flag(builder, BUILD_NEEDED, "--rpc", servers,
+                   "the machines whose cards the plan uses; no password, no encryption");
     add_devices(builder, machine, settings);
     build_flag_u32(builder, BUILD_NEEDED, "-ngl --gpu-layers --n-gpu-layers",
                    settings->device_count ? settings->gpu_layer_count : 0,

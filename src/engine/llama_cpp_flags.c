@@ -163,7 +163,7 @@ static bool gpu_named(const struct dgo_machine *machine, const char *name, size_
     for (uint32_t i = 0; i < machine->gpu_count; i++) {
         char candidate[LLAMA_DEVICE_NAME_MAX];
 
-        llama_cpp_device_name(machine, all, i, candidate);
+        llama_cpp_device_name(machine, all, machine->gpu_count, i, candidate);
         if (strlen(candidate) == length && strncasecmp(candidate, name, length) == 0) {
             *gpu = i;
             return true;
@@ -185,7 +185,7 @@ static enum dgo_status no_such_device(const struct flag_reader *reader, const ch
     for (uint32_t i = 0; i < reader->machine->gpu_count; i++) {
         char device[LLAMA_DEVICE_NAME_MAX];
 
-        llama_cpp_device_name(reader->machine, all, i, device);
+        llama_cpp_device_name(reader->machine, all, reader->machine->gpu_count, i, device);
         dgo_text_addf(&text, "%s%s", i ? ", " : "", device);
     }
     dgo_text_copy_escaped(shown, sizeof shown, name, length);

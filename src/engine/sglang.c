@@ -253,6 +253,7 @@ const struct dgo_engine dgo_sglang = {
     .name = "sglang",
     .what = "shards and stages over equal processes; safetensors, AWQ, GPTQ, FP8; prefix caches",
     .binary = "sglang",
+    .several_machines = true,
     .health_path = "/health_generate",
     .formats = 1u << DGO_FORMAT_SAFETENSORS | 1u << DGO_FORMAT_GGUF,
     .version_args = version_args,

@@ -266,6 +266,7 @@ const struct dgo_engine dgo_vllm = {
     .name = "vllm",
     .what = "shards and stages over equal processes; safetensors, AWQ, GPTQ, FP8; many requests",
     .binary = "vllm",
+    .several_machines = true,
     .health_path = "/health",
     .formats = 1u << DGO_FORMAT_SAFETENSORS | 1u << DGO_FORMAT_GGUF,
     .help_args = help_args,

@@ -122,7 +122,8 @@ enum dgo_link_kind {
     DGO_LINK_PXB,  /* several switches */
     DGO_LINK_PHB,  /* the host bridge */
     DGO_LINK_NODE, /* one NUMA node */
-    DGO_LINK_SYS   /* the link between sockets */
+    DGO_LINK_SYS,  /* the link between sockets */
+    DGO_LINK_NET   /* a network between machines */
 };
 const char *dgo_link_kind_name(enum dgo_link_kind kind); /* "nvlink", "pix", ... "unknown" */
 
@@ -141,6 +142,15 @@ struct dgo_host {
     uint32_t core_count;              /* 0 unknown */
 };
 
+enum { DGO_NODE_MAX = 8, DGO_HOST_TEXT_MAX = 64 };
+
+/* A machine among several that serve one model. */
+struct dgo_node {
+    char host[DGO_HOST_TEXT_MAX]; /* name or address; "" of this machine */
+    uint16_t port;                /* where its rpc-server listens, or is to */
+    struct dgo_host memory;
+};
+
 struct dgo_machine {
     bool simulated;     /* from a file: everything shown from it says SIMULATED */
     char source[32];    /* "nvml", "nvml, amd", "machine file", "recording" */
@@ -149,6 +159,10 @@ struct dgo_machine {
     struct dgo_gpu gpu[DGO_GPU_MAX];
     struct dgo_link link[DGO_GPU_MAX][DGO_GPU_MAX]; /* symmetric; the diagonal means nothing */
     struct dgo_host host;
+    /* Several machines (dgo_machine_join): node 0 is this one.  0 or 1: there is only this one. */
+    uint32_t node_count;
+    struct dgo_node node[DGO_NODE_MAX];
+    uint8_t gpu_node[DGO_GPU_MAX]; /* which one a card is in */
 };
 
 struct dgo_gpu_source;
@@ -193,6 +207,14 @@ enum dgo_status dgo_gpu_take_tiers(struct dgo_gpu_source *source, unsigned tiers
                                    struct dgo_machine *machine, struct dgo_error *err);
 
 void dgo_gpu_close(struct dgo_gpu_source *source); /* accepts NULL */
+
+/* Adds another machine's cards to `machine`, behind those that are there.  Links to them are the
+ * network's, each way `network_bytes_per_s`.  DGO_ELIMIT: too many cards or machines; DGO_EINVAL: a
+ * host that cannot be one. */
+DGO_MUST_CHECK
+enum dgo_status dgo_machine_join(struct dgo_machine *machine, const struct dgo_machine *other,
+                                 const char *host, uint16_t port, double network_bytes_per_s,
+                                 struct dgo_error *err);
 
 /* Published peak figures of a card by its driver name ("NVIDIA GeForce RTX 3090"); false for
  * unknown cards, and a figure that is not published is 0.  dgo_gpu_take has already filled them in

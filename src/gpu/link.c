@@ -4,7 +4,7 @@
 static const char *const kind_names[] = {
     [DGO_LINK_UNKNOWN] = "unknown", [DGO_LINK_NVLINK] = "nvlink", [DGO_LINK_PIX] = "pix",
     [DGO_LINK_PXB] = "pxb",         [DGO_LINK_PHB] = "phb",       [DGO_LINK_NODE] = "node",
-    [DGO_LINK_SYS] = "sys",
+    [DGO_LINK_SYS] = "sys",         [DGO_LINK_NET] = "net",
 };
 
 const char *dgo_link_kind_name(enum dgo_link_kind kind)

@@ -326,7 +326,7 @@ enum dgo_status gpu_json_to_links(const json_t *list, struct dgo_machine *machin
         if (a < 0 || b < 0 || a == b || a >= machine->gpu_count || b >= machine->gpu_count)
             return dgo_fail(err, DGO_EFORMAT, "a link must be between two of the GPUs");
         link.kind = (enum dgo_link_kind)number_of(json_object_get(object, "kind"), kind_of_number,
-                                                  DGO_LINK_SYS + 1);
+                                                  DGO_LINK_NET + 1);
         link.p2p_known = json_object_get(object, "p2p") != NULL;
         link.p2p = json_is_true(json_object_get(object, "p2p"));
         if (bandwidth) {

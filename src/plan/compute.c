@@ -12,7 +12,7 @@ bool memory_pipeline(const struct plan_memory *memory, uint32_t device_count,
                      uint32_t cpu_layer_count, bool output_on_cpu)
 {
     return device_count > 1 && cpu_layer_count == 0 && !output_on_cpu && !memory->kv_on_host &&
-           !memory->overrides;
+           !memory->overrides && !memory->no_events;
 }
 
 static bool has_part_on_host(const struct plan_memory *memory, uint32_t cpu_layer_count,

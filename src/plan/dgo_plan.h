@@ -49,6 +49,7 @@ struct dgo_settings {
     bool swa_full;                   /* --swa-full */
     bool op_offload;                 /* default on */
     uint32_t cpu_moe_layer_count;    /* -ncmoe; layer_count for -cmoe */
+    bool remote;                     /* a device is on another machine (--rpc) */
     uint32_t output_row_count;       /* logits rows; 0: as a server of that build reserves */
 };
 

@@ -137,6 +137,10 @@ static enum dgo_status check_shape(const struct dgo_model *model, struct dgo_err
                     model->architecture);
 }
 
+/* Devices of rpc-servers have no events in this build, so nothing is pipelined over them (its
+ * source); 11669 has them, and its log says so.  Between the two the larger figure is taken. */
+#define RPC_NO_EVENTS_BUILD 10256
+
 enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_settings *settings,
                             const struct dgo_engine_rules *rules, struct plan_memory *memory,
                             struct dgo_error *err)
@@ -156,6 +160,7 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
     memory->layer_count = model->layer_count;
     memory->kv_on_host = settings->kv_on_host;
     memory->op_offload = settings->op_offload;
+    memory->no_events = settings->remote && rules->build > 0 && rules->build <= RPC_NO_EVENTS_BUILD;
     for (uint32_t i = 0; i < model->tensor_count; i++)
         add_tensor(settings, memory, &model->tensor[i]);
     memory_context_sizes(model, settings, memory);

@@ -89,6 +89,7 @@ struct plan_memory {
     uint32_t ctx_tokens, ctx_tokens_per_slot, stream_count, window_cells;
     uint32_t batch_tokens, ubatch_tokens, output_row_count;
     bool kv_on_host, op_offload;
+    bool no_events; /* of a device of another machine: nothing is pipelined */
     bool overrides; /* tensors are sent elsewhere than their layer (-ncmoe) */
 
     /* Of a layer that lies on a GPU: there, and what it leaves in host memory (-ncmoe, -nkvo). */

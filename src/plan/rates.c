@@ -95,10 +95,11 @@ static void fill_links(struct rates *rates, const struct dgo_machine *machine)
             if (!(rate > 0))
                 rate = slower_known(own, pcie_rate(&machine->gpu[b]));
             rates->direct[a][b] = direct;
-            if (!direct) /* through host memory every byte crosses the bus twice */
-                rate /= 2;
+            if (!direct && link->kind != DGO_LINK_NET)
+                rate /= 2; /* through host memory every byte crosses the bus twice */
             rates->link_rate[a][b] = rate > 0 ? rate : COST_LINK_BANDWIDTH;
             rates->hop_s[a][b] = direct                       ? COST_HOP_DIRECT
+                                 : link->kind == DGO_LINK_NET ? COST_HOP_NETWORK
                                  : link->kind == DGO_LINK_SYS ? COST_HOP_SOCKETS
                                                               : COST_HOP_HOST;
         }

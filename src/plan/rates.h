@@ -34,6 +34,8 @@
 #define COST_HOP_DIRECT     15e-6
 #define COST_HOP_HOST       45e-6
 #define COST_HOP_SOCKETS    60e-6
+/* A round trip on a local network (0.1-0.3 ms, reference). */
+#define COST_HOP_NETWORK 200e-6
 
 struct rates {
     uint32_t gpu_count;

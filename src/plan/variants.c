@@ -65,6 +65,7 @@ enum dgo_status variants_load(struct search *search, uint32_t cpu_moe, struct dg
 
     search->settings = request->settings;
     search->settings.cpu_moe_layer_count = cpu_moe;
+    search->settings.remote = request->machine->node_count > 1;
     status = memory_make(request->model, &search->settings, request->rules, &search->memory, err);
     if (status != DGO_OK)
         return status;
