@@ -24,7 +24,7 @@ struct tally {
 };
 
 static const struct dgo_trend_question question = {
-    .capacity_mib = 24576, .card_free_mib = NAN, .planned_mib = NAN};
+    .capacity_mib = NAN, .card_free_mib = NAN, .planned_mib = NAN};
 static double judge_s;
 static uint64_t judge_count;
 
@@ -83,6 +83,7 @@ static void one_run(const struct shape_row *row, uint64_t seed, double span_s, b
             open = false;
     }
     judge(trace, &trend);
+    dgo_trace_find_pattern(trace, &question, &trend);
     tally->runs++;
     tally->days += span_s / 86400;
     tally->verdict[trend.verdict]++;

@@ -4,6 +4,6 @@
 
 #include "cmd.h"
 
-extern const struct cmd cmd_profile_record, cmd_profile_replay;
+extern const struct cmd cmd_profile_record, cmd_profile_replay, cmd_profile_report;
 
 #endif

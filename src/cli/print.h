@@ -8,6 +8,7 @@
 #include "dgo_model.h"
 #include "dgo_plan.h"
 #include "dgo_profile.h"
+#include "dgo_profiler.h"
 
 #include <jansson.h>
 
@@ -46,6 +47,7 @@ struct rival;
 void print_rivals(const struct rival *rivals, uint32_t count);
 void print_needs(const struct dgo_machine *machine, const struct dgo_needs *needs);
 void print_comparison(const struct dgo_comparison *comparison);
+void print_profile(const struct dgo_profiler *profiler); /* after dgo_profiler_judge */
 void print_resources(const json_t *resources); /* what view_resources made; only reads it */
 
 struct batch_report;

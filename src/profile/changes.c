@@ -14,21 +14,22 @@ void changes_init(struct changes *changes)
 }
 
 /* The smallest makes room, so that a noisy day does not push out the load of the model. */
-static void keep(struct changes *changes, struct dgo_trace_change change)
+static void keep(struct changes *changes, struct changes_kept kept)
 {
     uint32_t least = 0;
 
     if (changes->count == DGO_TRACE_CHANGE_MAX) {
         for (uint32_t i = 1; i < changes->count; i++)
-            if (fabs(changes->kept[i].delta_mib) < fabs(changes->kept[least].delta_mib))
+            if (fabs(changes->kept[i].change.delta_mib) <
+                fabs(changes->kept[least].change.delta_mib))
                 least = i;
-        if (fabs(changes->kept[least].delta_mib) >= fabs(change.delta_mib))
+        if (fabs(changes->kept[least].change.delta_mib) >= fabs(kept.change.delta_mib))
             return;
         memmove(&changes->kept[least], &changes->kept[least + 1],
                 (changes->count - least - 1) * sizeof changes->kept[0]);
         changes->count--;
     }
-    changes->kept[changes->count++] = change;
+    changes->kept[changes->count++] = kept;
 }
 
 /* The MAD is renewed every 16 deviations: cheap, and steady enough for a threshold. */
@@ -76,8 +77,9 @@ void changes_add(struct changes *changes, double axis_s, double told_s, double u
     changes->candidate_mib += (used_mib - changes->candidate_mib) / changes->candidate_count;
     if (axis_s - changes->candidate_s < hold_s || changes->candidate_count < 2)
         return;
-    keep(changes, (struct dgo_trace_change){changes->candidate_time,
-                                            changes->candidate_mib - changes->level_mib});
+    keep(changes, (struct changes_kept){
+                      changes->candidate_s,
+                      {changes->candidate_time, changes->candidate_mib - changes->level_mib}});
     changes->level_mib = changes->candidate_mib;
     changes->candidate_mib = NAN;
 }

@@ -6,6 +6,11 @@
 
 enum { CHANGES_RECENT_MAX = 64 };
 
+struct changes_kept {
+    double axis_s;
+    struct dgo_trace_change change;
+};
+
 struct changes {
     double level_mib;     /* that holds; NAN until the first sample */
     double candidate_mib; /* of samples that left it; NAN: none did */
@@ -15,7 +20,7 @@ struct changes {
     uint32_t recent_count;
     double mad_mib;
     uint32_t count;
-    struct dgo_trace_change kept[DGO_TRACE_CHANGE_MAX];
+    struct changes_kept kept[DGO_TRACE_CHANGE_MAX]; /* in the order of time */
 };
 
 void changes_init(struct changes *changes);

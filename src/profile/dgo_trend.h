@@ -101,11 +101,11 @@ uint32_t dgo_trace_points(const struct dgo_trace *trace, struct dgo_trace_point 
 
 /* What is known of the series apart from its samples.  NAN: unknown. */
 struct dgo_trend_question {
-    bool is_device;           /* the whole card: never beyond growing */
-    double capacity_mib;      /* of the card */
-    double card_free_mib;     /* at the end */
-    double planned_mib;       /* ceiling of the plan: growth below it is filling */
-    bool grew_before_restart; /* an earlier life of the same program grew the same way */
+    bool is_device;            /* the whole card: never beyond growing */
+    double capacity_mib;       /* of the card */
+    double card_free_mib;      /* at the end */
+    double planned_mib;        /* ceiling of the plan: growth below it is filling */
+    bool grew_in_another_life; /* another process of the same program grew alike */
 };
 
 struct dgo_trend {
@@ -124,10 +124,17 @@ struct dgo_trend {
     bool time_to_full_known;       /* the range the slope's interval gives; high may be INFINITY */
     double seconds_to_full, seconds_to_full_low, seconds_to_full_high;
     bool sustained, spread, not_slowing, not_random; /* the tests of shape, as they came out */
-    char evidence[DGO_TREND_EVIDENCE_MAX];           /* for people */
+    bool alike_steps;                      /* six or more steps up of one size, none back */
+    bool leak_shape;                       /* all of them passed, of a process or a card */
+    char evidence[DGO_TREND_EVIDENCE_MAX]; /* for people */
 };
 
+/* Everything but the pattern, which is "unknown" then. */
 void dgo_trace_judge(const struct dgo_trace *trace, const struct dgo_trend_question *question,
                      struct dgo_trend *trend);
+
+/* The pattern, after the verdict. */
+void dgo_trace_find_pattern(const struct dgo_trace *trace,
+                            const struct dgo_trend_question *question, struct dgo_trend *trend);
 
 #endif

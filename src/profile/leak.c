@@ -11,7 +11,7 @@ static const double trend_z = 3;           /* Mann-Kendall */
 static const double device_floor_mib = 64; /* growth below it is not told apart from wander */
 static const double process_floor_mib = 32;
 static const double floor_share = 0.0025;      /* of the card */
-static const double raw_window_s = 3.5 * 3600; /* a process under load */
+static const double raw_window_s = 3.4 * 3600; /* a process under load */
 static const double idle_window_s = 3600;      /* its idle floor */
 static const double request_window_s = 900;
 static const double life_window_s = 2700; /* of each life, where it comes again */
@@ -19,29 +19,38 @@ static const double requests_least = 100;
 static const double walk_t = 4, walk_residual = 0.075;
 static const double slow_ratio = 0.5, slow_ratio_sure = 0.8, slow_t = 2;
 static const double fast_ratio = 1 / 0.35;
+/* Half a day of a daily load bends; less than that is no proof of a leak, so it must be straight.
+ */
+static const double day_s = 20 * 3600, bent_ratio = 0.75, bent_up_ratio = 1.4;
+static const double swing_z = 3, swing_ratio = 1.4, swing_share = 0.03; /* load that rises */
+static const double before_ratio = 1.2; /* growth just before a later window, over that in it */
+static const double step_spread = 0.15; /* of sizes of steps that are alike */
+static const double full_share = 0.985; /* of the card: it grows no further */
 
-enum { BUSY_BLOCK_MIN = 16 };
+enum { BUSY_BLOCK_MIN = 16, STEP_MIN = 6, SWAP_LIFE_MIN = 4 };
 
 struct finding {
     bool made; /* the window had enough */
     struct window window;
     struct shape shape;
-    bool trend, sustained, spread, not_slowing, not_random, novel;
+    bool trend, sustained, spread, not_slowing, not_random, not_load, novel;
 };
 
 static bool is_leak(const struct finding *finding)
 {
     return finding->made && finding->trend && finding->sustained && finding->spread &&
-           finding->not_slowing && finding->not_random && finding->novel;
+           finding->not_slowing && finding->not_random && finding->not_load && finding->novel;
 }
 
 /* A second half that is slower: clearly, or surely.  One that is far faster began in the window:
  * a later window shows it alone. */
-static bool is_even(const struct shape *shape)
+static bool is_even(const struct shape *shape, bool straight)
 {
     const double ratio = shape->half_ratio;
 
     if (ratio < slow_ratio || (ratio < slow_ratio_sure && shape->half_t > slow_t))
+        return false;
+    if (straight && (ratio < bent_ratio || ratio > bent_up_ratio) && fabs(shape->half_t) > slow_t)
         return false;
     return ratio < fast_ratio || shape->half_t > -slow_t;
 }
@@ -59,8 +68,12 @@ static void look(const struct dgo_trace *trace, struct window_span span, enum wi
     finding->trend = shape->z > trend_z && shape->growth_mib >= floor_mib && shape->slope.low > 0;
     finding->sustained = shape->end_ratio >= 0.4 && shape->retained_mib >= 0.5 * shape->growth_mib;
     finding->spread = shape->jump_share <= 0.34 && shape->moments >= 6;
-    finding->not_slowing = is_even(shape);
+    finding->not_slowing =
+        is_even(shape, axis == WINDOW_TIME && !idle && finding->window.span_s < day_s);
     finding->not_random = shape->drift_t >= walk_t || shape->residual <= walk_residual;
+    finding->not_load = idle || axis == WINDOW_REQUESTS || finding->window.span_s >= day_s ||
+                        shape->swing_z < swing_z || shape->swing_ratio < swing_ratio ||
+                        shape->swing_share < swing_share;
     finding->novel = true;
 }
 
@@ -100,7 +113,7 @@ uint32_t leak_lives(const struct dgo_trace *trace, struct window_span lives[LEAK
     uint32_t count = 0;
 
     for (uint32_t i = 0, end; i < trace->cell_count; i = end + 1) {
-        struct window_span life = {i, i};
+        struct window_span life = {i, i, 0};
 
         for (end = i; end < trace->cell_count; end++) {
             const struct trace_cell *cell = &trace->cell[end];
@@ -129,22 +142,29 @@ static bool has_idle_floor(const struct dgo_trace *trace, struct window_span lif
     return window_fill(trace, life, WINDOW_TIME, true, &window) && window.count >= BUSY_BLOCK_MIN;
 }
 
-/* A later part must lead above everything before it, or it is a part of what goes up and down. */
+/* A later part must lead above everything before it, or it is a part of what goes up and down; and
+ * what came just before must not have grown faster, or it is what slows down. */
 static bool is_novel(const struct dgo_trace *trace, struct window_span life,
                      struct window_span part, bool idle, const struct shape *shape)
 {
-    double before = 0, after = NAN;
+    struct window_span before = life;
+    double greatest = 0, after = NAN;
     struct window window;
+    struct shape earlier;
 
-    if (part.first == life.first)
-        return true;
-    if (window_fill(trace, (struct window_span){life.first, part.first}, WINDOW_TIME, idle,
-                    &window))
+    before.end = part.first;
+    if (window_fill(trace, before, WINDOW_TIME, idle, &window))
         for (uint32_t i = 0; i < window.count; i++)
-            before = fmax(before, window.y_mib[i]);
+            greatest = fmax(greatest, window.y_mib[i]);
     if (window_fill(trace, part, WINDOW_TIME, idle, &window))
         after = window.y_mib[window.count - 1];
-    return after - before >= 0.5 * shape->growth_mib;
+    if (!(after - greatest >= 0.5 * shape->growth_mib))
+        return false;
+    before.first += (before.end - before.first) / 2;
+    if (!window_fill(trace, before, WINDOW_TIME, idle, &window))
+        return true;
+    window_shape(&window, &earlier);
+    return earlier.slope.slope <= before_ratio * shape->slope.slope;
 }
 
 static double floor_of(const struct dgo_trend_question *question)
@@ -159,13 +179,14 @@ static double floor_of(const struct dgo_trend_question *question)
 static void look_over_time(const struct dgo_trace *trace, struct window_span life, bool idle,
                            double floor_mib, double least_s, struct finding *best)
 {
-    static const double shares[] = {1, 0.6, 0.36};
+    static const double shares[] = {1, 0.8, 0.6, 0.36};
     struct finding part;
 
     look(trace, life, WINDOW_TIME, idle, floor_mib, best);
     for (uint32_t i = 1; i < sizeof shares / sizeof shares[0] && !is_leak(best); i++) {
-        const struct window_span span = {life.end - (uint32_t)(shares[i] * (life.end - life.first)),
-                                         life.end};
+        struct window_span span = life;
+
+        span.first = life.end - (uint32_t)(shares[i] * (life.end - life.first));
 
         if ((span.end - span.first) * trace->width_s < least_s)
             break;
@@ -202,6 +223,50 @@ static uint32_t growing_lives(const struct dgo_trace *trace, const struct window
     return growing;
 }
 
+/* Steps of one size, again and again, none back: a cache that grows by one entry each time.  What a
+ * person opens differs in size; what is opened and closed comes back. */
+static bool has_alike_steps(const struct dgo_trace *trace, struct window_span life)
+{
+    const double from_s = trace->origin_s + life.first * trace->width_s;
+    const double to_s = trace->origin_s + life.end * trace->width_s;
+    double up[DGO_TRACE_CHANGE_MAX], apart[DGO_TRACE_CHANGE_MAX], down = 0, last_s = from_s;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < trace->changes.count; i++) {
+        const struct changes_kept *kept = &trace->changes.kept[i];
+
+        if (kept->axis_s < from_s || kept->axis_s > to_s)
+            continue;
+        if (kept->change.delta_mib < 0) {
+            down -= kept->change.delta_mib;
+            continue;
+        }
+        up[count++] = kept->change.delta_mib;
+        last_s = kept->axis_s;
+    }
+    if (count < STEP_MIN || to_s - last_s > (to_s - from_s) / 3)
+        return false;
+
+    const double size = rank_median(up, count);
+
+    for (uint32_t i = 0; i < count; i++)
+        apart[i] = fabs(up[i] - size);
+    return rank_quantile(apart, count, 0.8) <= step_spread * size && down < 0.5 * size &&
+           trace->last_mib - trace->least_mib >= 0.7 * count * size;
+}
+
+/* Models that come and go, and each time more is left: the levels of all lives as one window. */
+static void look_over_lives(const struct dgo_trace *trace, const struct window_span *lives,
+                            uint32_t count, double floor_mib, struct finding *finding)
+{
+    const struct window_span all = {lives[0].first, lives[count - 1].end,
+                                    0.35 * typical_mib(trace)};
+
+    memset(finding, 0, sizeof *finding);
+    if (count >= SWAP_LIFE_MIN)
+        look(trace, all, WINDOW_TIME, false, floor_mib, finding);
+}
+
 /* ---- verdict ---------------------------------------------------------------------------- */
 
 /* Growth that is told, whatever becomes of it: a trend that goes on at the end of the window. */
@@ -230,6 +295,7 @@ static void copy_time(const struct finding *finding, struct dgo_trend *trend)
     trend->spread = finding->spread;
     trend->not_slowing = finding->not_slowing;
     trend->not_random = finding->not_random;
+    trend->leak_shape = is_leak(finding);
 }
 
 static void copy_requests(const struct finding *finding, struct dgo_trend *trend)
@@ -241,6 +307,23 @@ static void copy_requests(const struct finding *finding, struct dgo_trend *trend
     trend->mib_per_request = finding->shape.slope.slope;
     trend->mib_per_request_low = finding->shape.slope.low;
     trend->mib_per_request_high = finding->shape.slope.high;
+}
+
+/* What has filled the card stands still: the time before that tells how it came to it. */
+static struct window_span until_full(const struct dgo_trace *trace, struct window_span life,
+                                     const struct dgo_trend_question *question)
+{
+    uint32_t end = life.end;
+
+    if (isnan(question->capacity_mib))
+        return life;
+    while (end > life.first &&
+           (trace->cell[end - 1].count == 0 ||
+            (double)trace->cell[end - 1].max >= full_share * question->capacity_mib))
+        end--;
+    if (end > life.first + 2 * WINDOW_BLOCK_MIN)
+        life.end = end;
+    return life;
 }
 
 static bool is_below_plan(const struct dgo_trace *trace, const struct dgo_trend_question *question)
@@ -257,29 +340,30 @@ static enum dgo_verdict decide(const struct dgo_trace *trace,
     const bool leak = is_leak(time), long_enough = time->window.span_s >= least_s;
     const bool per_request = is_leak(requests) && requests->window.requests >= requests_least &&
                              requests->window.span_s >= request_window_s;
-    const bool again = trend->growing_lives >= 2 || (leak && question->grew_before_restart);
+    const bool again = trend->growing_lives >= 2 || (leak && question->grew_in_another_life);
+    const bool suspect =
+        (leak && long_enough) || trend->alike_steps || (trend->growing_lives && !leak);
 
-    if (!is_growing(time) && !leak && !per_request && !again)
+    if (!is_growing(time) && !leak && !per_request && !again && !suspect)
         return DGO_VERDICT_STEADY;
     if (question->is_device || is_below_plan(trace, question))
         return DGO_VERDICT_GROWING;
     if (per_request || again)
         return DGO_VERDICT_CONFIRMED;
-    return (leak && long_enough) || (trend->growing_lives && !leak) ? DGO_VERDICT_SUSPECTED
-                                                                    : DGO_VERDICT_GROWING;
+    return suspect ? DGO_VERDICT_SUSPECTED : DGO_VERDICT_GROWING;
 }
 
 void leak_judge(const struct dgo_trace *trace, const struct dgo_trend_question *question,
                 struct dgo_trend *trend)
 {
-    struct window_span lives[LEAK_LIFE_MAX];
+    struct window_span lives[LEAK_LIFE_MAX] = {0};
     struct finding time = {0}, requests = {0};
 
     trend->lives = leak_lives(trace, lives);
     if (trend->lives == 0)
         return;
 
-    const struct window_span life = lives[trend->lives - 1];
+    const struct window_span life = until_full(trace, lives[trend->lives - 1], question);
     const bool idle = has_idle_floor(trace, life);
     const double least_s = idle ? idle_window_s : raw_window_s;
 
@@ -290,6 +374,14 @@ void leak_judge(const struct dgo_trace *trace, const struct dgo_trend_question *
         trend->growing_lives = growing_lives(trace, lives, trend->lives - 1);
     if (trend->growing_lives)
         trend->growing_lives += is_leak(&time);
+    trend->alike_steps = has_alike_steps(trace, life);
+    if (!is_leak(&time) && !idle) {
+        struct finding over_lives;
+
+        look_over_lives(trace, lives, trend->lives, floor_of(question), &over_lives);
+        if (is_leak(&over_lives))
+            time = over_lives;
+    }
     copy_time(&time, trend);
     copy_requests(&requests, trend);
     trend->verdict = decide(trace, question, &time, &requests, trend);

@@ -14,8 +14,9 @@ struct picture {
     uint32_t count;
     double step_s, span_s;
     double mean[GRID], min[GRID], max[GRID];
-    double p5, p10, p50, p90, p95, flat_mib; /* of the means; what counts as flat */
-    double least, greatest;                  /* of all samples */
+    double p5, p20, p50, p80, p90, p95; /* of the means */
+    double flat_mib;                    /* what counts as flat */
+    double least, greatest;             /* of all samples */
 };
 
 static double share_of(const double *values, uint32_t count, double share)
@@ -26,16 +27,21 @@ static double share_of(const double *values, uint32_t count, double share)
     return rank_quantile(copy, count, share);
 }
 
-static void take_picture(const struct dgo_trace *trace, double capacity_mib,
+static void take_picture(const struct dgo_trace *trace, double capacity_mib, bool close,
                          struct picture *picture)
 {
-    struct dgo_trace_point points[GRID];
+    static _Thread_local struct dgo_trace_point all[DGO_TRACE_CELL_MAX];
+    const struct dgo_trace_point *points = all;
     double mean = NAN, min = NAN, max = NAN;
 
     memset(picture, 0, sizeof *picture);
-    picture->count = dgo_trace_points(trace, points, GRID);
+    picture->count = dgo_trace_points(trace, all, close ? DGO_TRACE_CELL_MAX : GRID);
     if (picture->count == 0)
         return;
+    if (picture->count > GRID) { /* close: the newest cells, as they are */
+        points += picture->count - GRID;
+        picture->count = GRID;
+    }
     picture->step_s = points[0].span_s;
     picture->span_s = trace->last_s - trace->origin_s;
     picture->least = trace->greatest_mib;
@@ -47,15 +53,18 @@ static void take_picture(const struct dgo_trace *trace, double capacity_mib,
             picture->least = fmin(picture->least, min);
             picture->greatest = fmax(picture->greatest, max);
         } else {
-            min = max = mean; /* the first cell always has a sample */
+            min = max = mean;
         }
+        if (isnan(mean)) /* a gap before the first sample of the part */
+            mean = min = max = trace->last_mib;
         picture->mean[i] = mean;
         picture->min[i] = min;
         picture->max[i] = max;
     }
     picture->p5 = share_of(picture->mean, picture->count, 0.05);
-    picture->p10 = share_of(picture->mean, picture->count, 0.10);
+    picture->p20 = share_of(picture->mean, picture->count, 0.20);
     picture->p50 = share_of(picture->mean, picture->count, 0.50);
+    picture->p80 = share_of(picture->mean, picture->count, 0.80);
     picture->p90 = share_of(picture->mean, picture->count, 0.90);
     picture->p95 = share_of(picture->mean, picture->count, 0.95);
     picture->flat_mib =
@@ -96,7 +105,7 @@ static bool is_spike(const struct picture *picture)
     const uint32_t longest = (uint32_t)ceil(spike_s / picture->step_s) + 1;
     uint32_t run = 0, spikes = 0;
 
-    if (picture->p90 - picture->p10 > picture->flat_mib)
+    if (picture->p80 - picture->p20 > picture->flat_mib)
         return false;
     for (uint32_t i = 0; i < picture->count; i++) {
         const bool away =
@@ -239,15 +248,17 @@ static uint32_t period_of(const struct picture *picture)
     return 0;
 }
 
-/* Rises slowly and falls at once, or the other way round. */
+/* Rises slowly and falls at once, or the other way round: within a tenth of the range, noise. */
 static bool is_skewed(const struct picture *picture)
 {
-    const double still = 0.01 * (picture->p95 - picture->p5);
+    const double range = picture->p95 - picture->p5;
     uint32_t up = 0, down = 0;
 
     for (uint32_t i = 1; i < picture->count; i++) {
-        up += picture->mean[i] - picture->mean[i - 1] > still;
-        down += picture->mean[i - 1] - picture->mean[i] > still;
+        const double step = picture->mean[i] - picture->mean[i - 1];
+
+        up += step > 0.002 * range;
+        down += step < -0.002 * range;
     }
     return up > 3 * down || down > 3 * up;
 }
@@ -257,10 +268,23 @@ static bool is_flat(const struct picture *picture)
     return picture->p95 - picture->p5 < picture->flat_mib;
 }
 
-static enum dgo_pattern repeated(const struct picture *picture, struct dgo_trend *trend)
+/* What repeats fast is seen closer by: a period of a few cells has no shape. */
+static enum dgo_pattern repeated(const struct dgo_trace *trace, struct picture *picture,
+                                 struct dgo_trend *trend)
 {
-    const uint32_t lag = period_of(picture);
+    enum { CELLS_LEAST = 12 };
+    uint32_t lag = period_of(picture);
 
+    if (lag < CELLS_LEAST && trace->cell_count > picture->count) {
+        const double far_s = lag * picture->step_s;
+
+        take_picture(trace, NAN, true, picture);
+        lag = period_of(picture);
+        if (lag == 0 && far_s > 0) {
+            trend->period_s = far_s;
+            return DGO_PATTERN_PERIODIC;
+        }
+    }
     if (lag == 0)
         return DGO_PATTERN_NOISY;
     trend->period_s = lag * picture->step_s;
@@ -273,7 +297,7 @@ void pattern_judge(const struct dgo_trace *trace, double capacity_mib, struct dg
 
     trend->period_s = NAN;
     trend->pattern = DGO_PATTERN_UNKNOWN;
-    take_picture(trace, capacity_mib, &picture);
+    take_picture(trace, capacity_mib, false, &picture);
     if (trace->sample_count < SAMPLES_LEAST || picture.span_s < least_s || picture.count < 16)
         return;
     if (is_load_unload(&picture))
@@ -291,5 +315,5 @@ void pattern_judge(const struct dgo_trace *trace, double capacity_mib, struct dg
     else if (trend->verdict == DGO_VERDICT_GROWING)
         trend->pattern = DGO_PATTERN_GROWTH;
     else
-        trend->pattern = repeated(&picture, trend);
+        trend->pattern = repeated(trace, &picture, trend);
 }

@@ -84,14 +84,15 @@ static double autocorrelation_factor(const double *x, const double *y, uint32_t 
     double left[RANK_POINT_MAX], rank[RANK_POINT_MAX], mean = 0, variance = 0, sum = 0;
     const double n = count;
 
+    /* Rounded, so that a straight line's last bits are ties and no pattern. */
     for (uint32_t i = 0; i < count; i++)
-        left[i] = y[i] - slope * x[i];
+        left[i] = rint((y[i] - slope * x[i]) * 1e6);
     rank_of(left, count, rank);
     for (uint32_t i = 0; i < count; i++)
         mean += rank[i] / n;
     for (uint32_t i = 0; i < count; i++)
         variance += (rank[i] - mean) * (rank[i] - mean);
-    if (variance <= 0)
+    if (variance < 0.25) /* all of them equal */
         return 1;
     for (uint32_t lag = 1; lag < count / 3; lag++) {
         double covariance = 0;

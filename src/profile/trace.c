@@ -212,7 +212,8 @@ void dgo_trace_read_stats(const struct dgo_trace *trace, struct dgo_trace_stats 
         .cell_count = trace->cell_count,
         .change_count = trace->changes.count,
     };
-    memcpy(stats->change, trace->changes.kept, sizeof stats->change);
+    for (uint32_t i = 0; i < trace->changes.count; i++)
+        stats->change[i] = trace->changes.kept[i].change;
 }
 
 uint32_t dgo_trace_points(const struct dgo_trace *trace, struct dgo_trace_point *points,

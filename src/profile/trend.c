@@ -71,11 +71,13 @@ static void say_rest(struct dgo_text *text, const struct dgo_trend *trend,
         dgo_text_addf(text, "; %+.3f MiB a request (95 %%: %.3f to %.3f) over %.0f requests",
                       trend->mib_per_request, trend->mib_per_request_low,
                       trend->mib_per_request_high, trend->request_count);
+    if (trend->alike_steps)
+        dgo_text_add(text, "; steps of one size again and again, none back");
     if (trend->growing_lives)
         dgo_text_addf(text, "; came again: %u of %u lives between restarts grew",
                       trend->growing_lives, trend->lives);
-    if (question->grew_before_restart)
-        dgo_text_add(text, "; an earlier life of the same program grew alike");
+    if (question->grew_in_another_life)
+        dgo_text_add(text, "; another process of the same program grew alike");
     if (question->is_device && trend->verdict == DGO_VERDICT_GROWING)
         dgo_text_add(text, "; a card's memory mixes causes: look at its processes");
 }
@@ -107,7 +109,12 @@ void dgo_trace_judge(const struct dgo_trace *trace, const struct dgo_trend_quest
     if (trace->sample_count == 0)
         return;
     leak_judge(trace, question, trend);
-    pattern_judge(trace, question->capacity_mib, trend);
     judge_full(question, trend);
     say(trace, question, trend);
+}
+
+void dgo_trace_find_pattern(const struct dgo_trace *trace,
+                            const struct dgo_trend_question *question, struct dgo_trend *trend)
+{
+    pattern_judge(trace, question->capacity_mib, trend);
 }

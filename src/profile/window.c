@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-static double value_of(const struct trace_cell *cell, bool idle)
+static double value_of(const struct trace_cell *cell, bool idle, double least_mib)
 {
-    if (cell->count == 0)
+    if (cell->count == 0 || (double)cell->min < least_mib)
         return NAN;
     return idle ? (double)cell->idle_min : (double)cell->min;
 }
@@ -14,7 +14,8 @@ static double value_of(const struct trace_cell *cell, bool idle)
 bool window_fill(const struct dgo_trace *trace, struct window_span span, enum window_axis axis,
                  bool idle, struct window *window)
 {
-    double least[WINDOW_BLOCK_MAX], middle[WINDOW_BLOCK_MAX], total = 0, at = 0;
+    double least[WINDOW_BLOCK_MAX], most[WINDOW_BLOCK_MAX], middle[WINDOW_BLOCK_MAX];
+    double total = 0, at = 0;
     const uint32_t cells = span.end - span.first;
     const uint32_t blocks = cells / 2 < WINDOW_BLOCK_MAX ? cells / 2 : WINDOW_BLOCK_MAX;
 
@@ -25,10 +26,10 @@ bool window_fill(const struct dgo_trace *trace, struct window_span span, enum wi
     if (blocks < WINDOW_BLOCK_MIN || total <= 0)
         return false;
     for (uint32_t b = 0; b < blocks; b++)
-        least[b] = middle[b] = NAN;
+        least[b] = most[b] = middle[b] = NAN;
     for (uint32_t i = span.first; i < span.end; i++) {
         const struct trace_cell *cell = &trace->cell[i];
-        const double value = value_of(cell, idle);
+        const double value = value_of(cell, idle, span.least_mib);
         const double step = axis == WINDOW_TIME ? 1 : trace_requests(trace, cell);
         uint32_t block;
 
@@ -39,6 +40,7 @@ bool window_fill(const struct dgo_trace *trace, struct window_span span, enum wi
             continue;
         if (isnan(least[block]) || value < least[block])
             least[block] = value;
+        most[block] = fmax(most[block], (double)cell->max);
         middle[block] = (block + 0.5) / blocks * total;
     }
     for (uint32_t b = 0; b < blocks; b++) {
@@ -46,19 +48,32 @@ bool window_fill(const struct dgo_trace *trace, struct window_span span, enum wi
             continue;
         window->x[window->count] =
             axis == WINDOW_TIME ? middle[b] * trace->width_s / 3600 : middle[b];
+        window->swing_mib[window->count] = most[b] - least[b];
         window->y_mib[window->count++] = least[b];
     }
     return window->count >= WINDOW_BLOCK_MIN;
 }
 
-/* Slope of the points [first, end); 0 when it has none. */
+static double median_of(const double *values, uint32_t first, uint32_t end)
+{
+    double copy[WINDOW_BLOCK_MAX];
+
+    memcpy(copy, values + first, (end - first) * sizeof *copy);
+    return rank_median(copy, end - first);
+}
+
+/* Rise over run between the medians of the first and the last third of [first, end).  Not
+ * Theil-Sen: of a staircase most pairs are level, and its median step is none. */
 static double part_slope(const struct window *window, uint32_t first, uint32_t end)
 {
-    struct rank_slope slope;
+    const uint32_t third = (end - first + 2) / 3;
+    const double run =
+        median_of(window->x, end - third, end) - median_of(window->x, first, first + third);
 
-    return rank_theil_sen(window->x + first, window->y_mib + first, end - first, 1.96, &slope)
-               ? slope.slope
-               : 0;
+    return run > 0 ? (median_of(window->y_mib, end - third, end) -
+                      median_of(window->y_mib, first, first + third)) /
+                         run
+                   : 0;
 }
 
 static double square(double x)
@@ -141,6 +156,27 @@ static void judge_retained(const struct window *window, struct shape *shape)
     shape->moments = squares > 0 ? square(net) / squares : 0;
 }
 
+/* Load that rises takes its swings along; a leak under steady load leaves them as they are.  The
+ * growth within a block is no swing. */
+static void judge_swings(const struct window *window, struct shape *shape)
+{
+    double swing[WINDOW_BLOCK_MAX];
+    const uint32_t n = window->count, third = n / 3;
+    struct rank_slope slope;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t next = i + 1 < n ? i + 1 : i;
+
+        swing[i] = fmax(0, window->swing_mib[i] -
+                               fabs(window->y_mib[next] - window->y_mib[next > 0 ? next - 1 : 0]));
+    }
+    if (!rank_theil_sen(window->x, swing, n, 1.96, &slope))
+        return;
+    shape->swing_z = rank_mann_kendall(swing, n, slope.slope, window->x);
+    shape->swing_ratio = median_of(swing, n - third, n) / fmax(1e-9, median_of(swing, 0, third));
+    shape->swing_share = median_of(swing, 0, n) / fmax(1e-9, fabs(shape->growth_mib));
+}
+
 void window_shape(const struct window *window, struct shape *shape)
 {
     const uint32_t n = window->count, half = n / 2;
@@ -157,6 +193,7 @@ void window_shape(const struct window *window, struct shape *shape)
     shape->residual = residual_of(window, slope) / fmax(1e-9, fabs(shape->growth_mib));
     judge_steps(window, shape);
     judge_retained(window, shape);
+    judge_swings(window, shape);
     if (slope > 0) {
         const double early = part_slope(window, 0, half), late = part_slope(window, half, n);
 

@@ -10,9 +10,10 @@ enum { WINDOW_BLOCK_MAX = 48, WINDOW_BLOCK_MIN = 12, WINDOW_PART_COUNT = 12 };
 
 enum window_axis { WINDOW_TIME, WINDOW_REQUESTS };
 
-/* Cells [first, end) of a trace. */
+/* Cells [first, end) of a trace; those that reach below `least_mib` count as without a value. */
 struct window_span {
     uint32_t first, end;
+    double least_mib;
 };
 
 /* Block i holds the least value of its cells; blocks without a value are left out.  x is in hours
@@ -20,7 +21,8 @@ struct window_span {
 struct window {
     uint32_t count;
     double x[WINDOW_BLOCK_MAX], y_mib[WINDOW_BLOCK_MAX];
-    double span_s, requests; /* of the whole window */
+    double swing_mib[WINDOW_BLOCK_MAX]; /* greatest less least of the block's cells */
+    double span_s, requests;            /* of the whole window */
 };
 
 /* Blocks of equal time, or of equal counts of requests; of the idle floor when told.  False when
@@ -39,7 +41,9 @@ struct shape {
     double half_t;     /* how sure it is that the second half is slower; negative: faster */
     double end_ratio;  /* slope of the last quarter over the whole */
     double jump_share; /* the largest single step of what is retained */
-    double moments;    /* how many equal steps would spread the growth as much */
+    double swing_z, swing_ratio; /* do the swings within blocks grow too, and to how much */
+    double swing_share;          /* their usual size, in growths */
+    double moments;              /* how many equal steps would spread the growth as much */
 };
 
 void window_shape(const struct window *window, struct shape *shape);

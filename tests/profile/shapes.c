@@ -265,8 +265,19 @@ static void draw_per_request(struct shape_state *s)
 SAMPLE(per_request)
 {
     serve(s, t, sample);
-    USED(fmin(s->card_mib, s->p[0] + s->p[4] * s->v[1] + s->p[6] * (1 - exp(-s->v[0] / s->p[7])) +
-                               s->p[2] * s->v[0]));
+    if (t <= 0)
+        s->v[2] = s->v[3] = 0; /* requests before its start; seconds until it runs again */
+
+    const double served = s->v[0] - s->v[2];
+    const double used =
+        s->p[0] + s->p[4] * s->v[1] + s->p[6] * (1 - exp(-served / s->p[7])) + s->p[2] * served;
+
+    if (used > s->card_mib && s->v[3] <= 0) { /* out of memory: it is started again */
+        s->v[3] = 60;
+        s->v[2] = s->v[0];
+    }
+    s->v[3] -= 1;
+    USED(s->v[3] > 0 ? 0 : used);
 }
 
 /* ---- known: the shapes that broke the published trend tests ----------------------------- */
@@ -397,8 +408,164 @@ SAMPLE(leak_with_restarts)
     USED(at > s->p[3] - s->p[4] ? 0 : s->p[0] + 2 * s->p[2] * at);
 }
 
+/* ---- fresh: written after the judges were frozen, run once ------------------------------- */
+
+/* A team's day: more users from morning to noon, fewer at lunch, gone at night; two cards' worth of
+ * cache follows them, and each frees what it took. */
+static void draw_office(struct shape_state *s)
+{
+    draw_base(s);
+    s->p[2] = shape_uniform(s, 4, 30);    /* users at the peak */
+    s->p[3] = shape_scale(s, 40, 300);    /* MiB each */
+    s->p[4] = shape_uniform(s, 0, 86400); /* when the series begins */
+    s->p[5] = shape_scale(s, 300, 3600);  /* how long each stays */
+}
+SAMPLE(office)
+{
+    const double hour = fmod((t + s->p[4]) / 3600, 24);
+    const double want = (hour > 8 && hour < 18 ? 1 : 0.1) * (hour > 12 && hour < 13 ? 0.5 : 1);
+
+    if (t <= 0)
+        s->v[0] = floor(s->p[2] * want);
+    if (shape_moment(s, s->p[2] * want / s->p[5]))
+        s->v[0] += 1;
+    for (double i = s->v[0]; i > 0; i--)
+        s->v[0] -= shape_moment(s, 1 / s->p[5]);
+    USED(s->p[0] + s->p[3] * s->v[0]);
+}
+
+/* Fragmentation: the pool grows when a longer prompt than ever comes; lengths are log-normal. */
+static void draw_fragments(struct shape_state *s)
+{
+    draw_base(s);
+    s->p[2] = shape_scale(s, 0.005, 0.2);
+    s->p[3] = shape_scale(s, 0.02, 0.2);
+}
+SAMPLE(fragments)
+{
+    if (t <= 0)
+        s->v[0] = 0;
+    if (shape_moment(s, s->p[2]))
+        s->v[0] = fmax(s->v[0], s->p[3] * exp(7 + shape_normal(s)));
+    USED(s->p[0] + fmin(s->v[0], 6000));
+}
+
+/* Adapters (LoRA) loaded on demand and thrown out when there are too many. */
+static void draw_adapters(struct shape_state *s)
+{
+    draw_base(s);
+    s->p[2] = floor(shape_uniform(s, 4, 24));
+    s->p[3] = shape_scale(s, 20, 200);
+    s->p[4] = shape_scale(s, 60, 1800);
+}
+SAMPLE(adapters)
+{
+    if (t <= 0)
+        s->v[0] = 0;
+    if (shape_moment(s, 1 / s->p[4]) && s->v[0] < s->p[2])
+        s->v[0] += 1;
+    else if (shape_moment(s, 0.3 / s->p[4]) && s->v[0] > 0)
+        s->v[0] -= 1;
+    USED(s->p[0] + s->p[3] * s->v[0]);
+}
+
+/* A batch job in phases: each holds another level for a while. */
+static void draw_phases(struct shape_state *s)
+{
+    draw_base(s);
+    s->p[2] = shape_scale(s, 600, 7200);
+}
+SAMPLE(phases)
+{
+    if (t <= 0 || shape_moment(s, 1 / s->p[2]))
+        s->v[0] = shape_uniform(s, 0, 4000);
+    USED(s->p[0] + s->v[0]);
+}
+
+/* A server whose prefix cache fills to its bound with the requests, and which says so. */
+static void draw_prefix(struct shape_state *s)
+{
+    draw_served(s);
+    s->p[8] = shape_scale(s, 500, 4000);
+    s->p[9] = shape_uniform(s, 0.1, 0.7) * s->span_s * s->p[3]; /* requests until it is full */
+}
+SAMPLE(prefix_cache)
+{
+    serve(s, t, sample);
+    USED(s->p[0] + s->p[4] * s->v[1] + s->p[8] * fmin(1, s->v[0] / s->p[9]));
+}
+
+/* A square root: what diffuses, as the set of graphs by shape under random lengths. */
+static void draw_root(struct shape_state *s)
+{
+    draw_base(s);
+    s->p[2] = shape_scale(s, 200, 3000);
+}
+SAMPLE(square_root)
+{
+    USED(s->p[0] + s->p[2] * sqrt(t / s->span_s));
+}
+
+/* A leak of every error only: rare, of random size, exponential. */
+SAMPLE(by_error)
+{
+    if (t <= 0)
+        s->v[0] = 0;
+    if (shape_moment(s, s->p[2] * 2 / 40))
+        s->v[0] += -40 * log(shape_uniform(s, 1e-9, 1));
+    USED(s->p[0] + s->v[0]);
+}
+
+/* Grows with the load of the day, and the load itself comes and goes. */
+static void draw_leak_by_day(struct shape_state *s)
+{
+    draw_leak(s);
+    s->p[3] = shape_uniform(s, 0, 1);
+    s->p[4] = shape_scale(s, 200, 2000);
+}
+SAMPLE(leak_by_day)
+{
+    const double load = 0.5 * (1 + sin(6.2832 * (t / 86400 + s->p[3])));
+
+    if (t <= 0)
+        s->v[0] = 0;
+    s->v[0] += 2 * s->p[2] * load;
+    USED(s->p[0] + s->v[0] + s->p[4] * load * (1 + 0.1 * shape_normal(s)));
+}
+
+/* A process that ends by running out and is started again under another number is another series;
+ * this one gives a part back every so often and keeps more each time. */
+static void draw_partial(struct shape_state *s)
+{
+    draw_leak(s);
+    s->p[3] = shape_scale(s, 900, s->span_s / 8);
+    s->p[4] = shape_uniform(s, 0.3, 0.8); /* of what came since the last time is given back */
+}
+SAMPLE(partly_freed)
+{
+    const double cycle = floor(t / s->p[3]), at = fmod(t, s->p[3]);
+    const double kept = cycle * s->p[3] * (1 - s->p[4]);
+
+    USED(s->p[0] + s->p[2] * 2 * (kept + at));
+}
+
+/* Per request, and the idle floor is hidden for hours by a queue that never empties. */
+static void draw_always_busy(struct shape_state *s)
+{
+    draw_per_request(s);
+    s->p[3] = shape_scale(s, 0.3, 1);
+    s->p[2] = shape_scale(s, 0.02, 0.3);
+}
+
+/* Faster and faster. */
+SAMPLE(accelerating)
+{
+    USED(s->p[0] + s->p[2] * t * (0.4 + 1.2 * t / s->span_s));
+}
+
 #define TUNED SHAPE_TUNED
 #define KNOWN SHAPE_KNOWN
+#define FRESH SHAPE_FRESH
 const struct shape_row shape_rows[] = {
     {"flat", TUNED, false, false, draw_base, flat},
     {"one step", TUNED, false, false, draw_step, one_step},
@@ -425,6 +592,17 @@ const struct shape_row shape_rows[] = {
     {"bursts", KNOWN, true, false, draw_bursts, bursts},
     {"under swap", KNOWN, true, false, draw_swap, leak_under_swap},
     {"with restarts", KNOWN, true, false, draw_restarts, leak_with_restarts},
+    {"office", FRESH, false, false, draw_office, office},
+    {"fragments", FRESH, false, false, draw_fragments, fragments},
+    {"adapters", FRESH, false, false, draw_adapters, adapters},
+    {"phases", FRESH, false, false, draw_phases, phases},
+    {"prefix cache", FRESH, false, true, draw_prefix, prefix_cache},
+    {"square root", FRESH, false, false, draw_root, square_root},
+    {"by error", FRESH, true, false, draw_leak, by_error},
+    {"leak by day", FRESH, true, false, draw_leak_by_day, leak_by_day},
+    {"partly freed", FRESH, true, false, draw_partial, partly_freed},
+    {"always busy", FRESH, true, true, draw_always_busy, per_request},
+    {"accelerating", FRESH, true, false, draw_leak, accelerating},
 };
 const uint32_t shape_count = sizeof shape_rows / sizeof shape_rows[0];
 

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""profile report on whole files: CSV in odd shapes, a recording, what must be in the JSON.
+
+usage: test_report.py DUALGPUOPT      TAP on stdout
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+PROGRAM = sys.argv[1]
+FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="dgo-report-"))
+ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": str(FOLDER), "LC_ALL": "C.UTF-8"}
+KEYS = {"gpu", "pid", "verdict", "pattern", "slope_mib_per_hour", "slope_interval", "seconds_to_full", "evidence"}
+results = []
+
+
+def run(*words, text=None):
+    return subprocess.run([PROGRAM, "profile", "report", *map(str, words)], capture_output=True, text=True,
+                          input=text, env=ENVIRONMENT, timeout=120)
+
+
+def write(name, lines):
+    path = FOLDER / name
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def check(name):
+    def wrap(function):
+        try:
+            function()
+            results.append((True, name))
+        except AssertionError as failure:
+            results.append((False, f"{name}: {failure}"))
+        return function
+    return wrap
+
+
+def leak(seconds):
+    return 9000 + seconds * 0.02
+
+
+@check("a leak, a steady process and the card, columns in another order")
+def _():
+    rows = ["used_mib,busy,pid,seconds,requests,gpu"]
+    for s in range(0, 6 * 3600, 10):
+        rows.append(f"{leak(s):.2f},{int(s % 60 < 30)},71,{s},{s // 60},0")
+        rows.append(f"500,,72,{s},,0")
+        rows.append(f"{leak(s) + 700:.2f},,,{s},,0")
+    done = run(write("order.csv", rows), "--json")
+    assert done.returncode == 0, done.stderr
+    series = json.loads(done.stdout)["series"]
+    assert [one["pid"] for one in series] == [None, 71, 72], series
+    for one in series:
+        assert KEYS <= one.keys(), KEYS - one.keys()
+    card, leaking, steady = series
+    assert card["verdict"] == "growing", card
+    assert leaking["verdict"] == "confirmed_leak", leaking
+    assert abs(leaking["slope_mib_per_hour"] - 72) < 2, leaking
+    assert leaking["slope_interval"][0] <= leaking["slope_mib_per_hour"] <= leaking["slope_interval"][1]
+    assert abs(leaking["evidence"]["mib_per_request"] - 1.2) < 0.05, leaking
+    assert steady["verdict"] == "steady" and steady["pattern"] == "steady", steady
+    assert leaking["seconds_to_full"] is None
+    assert leaking["episodes"][0]["began_seconds"] < 3 * 3600, leaking
+
+
+@check("the size of the cards gives the time to full")
+def _():
+    machine = write("machine.yaml", ["gpus:", "  - {name: A, total_mib: 12288, free_mib: 12000}"])
+    rows = ["seconds,gpu,pid,used_mib"] + [f"{s},0,71,{leak(s):.2f}" for s in range(0, 6 * 3600, 10)]
+    done = run(write("full.csv", rows), "--gpus", machine, "--json")
+    one = json.loads(done.stdout)["series"][0]
+    want = (12288 - leak(6 * 3600)) / 0.02
+    assert abs(one["seconds_to_full"] / want - 1) < 0.05, (one, want)
+    low, high = one["seconds_to_full_interval"]
+    assert low <= one["seconds_to_full"] <= high, one
+
+
+@check("bad lines are counted, named and left out")
+def _():
+    rows = ["seconds,gpu,pid,used_mib"]
+    for s in range(0, 7200, 5):
+        rows.append(f"{s},0,71,4000")
+    rows[10] = "45,0,71,lots"
+    rows[20] = "95,0"
+    rows.append("7200,0,71,40")  # and one that is whole, then one that was cut
+    rows.append("7205,0,7")
+    done = run(write("bad.csv", rows), "--json")
+    profile = json.loads(done.stdout)
+    assert done.returncode == 0 and profile["bad_lines"] == 3, profile["bad_lines"]
+    assert profile["problems"][0].startswith("line 11: used_mib \"lots\""), profile["problems"]
+    assert "line 11" in done.stderr and "line 21" in done.stderr, done.stderr
+    assert profile["series"][0]["samples"] == 1439, profile["series"][0]["samples"]
+
+
+@check("clocks that jump, gaps, one sample")
+def _():
+    rows = ["seconds,gpu,pid,used_mib"]
+    for s in range(0, 6 * 3600, 20):
+        told = s + (1e6 if s > 7200 else 0) - (5000 if s > 10800 else 0)
+        if not 4000 < s < 5000:
+            rows.append(f"{told},1,71,{leak(s):.2f}")
+    rows.append("3,0,9,100")
+    done = run(write("clocks.csv", rows), "--json")
+    single, leaking = json.loads(done.stdout)["series"]
+    assert single["verdict"] == "steady" and single["pattern"] == "unknown", single
+    assert leaking["clock_jumps"] == 2 and leaking["verdict"] == "suspected_leak", leaking
+
+
+@check("stdin, and no final newline")
+def _():
+    rows = ["seconds,gpu,pid,used_mib"] + [f"{s},0,,1000" for s in range(1000)]
+    done = run("-", "--json", text="\n".join(rows))
+    assert json.loads(done.stdout)["series"][0]["samples"] == 1000
+
+
+@check("what cannot be read at all is said")
+def _():
+    cases = {"nothing.csv": ([], "is empty"), "words.csv": (["hello", "world"], "must name the columns"),
+             "header.csv": (["seconds,gpu,used_mib"], "no readings"),
+             "none.csv": (["seconds,gpu,used_mib", "a,b,c"], "no line can be read; line 2")}
+    for name, (rows, says) in cases.items():
+        done = run(write(name, rows))
+        assert done.returncode == 1 and says in done.stderr, (name, done.stderr)
+    done = run(FOLDER / "absent.csv")
+    assert done.returncode == 1 and "absent.csv" in done.stderr, done.stderr
+
+
+@check("a recording, with its marks and the sizes of its cards")
+def _():
+    machine = write("two.yaml", ["gpus:", "  - {name: A, total_mib: 24576, free_mib: 24000}",
+                                 "  - {name: B, total_mib: 12288, free_mib: 2000}"])
+    path = FOLDER / "two.jsonl"
+    done = subprocess.run([PROGRAM, "profile", "record", "--gpus", machine, "--seconds", "1", "--interval", "100ms",
+                           "-o", path], capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    assert done.returncode == 0, done.stderr
+    done = run(path, "--json")
+    profile = json.loads(done.stdout)
+    assert [one["last_mib"] for one in profile["series"]] == [576, 10288], profile
+    assert profile["simulated"] and profile["imbalance"] > 0.5, profile
+    assert "SIMULATED" in run(path).stdout
+
+
+@check("a table for people")
+def _():
+    done = run(FOLDER / "order.csv")
+    assert "confirmed_leak" in done.stdout and "MiB a request" in done.stdout, done.stdout
+    assert "▁" in done.stdout, done.stdout
+
+
+print(f"1..{len(results)}")
+for number, (good, name) in enumerate(results, 1):
+    print(f"{'ok' if good else 'not ok'} {number} - {name}")
+for path in FOLDER.iterdir():
+    path.unlink()
+FOLDER.rmdir()
+sys.exit(not all(good for good, _ in results))
