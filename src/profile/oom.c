@@ -1,0 +1,62 @@
+/* oom.c - how soon a card is full, from what it did in the last minutes. */
+#include "dgo_alerts.h"
+
+#include <math.h>
+
+static const double fast_s = 60, slow_s = 300;
+static const double soon_s = 600, very_soon_s = 120, at_once_s = 30;
+static const double little_mib = 512, step_share = 0.8;
+static const double still_mib = 64, still_s = 600;
+static const double gap_s = 120; /* a pause after which the slopes begin anew */
+
+static void start(struct dgo_oom *oom, double seconds, double used_mib)
+{
+    *oom = (struct dgo_oom){.started = true,
+                            .last_s = seconds,
+                            .last_mib = used_mib,
+                            .seconds_to_full = INFINITY,
+                            .moved_s = seconds,
+                            .moved_mib = used_mib};
+}
+
+static double follow(double slope, double now, double dt_s, double over_s)
+{
+    return slope + (now - slope) * (1 - exp(-dt_s / over_s));
+}
+
+bool dgo_oom_is_static(const struct dgo_oom *oom, double seconds)
+{
+    return oom->started && seconds - oom->moved_s >= still_s;
+}
+
+double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double capacity_mib)
+{
+    const double dt_s = seconds - oom->last_s, step_mib = used_mib - oom->last_mib;
+    const double free_mib = fmax(0, capacity_mib - used_mib);
+    double slope;
+
+    if (!oom->started || !(dt_s > 0) || dt_s > gap_s) {
+        start(oom, seconds, used_mib);
+        return 0;
+    }
+    if (fabs(used_mib - oom->moved_mib) > still_mib) {
+        oom->moved_mib = used_mib;
+        oom->moved_s = seconds;
+    }
+    oom->fast_mib_per_s = follow(oom->fast_mib_per_s, step_mib / dt_s, dt_s, fast_s);
+    oom->slow_mib_per_s = follow(oom->slow_mib_per_s, step_mib / dt_s, dt_s, slow_s);
+    oom->last_s = seconds;
+    oom->last_mib = used_mib;
+    /* Both must climb: the load of a model is steep and over, then the fast slope falls to zero. */
+    slope = fmin(oom->fast_mib_per_s, oom->slow_mib_per_s);
+    oom->seconds_to_full = slope > 0.01 ? free_mib / slope : INFINITY;
+    if (oom->seconds_to_full < at_once_s)
+        return 3;
+    if (oom->seconds_to_full < very_soon_s ||
+        (free_mib < little_mib && !dgo_oom_is_static(oom, seconds) && step_mib > 0))
+        return 2;
+    return oom->seconds_to_full < soon_s ||
+                   (step_mib > still_mib && step_mib > step_share * (free_mib + step_mib))
+               ? 1
+               : 0;
+}
