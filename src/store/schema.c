@@ -46,6 +46,22 @@ const char *const schema_steps[] = {
     "  overhead_bytes INTEGER,"
     "  simulated INTEGER NOT NULL,"
     "  UNIQUE(device_key, quantisation, binary_hash, simulated)) STRICT;",
+    /* 2 -> 3.  An hour of a series a row: buckets of four little-endian floats. */
+    "CREATE TABLE timeline("
+    "  series TEXT NOT NULL,"
+    "  start_ns INTEGER NOT NULL,"
+    "  width_ns INTEGER NOT NULL,"
+    "  buckets BLOB NOT NULL,"
+    "  PRIMARY KEY(series, start_ns)) STRICT;"
+    "CREATE INDEX timeline_time ON timeline(start_ns);"
+    "CREATE TABLE event("
+    "  id INTEGER PRIMARY KEY,"
+    "  time_ns INTEGER NOT NULL,"
+    "  kind TEXT NOT NULL,"
+    "  gpu_index INTEGER NOT NULL,"
+    "  pid INTEGER NOT NULL,"
+    "  text TEXT NOT NULL) STRICT;"
+    "CREATE INDEX event_time ON event(time_ns);",
 };
 const int schema_step_count = sizeof schema_steps / sizeof schema_steps[0];
 

@@ -43,6 +43,17 @@ static const char *const texts[SQL_STATEMENT_COUNT] = {
         "WHERE (device_key = ?1 OR device_name = ?2) AND simulated <= ?5 "
         "ORDER BY simulated, device_key = ?1 DESC, quantisation = ?3 DESC, "
         "binary_hash = ?4 DESC, made_ns DESC, id DESC LIMIT 1",
+    [SQL_PUT_TIMELINE] = "INSERT OR REPLACE INTO timeline(series, start_ns, width_ns, buckets) "
+                         "VALUES(?1, ?2, ?3, ?4)",
+    [SQL_PUT_EVENT] =
+        "INSERT INTO event(time_ns, kind, gpu_index, pid, text) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [SQL_TRIM_TIMELINE] = "DELETE FROM timeline WHERE start_ns < ?1",
+    [SQL_TRIM_EVENTS] = "DELETE FROM event WHERE time_ns < ?1",
+    [SQL_EACH_TIMELINE] =
+        "SELECT series, start_ns, width_ns, buckets FROM timeline WHERE (?1 IS NULL OR "
+        "series = ?1) AND start_ns >= ?2 AND start_ns < ?3 ORDER BY start_ns, series",
+    [SQL_EACH_EVENT] = "SELECT time_ns, kind, gpu_index, pid, text FROM event "
+                       "WHERE time_ns >= ?1 AND time_ns < ?2 ORDER BY time_ns, id",
 };
 
 bool sql_is_damage(int result)
