@@ -5,6 +5,7 @@
 #ifndef DGO_APP_H
 #define DGO_APP_H
 
+#include "dgo_alerts.h"
 #include "dgo_base.h"
 #include "dgo_bus.h"
 #include "dgo_recording.h"
@@ -62,6 +63,16 @@ struct sample_event {
     uint64_t wall_ns;  /* when it was; 0: nothing new, it has become stale */
     uint32_t gpu_count;
     bool stale;
+};
+
+/* Payload of TOPIC_ALERT (dgo_alerts.h). */
+struct alert_event {
+    enum dgo_alert_rule rule;
+    enum dgo_alert_level level, before; /* level normal: it is over */
+    uint32_t gpu_index, pid;
+    double value;
+    uint64_t wall_ns;
+    char text[256];
 };
 
 /* Payload of TOPIC_CONFIG_CHANGED (config_watch.h). */

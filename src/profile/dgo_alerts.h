@@ -85,14 +85,17 @@ uint32_t dgo_alerts_active(const struct dgo_alerts *alerts, struct dgo_alert *ac
 struct dgo_oom {
     bool started;
     double last_s, last_mib;
-    double fast_mib_per_s, slow_mib_per_s; /* EWMA over 60 s and 300 s */
-    double seconds_to_full;                /* INFINITY: not in sight */
-    double moved_s;                        /* when the level last left moved_mib by 64 MiB */
+    double now_mib_per_s, fast_mib_per_s, slow_mib_per_s; /* EWMA over 8, 60 and 300 s */
+    double step_mib, step_mib2; /* EWMA of steps and of their squares: is it one, or many */
+    double soon_s;              /* since when it is full within ten minutes; NAN: it is not */
+    double seconds_to_full;     /* INFINITY: not in sight */
+    double moved_s;             /* when the level last left moved_mib by 64 MiB */
     double moved_mib;
 };
 
-/* The value for DGO_ALERT_OOM: 0; 1 the card is full within ten minutes, by both slopes, or a
- * single step took four fifths of what was left; 2 within two minutes, or less than 512 MiB are
+/* The value for DGO_ALERT_OOM: 0; 1 the card is full within ten minutes, by the smallest of the
+ * slopes, of many steps and for half a minute (a model that is loaded is over by then), or a single
+ * step took four fifths of what was left; 2 within two minutes, or less than 512 MiB are
  * left on a card that moves; 3 within half a minute. */
 double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double capacity_mib);
 

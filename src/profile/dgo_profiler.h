@@ -69,6 +69,9 @@ void dgo_profiler_free(struct dgo_profiler *profiler); /* accepts NULL */
 enum dgo_status dgo_profiler_add(struct dgo_profiler *profiler,
                                  const struct dgo_profiler_reading *reading, struct dgo_error *err);
 
+/* Forgets the process series that were heard of longest ago, until `keep` are left. */
+void dgo_profiler_trim(struct dgo_profiler *profiler, uint32_t keep);
+
 /* What a card holds in all; without it there is no time to full. */
 void dgo_profiler_set_capacity(struct dgo_profiler *profiler, uint32_t gpu_index, double mib);
 double dgo_profiler_capacity(const struct dgo_profiler *profiler, uint32_t gpu_index); /* or NAN */

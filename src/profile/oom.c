@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-static const double fast_s = 60, slow_s = 300;
+static const double now_s = 8, fast_s = 60, slow_s = 300;
+static const double steps_least = 5, hold_s = 30;
 static const double soon_s = 600, very_soon_s = 120, at_once_s = 30;
 static const double little_mib = 512, step_share = 0.8;
 static const double still_mib = 64, still_s = 600;
@@ -15,6 +16,7 @@ static void start(struct dgo_oom *oom, double seconds, double used_mib)
                             .last_s = seconds,
                             .last_mib = used_mib,
                             .seconds_to_full = INFINITY,
+                            .soon_s = NAN,
                             .moved_s = seconds,
                             .moved_mib = used_mib};
 }
@@ -22,6 +24,17 @@ static void start(struct dgo_oom *oom, double seconds, double used_mib)
 static double follow(double slope, double now, double dt_s, double over_s)
 {
     return slope + (now - slope) * (1 - exp(-dt_s / over_s));
+}
+
+/* All slopes must climb, so that what is over counts no longer, and by many steps: one step is no
+ * slope.  (sum of steps)^2 / (sum of squares) is how many equal ones would do the same. */
+static double seconds_to_full(const struct dgo_oom *oom, double free_mib, double dt_s)
+{
+    const double slope = fmin(oom->now_mib_per_s, fmin(oom->fast_mib_per_s, oom->slow_mib_per_s));
+    const double steps =
+        oom->step_mib2 > 0 ? slow_s / dt_s * oom->step_mib * oom->step_mib / oom->step_mib2 : 0;
+
+    return slope > 0.01 && steps >= steps_least ? free_mib / slope : INFINITY;
 }
 
 bool dgo_oom_is_static(const struct dgo_oom *oom, double seconds)
@@ -33,8 +46,6 @@ double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double 
 {
     const double dt_s = seconds - oom->last_s, step_mib = used_mib - oom->last_mib;
     const double free_mib = fmax(0, capacity_mib - used_mib);
-    double slope;
-
     if (!oom->started || !(dt_s > 0) || dt_s > gap_s) {
         start(oom, seconds, used_mib);
         return 0;
@@ -45,17 +56,22 @@ double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double 
     }
     oom->fast_mib_per_s = follow(oom->fast_mib_per_s, step_mib / dt_s, dt_s, fast_s);
     oom->slow_mib_per_s = follow(oom->slow_mib_per_s, step_mib / dt_s, dt_s, slow_s);
+    oom->now_mib_per_s = follow(oom->now_mib_per_s, step_mib / dt_s, dt_s, now_s);
+    oom->step_mib = follow(oom->step_mib, step_mib, dt_s, slow_s);
+    oom->step_mib2 = follow(oom->step_mib2, step_mib * step_mib, dt_s, slow_s);
     oom->last_s = seconds;
     oom->last_mib = used_mib;
-    /* Both must climb: the load of a model is steep and over, then the fast slope falls to zero. */
-    slope = fmin(oom->fast_mib_per_s, oom->slow_mib_per_s);
-    oom->seconds_to_full = slope > 0.01 ? free_mib / slope : INFINITY;
+    oom->seconds_to_full = seconds_to_full(oom, free_mib, dt_s);
+    if (!(oom->seconds_to_full < soon_s))
+        oom->soon_s = NAN;
+    else if (isnan(oom->soon_s))
+        oom->soon_s = seconds;
     if (oom->seconds_to_full < at_once_s)
         return 3;
     if (oom->seconds_to_full < very_soon_s ||
         (free_mib < little_mib && !dgo_oom_is_static(oom, seconds) && step_mib > 0))
         return 2;
-    return oom->seconds_to_full < soon_s ||
+    return seconds - oom->soon_s >= hold_s ||
                    (step_mib > still_mib && step_mib > step_share * (free_mib + step_mib))
                ? 1
                : 0;

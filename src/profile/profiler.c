@@ -200,6 +200,52 @@ enum dgo_status dgo_profiler_add(struct dgo_profiler *profiler,
     return status;
 }
 
+static void unlink_series(struct dgo_profiler *profiler, struct profiler_series *series)
+{
+    const struct dgo_series_report *report = &series->report;
+    struct profiler_series **at =
+        &profiler->chain[chain_of(report->gpu_index, report->pid, report->start)];
+
+    while (*at != series)
+        at = &(*at)->next;
+    *at = series->next;
+}
+
+static double heard_s(const struct profiler_series *series)
+{
+    struct dgo_trace_stats stats;
+
+    dgo_trace_read_stats(series->trace, &stats);
+    return stats.last_s;
+}
+
+/* The process series heard of longest ago; `count` when there are no more than `keep`. */
+static uint32_t find_oldest(const struct dgo_profiler *profiler, uint32_t keep)
+{
+    uint32_t processes = 0, oldest = profiler->count;
+
+    for (uint32_t i = 0; i < profiler->count; i++) {
+        if (profiler->series[i]->report.pid == 0)
+            continue;
+        processes++;
+        if (oldest == profiler->count ||
+            heard_s(profiler->series[i]) < heard_s(profiler->series[oldest]))
+            oldest = i;
+    }
+    return processes > keep ? oldest : profiler->count;
+}
+
+void dgo_profiler_trim(struct dgo_profiler *profiler, uint32_t keep)
+{
+    for (uint32_t at; (at = find_oldest(profiler, keep)) < profiler->count;) {
+        unlink_series(profiler, profiler->series[at]);
+        free_series(profiler->series[at]);
+        memmove(&profiler->series[at], &profiler->series[at + 1],
+                (profiler->count - at - 1) * sizeof(struct profiler_series *));
+        profiler->count--;
+    }
+}
+
 void dgo_profiler_set_capacity(struct dgo_profiler *profiler, uint32_t gpu_index, double mib)
 {
     if (gpu_index < DGO_PROFILER_GPU_MAX && isfinite(mib) && mib > 0)

@@ -226,7 +226,7 @@ static bool needs_a_launch(enum component component)
 static bool needs_a_recording(enum component component)
 {
     return component == COMPONENT_LEAK_ANALYSIS || component == COMPONENT_PATTERN_ANALYSIS ||
-           component == COMPONENT_TIMELINE;
+           component == COMPONENT_TIMELINE || component == COMPONENT_ALERT_DELIVERY;
 }
 
 static void check_counts(const uint64_t before[COMPONENT_COUNT])
