@@ -107,6 +107,57 @@ enum dgo_status api_find_model(const struct config *config, const char *name,
     return status;
 }
 
+enum dgo_status api_read_preset(char *const *environment, const json_t *body,
+                                struct preset **preset, struct dgo_error *err)
+{
+    const json_t *name = json_object_get(body, "preset");
+    struct preset *made;
+    enum dgo_status status;
+
+    if (!name || json_is_null(name))
+        return DGO_OK;
+    if (!json_is_string(name))
+        return dgo_fail(err, DGO_EUSAGE, "preset is a name, as /api/v1/presets lists them");
+    made = malloc(sizeof *made);
+    status = made ? preset_read(environment, json_string_value(name), made, err)
+                  : dgo_fail(err, DGO_ENOMEM, "out of memory");
+    if (status != DGO_OK)
+        free(made);
+    else
+        *preset = made;
+    return status;
+}
+
+static void add_preset(const char *name, const struct preset *preset, const char *problem,
+                       void *data)
+{
+    json_t *row = json_pack("{s:o}", "name", view_text(name)), *options = json_object();
+
+    for (uint32_t i = 0; preset && i < preset->option_count; i++)
+        json_object_set_new(options, option_specs[preset->option[i].id].name,
+                            view_text(preset->option[i].text));
+    if (preset)
+        json_object_set_new(row, "model", view_text(preset->model));
+    if (problem)
+        json_object_set_new(row, "problem", view_text(problem));
+    json_object_set_new(row, "options", options);
+    json_array_append_new(data, row);
+}
+
+static enum dgo_status list_presets(struct task *task, struct dgo_error *err)
+{
+    json_t *list = json_array();
+    const enum dgo_status status = preset_each(task->daemon->environment, add_preset, list, err);
+
+    task->answer = json_pack("{s:o}", "presets", list);
+    return status;
+}
+
+static void presets(struct http_request *request, void *data)
+{
+    task_start(data, request, NULL, list_presets);
+}
+
 static enum dgo_status list_models(struct task *task, struct dgo_error *err)
 {
     struct catalog *catalog = NULL;
@@ -123,39 +174,69 @@ static void models(struct http_request *request, void *data)
     task_start(data, request, NULL, list_models);
 }
 
-/* A flow with the model of the task, and its options; `*catalog` is freed by the caller. */
-static enum dgo_status begin_flow(struct task *task, struct flow **flow, struct options *options,
-                                  struct dgo_arena *arena, struct catalog **catalog,
-                                  const struct catalog_model **model, struct dgo_error *err)
+/* What a flow of a task stands on. */
+struct ground {
+    struct options options;
+    struct dgo_arena arena;
+    struct catalog *catalog;
+    struct preset *preset;
+    struct flow *flow;
+    const char *path; /* of the model */
+};
+
+static enum dgo_status find_path(struct task *task, struct ground *ground, struct dgo_error *err)
 {
-    const struct daemon *daemon = task->daemon;
+    const struct catalog_model *model = NULL;
     enum dgo_status status;
 
+    task->param = "preset";
+    status = api_read_preset(task->daemon->environment, task->body, &ground->preset, err);
+    if (status != DGO_OK)
+        return status;
+    if (ground->preset && !task->name) { /* the user's own file names it */
+        ground->path = ground->preset->model;
+        return DGO_OK;
+    }
     task->param = "model";
-    status = api_find_model(task->config, task->name, catalog, model, err);
+    status = api_find_model(task->config, task->name, &ground->catalog, &model, err);
+    if (status == DGO_OK)
+        ground->path = model->path;
+    return status;
+}
+
+/* A flow with the model of the task, and its options. */
+static enum dgo_status begin_flow(struct task *task, struct ground *ground, struct dgo_error *err)
+{
+    enum dgo_status status = find_path(task, ground, err);
+
     if (status != DGO_OK)
         return status;
     task->param = NULL;
-    *options = task->config->options;
-    status = intent_apply(json_object_get(task->body, "intent"), INTENT_PLAN, options, arena,
-                          &task->param, err);
+    ground->options = task->config->options;
+    if (ground->preset)
+        status = preset_apply(ground->preset, &ground->options, err);
+    if (status == DGO_OK)
+        status = intent_apply(json_object_get(task->body, "intent"), INTENT_PLAN, &ground->options,
+                              &ground->arena, &task->param, err);
     if (status != DGO_OK)
         return status;
-    *flow = calloc(1, sizeof **flow);
-    if (!*flow)
+    ground->flow = calloc(1, sizeof *ground->flow);
+    if (!ground->flow)
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
-    flow_init(*flow, options, daemon->environment);
-    memcpy((*flow)->free_change_bytes, task->free_change_bytes, sizeof task->free_change_bytes);
+    flow_init(ground->flow, &ground->options, task->daemon->environment);
+    memcpy(ground->flow->free_change_bytes, task->free_change_bytes,
+           sizeof task->free_change_bytes);
     return DGO_OK;
 }
 
-static void end_flow(struct flow *flow, struct dgo_arena *arena, struct catalog *catalog)
+static void end_flow(struct ground *ground)
 {
-    if (flow)
-        flow_done(flow);
-    free(flow);
-    dgo_arena_done(arena);
-    catalog_free(catalog);
+    if (ground->flow)
+        flow_done(ground->flow);
+    free(ground->flow);
+    dgo_arena_done(&ground->arena);
+    catalog_free(ground->catalog);
+    free(ground->preset);
 }
 
 static void append_line(const char *line, void *lines)
@@ -165,15 +246,12 @@ static void append_line(const char *line, void *lines)
 
 static enum dgo_status make_plan(struct task *task, struct dgo_error *err)
 {
-    struct options options;
-    struct dgo_arena arena = {0};
-    struct catalog *catalog = NULL;
-    const struct catalog_model *model = NULL;
-    struct flow *flow = NULL;
-    enum dgo_status status = begin_flow(task, &flow, &options, &arena, &catalog, &model, err);
+    struct ground ground = {0};
+    enum dgo_status status = begin_flow(task, &ground, err);
+    struct flow *flow = ground.flow;
 
     if (status == DGO_OK) {
-        status = flow_prepare(flow, model->path, false, err);
+        status = flow_prepare(flow, ground.path, false, err);
         if (status == DGO_OK)
             status = flow_command(flow, flow_shown_port(flow), NULL, 0, err);
         if (status == DGO_OK || (status == DGO_ENOFIT && flow->planned)) {
@@ -190,7 +268,7 @@ static enum dgo_status make_plan(struct task *task, struct dgo_error *err)
             json_object_set_new(task->answer, "explanation", lines);
         }
     }
-    end_flow(flow, &arena, catalog);
+    end_flow(&ground);
     return status;
 }
 
@@ -204,18 +282,15 @@ static void plan(struct http_request *request, void *data)
 
 static enum dgo_status make_model(struct task *task, struct dgo_error *err)
 {
-    struct options options;
-    struct dgo_arena arena = {0};
-    struct catalog *catalog = NULL;
-    const struct catalog_model *model = NULL;
-    struct flow *flow = NULL;
-    enum dgo_status status = begin_flow(task, &flow, &options, &arena, &catalog, &model, err);
+    struct ground ground = {0};
+    enum dgo_status status = begin_flow(task, &ground, err);
+    struct flow *flow = ground.flow;
 
     if (status == DGO_OK)
-        status = flow_read(flow, model->path, err);
+        status = flow_read(flow, ground.path, err);
     if (status == DGO_OK)
         task->answer = view_model(flow->model);
-    end_flow(flow, &arena, catalog);
+    end_flow(&ground);
     return status;
 }
 
@@ -253,15 +328,12 @@ static enum dgo_status set_build(const json_t *build, struct options *options,
 
 static enum dgo_status make_estimate(struct task *task, struct dgo_error *err)
 {
-    struct options options;
-    struct dgo_arena arena = {0};
-    struct catalog *catalog = NULL;
-    const struct catalog_model *model = NULL;
+    struct ground ground = {0};
     const char *flags[FLAGS_MAX];
     uint32_t flag_count = 0;
     struct dgo_estimate estimate;
-    struct flow *flow = NULL;
-    enum dgo_status status = begin_flow(task, &flow, &options, &arena, &catalog, &model, err);
+    enum dgo_status status = begin_flow(task, &ground, err);
+    struct flow *flow = ground.flow;
 
     if (status == DGO_OK) {
         task->param = "flags";
@@ -269,15 +341,15 @@ static enum dgo_status make_estimate(struct task *task, struct dgo_error *err)
     }
     if (status == DGO_OK) {
         task->param = "engine_build";
-        status = set_build(json_object_get(task->body, "engine_build"), &options, err);
+        status = set_build(json_object_get(task->body, "engine_build"), &ground.options, err);
     }
     if (status == DGO_OK) {
         task->param = NULL;
-        status = flow_estimate(flow, model->path, flags, flag_count, &estimate, err);
+        status = flow_estimate(flow, ground.path, flags, flag_count, &estimate, err);
     }
     if (status == DGO_OK)
         task->answer = view_estimate(&flow->machine, &estimate);
-    end_flow(flow, &arena, catalog);
+    end_flow(&ground);
     return status;
 }
 
@@ -341,7 +413,7 @@ const struct http_route api_routes[] = {
     {"POST", "/api/v1/marks", not_here, WRITE},
     {"GET", "/api/v1/resources", resources, LOOK},
     {"GET", "/api/v1/config", config, LOOK},
-    {"GET", "/api/v1/presets", not_here, LOOK},
+    {"GET", "/api/v1/presets", presets, LOOK},
     {"GET", "/metrics", metrics_serve, LOOK},
     {"GET", "/v1/models", front_models, LOOK},
     {"POST", "/v1/chat/completions", front_forward, FRONT},

@@ -4,6 +4,7 @@
 
 #include "catalog.h"
 #include "daemon.h"
+#include "presets.h"
 
 /* The models of the folders in force.  Any thread. */
 DGO_MUST_CHECK
@@ -15,6 +16,11 @@ DGO_MUST_CHECK
 enum dgo_status api_find_model(const struct config *config, const char *name,
                                struct catalog **catalog, const struct catalog_model **model,
                                struct dgo_error *err);
+
+/* The preset that `body` names, to be freed; NULL: it names none.  Any thread; may block. */
+DGO_MUST_CHECK
+enum dgo_status api_read_preset(char *const *environment, const json_t *body,
+                                struct preset **preset, struct dgo_error *err);
 
 void api_launches(struct http_request *request, void *daemon);
 void api_launch(struct http_request *request, void *daemon);

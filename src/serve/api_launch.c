@@ -108,6 +108,7 @@ struct starting {
     json_t *body;
     struct catalog *catalog;
     const struct catalog_model *model;
+    struct preset *preset; /* until the launch has it */
     struct launch_wait *wait;
     enum dgo_status status;
     struct dgo_error err;
@@ -116,6 +117,7 @@ struct starting {
 static void free_starting(struct starting *starting)
 {
     catalog_free(starting->catalog);
+    free(starting->preset);
     config_unref(starting->config);
     json_decref(starting->body);
     free(starting);
@@ -227,8 +229,11 @@ static enum dgo_status begin(struct starting *starting, struct launch **launch, 
     if (name && !json_is_string(name))
         return dgo_fail(err, DGO_EUSAGE, "name is a text");
     status = read_extra(starting, extra, &wish, param, err);
-    if (status == DGO_OK)
-        status = fleet_launch(starting->daemon->fleet, &wish, launch, param, err);
+    if (status != DGO_OK)
+        return status;
+    wish.preset = starting->preset;
+    starting->preset = NULL;
+    status = fleet_launch(starting->daemon->fleet, &wish, launch, param, err);
     return status;
 }
 

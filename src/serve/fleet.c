@@ -427,16 +427,22 @@ static bool is_good_name(const char *name)
 static enum dgo_status copy_extra(struct launch *launch, const struct wish *wish,
                                   struct dgo_error *err)
 {
-    launch->extra = dgo_arena_take_array(&launch->arena, wish->extra_count + 1, sizeof(char *));
+    const struct preset *preset = launch->preset;
+    const uint32_t first = preset ? preset->arg_count : 0;
+
+    launch->extra =
+        dgo_arena_take_array(&launch->arena, first + wish->extra_count + 1, sizeof(char *));
     if (!launch->extra)
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < first; i++)
+        launch->extra[i] = preset->arg[i];
     for (uint32_t i = 0; i < wish->extra_count; i++) {
-        launch->extra[i] =
+        launch->extra[first + i] =
             dgo_arena_take_text(&launch->arena, wish->extra[i], strlen(wish->extra[i]));
-        if (!launch->extra[i])
+        if (!launch->extra[first + i])
             return dgo_fail(err, DGO_ENOMEM, "out of memory");
     }
-    launch->extra_count = wish->extra_count;
+    launch->extra_count = first + wish->extra_count;
     return DGO_OK;
 }
 
@@ -496,13 +502,14 @@ enum dgo_status fleet_make_launch(struct fleet *fleet, const struct wish *wish, 
                                   struct launch **launch, const char **param, struct dgo_error *err)
 {
     enum dgo_status status = check_wish(fleet, wish, param, err);
-    struct launch *made;
+    struct launch *made = status == DGO_OK ? calloc(1, sizeof *made) : NULL;
 
-    if (status != DGO_OK)
-        return status;
-    made = calloc(1, sizeof *made);
-    if (!made)
-        return dgo_fail(err, DGO_ENOMEM, "out of memory for another launch");
+    if (!made) {
+        free(wish->preset);
+        return status != DGO_OK ? status
+                                : dgo_fail(err, DGO_ENOMEM, "out of memory for another launch");
+    }
+    made->preset = wish->preset;
     made->fleet = fleet;
     made->id = id;
     made->origin = wish->origin;

@@ -52,11 +52,14 @@ void fleet_free(struct fleet *fleet);
  * wanted and run no more are started again, but for those that a request had started. */
 void fleet_restore(struct fleet *fleet);
 
+struct preset;
+
 struct wish {
     const char *model_name, *model_path; /* name: what clients say */
     const char *name;                    /* of the launch; NULL: model_name */
-    const json_t *intent;                /* borrowed; may be NULL */
-    const char *const *extra;            /* engine flags of a local user */
+    struct preset *preset;    /* below the intent; taken over, also by a failure; or NULL */
+    const json_t *intent;     /* borrowed; may be NULL */
+    const char *const *extra; /* engine flags of a local user */
     uint32_t extra_count;
     bool pinned;
     bool admission_given;

@@ -464,6 +464,7 @@ void launch_free(struct launch *launch)
     json_decref(launch->comparison);
     json_decref(launch->intent);
     json_decref(launch->cards);
+    free(launch->preset);
     log_free(launch->log);
     dgo_arena_done(&launch->arena);
     config_unref(launch->config);
@@ -593,6 +594,8 @@ json_t *launch_view(struct launch *launch)
     for (uint32_t g = 0; launch->flow && g < launch->flow->machine.gpu_count; g++)
         json_array_append_new(reserved, json_integer((json_int_t)launch->reserved_bytes[g]));
     json_object_set_new(object, "reserved_bytes", reserved);
+    if (launch->preset)
+        json_object_set_new(object, "preset", view_text(launch->preset->name));
     if (launch->intent)
         json_object_set(object, "intent", launch->intent);
     set_actions(object, launch);

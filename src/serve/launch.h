@@ -5,6 +5,7 @@
 #include "dgo_arena.h"
 #include "fleet.h"
 #include "log.h"
+#include "presets.h"
 
 struct action {
     uint64_t time_ns; /* wall */
@@ -51,7 +52,8 @@ struct launch {
     char name[LAUNCH_NAME_MAX];
     char *model_name, *model_path;
     const char *origin;
-    json_t *intent; /* or NULL */
+    struct preset *preset; /* or NULL */
+    json_t *intent;        /* or NULL */
     enum launch_phase phase;
     enum admission admission;
     bool pinned, wanted, freed, stop_asked, was_ready;

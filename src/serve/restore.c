@@ -31,8 +31,9 @@ json_t *restore_cards(const struct dgo_machine *machine)
 static json_t *extra_of(const struct launch *launch)
 {
     json_t *list = json_array();
+    const uint32_t first = launch->preset ? launch->preset->arg_count : 0;
 
-    for (uint32_t i = 0; i < launch->extra_count; i++)
+    for (uint32_t i = first; i < launch->extra_count; i++) /* the preset's come from its file */
         json_array_append_new(list, view_text(launch->extra[i]));
     return list;
 }
@@ -65,6 +66,8 @@ void fleet_keep(struct launch *launch)
                        (json_int_t)launch->created_ns, "started_ns", (json_int_t)launch->started_ns,
                        "port", (int)launch->port, "extra", extra_of(launch), "reserved_bytes",
                        reserved_of(launch), "running", launch->phase == PHASE_RUNNING);
+    if (launch->preset)
+        json_object_set_new(record, "preset", view_text(launch->preset->name));
     if (launch->intent)
         json_object_set(record, "intent", launch->intent);
     if (launch->flow && launch->phase == PHASE_RUNNING)
@@ -98,6 +101,7 @@ static enum dgo_status take_up(struct fleet *fleet, const json_t *record, struct
 {
     const json_t *list = json_object_get(record, "extra");
     const json_t *reserved = json_object_get(record, "reserved_bytes");
+    const char *preset = json_string_value(json_object_get(record, "preset"));
     const char *extra[256], *param = NULL;
     struct wish wish = {
         .model_name = json_string_value(json_object_get(record, "model")),
@@ -120,6 +124,16 @@ static enum dgo_status take_up(struct fleet *fleet, const json_t *record, struct
     }
     if (!wish.model_name || !wish.model_path || !wish.name)
         return dgo_fail(err, DGO_EFORMAT, "it names no model");
+    if (preset) {
+        wish.preset = malloc(sizeof *wish.preset);
+        status = wish.preset
+                     ? preset_read(fleet_options(fleet)->environment, preset, wish.preset, err)
+                     : dgo_fail(err, DGO_ENOMEM, "out of memory");
+        if (status != DGO_OK) {
+            free(wish.preset);
+            return status;
+        }
+    }
     status =
         fleet_make_launch(fleet, &wish, (uint64_t)json_integer_value(json_object_get(record, "id")),
                           &launch, &param, err);
