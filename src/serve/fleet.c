@@ -285,11 +285,24 @@ static void does_not_fit(struct launch *launch, const struct preparation *work)
         wait_for_memory(launch, err.text);
 }
 
+/* Engines tell their work only when asked to; ours are, for the page and for /metrics. */
+static void tell_metrics(struct launch *launch)
+{
+    static const char flag[] = "--metrics";
+
+    for (uint32_t i = 0; i < launch->extra_count; i++)
+        if (strcmp(launch->extra[i], flag) == 0)
+            return;
+    if (launch->flow->probed && dgo_probe_has(&launch->flow->probe, flag))
+        launch->extra[launch->extra_count++] = flag;
+}
+
 static void start_prepared(struct launch *launch)
 {
     struct dgo_error err = {0};
 
     observe(launch->flow);
+    tell_metrics(launch);
     if (launch_start(launch, &err) != DGO_OK) {
         launch_end(launch, &err);
         return;
@@ -430,8 +443,8 @@ static enum dgo_status copy_extra(struct launch *launch, const struct wish *wish
     const struct preset *preset = launch->preset;
     const uint32_t first = preset ? preset->arg_count : 0;
 
-    launch->extra =
-        dgo_arena_take_array(&launch->arena, first + wish->extra_count + 1, sizeof(char *));
+    launch->extra = dgo_arena_take_array(&launch->arena, first + wish->extra_count + 2,
+                                         sizeof(char *)); /* see tell_metrics */
     if (!launch->extra)
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
     for (uint32_t i = 0; i < first; i++)

@@ -339,6 +339,11 @@ void front_models(struct http_request *request, void *data)
     task_start(daemon, request, list, add_models);
 }
 
+struct relay *front_relay(struct front *front)
+{
+    return front->relay;
+}
+
 enum dgo_status front_new(struct daemon *daemon, struct front **front, struct dgo_error *err)
 {
     struct front *made = calloc(1, sizeof *made);

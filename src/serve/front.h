@@ -10,6 +10,8 @@ enum dgo_status front_new(struct daemon *daemon, struct front **front, struct dg
 /* Breaks what is under way.  Before the servers are closed.  Accepts NULL. */
 void front_free(struct front *front);
 
+struct relay *front_relay(struct front *front);
+
 void front_models(struct http_request *request, void *daemon);
 void front_forward(struct http_request *request, void *daemon);
 

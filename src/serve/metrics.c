@@ -2,7 +2,10 @@
  * where a board expects that. */
 #include "metrics.h"
 
+#include "front.h"
 #include "openmetrics.h"
+#include "pass.h"
+#include "relay.h"
 #include "dgo_units.h"
 
 #include <inttypes.h>
@@ -13,6 +16,9 @@
 #include <unistd.h>
 
 enum { CONSUMER_MAX = 20 };
+
+/* An engine that loads answers late; the others are not kept waiting for it. */
+#define ENGINE_WAIT_NS (2 * DGO_NS_PER_S)
 
 /* One reading of a card: bytes and ratios, as the specification wants them. */
 struct reading {
@@ -288,26 +294,36 @@ static bool wants_strict(const struct http_request *request)
     return accept && strstr(accept, "application/openmetrics-text") != NULL;
 }
 
-void metrics_serve(struct http_request *request, void *data)
+/* One answer in the making: engines are asked, all at once. */
+struct gathering {
+    struct daemon *daemon;
+    struct http_request *request; /* NULL: the client is gone */
+    struct pass *pass;
+    uint32_t waiting;
+    bool strict;
+};
+
+struct asked {
+    struct gathering *gathering;
+    uint64_t launch;
+};
+
+static void answer(struct gathering *gathering)
 {
-    struct daemon *daemon = data;
-    const bool strict = wants_strict(request);
-    const char *format = http_query(request, "format");
-    const struct dgo_machine *machine;
+    struct daemon *daemon = gathering->daemon;
+    struct http_request *request = gathering->request;
+    const struct dgo_machine *machine = &daemon->sample->machine;
     struct dgo_error err = {0};
     size_t length = 0;
     struct om om;
     char *text;
 
-    watch_latest(daemon->watch, daemon->sample);
-    machine = &daemon->sample->machine;
-    if (om_open(&om, strict, &err) != DGO_OK) {
+    if (request)
+        http_on_gone(request, NULL, NULL);
+    if (!request) {
+        ;
+    } else if (om_open(&om, gathering->strict, &err) != DGO_OK) {
         http_answer_error(request, &err, NULL);
-        return;
-    }
-    if (format && strcmp(format, "dcgm") == 0) {
-        write_readings(&om, machine, dcgm_readings, sizeof dcgm_readings / sizeof dcgm_readings[0],
-                       true);
     } else {
         write_identity(&om, machine);
         write_readings(&om, machine, readings, sizeof readings / sizeof readings[0], false);
@@ -315,8 +331,105 @@ void metrics_serve(struct http_request *request, void *data)
         write_ledger(&om, machine);
         write_launches(&om, daemon->fleet);
         write_self(&om, daemon);
+        pass_write(gathering->pass, &om);
+        text = om_close(&om, &length);
+        http_answer_text(request, text ? 200 : 500, om_content_type(gathering->strict),
+                         text ? text : "", length);
+        free(text);
     }
+    pass_free(gathering->pass);
+    free(gathering);
+}
+
+static void on_got(const char *text, size_t length, void *data)
+{
+    struct asked *asked = data;
+    struct gathering *gathering = asked->gathering;
+    struct launch *launch = fleet_find(gathering->daemon->fleet, asked->launch);
+    char id[24];
+
+    if (text && launch) {
+        const struct om_label labels[] = {
+            {"launch", id}, {"model", launch_name(launch)}, {NULL, NULL}};
+
+        snprintf(id, sizeof id, "%" PRIu64, asked->launch);
+        pass_add(gathering->pass, text, length, labels);
+    }
+    free(asked);
+    if (--gathering->waiting == 0)
+        answer(gathering);
+}
+
+static void on_gone(struct http_request *request, void *data)
+{
+    (void)request;
+    ((struct gathering *)data)->request = NULL;
+}
+
+static void ask(struct gathering *gathering, struct launch *launch)
+{
+    struct asked *asked = calloc(1, sizeof *asked);
+
+    if (!asked)
+        return;
+    *asked = (struct asked){gathering, launch_id(launch)};
+    if (relay_get(front_relay(gathering->daemon->front), launch_host(launch), launch_port(launch),
+                  "/metrics", ENGINE_WAIT_NS, on_got, asked, NULL) == DGO_OK)
+        gathering->waiting++;
+    else
+        free(asked);
+}
+
+static void serve_dcgm(struct http_request *request, const struct dgo_machine *machine)
+{
+    const bool strict = wants_strict(request);
+    struct dgo_error err = {0};
+    size_t length = 0;
+    struct om om;
+    char *text;
+
+    if (om_open(&om, strict, &err) != DGO_OK) {
+        http_answer_error(request, &err, NULL);
+        return;
+    }
+    write_readings(&om, machine, dcgm_readings, sizeof dcgm_readings / sizeof dcgm_readings[0],
+                   true);
     text = om_close(&om, &length);
     http_answer_text(request, text ? 200 : 500, om_content_type(strict), text ? text : "", length);
     free(text);
+}
+
+void metrics_serve(struct http_request *request, void *data)
+{
+    struct daemon *daemon = data;
+    const char *format = http_query(request, "format");
+    struct gathering *gathering;
+
+    watch_latest(daemon->watch, daemon->sample);
+    if (format && strcmp(format, "dcgm") == 0) {
+        serve_dcgm(request, &daemon->sample->machine);
+        return;
+    }
+    gathering = calloc(1, sizeof *gathering);
+    if (gathering)
+        gathering->pass = pass_new();
+    if (!gathering || !gathering->pass) {
+        free(gathering);
+        http_answer_error(request, &(struct dgo_error){DGO_ENOMEM, "out of memory"}, NULL);
+        return;
+    }
+    gathering->daemon = daemon;
+    gathering->request = request;
+    gathering->strict = wants_strict(request);
+    gathering->waiting = 1; /* ours, so that no answer comes before all are asked */
+    for (struct launch *launch = fleet_next(daemon->fleet, NULL); launch;
+         launch = fleet_next(daemon->fleet, launch))
+        if (launch_is_ready(launch))
+            ask(gathering, launch);
+    if (--gathering->waiting == 0) {
+        answer(gathering);
+        return;
+    }
+    http_wait(request);
+    http_on_gone(request, on_gone, gathering);
 }

@@ -27,6 +27,7 @@ struct transfer {
     struct http_request *request;
     bool (*unreachable)(void *owner);
     void *owner;
+    relay_got_fn got; /* of a GET of our own, which has no request */
     CURL *easy;
     struct curl_slist *headers;
     char error[CURL_ERROR_SIZE];
@@ -133,6 +134,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
     struct transfer *transfer = data;
     const size_t length = size * count;
 
+    if (transfer->length > RELAY_BUFFER_MAX && transfer->got)
+        return 0; /* it was to be short */
     if (transfer->length > RELAY_BUFFER_MAX) {
         transfer->paused = true;
         return CURL_WRITEFUNC_PAUSE;
@@ -141,6 +144,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
         return 0;
     memcpy(transfer->buffer + transfer->length, bytes, length);
     transfer->length += length;
+    if (transfer->got)
+        return length;
     if (transfer->answered)
         http_stream_wake(transfer->request);
     else
@@ -148,8 +153,27 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
     return length;
 }
 
+static void end_get(struct transfer *transfer, CURLcode result)
+{
+    const relay_got_fn got = transfer->got;
+    void *data = transfer->owner;
+    char *text = transfer->buffer;
+    const size_t length = transfer->length;
+    long status = 0;
+
+    (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    transfer->buffer = NULL;
+    free_transfer(transfer);
+    got(result == CURLE_OK && status == 200 ? text : NULL, length, data);
+    free(text);
+}
+
 static void on_end(struct transfer *transfer, CURLcode result)
 {
+    if (transfer->got) {
+        end_get(transfer, result);
+        return;
+    }
     if (result == CURLE_COULDNT_CONNECT && transfer->unreachable &&
         transfer->unreachable(transfer->owner)) {
         free_transfer(transfer);
@@ -289,9 +313,14 @@ void relay_free(struct relay *relay)
     while (relay->transfers) {
         struct transfer *transfer = relay->transfers;
 
-        transfer->failed = true;
-        http_on_gone(transfer->request, NULL, NULL);
+        const relay_got_fn got = transfer->got;
+        void *owner = transfer->owner;
+
+        if (transfer->request)
+            http_on_gone(transfer->request, NULL, NULL);
         free_transfer(transfer);
+        if (got)
+            got(NULL, 0, owner);
     }
     if (relay->multi)
         (void)curl_multi_cleanup(relay->multi);
@@ -311,34 +340,26 @@ void relay_cancel(struct relay *relay, const void *owner)
 }
 
 /* A wildcard address is reached by loopback. */
-static void make_url(const struct relay_request *wanted, char url[URL_MAX])
+static void make_url(const char *host, uint16_t port, const char *path, char url[URL_MAX])
 {
-    const char *host = wanted->host;
     const bool is_v6 = strchr(host, ':') != NULL;
 
     if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "localhost") == 0)
         host = "127.0.0.1";
     if (strcmp(host, "::") == 0)
         host = "::1";
-    snprintf(url, URL_MAX, "http://%s%s%s:%u%s", is_v6 ? "[" : "", host, is_v6 ? "]" : "",
-             wanted->port, http_path(wanted->request));
+    snprintf(url, URL_MAX, "http://%s%s%s:%u%s", is_v6 ? "[" : "", host, is_v6 ? "]" : "", port,
+             path);
 }
 
-/* No proxy, no redirect, no other protocol; nothing of the client's head but the type. */
-static bool set_up(struct transfer *transfer, const struct relay_request *wanted)
+/* No proxy, no redirect, no other protocol. */
+static bool set_up(struct transfer *transfer, const char *host, uint16_t port, const char *path,
+                   uint64_t timeout_ns)
 {
     CURL *easy = transfer->easy;
-    size_t length;
-    const char *body = http_body(wanted->request, &length);
     char url[URL_MAX];
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 
-    if (!headers)
-        return false;
-    transfer->headers = curl_slist_append(headers, "Expect:");
-    if (!transfer->headers)
-        transfer->headers = headers;
-    make_url(wanted, url);
+    make_url(host, port, path, url);
     return curl_easy_setopt(easy, CURLOPT_URL, url) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
@@ -346,12 +367,8 @@ static bool set_up(struct transfer *transfer, const struct relay_request *wanted
            curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, 5000L) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(wanted->timeout_ns / DGO_NS_PER_MS)) ==
+           curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ns / DGO_NS_PER_MS)) ==
                CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer) == CURLE_OK &&
@@ -360,23 +377,71 @@ static bool set_up(struct transfer *transfer, const struct relay_request *wanted
            curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK;
 }
 
-enum dgo_status relay_start(struct relay *relay, const struct relay_request *wanted,
-                            struct dgo_error *err)
+/* Nothing of the client's head is sent on but the type. */
+static bool set_body(struct transfer *transfer, const struct http_request *request)
+{
+    CURL *easy = transfer->easy;
+    size_t length;
+    const char *body = http_body(request, &length);
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+
+    if (!headers)
+        return false;
+    transfer->headers = curl_slist_append(headers, "Expect:");
+    if (!transfer->headers)
+        transfer->headers = headers;
+    return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length) == CURLE_OK;
+}
+
+static struct transfer *new_transfer(struct relay *relay)
 {
     struct transfer *transfer = calloc(1, sizeof *transfer);
 
     if (!transfer)
-        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+        return NULL;
     transfer->relay = relay;
-    transfer->request = wanted->request;
-    transfer->unreachable = wanted->unreachable;
-    transfer->owner = wanted->owner;
     transfer->next = relay->transfers;
     if (transfer->next)
         transfer->next->previous = transfer;
     relay->transfers = transfer;
     transfer->easy = curl_easy_init();
-    if (!transfer->easy || !set_up(transfer, wanted) ||
+    return transfer;
+}
+
+enum dgo_status relay_start(struct relay *relay, const struct relay_request *wanted,
+                            struct dgo_error *err)
+{
+    struct transfer *transfer = new_transfer(relay);
+
+    if (!transfer)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    transfer->request = wanted->request;
+    transfer->unreachable = wanted->unreachable;
+    transfer->owner = wanted->owner;
+    if (!transfer->easy ||
+        !set_up(transfer, wanted->host, wanted->port, http_path(wanted->request),
+                wanted->timeout_ns) ||
+        !set_body(transfer, wanted->request) ||
+        curl_multi_add_handle(relay->multi, transfer->easy) != CURLM_OK) {
+        free_transfer(transfer);
+        return dgo_fail(err, DGO_ENOMEM, "out of memory for a request to the engine");
+    }
+    return DGO_OK;
+}
+
+enum dgo_status relay_get(struct relay *relay, const char *host, uint16_t port, const char *path,
+                          uint64_t timeout_ns, relay_got_fn done, void *data, struct dgo_error *err)
+{
+    struct transfer *transfer = new_transfer(relay);
+
+    if (!transfer)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    transfer->got = done;
+    transfer->owner = data;
+    if (!transfer->easy || !set_up(transfer, host, port, path, timeout_ns) ||
         curl_multi_add_handle(relay->multi, transfer->easy) != CURLM_OK) {
         free_transfer(transfer);
         return dgo_fail(err, DGO_ENOMEM, "out of memory for a request to the engine");

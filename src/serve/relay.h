@@ -31,6 +31,14 @@ struct relay_request {
 DGO_MUST_CHECK
 enum dgo_status relay_start(struct relay *relay, const struct relay_request *wanted,
                             struct dgo_error *err);
+/* A short GET of our own: `done` is called once, with NULL when nothing came within the time or it
+ * was not 200, also by relay_free. */
+typedef void (*relay_got_fn)(const char *text, size_t length, void *data);
+DGO_MUST_CHECK
+enum dgo_status relay_get(struct relay *relay, const char *host, uint16_t port, const char *path,
+                          uint64_t timeout_ns, relay_got_fn done, void *data,
+                          struct dgo_error *err);
+
 /* The client is gone: nothing of the request is touched any more. */
 void relay_cancel(struct relay *relay, const void *owner);
 

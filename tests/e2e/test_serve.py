@@ -530,6 +530,8 @@ def metrics(box):
     wanted = {"dualgpuopt_gpu_memory_used_bytes", "dualgpuopt_self_vram_bytes", "dualgpuopt_launch_ready",
               "dualgpuopt_process_cpu_seconds", "dualgpuopt_vram_ledger_bytes"}
     check_equal(wanted - seen, set(), "families that are missing")
+    passed = [line for line in lines if line.startswith("llamacpp_prompt_tokens_total{")]
+    check(len(passed) == 1 and 'launch="1",model="a"' in passed[0], f"the engine's own metrics with our labels: {passed}")
     check("dualgpuopt_self_vram_bytes 0" in lines, "our own VRAM")
     check('dualgpuopt_launch_ready{launch="1",model="a"} 1' in lines, "the launch")
     _, headers, old = daemon.ask("GET", "/metrics")
