@@ -130,7 +130,12 @@ def bench_protect(program):
                         *arguments], check=True)
 
 
-OWN = {"plan": bench_plan, "header": bench_header, "protect": bench_protect}
+def bench_telemetry(program):
+    """Watching two cards once a second, beside other monitors."""
+    subprocess.run([sys.executable, ROOT / "bench/telemetry/telemetry.py", program.parent], check=True)
+
+
+OWN = {"plan": bench_plan, "header": bench_header, "protect": bench_protect, "telemetry": bench_telemetry}
 
 
 def main():

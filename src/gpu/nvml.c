@@ -29,6 +29,7 @@ struct nvml {
     uint32_t linked_mask; /* cards whose links are in `links` */
     struct dgo_link links[DGO_GPU_MAX][DGO_GPU_MAX];
     struct nvml_watch watch;
+    struct nvml_rest rest;
 };
 
 /* ---- what codes mean ---------------------------------------------------------------------- */
@@ -270,6 +271,7 @@ static void nvml_close(void *state)
     if (!nvml)
         return;
     take_down(nvml, true);
+    nvml_rest_end(&nvml->rest);
     free(nvml);
 }
 
@@ -440,6 +442,8 @@ static enum dgo_status nvml_take(void *state, unsigned tiers, struct dgo_machine
     struct pci_order order = {0};
     uint32_t silent_count = 0;
 
+    if (nvml_rest_goes_on(&nvml->rest, nvml->root, machine))
+        return DGO_OK;
     if (nvml->reload)
         take_down(nvml, true);
     if (!nvml->library && bring_up(nvml, err) != DGO_OK) {
@@ -472,6 +476,8 @@ static enum dgo_status nvml_take(void *state, unsigned tiers, struct dgo_machine
     gpu_host_memory(nvml->root, &machine->host);
     machine->host.core_count = nvml->core_count;
     nvml->reload = silent_count == nvml->count;
+    if (!nvml->wake && nvml_rest_due(&nvml->rest, nvml->root, machine))
+        take_down(nvml, true);
     return DGO_OK;
 }
 

@@ -112,6 +112,19 @@ void nvml_watch_look(struct nvml_watch *watch, const struct nvml_api *api, struc
                      uint32_t count);
 void nvml_watch_end(struct nvml_watch *watch, const struct nvml_api *api);
 
+/* nvml_rest.c: idle cards that the kernel may put to sleep.  Zeroed it is new. */
+struct nvml_rest {
+    struct dgo_machine *before; /* resting: what was seen last; NULL: not */
+    uint32_t idle_looks, rest_looks;
+    uint32_t awake_looks; /* before the next try */
+    bool slept;
+};
+/* After a look: whether the driver is to be closed now. */
+bool nvml_rest_due(struct nvml_rest *rest, const char *root, const struct dgo_machine *machine);
+/* Instead of a look: fills `machine` without the driver; false: look. */
+bool nvml_rest_goes_on(struct nvml_rest *rest, const char *root, struct dgo_machine *machine);
+void nvml_rest_end(struct nvml_rest *rest);
+
 /* nvml_link.c: fills the links between cards that have a handle. */
 void nvml_read_links(const struct nvml_api *api, const struct nvml_card *cards,
                      struct dgo_machine *machine);

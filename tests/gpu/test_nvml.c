@@ -323,6 +323,52 @@ static void test_asleep(void **state)
     dgo_gpu_close(source);
 }
 
+/* A laptop's idle card: the driver is let go, and the card is met again when somebody woke it. */
+static void test_idle_card_is_let_go(void **state)
+{
+    static const char card[] = "card NVIDIA GeForce RTX 4060 Laptop GPU\n pci 00000000:0A:00.0\n"
+                               " memory 8188 300 0\n busy 0\n";
+    const struct dgo_gpu_options options = rig_options();
+    struct dgo_gpu_source *source = NULL;
+
+    (void)state;
+    rig_pci_card("0000:0a:00.0", "active");
+    rig_write("/sys/bus/pci/devices/0000:0a:00.0/power/control", "auto\n");
+    scenario_with_trace("", card);
+    assert_int_equal(dgo_gpu_open(&options, &source, NULL), DGO_OK);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(dgo_gpu_take(source, &rig, NULL), DGO_OK);
+    assert_string_equal(rig.gpu[0].problem, "");
+    assert_int_equal(count_lines("call nvmlShutdown"), 1);
+    assert_int_equal(dgo_gpu_take(source, &rig, NULL), DGO_OK);
+    assert_non_null(strstr(rig.gpu[0].problem, "left alone"));
+    assert_string_equal(rig.gpu[0].name, "NVIDIA GeForce RTX 4060 Laptop GPU");
+    rig_pci_card("0000:0a:00.0", "suspended");
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(dgo_gpu_take(source, &rig, NULL), DGO_OK);
+    assert_non_null(strstr(rig.gpu[0].problem, "asleep"));
+    assert_int_equal(count_lines("call nvmlInit_v2"), 1);
+    rig_pci_card("0000:0a:00.0", "active");
+    assert_int_equal(dgo_gpu_take(source, &rig, NULL), DGO_OK);
+    assert_string_equal(rig.gpu[0].problem, "");
+    assert_true(dgo_gpu_knows(&rig.gpu[0], DGO_GPU_FREE_BYTES));
+    assert_int_equal(count_lines("call nvmlInit_v2"), 2);
+    /* Kept awake by somebody else: looked at again, and not let go soon. */
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(dgo_gpu_take(source, &rig, NULL), DGO_OK);
+    assert_string_equal(rig.gpu[0].problem, "");
+    assert_int_equal(count_lines("call nvmlInit_v2"), 3);
+    dgo_gpu_close(source);
+    /* A server's card, which may not sleep, is never let go. */
+    rig_write("/sys/bus/pci/devices/0000:0a:00.0/power/control", "on\n");
+    assert_int_equal(dgo_gpu_open(&options, &source, NULL), DGO_OK);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(dgo_gpu_take(source, &rig, NULL), DGO_OK);
+    assert_string_equal(rig.gpu[0].problem, "");
+    assert_int_equal(count_lines("call nvmlInit_v2"), 4);
+    dgo_gpu_close(source);
+}
+
 static void test_more_cards_than_fit(void **state)
 {
     char text[1024] = "";
@@ -348,6 +394,7 @@ int main(void)
         RIG_TEST(test_silent_driver_is_reloaded),
         RIG_TEST(test_what_is_called),
         RIG_TEST(test_asleep),
+        RIG_TEST(test_idle_card_is_let_go),
         RIG_TEST(test_more_cards_than_fit),
     };
 
