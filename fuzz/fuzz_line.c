@@ -76,7 +76,8 @@ static void read_flags(const struct dgo_engine *engine, const char *text, size_t
     static struct dgo_machine machine = {.gpu_count = 2};
     static struct dgo_model model = {.layer_count = 32, .context_length = 4096};
     struct dgo_arena arena = {0};
-    struct dgo_settings settings;
+    static struct dgo_flags flags;
+    const struct dgo_settings *settings = &flags.settings;
     struct dgo_error err = {0};
     const char *words[WORDS_MAX], *again[WORDS_MAX];
     uint32_t count = 0, again_count = 0;
@@ -95,9 +96,13 @@ static void read_flags(const struct dgo_engine *engine, const char *text, size_t
         must(again_count == count);
         for (uint32_t i = 0; i < count; i++)
             must(strcmp(words[i], again[i]) == 0);
-        if (engine->read_flags(&machine, &model, NULL, words, count, &settings, &err) == DGO_OK)
-            must(settings.ctx_tokens && settings.slot_count && settings.ubatch_tokens &&
-                 settings.device_count <= 2 && settings.gpu_layer_count <= 33);
+        if (engine->read_flags(
+                &(struct dgo_flag_source){
+                    .machine = &machine, .model = &model, .args = words, .arg_count = count},
+                &flags, &err) == DGO_OK)
+            must(settings->ctx_tokens && settings->slot_count && settings->ubatch_tokens &&
+                 settings->device_count <= 2 && settings->gpu_layer_count <= 33 &&
+                 settings->override_count <= DGO_OVERRIDE_MAX);
         else
             must(err.text[0] != '\0');
     }

@@ -11,6 +11,7 @@
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "flow_engine.h"
+#include "flow_estimate.h"
 #include "nodes.h"
 #include "plan_cache.h"
 #include "wish.h"
@@ -30,7 +31,6 @@ struct arrow {
     uint16_t port;
     const char *const *args;
     uint32_t arg_count;
-    struct dgo_estimate *estimate;
     int32_t device;
     char *change;
     struct dgo_arena *arena;
@@ -433,30 +433,6 @@ enum dgo_status flow_prepare(struct flow *flow, const char *model_path, bool eng
     return status;
 }
 
-static enum dgo_status estimate(const struct arrow *arrow)
-{
-    struct flow *flow = arrow->flow;
-    uint64_t margins_bytes[DGO_GPU_MAX];
-    struct dgo_settings settings;
-    enum dgo_status status;
-
-    status = check_format(flow, arrow->err);
-    if (status == DGO_OK && !flow->engine->read_flags)
-        status = dgo_fail(arrow->err, DGO_EUNSUPPORTED,
-                          "flags of %s cannot be sized yet; `plan --engine %s` makes a plan for it",
-                          flow->engine->name, flow->engine->name);
-    if (status != DGO_OK)
-        return status;
-    status = flow->engine->read_flags(&flow->machine, flow->model, &flow->rules, arrow->args,
-                                      arrow->arg_count, &settings, arrow->err);
-    if (status == DGO_OK)
-        status = wish_margins(flow->options, &flow->machine, margins_bytes, arrow->err);
-    if (status == DGO_OK)
-        status = dgo_estimate_make(&flow->machine, flow->model, &settings, &flow->rules,
-                                   margins_bytes, arrow->estimate, arrow->err);
-    return status;
-}
-
 enum dgo_status flow_estimate(struct flow *flow, const char *model_path, const char *const *args,
                               uint32_t arg_count, struct dgo_estimate *made, struct dgo_error *err)
 {
@@ -468,14 +444,8 @@ enum dgo_status flow_estimate(struct flow *flow, const char *model_path, const c
     if (status == DGO_OK)
         status = flow_find_engine(flow, false, err);
     if (status == DGO_OK)
-        status = app_run(COMPONENT_ESTIMATE, job,
-                         &(struct arrow){.fn = estimate,
-                                         .flow = flow,
-                                         .err = err,
-                                         .args = args,
-                                         .arg_count = arg_count,
-                                         .estimate = made});
-    return status;
+        status = check_format(flow, err);
+    return status == DGO_OK ? flow_estimate_flags(flow, args, arg_count, made, err) : status;
 }
 
 void flow_done(struct flow *flow)

@@ -34,12 +34,15 @@ const struct cmd cmd_estimate = {
     .examples = "dualgpuopt estimate model.gguf -- -c 32768 -np 4 -ts 3,1\n"
                 "dualgpuopt estimate model.gguf --json --engine-build b10256 -- -ngl 20 -fa off",
     .details =
-        "The flags are read as llama-server reads them, with its defaults for the rest. What\n"
-        "does not fit exits with 3. No margin is kept unless --margin asks for one.",
+        "The flags are read as llama-server reads them, LLAMA_ARG_ variables included, with its\n"
+        "defaults for the rest. Draft model, projector and adapters are read from their files.\n"
+        "Devices are numbered in the machine's order, or in that of --use, which stands for\n"
+        "CUDA_VISIBLE_DEVICES. What does not fit exits with 3. No margin is kept unless --margin\n"
+        "asks for one.",
     .arg_min = 1,
     .arg_max = 1,
     .takes_rest = true,
-    .options = {OPTION_GPUS, OPTION_ENGINE_BUILD, OPTION_ENGINE, OPTION_MARGIN, OPTION_JSON,
-                OPTION_STATE_DIR, OPTION_VERBOSE, OPTION_NVML, OPTION_HELP},
+    .options = {OPTION_GPUS, OPTION_USE, OPTION_ENGINE_BUILD, OPTION_ENGINE, OPTION_MARGIN,
+                OPTION_JSON, OPTION_STATE_DIR, OPTION_VERBOSE, OPTION_NVML, OPTION_HELP},
     .run = run,
 };

@@ -223,6 +223,12 @@ void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate
     print_device_table(machine, estimate);
     print_picture(estimate);
     print_fit(estimate);
+    if (estimate->engine_refits)
+        printf(
+            "\nllama-server would not run these flags as they are: its --fit, which is on unless "
+            "-fit off "
+            "is given,\ntakes a shorter context or fewer layers when a card would keep less than "
+            "its target free.\n");
 }
 
 static void print_prediction(const struct dgo_prediction *predicted)

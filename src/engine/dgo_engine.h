@@ -185,6 +185,42 @@ struct dgo_engine_question {
     bool requests_given; /* the user said how many; else as many as the pool serves */
 };
 
+/* A command line of the engine, and where it is given. */
+struct dgo_flag_source {
+    const struct dgo_machine *machine;
+    const struct dgo_model *model;
+    const struct dgo_engine_rules *rules; /* NULL: the newest known build */
+    const char *const *args; /* may open with NAME=value words and the program's name */
+    uint32_t arg_count;
+    char *const *environment; /* the engine's variables (LLAMA_ARG_...); NULL: none */
+    const uint32_t
+        *visible; /* cards that the engine sees, in its order; NULL: all of the machine */
+    uint32_t visible_count;
+};
+
+/* What it says.  About 30 KiB; texts point into the source, patterns into `text`. */
+enum { DGO_ADAPTER_MAX = 16, DGO_PATTERN_TEXT_MAX = 16 * 1024 };
+struct dgo_flags {
+    struct dgo_settings settings; /* its overrides are `override` below: not to be copied alone */
+    char device_name[DGO_GPU_MAX][16]; /* of settings.device_gpu, as the engine calls them */
+    bool fit; /* the engine may still change what does not fit: nothing that forbids it is given */
+    uint64_t fit_margin_bytes; /* what it leaves free on each device */
+
+    const char *draft_model;   /* a second model beside the first; NULL: none */
+    struct dgo_settings draft; /* context tokens: those of the first model's estimate */
+
+    const char *projector; /* NULL: none */
+    bool projector_on_host;
+    uint32_t projector_device; /* in settings.device_gpu */
+
+    uint32_t adapter_count;
+    const char *adapter[DGO_ADAPTER_MAX];
+
+    struct dgo_override override[DGO_OVERRIDE_MAX];
+    uint32_t text_length;
+    char text[DGO_PATTERN_TEXT_MAX];
+};
+
 struct dgo_engine {
     const char *name;        /* "llama.cpp" */
     const char *what;        /* one line for a list of engines: what it splits, what it loads */
@@ -230,13 +266,10 @@ struct dgo_engine {
     uint32_t (*read_devices)(struct dgo_engine_device *devices, uint32_t devices_max,
                              const char *output);
 
-    /* Reads the user's flags (`estimate -- FLAGS`) into settings that hold the engine's own
-     * defaults for what is not given.  Unknown flags that do not change memory are skipped;
-     * DGO_EUSAGE names a flag it cannot honour or a bad value. device_names are the machine's
-     * devices in its order.  NULL: the engine's flags are not read. */
-    enum dgo_status (*read_flags)(const struct dgo_machine *machine, const struct dgo_model *model,
-                                  const struct dgo_engine_rules *rules, const char *const *args,
-                                  uint32_t arg_count, struct dgo_settings *settings,
+    /* Reads the user's flags (`estimate -- FLAGS`), with the engine's own defaults for what is not
+     * given.  Known flags that do not change memory are skipped; DGO_EUSAGE names a flag it cannot
+     * honour or a bad value.  NULL: the engine's flags are not read. */
+    enum dgo_status (*read_flags)(const struct dgo_flag_source *source, struct dgo_flags *flags,
                                   struct dgo_error *err);
 };
 

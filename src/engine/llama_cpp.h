@@ -72,10 +72,7 @@ void llama_cpp_read_probe(struct dgo_probe *probe, const char *version_output,
 uint32_t llama_cpp_read_devices(struct dgo_engine_device *devices, uint32_t devices_max,
                                 const char *output);
 
-enum dgo_status llama_cpp_read_flags(const struct dgo_machine *machine,
-                                     const struct dgo_model *model,
-                                     const struct dgo_engine_rules *rules, const char *const *args,
-                                     uint32_t arg_count, struct dgo_settings *settings,
+enum dgo_status llama_cpp_read_flags(const struct dgo_flag_source *source, struct dgo_flags *flags,
                                      struct dgo_error *err);
 
 /* The environment of anything that runs llama.cpp's libraries: which cards, no left-over settings.

@@ -29,9 +29,27 @@ enum flag_action {
     ACTION_CPU_MOE,
     ACTION_N_CPU_MOE,
     ACTION_CPU_FFN,
-    ACTION_MOE_CACHE,
+    ACTION_OVERRIDE,
+    ACTION_LORA,
+    ACTION_PROJECTOR,
+    ACTION_NO_PROJECTOR,
+    ACTION_PROJECTOR_OFFLOAD,
+    ACTION_NO_PROJECTOR_OFFLOAD,
+    ACTION_PROJECTOR_DEVICE,
+    ACTION_DRAFT_MODEL,
+    ACTION_DRAFT_KEY_TYPE,
+    ACTION_DRAFT_VALUE_TYPE,
+    ACTION_DRAFT_TOKENS,
+    ACTION_DRAFT_UBATCH,
+    ACTION_DRAFT_DEVICE,
+    ACTION_DRAFT_LAYERS,
+    ACTION_DRAFT_CPU_MOE,
+    ACTION_DRAFT_N_CPU_MOE,
     ACTION_SPECULATION,
-    ACTION_OVERRIDE, /* from here on: refused */
+    ACTION_FIT,
+    ACTION_FIT_TARGET,
+    ACTION_MOE_CACHE,
+    ACTION_DRAFT_OVERRIDE, /* from here on: refused */
     ACTION_VISION,
     ACTION_REMOTE,
     ACTION_ADAPTER,
@@ -49,6 +67,57 @@ struct flag_row {
     uint32_t value_count;
     const char *spellings; /* apart by one space */
 };
+
+/* What was read so far; -1 stands for "the engine chooses". */
+struct flag_reader {
+    const struct dgo_flag_source *source;
+    uint32_t build; /* 0: the newest */
+    struct dgo_error *err;
+    struct dgo_flags *flags;
+    uint32_t visible[DGO_GPU_MAX], visible_count; /* cards that the engine sees */
+    int64_t slots, gpu_layers, main_gpu, unified, draft_layers, draft_ubatch, draft_tokens;
+    int64_t projector_gpu; /* -1: the first device; PROJECTOR_HOST */
+    bool devices_given, shares_given, layers_given, draft_devices_given, draft_guesses;
+};
+enum { FLAG_PROJECTOR_HOST = -2 };
+
+/* llama_cpp_flag_values.c: one value each; all fail with a sentence that names the flag. */
+enum dgo_status flag_bad_value(const struct flag_reader *reader, const char *flag,
+                               const char *value, const char *wanted);
+enum dgo_status flag_number(const struct flag_reader *reader, const char *flag, const char *value,
+                            int64_t least, int64_t most, int64_t *result);
+enum dgo_status flag_number_u32(const struct flag_reader *reader, const char *flag,
+                                const char *value, uint32_t *result);
+enum dgo_status flag_fused(struct flag_reader *reader, const char *flag, const char *value);
+enum dgo_status flag_layers(struct flag_reader *reader, const char *flag, const char *value,
+                            int64_t *layers);
+enum dgo_status flag_split_mode(struct flag_reader *reader, const char *flag, const char *value);
+enum dgo_status flag_shares(struct flag_reader *reader, const char *flag, const char *value);
+enum dgo_status flag_kv_type(struct flag_reader *reader, const char *flag, const char *value,
+                             enum dgo_kv_type *type);
+/* "CUDA1,CUDA0", or "none". */
+enum dgo_status flag_devices(struct flag_reader *reader, const char *flag, const char *value,
+                             struct dgo_settings *settings);
+/* The machine's card of that name among those that the engine sees. */
+bool flag_gpu_named(const struct flag_reader *reader, const char *name, size_t length,
+                    uint32_t *gpu);
+/* The engine's words for yes and no: 1, 0; -1 neither. */
+int flag_truth(const char *value);
+
+/* llama_cpp_flag_tensors.c: patterns with buffer types, and the feed-forward of first layers. */
+enum dgo_status flag_override(struct flag_reader *reader, const char *flag, const char *value);
+enum dgo_status flag_cpu_ffn(struct flag_reader *reader, const char *flag, const char *value);
+
+/* llama_cpp_flag_env.c: LLAMA_ARG_... of the source's environment, then of NAME=value words that
+ * open its arguments; *first is set to the first word behind them. */
+enum dgo_status flag_environment(struct flag_reader *reader, uint32_t *first);
+
+/* llama_cpp_flag_settle.c: when all have been read. */
+enum dgo_status flag_settle(struct flag_reader *reader);
+
+/* llama_cpp_flags.c: what one flag with its value means; `value` NULL for a flag without. */
+enum dgo_status flag_apply(struct flag_reader *reader, enum flag_action action, const char *flag,
+                           const char *value);
 
 /* The row of that exact spelling; NULL none. */
 const struct flag_row *llama_cpp_flag_row(const char *flag);

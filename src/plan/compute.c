@@ -105,6 +105,8 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
         peak = dgo_max_u64(peak, dgo_max_u64(t->extra, t->extra_alone));
     if (role->holds_output)
         peak = dgo_max_u64(peak, t->logits);
+    if (t->crossing)
+        peak += t->base / 2;
     peak += t->inputs + SCAN_PARTS * t->scan + ALIGNMENT_BYTES;
     if (role->position == 0)
         return first_bound_bytes(memory, role, peak);
@@ -128,7 +130,8 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
     uint64_t peak;
 
     if (source)
-        *source = t->studied && t->rule->exact && !partial ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND;
+        *source = t->studied && t->rule->exact && !partial && !t->adapted ? DGO_FIGURE_FORMULA
+                                                                          : DGO_FIGURE_BOUND;
     if (!role->holds_layers && !role->holds_output && !(partial && first))
         return 0;
     if (!role->holds_layers && role->holds_output && !(partial && first))

@@ -30,6 +30,14 @@ enum dgo_status dgo_kv_type_parse(const char *name, enum dgo_kv_type *type,
 enum dgo_split_mode { DGO_SPLIT_LAYER, DGO_SPLIT_NONE };
 enum dgo_flash_attention { DGO_FA_ON, DGO_FA_OFF };
 
+/* Where single tensors go, whatever their layer says (-ot): the first row whose pattern is found in
+ * a tensor's name counts. */
+enum { DGO_OVERRIDE_MAX = 512, DGO_OVERRIDE_HOST = -1 };
+struct dgo_override {
+    const char *pattern; /* POSIX extended regular expression */
+    int32_t device;      /* in settings->device_gpu, or DGO_OVERRIDE_HOST */
+};
+
 /* Exactly what the engine is told; no field means "choose for me". */
 struct dgo_settings {
     uint32_t ctx_tokens;    /* -c: of all slots together; padded as the engine does */
@@ -51,6 +59,11 @@ struct dgo_settings {
     uint32_t cpu_moe_layer_count;    /* -ncmoe; layer_count for -cmoe */
     bool remote;                     /* a device is on another machine (--rpc) */
     uint32_t output_row_count;       /* logits rows; 0: as a server of that build reserves */
+    /* Outlive the settings; NULL: none. */
+    const struct dgo_override *override;
+    uint32_t override_count;
+    const struct dgo_model *const *adapter; /* LoRA files, loaded beside what they change */
+    uint32_t adapter_count;
 };
 
 /* What stays the same when the engine changes; see docs/FORMULAS.md for each build's figures. */
@@ -58,9 +71,14 @@ struct dgo_engine_rules {
     uint32_t build; /* llama.cpp's build number, 10256 for b10256; 0: the newest known */
 };
 
-/* Where a compute figure comes from: an exact formula of that build, or a bound that is never
- * under. */
-enum dgo_figure_source { DGO_FIGURE_FORMULA, DGO_FIGURE_BOUND };
+/* Where a compute figure comes from: an exact formula of that build, a bound that is never under,
+ * or the engine itself. */
+enum dgo_figure_source {
+    DGO_FIGURE_FORMULA,
+    DGO_FIGURE_BOUND,
+    DGO_FIGURE_MEASURED, /* what the same binary allocated for the same settings before */
+    DGO_FIGURE_DRY_RUN,  /* what the binary itself says it would */
+};
 const char *dgo_figure_source_name(enum dgo_figure_source source);
 
 struct dgo_device_estimate {
@@ -89,8 +107,10 @@ struct dgo_estimate {
     } host;
     uint32_t ctx_tokens, ctx_tokens_per_slot; /* after the engine's padding */
     uint32_t batch_tokens, ubatch_tokens;
-    bool pipeline;           /* pipeline parallelism on: several copies of the inputs */
-    bool fits;               /* every device and the host */
+    bool engine_refits; /* llama-server's own --fit would change the flags: too little would be free
+                         */
+    bool pipeline;      /* pipeline parallelism on: several copies of the inputs */
+    bool fits;          /* every device and the host */
     int32_t limiting_device; /* index in device, -1 host, -2 none: only when !fits */
     uint64_t missing_bytes;  /* on the limiting device */
 };
@@ -225,5 +245,19 @@ enum dgo_status dgo_plan_need(const struct dgo_machine *machine, const struct dg
 typedef void (*dgo_explain_fn)(const char *line, void *data);
 void dgo_plan_explain(const struct dgo_machine *machine, const struct dgo_model *model,
                       const struct dgo_plan *plan, dgo_explain_fn line, void *data);
+
+/* Judges again, after figures were replaced: fits, limiting_device, missing_bytes. */
+void dgo_estimate_judge(struct dgo_estimate *estimate);
+
+/* Adds what a second model beside the first takes on the same cards (a draft model): bytes of both,
+ * a bound where either is one.  Cards that only the second uses are appended. */
+void dgo_estimate_add(struct dgo_estimate *estimate, const struct dgo_estimate *beside);
+
+/* A vision projector on one device, -1 host: its file's tensors, and a bound of its graph from the
+ * widths that the file gives.  DGO_EUNSUPPORTED when it is no projector. */
+DGO_MUST_CHECK
+enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
+                                           const struct dgo_model *projector, int32_t device,
+                                           struct dgo_error *err);
 
 #endif

@@ -138,7 +138,7 @@ static void add_compute(const struct assembly *a)
     for (uint32_t d = 0; d < engine_devices; d++) {
         struct dgo_device_estimate *device = &estimate->device[d];
 
-        role.holds_layers = device->layer_count > 0;
+        role.holds_layers = device->layer_count > 0 || a->memory->moved_bytes[d] > 0;
         role.holds_output = device->holds_output;
         note_kinds(a, device, &role);
         device->compute_bytes = memory_compute_bytes(a->memory, &role, &device->compute_source);
@@ -167,10 +167,11 @@ static void note_missing(struct dgo_estimate *estimate, int32_t device, uint64_t
 }
 
 /* A card that holds nothing is not opened by much: its context is still created. */
-static void judge(struct dgo_estimate *estimate)
+void dgo_estimate_judge(struct dgo_estimate *estimate)
 {
     uint64_t need;
 
+    estimate->missing_bytes = 0;
     estimate->fits = true;
     estimate->limiting_device = -2;
     for (uint32_t d = 0; d < estimate->device_count; d++) {
@@ -207,10 +208,12 @@ static void assemble(const struct assembly *a)
     open_devices(a);
     for (uint32_t l = 0; l <= m->layer_count; l++)
         place_layer(a, l);
+    for (uint32_t d = 0; d < estimate->device_count; d++)
+        estimate->device[d].weights_bytes += m->moved_bytes[d];
     if (estimate->host.layer_count > 0)
         estimate->host.weights_bytes += m->host_table_bytes;
     add_compute(a);
-    judge(estimate);
+    dgo_estimate_judge(estimate);
 }
 
 enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struct dgo_model *model,

@@ -16,6 +16,13 @@ enum {
 
 /* --- weights --------------------------------------------------------------------------------- */
 
+/* What every step below needs. */
+struct sizing {
+    const struct dgo_settings *settings;
+    struct plan_memory *memory;
+    struct override_set *overrides;
+};
+
 static uint64_t tensor_device_bytes(const struct dgo_tensor *tensor)
 {
     const struct dgo_ggml_type *type = dgo_ggml_type(tensor->type);
@@ -49,31 +56,55 @@ static bool is_routed_expert(const char *name)
     return false;
 }
 
-static void add_layer_tensor(const struct dgo_settings *settings, struct plan_memory *memory,
-                             const struct dgo_tensor *tensor)
+/* Where one tensor goes that an override names; false: none does. */
+static bool move_tensor(const struct sizing *s, const struct dgo_tensor *tensor, uint32_t l)
 {
+    struct plan_memory *memory = s->memory;
+    const int32_t device = override_device(s->overrides, tensor->name);
+
+    if (device == OVERRIDE_NONE)
+        return false;
+    if (device != DGO_OVERRIDE_HOST) {
+        memory->moved_bytes[device] += tensor_device_bytes(tensor);
+        return true;
+    }
+    memory->kept_weights_bytes[l] += tensor_host_bytes(tensor);
+    memory->host_weights_bytes[l] += tensor_host_bytes(tensor);
+    memory->terms.kept_weight_max =
+        dgo_max_u64(memory->terms.kept_weight_max, tensor_device_bytes(tensor));
+    return true;
+}
+
+static void add_layer_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
+{
+    const struct dgo_settings *settings = s->settings;
+    struct plan_memory *memory = s->memory;
     const uint32_t l = tensor->layer;
     const uint64_t device = tensor_device_bytes(tensor), host = tensor_host_bytes(tensor);
     struct memory_terms *terms = &memory->terms;
 
     if (l >= memory->layer_count)
         return; /* next-token blocks are not loaded */
+    if (move_tensor(s, tensor, l))
+        return;
     memory->host_weights_bytes[l] += host;
     terms->weight_max = dgo_max_u64(terms->weight_max, device);
     if (l < settings->cpu_moe_layer_count && is_routed_expert(tensor->name)) {
         memory->kept_weights_bytes[l] += host;
         terms->kept_weight_max = dgo_max_u64(terms->kept_weight_max, device);
-        memory->overrides = true;
     } else {
         memory->weights_bytes[l] += device;
     }
 }
 
-static void add_output_tensor(struct plan_memory *memory, const struct dgo_tensor *tensor)
+static void add_output_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
 {
+    struct plan_memory *memory = s->memory;
     const uint32_t l = memory->layer_count;
     const uint64_t device = tensor_device_bytes(tensor);
 
+    if (move_tensor(s, tensor, l))
+        return;
     memory->weights_bytes[l] += device;
     /* Tied embeddings: the output matrix is a second copy of the token embedding, except in host
      * memory, where the first one serves. */
@@ -82,20 +113,26 @@ static void add_output_tensor(struct plan_memory *memory, const struct dgo_tenso
     memory->terms.output_weight = dgo_max_u64(memory->terms.output_weight, device);
 }
 
-static void add_tensor(const struct dgo_settings *settings, struct plan_memory *memory,
-                       const struct dgo_tensor *tensor)
+static void add_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
 {
+    struct plan_memory *memory = s->memory;
+    int32_t device;
+
     switch (tensor->class) {
     case DGO_TENSOR_INPUT:
-        memory->host_input_bytes += tensor_host_bytes(tensor);
+        device = override_device(s->overrides, tensor->name);
+        if (device >= 0)
+            memory->moved_bytes[device] += tensor_device_bytes(tensor);
+        else
+            memory->host_input_bytes += tensor_host_bytes(tensor);
         if (memory->model->tied_embeddings && strcmp(tensor->name, "token_embd.weight") == 0)
-            add_output_tensor(memory, tensor);
+            add_output_tensor(s, tensor);
         return;
     case DGO_TENSOR_LAYER:
-        add_layer_tensor(settings, memory, tensor);
+        add_layer_tensor(s, tensor);
         return;
     case DGO_TENSOR_OUTPUT:
-        add_output_tensor(memory, tensor);
+        add_output_tensor(s, tensor);
         return;
     case DGO_TENSOR_TABLE:
         memory->table_bytes += tensor_device_bytes(tensor);
@@ -137,6 +174,40 @@ static enum dgo_status check_shape(const struct dgo_model *model, struct dgo_err
                     model->architecture);
 }
 
+/* What an adapter adds lies beside the tensor that it changes: "NAME.lora_a" with NAME.  Tensors of
+ * no known base go with the output, the widest guess. */
+static void add_adapter_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
+{
+    static const char ending[] = ".lora_";
+    struct dgo_tensor beside = *tensor;
+    char *end = strstr(beside.name, ending);
+
+    if (end)
+        *end = '\0';
+    if (beside.class == DGO_TENSOR_INPUT)
+        s->memory->host_input_bytes += tensor_host_bytes(&beside);
+    else
+        add_tensor(s, &beside);
+}
+
+static enum dgo_status add_weights(const struct dgo_model *model,
+                                   const struct dgo_settings *settings, struct plan_memory *memory,
+                                   struct dgo_error *err)
+{
+    struct sizing s = {.settings = settings, .memory = memory};
+    const enum dgo_status status = override_set_make(settings, &s.overrides, err);
+
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < model->tensor_count; i++)
+        add_tensor(&s, &model->tensor[i]);
+    for (uint32_t a = 0; a < settings->adapter_count; a++)
+        for (uint32_t i = 0; i < settings->adapter[a]->tensor_count; i++)
+            add_adapter_tensor(&s, &settings->adapter[a]->tensor[i]);
+    override_set_free(s.overrides);
+    return DGO_OK;
+}
+
 /* Devices of rpc-servers have no events in this build, so nothing is pipelined over them (its
  * source); 11669 has them, and its log says so.  Between the two the larger figure is taken. */
 #define RPC_NO_EVENTS_BUILD 10256
@@ -160,9 +231,12 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
     memory->layer_count = model->layer_count;
     memory->kv_on_host = settings->kv_on_host;
     memory->op_offload = settings->op_offload;
-    memory->no_events = settings->remote && rules->build > 0 && rules->build <= RPC_NO_EVENTS_BUILD;
-    for (uint32_t i = 0; i < model->tensor_count; i++)
-        add_tensor(settings, memory, &model->tensor[i]);
+    memory->no_events =
+        settings->remote && rules && rules->build > 0 && rules->build <= RPC_NO_EVENTS_BUILD;
+    memory->overrides = settings->cpu_moe_layer_count > 0 || settings->override_count > 0;
+    status = add_weights(model, settings, memory, err);
+    if (status)
+        return status;
     memory_context_sizes(model, settings, memory);
     status = memory_context_fill(model, settings, memory, err);
     if (status)

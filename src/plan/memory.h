@@ -56,6 +56,8 @@ const struct memory_build *memory_build_find(uint32_t build);
 struct memory_terms {
     const struct memory_build *rule;
     enum memory_family family;
+    bool crossing;       /* single tensors on other devices: operands go to and fro */
+    bool adapted;        /* LoRA adapters add their own products */
     bool studied;        /* this architecture's graphs were compared with the engine's */
     bool sliding_window; /* some layer has a window, and so a mask of its own */
     bool attention_fused, cache_f16;
@@ -97,10 +99,11 @@ struct plan_memory {
     uint64_t kept_weights_bytes[DGO_LAYER_MAX + 1], kept_context_bytes[DGO_LAYER_MAX + 1];
     /* Of a layer computed on the CPU. */
     uint64_t host_weights_bytes[DGO_LAYER_MAX + 1], host_context_bytes[DGO_LAYER_MAX + 1];
-    uint64_t table_bytes;       /* rope factors: once for each device that holds a layer */
-    uint64_t host_table_bytes;  /* once when the CPU holds a layer */
-    uint64_t host_input_bytes;  /* token embedding and the like: always host memory */
-    uint64_t host_output_bytes; /* logits that are handed out */
+    uint64_t moved_bytes[DGO_GPU_MAX]; /* sent to a device by an override */
+    uint64_t table_bytes;              /* rope factors: once for each device that holds a layer */
+    uint64_t host_table_bytes;         /* once when the CPU holds a layer */
+    uint64_t host_input_bytes;         /* token embedding and the like: always host memory */
+    uint64_t host_output_bytes;        /* logits that are handed out */
 
     struct memory_terms terms;
 };
@@ -127,6 +130,16 @@ DGO_MUST_CHECK
 enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_settings *settings,
                             const struct dgo_engine_rules *rules, struct plan_memory *memory,
                             struct dgo_error *err);
+
+/* overrides.c: compiled overrides; NULL matches nothing.  DGO_EINVAL names a pattern that cannot be
+ * read. */
+struct override_set;
+DGO_MUST_CHECK
+enum dgo_status override_set_make(const struct dgo_settings *settings, struct override_set **set,
+                                  struct dgo_error *err);
+void override_set_free(struct override_set *set); /* accepts NULL */
+enum { OVERRIDE_NONE = -2 };                      /* no pattern matches */
+int32_t override_device(const struct override_set *set, const char *tensor_name);
 
 /* A sentence for each setting that the engine would refuse (DGO_EINVAL). */
 DGO_MUST_CHECK

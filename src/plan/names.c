@@ -43,6 +43,8 @@ const char *dgo_figure_source_name(enum dgo_figure_source source)
     static const char *const names[] = {
         [DGO_FIGURE_FORMULA] = "formula",
         [DGO_FIGURE_BOUND] = "bound",
+        [DGO_FIGURE_MEASURED] = "measured",
+        [DGO_FIGURE_DRY_RUN] = "dry run",
     };
 
     return (unsigned)source < sizeof names / sizeof names[0] ? names[source] : "unknown";

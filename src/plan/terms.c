@@ -401,6 +401,11 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     terms->extra = extra_bytes(model, settings, memory, &w);
     if (!terms->studied)
         add_slack(model, settings, memory, &w, terms);
+    terms->adapted = settings->adapter_count > 0;
+    terms->crossing = settings->override_count > 0;
+    if (terms->adapted) /* a product as wide as the widest, scaled and added */
+        terms->base +=
+            2 * dgo_max_u64(w.feed_forward * token_bytes, terms->queries) + 2 * terms->embedding;
     fill_pipeline(model, settings, &w, token_bytes, terms);
     fill_alone(settings, &w, terms);
     terms->logits = logits_bytes(model, memory);

@@ -3,6 +3,8 @@
 
 static struct dgo_machine machine;
 static struct dgo_model model;
+static struct dgo_flags read; /* by the last read_text */
+static char *const *environment;
 
 static enum dgo_status read_text(const char *flags, uint32_t build, struct dgo_settings *settings,
                                  struct dgo_error *err)
@@ -15,7 +17,15 @@ static enum dgo_status read_text(const char *flags, uint32_t build, struct dgo_s
 
     assert_int_equal(dgo_words_split(flags, &arena, &count, words, 64, NULL), DGO_OK);
     status = dgo_engine_find("llama.cpp")
-                 ->read_flags(&machine, &model, &rules, words, count, settings, err);
+                 ->read_flags(&(struct dgo_flag_source){.machine = &machine,
+                                                        .model = &model,
+                                                        .rules = &rules,
+                                                        .args = words,
+                                                        .arg_count = count,
+                                                        .environment = environment},
+                              &read, err);
+    if (status == DGO_OK)
+        *settings = read.settings;
     dgo_arena_done(&arena);
     return status;
 }
@@ -53,6 +63,17 @@ static void test_read(void **state)
         {"defaults before automatic slots", "", 6500, "c8192 np1 b2048 ub512 f16/f16 ngl33 dev0,1"},
         {"pasted command", "/usr/bin/llama-server -m x.gguf -c 4096", 0,
          "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1"},
+        {"variables before the program",
+         "LLAMA_ARG_CTX_SIZE=4096 LLAMA_ARG_KV_OFFLOAD=0 OTHER=1 llama-server", 0,
+         "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1 nkvo"},
+        {"a flag goes before its variable", "LLAMA_ARG_CTX_SIZE=4096 -c 2048", 0,
+         "c2048 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1"},
+        {"the older form of a no", "LLAMA_ARG_NO_KV_OFFLOAD=1 -c 4096", 0,
+         "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1 nkvo"},
+        {"cards in another order", "CUDA_VISIBLE_DEVICES=1,0 llama-server -c 4096", 0,
+         "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev1,0"},
+        {"named as the engine sees them", "CUDA_VISIBLE_DEVICES=1,0 -c 4096 -dev CUDA0", 0,
+         "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev1"},
         {"context", "-c 4096", 0, "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1"},
         {"long", "--ctx-size 4096", 0, "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1"},
         {"underscores", "--ctx_size 4096", 0, "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1"},
@@ -162,14 +183,12 @@ static void test_refused(void **state)
         {"empty device", "-dev CUDA0,", DGO_EUSAGE, "names ''"},
         {"device twice", "-dev CUDA0,CUDA0", DGO_EUSAGE, "twice"},
         {"main GPU", "-sm none -mg 2", DGO_EUSAGE, "sees 2 devices"},
-        {"single tensors", "-ot 'exps=CPU'", DGO_EUNSUPPORTED, "-ot is not supported"},
-        {"projector", "--mmproj f", DGO_EUNSUPPORTED, "vision"},
-        {"draft model", "-md f", DGO_EUNSUPPORTED, "draft model"},
-        {"draft by type", "--spec-type draft-mtp", DGO_EUNSUPPORTED, "draft model"},
+        {"a pattern of another world", "-ot '(?!x)exps=CPU'", DGO_EUNSUPPORTED, "pattern"},
+        {"a buffer that is not there", "-ot exps=CUDA7", DGO_EUSAGE, "CUDA7"},
+        {"a pattern without a buffer", "-ot exps", DGO_EUSAGE, "PATTERN=BUFFER"},
+        {"drafts of the model's own", "--spec-type draft-mtp", DGO_EUNSUPPORTED, "--spec-type"},
         {"remote", "--rpc h:1", DGO_EUNSUPPORTED, "other machines"},
-        {"adapter", "--lora f", DGO_EUNSUPPORTED, "adapters"},
         {"embedding", "--embedding", DGO_EUNSUPPORTED, "embedding"},
-        {"feed-forward on the host", "-ncffn 3", DGO_EUNSUPPORTED, "feed-forward"},
         {"metadata", "--override-kv a=int:1", DGO_EUNSUPPORTED, "as its file says"},
         {"another model", "-hf a/b", DGO_EUNSUPPORTED, "before the flags"},
         {"preset of another model", "--gpt-oss-20b-default", DGO_EUNSUPPORTED, "before the flags"},
@@ -187,6 +206,35 @@ static void test_refused(void **state)
             fail_msg("row \"%s\": says \"%s\"", rows[i].name, err.text);
         CHECK_ROW_U64(settings.ctx_tokens, 77, rows[i].name);
     }
+}
+
+static void test_beside(void **state)
+{
+    struct dgo_settings settings;
+    struct dgo_error err = {0};
+    char variable[] = "LLAMA_ARG_N_PARALLEL=3", *const variables[] = {variable, NULL};
+
+    (void)state;
+    assert_int_equal(
+        read_text("-ot 'blk\\.\\d+\\.ffn=CPU,exps=CUDA1' -md d.gguf -devd CUDA1 -np 2 -mmdev none",
+                  0, &settings, &err),
+        DGO_OK);
+    assert_int_equal(settings.override_count, 2);
+    assert_string_equal(read.override[0].pattern, "blk\\.[0-9]+\\.ffn");
+    assert_int_equal(read.override[0].device, DGO_OVERRIDE_HOST);
+    assert_int_equal(read.override[1].device, 1);
+    assert_int_equal(read.draft.device_count, 1);
+    assert_int_equal(read.draft.output_row_count, 2);
+    assert_int_equal(settings.output_row_count, 2 * (1 + 3)); /* a row for each guess, and one */
+    assert_true(read.projector_on_host);
+    assert_false(read.fit); /* tensors are placed by hand */
+
+    environment = variables;
+    assert_int_equal(read_text("-c 4096 -fitt 512", 0, &settings, &err), DGO_OK);
+    environment = NULL;
+    assert_int_equal(settings.slot_count, 3);
+    assert_true(read.fit);
+    assert_int_equal(read.fit_margin_bytes, 512 << 20);
 }
 
 static void test_other_worlds(void **state)
@@ -228,11 +276,13 @@ static void test_table_is_whole(void **state)
     assert_int_equal(probe.flag_count, 415);
     for (uint32_t i = 0; i < probe.flag_count; i++) {
         const char *words[] = {probe.flag[i], "1", "1"};
-        struct dgo_settings settings;
         struct dgo_error err = {0};
 
         (void)!dgo_engine_find("llama.cpp")
-            ->read_flags(&machine, &model, NULL, words, 3, &settings, &err);
+            ->read_flags(
+                &(struct dgo_flag_source){
+                    .machine = &machine, .model = &model, .args = words, .arg_count = 3},
+                &read, &err);
         /* '1' may be no value of that flag, but the flag itself is known */
         if (strstr(err.text, "is known here") && !strstr(err.text, "'1'"))
             fail_msg("%s", err.text);
@@ -243,9 +293,8 @@ static void test_table_is_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_other_worlds),
+        cmocka_unit_test(test_read),           cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_beside),         cmocka_unit_test(test_other_worlds),
         cmocka_unit_test(test_table_is_whole),
     };
     static struct dgo_plan plan;

@@ -1,0 +1,180 @@
+/* llama_cpp_flag_settle.c - what flags mean together, when all have been read: devices, layers,
+ * slots, draft, projector. */
+#include "llama_cpp_flags.h"
+
+#include "dgo_units.h"
+
+#include <string.h>
+
+enum {
+    DRAFT_TOKENS = 3,  /* --spec-draft-n-max of build 11669 */
+    NGRAM_TOKENS = 64, /* the most that guessing from n-grams proposes */
+};
+
+/* All cards that are seen, or with -sm none the one of -mg; a negative one means none. */
+static enum dgo_status settle_devices(struct flag_reader *reader)
+{
+    struct dgo_settings *settings = &reader->flags->settings;
+
+    if (!reader->devices_given)
+        for (uint32_t i = 0; i < reader->visible_count; i++)
+            settings->device_gpu[settings->device_count++] = reader->visible[i];
+    if (settings->split_mode != DGO_SPLIT_NONE || settings->device_count == 0)
+        return DGO_OK;
+    if (reader->main_gpu >= (int64_t)settings->device_count)
+        return dgo_fail(reader->err, DGO_EUSAGE, "-mg %lld: the engine sees %u devices, from 0 on",
+                        (long long)reader->main_gpu, (unsigned)settings->device_count);
+    if (reader->main_gpu < 0) {
+        settings->device_count = 0;
+        return DGO_OK;
+    }
+    settings->device_gpu[0] = settings->device_gpu[reader->main_gpu];
+    settings->device_count = 1;
+    return DGO_OK;
+}
+
+/* The place of a card among the settings' devices; -1: it is none of them. */
+static int32_t place_of(const struct dgo_settings *settings, uint32_t gpu)
+{
+    for (uint32_t d = 0; d < settings->device_count; d++)
+        if (settings->device_gpu[d] == gpu)
+            return (int32_t)d;
+    return -1;
+}
+
+/* Until now an override names a card; a card that is not used takes nothing. */
+static enum dgo_status settle_overrides(struct flag_reader *reader)
+{
+    struct dgo_flags *flags = reader->flags;
+
+    for (uint32_t i = 0; i < flags->settings.override_count; i++) {
+        struct dgo_override *row = &flags->override[i];
+
+        if (row->device == DGO_OVERRIDE_HOST)
+            continue;
+        row->device = place_of(&flags->settings, (uint32_t)row->device);
+        if (row->device < 0)
+            return dgo_fail(reader->err, DGO_EUSAGE,
+                            "-ot names a card that is not among the devices in use");
+    }
+    return DGO_OK;
+}
+
+static void name_devices(struct flag_reader *reader)
+{
+    struct dgo_flags *flags = reader->flags;
+
+    for (uint32_t d = 0; d < flags->settings.device_count; d++)
+        for (uint32_t i = 0; i < reader->visible_count; i++)
+            if (reader->visible[i] == flags->settings.device_gpu[d])
+                llama_cpp_device_name(reader->source->machine, reader->visible,
+                                      reader->visible_count, i, flags->device_name[d]);
+}
+
+/* The engine counts blocks that it does not load (multi-token prediction) as layers too. */
+static void settle_layers(struct flag_reader *reader)
+{
+    const struct dgo_model *model = reader->source->model;
+    struct dgo_settings *settings = &reader->flags->settings;
+    const uint32_t all = model->layer_count + model->mtp_layer_count + 1;
+    const bool given = reader->gpu_layers >= 0 && reader->gpu_layers < (int64_t)all;
+
+    settings->gpu_layer_count = given ? (uint32_t)reader->gpu_layers : all;
+    if (settings->device_count == 0)
+        settings->gpu_layer_count = 0;
+}
+
+/* common_base_params_to_speculative: the draft follows the model in all but what has flags of its
+ * own; on one device of its own it is not split. */
+static void settle_draft(struct flag_reader *reader)
+{
+    struct dgo_flags *flags = reader->flags;
+    struct dgo_settings *draft = &flags->draft;
+    const struct dgo_settings own = *draft;
+
+    *draft = flags->settings;
+    draft->override = NULL;
+    draft->override_count = 0;
+    draft->key_type = own.key_type;
+    draft->value_type = own.value_type;
+    draft->cpu_moe_layer_count = own.cpu_moe_layer_count;
+    draft->output_row_count = draft->slot_count;
+    if (reader->draft_ubatch > 0)
+        draft->ubatch_tokens = (uint32_t)reader->draft_ubatch;
+    draft->gpu_layer_count =
+        reader->draft_layers >= 0 ? (uint32_t)reader->draft_layers : DGO_LAYER_MAX * 2;
+    if (!reader->draft_devices_given)
+        return;
+    draft->device_count = own.device_count;
+    memcpy(draft->device_gpu, own.device_gpu, sizeof own.device_gpu);
+    if (own.device_count == 0)
+        draft->gpu_layer_count = 0;
+    if (own.device_count == 1)
+        draft->split_mode = DGO_SPLIT_LAYER;
+}
+
+/* With guesses to verify a server wants a row of logits for each of them and one more. */
+static void settle_rows(struct flag_reader *reader)
+{
+    struct dgo_flags *flags = reader->flags;
+    int64_t guesses = 0;
+
+    if (flags->draft_model)
+        guesses = reader->draft_tokens >= 0 ? reader->draft_tokens : DRAFT_TOKENS;
+    if (reader->draft_guesses && guesses < NGRAM_TOKENS)
+        guesses = NGRAM_TOKENS;
+    if (guesses > 0)
+        flags->settings.output_row_count = (uint32_t)dgo_min_u64(
+            flags->settings.slot_count * (uint64_t)(1 + guesses), flags->settings.batch_tokens);
+}
+
+static void settle_projector(struct flag_reader *reader)
+{
+    struct dgo_flags *flags = reader->flags;
+    const int32_t place = reader->projector_gpu >= 0
+                              ? place_of(&flags->settings, (uint32_t)reader->projector_gpu)
+                              : 0;
+
+    flags->projector_on_host = reader->projector_gpu == FLAG_PROJECTOR_HOST ||
+                               flags->settings.device_count == 0 || place < 0;
+    flags->projector_device = flags->projector_on_host ? 0 : (uint32_t)place;
+}
+
+enum dgo_status flag_settle(struct flag_reader *reader)
+{
+    struct dgo_settings *settings = &reader->flags->settings;
+    const struct dgo_model *model = reader->source->model;
+    const bool automatic = reader->slots == -1;
+    const bool newer = reader->build == 0 || reader->build >= LLAMA_AUTO_SLOTS_BUILD;
+    enum dgo_status status = settle_devices(reader);
+
+    if (status == DGO_OK)
+        status = settle_overrides(reader);
+    if (status != DGO_OK)
+        return status;
+    name_devices(reader);
+    settle_layers(reader);
+    if (reader->slots == 0)
+        return dgo_fail(reader->err, DGO_EUSAGE, "-np takes 1 or more, or -1 for automatic");
+    settings->slot_count = !automatic ? (uint32_t)reader->slots : newer ? LLAMA_AUTO_SLOTS : 1;
+    settings->kv_unified = reader->unified >= 0 ? reader->unified == 1 : automatic && newer;
+    if (settings->ctx_tokens == 0)
+        settings->ctx_tokens = model->context_length;
+    if (settings->ctx_tokens == 0)
+        return dgo_fail(reader->err, DGO_EUSAGE,
+                        "the model does not say its context length; give one with -c");
+    if (settings->batch_tokens == 0)
+        return dgo_fail(reader->err, DGO_EUSAGE, "-b takes 1 or more");
+    if (settings->ubatch_tokens == 0) /* the engine's meaning of 0 */
+        settings->ubatch_tokens = settings->batch_tokens;
+    if (settings->cpu_moe_layer_count > model->layer_count)
+        settings->cpu_moe_layer_count = model->layer_count;
+    settle_draft(reader);
+    settle_rows(reader);
+    settle_projector(reader);
+    /* fit.cpp gives up when any of these is given. */
+    reader->flags->fit = reader->flags->fit && newer && reader->gpu_layers == -1 &&
+                         !settings->tensor_split_given && !reader->flags->settings.override_count &&
+                         settings->device_count > 0;
+    return DGO_OK;
+}

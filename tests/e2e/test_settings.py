@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Every kind of flag that moves memory: `estimate` against what a real llama-server logs, on two pretend cards.
+
+Weights and context must be the log's figures; compute too where the estimate calls it exact, else it must not be under."""
+from books import differences, estimate, server
+from e2e import Machine, RTX_3060, RTX_3090, cases, check, main, model
+
+UNDER_MIB, NEAR_MIB = 0.1, 0.6  # of one model
+
+# Model, and flags as a user gives them.
+ROWS = [
+    ("tiny-llama", "-c 4096 -np 1"),
+    ("tiny-llama", "-c 4096 -np 1 -ts 3,1 -ub 128"),
+    ("tiny-llama", "-c 4096 -np 4"),
+    ("tiny-llama", "--ctx-size 4096 --parallel 4 --kv-unified --tensor-split 1/1"),
+    ("tiny-llama", "-c 4096"),
+    ("tiny-llama", "-c 4096 -np 1 -sm none -mg 1"),
+    ("tiny-llama", "-c 4096 -np 1 -dev CUDA1,CUDA0 -ts 5,4"),
+    ("tiny-llama", "-c 4096 -np 1 -ngl 4"),
+    ("tiny-llama", "-c 4096 -np 1 -ngl 0"),
+    ("tiny-llama", "-c 4096 -np 1 -nkvo"),
+    ("tiny-llama", "-c 4096 -np 1 -fa off"),
+    ("tiny-llama", "-c 4096 -np 1 -ctk q8_0 -ctv q8_0"),
+    ("tiny-llama", r"-c 4096 -np 1 -ot blk\.[0-2]\.ffn=CPU"),
+    ("tiny-llama", r"-c 4096 -np 1 -ot \.ffn_(up|down)=CUDA1,blk\.\d\.attn_q=CPU -ts 1,1"),
+    ("tiny-llama", "-c 4096 -np 1 -ncffn 3"),
+    ("tiny-llama", "-c 4096 -np 1 --no-op-offload -ngl 3"),
+    ("tiny-llama-tied", "-c 4096 -np 1 -ts 1,1"),
+    ("tiny-mixtral", "-c 4096 -np 1 -ncmoe 3 -ts 1,1"),
+    ("tiny-mixtral", "-c 4096 -np 2 --cpu-moe"),
+    ("tiny-qwen3", "-c 4096 -np 1 -ts 1,2 --cache-type-k f32 --cache-type-v f32"),
+    ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied}"),
+    ("tiny-llama", "-c 4096 -np 2 -ts 1,1 -md {tiny-llama-tied} -devd CUDA1 --spec-draft-n-max 5 -ctkd q8_0 -ctvd q8_0"),
+]
+
+
+@cases(ROWS, lambda row: f"{row[0]}: {row[1]}")
+def as_logged(box, row):
+    name, text = row
+    flags = [str(model(word[1:-1])) if word.startswith("{") else word for word in text.split()]
+    machine_file = box.use(Machine(RTX_3090, RTX_3060))
+    view, ours = estimate(box, machine_file, model(name), flags)
+    seen = server(box, model(name), flags)
+    wrong = differences(seen, ours, step=0.011 * (2 if "-md" in flags else 1))
+    for device in view["devices"]:
+        measured, figure = seen[device["name"]]["compute"], device["compute_bytes"] / (1 << 20)
+        least = measured - UNDER_MIB
+        most = measured + NEAR_MIB * (2 if "-md" in flags else 1) if device["compute_source"] == "formula" else float("inf")
+        if not least <= figure <= most:
+            wrong.append(f"{device['name']} compute: engine {measured:.2f} MiB, estimate {figure:.2f} ({device['compute_source']})")
+    check(not wrong, "\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
