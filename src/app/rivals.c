@@ -74,16 +74,23 @@ static void show_allowed(const struct flow *flow, struct dgo_settings *settings)
 
 static void judge(struct flow *flow, const struct flags *flags, struct rival *rival)
 {
-    struct dgo_settings settings;
+    const struct dgo_flag_source source = {.machine = &flow->machine,
+                                           .model = flow->model,
+                                           .rules = &flow->rules,
+                                           .args = flags->word,
+                                           .arg_count = flags->count};
+    struct dgo_flags *read = calloc(1, sizeof *read);
     struct dgo_error err = {0};
-    enum dgo_status status = flow->engine->read_flags(&flow->machine, flow->model, &flow->rules,
-                                                      flags->word, flags->count, &settings, &err);
+    enum dgo_status status = read ? flow->engine->read_flags(&source, read, &err)
+                                  : dgo_fail(&err, DGO_ENOMEM, "out of memory");
 
     if (status == DGO_OK) {
-        show_allowed(flow, &settings);
-        status = dgo_plan_judge(&flow->machine, flow->model, &flow->intent, &flow->rules, &settings,
-                                &rival->as, &err);
+        show_allowed(flow, &read->settings);
+        status = dgo_plan_judge(&flow->machine, flow->model, &flow->intent, &flow->rules,
+                                &read->settings, &rival->as, &err);
+        rival->as.settings.override = NULL; /* such flags are none of a rival's */
     }
+    free(read);
     rival->judged = status == DGO_OK;
     if (!rival->judged)
         (void)dgo_text_copy(rival->problem, sizeof rival->problem, err.text);
