@@ -106,6 +106,81 @@ enum dgo_status batch_advise(struct batch_report *report, const struct flow *flo
                    &(struct advising){.report = report, .flow = flow, .err = err});
 }
 
+/* ---- grouping ---- */
+
+/* Buckets that the simulation uses: fewer than these gain much, more of them little. */
+enum { GROUPING_BUCKETS = 8, GROUPING_QUEUE = 1 << 16, GROUPING_BATCH = 64 };
+#define GROUPING_FLUSH_S 0.5
+#define GROUPING_LOAD    0.8 /* of the assumed engine */
+
+static void make_policy(const struct batch_report *report, const struct batch_question *question,
+                        struct dgo_grouping_policy *policy)
+{
+    const struct dgo_buckets *buckets = &report->bucket[GROUPING_BUCKETS - 1];
+    const uint32_t count = report->requests->workload.count;
+
+    *policy = (struct dgo_grouping_policy){
+        .bucket_count = buckets->bound_count,
+        .budget_tokens =
+            dgo_max_u64(report->packing.capacity, buckets->bound[buckets->bound_count - 1]),
+        .batch_most = GROUPING_BATCH,
+        .flush_after_s = question->flush_after_s > 0 ? question->flush_after_s : GROUPING_FLUSH_S,
+        /* Without arrivals all come at once, and nobody should be refused. */
+        .queue_most = report->arrivals_known && count > GROUPING_QUEUE ? GROUPING_QUEUE : count,
+    };
+    memcpy(policy->bound, buckets->bound, sizeof policy->bound);
+}
+
+/* Where no planner says how fast the machine is: prompts as they are would keep it busy to four
+ * fifths. */
+static void make_engine(struct batch_report *report)
+{
+    const double tokens = (double)dgo_lengths_sum(&report->prompt);
+
+    report->engine_assumed = !report->advised;
+    report->engine = (struct dgo_simulation){.batch_s = 0.002};
+    if (report->advised)
+        report->engine.tokens_per_s = report->planned.plan.predicted.prefill_tokens_per_second;
+    else if (report->arrivals_known)
+        report->engine.tokens_per_s = tokens / report->arrivals.span_s / GROUPING_LOAD;
+    if (!(report->engine.tokens_per_s > 0))
+        report->engine.tokens_per_s = 10000;
+}
+
+struct grouping {
+    struct batch_report *report;
+    const struct batch_question *question;
+    struct dgo_error *err;
+};
+
+static enum dgo_status group(void *data)
+{
+    const struct grouping *grouping = data;
+    struct batch_report *report = grouping->report;
+    const struct dgo_workload *workload = &report->requests->workload;
+    struct dgo_grouping_policy one;
+    enum dgo_status status;
+
+    make_policy(report, grouping->question, &report->policy);
+    make_engine(report);
+    one = report->policy;
+    one.bucket_count = 1;
+    one.bound[0] = report->policy.bound[report->policy.bucket_count - 1];
+    status = dgo_grouping_simulate(workload, &report->policy, &report->engine, &report->grouped,
+                                   grouping->err);
+    if (status == DGO_OK)
+        status =
+            dgo_grouping_simulate(workload, &one, &report->engine, &report->queued, grouping->err);
+    return status;
+}
+
+enum dgo_status batch_group(struct batch_report *report, const struct batch_question *question,
+                            struct dgo_error *err)
+{
+    return app_run(COMPONENT_GROUPING, group,
+                   &(struct grouping){.report = report, .question = question, .err = err});
+}
+
 /* What every engine needs to know: the usual request, and the longest that is meant. */
 static void fill_request(struct flow *flow, const struct batch_report *report)
 {

@@ -5,6 +5,7 @@
 
 #include "dgo_arena.h"
 #include "dgo_advice.h"
+#include "dgo_grouping.h"
 #include "requests.h"
 
 #include <jansson.h>
@@ -16,12 +17,14 @@ struct flow;
 struct batch_question {
     uint32_t capacity_tokens; /* of a bin; 0: dgo_pack_capacity_default */
     double generated_tokens;  /* of an answer where the file does not say; 0: the planner's 400 */
+    double flush_after_s;     /* a request waits so long for company; 0: half a second */
     double token_latency_s;   /* the most between two tokens; 0: no target */
 };
 
 /* batch_done frees what it owns; `requests` stays the caller's and must outlive it. */
 struct batch_report {
     const struct requests *requests;
+    const char *tokenizer; /* that counted texts; NULL: none did */
     struct dgo_arena arena;
     struct dgo_lengths prompt, generated, total; /* generated, total: where known */
     struct dgo_histogram prompt_histogram, generated_histogram;
@@ -30,10 +33,16 @@ struct batch_report {
     struct dgo_packing packing;
     bool arrivals_known;
     struct dgo_arrivals arrivals;
+    struct dgo_grouping_policy policy; /* what the simulation below followed */
+    struct dgo_simulation engine;
+    bool engine_assumed; /* not the planner's speed: one that the requests keep busy to four fifths
+                          */
+    struct dgo_simulated grouped, queued; /* in buckets; in one row, as they come */
     struct dgo_mix mix;
     bool advised; /* `planned` holds advice */
     struct dgo_planned_advice planned;
     char model_name[128];
+    char no_advice[DGO_ERROR_TEXT_MAX]; /* why there is none although a model was named */
 };
 
 /* Runs under COMPONENT_BATCH. */
@@ -47,6 +56,12 @@ enum dgo_status batch_analyse(const struct requests *requests,
 DGO_MUST_CHECK
 enum dgo_status batch_advise(struct batch_report *report, const struct flow *flow,
                              struct dgo_error *err);
+
+/* Replays the workload through the grouping policy: with the planner's prefill speed where there is
+ * advice.  Runs under COMPONENT_GROUPING. */
+DGO_MUST_CHECK
+enum dgo_status batch_group(struct batch_report *report, const struct batch_question *question,
+                            struct dgo_error *err);
 
 /* --workload: reads and analyses the file, and puts into flow->intent what the user left open:
  * slots, context, batches, the mean request.  flow as for batch_advise. */

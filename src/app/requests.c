@@ -212,7 +212,7 @@ static void drop_long_line(struct reader *reader, const char *path)
         return;
     out->bad[out->bad_shown] = (struct requests_bad){.path = path, .line = reader->file_lines};
     dgo_text_copy(out->bad[out->bad_shown++].why, DGO_TRACE_WHY_MAX,
-                  "it is longer than 64 MiB; one request a line is wanted");
+                  "it is longer than 16 MiB; one request a line is wanted");
 }
 
 /* Fills blocks with whole lines: what follows the last newline begins the next block. */
@@ -364,6 +364,7 @@ enum dgo_status requests_read(const struct requests_question *question, struct r
         dgo_workload_done(&reader->block[i].found);
     }
     free(reader);
+    requests->counted = question->counter_count > 0 && requests->format.kind != DGO_TRACE_CSV;
     if (status == DGO_OK)
         dgo_workload_sort(&requests->workload);
     else

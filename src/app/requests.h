@@ -8,7 +8,7 @@
 
 enum {
     REQUESTS_BLOCK_BYTES = 1 << 20, /* lines of one job */
-    REQUESTS_LINE_MAX = 64 << 20,   /* a longer line is a bad one */
+    REQUESTS_LINE_MAX = 16 << 20,   /* a longer line is a bad one */
     REQUESTS_BLOCKS_MAX = 16,       /* read and not yet counted */
     REQUESTS_BAD_SHOWN = 8,
 };
@@ -36,6 +36,7 @@ struct requests {
     struct dgo_workload workload; /* sorted by arrival where that is known */
     struct dgo_trace_format format;
     uint64_t bytes, lines;
+    bool counted;       /* a counter counted texts */
     uint64_t bad_lines; /* skipped */
     uint32_t bad_shown;
     struct requests_bad bad[REQUESTS_BAD_SHOWN]; /* the first of them */

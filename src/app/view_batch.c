@@ -186,9 +186,12 @@ static json_t *view_advice(const struct batch_report *report)
 
     add_context(object, report);
     if (!report->advised) {
-        json_object_set_new(object, "needs",
-                            json_string("--model, and --gpus or this machine's GPUs, for slots, "
-                                        "batches, memory and speed"));
+        json_object_set_new(
+            object, "needs",
+            report->no_advice[0]
+                ? view_text(report->no_advice)
+                : json_string("--model, and --gpus or this machine's GPUs, for slots, "
+                              "batches, memory and speed"));
         return object;
     }
     json_object_set_new(object, "model", view_text(report->model_name));
@@ -204,6 +207,44 @@ static json_t *view_advice(const struct batch_report *report)
     set_count(object, "kv_bytes_reserved", advice->kv_reserved_bytes);
     set_count(object, "kv_bytes_used", advice->kv_used_bytes);
     add_expected(object, report);
+    return object;
+}
+
+static json_t *view_simulated(const struct dgo_simulated *simulated)
+{
+    json_t *object = json_object();
+
+    set_count(object, "requests", simulated->requests);
+    set_count(object, "refused", simulated->refused);
+    set_count(object, "batches", simulated->batches);
+    set_real(object, "mean_batch", simulated->mean_batch);
+    set_count(object, "padded_tokens", simulated->padded_tokens);
+    set_count(object, "waste_tokens", simulated->padded_tokens - simulated->tokens);
+    set_real(object, "mean_wait_s", simulated->mean_wait_s);
+    set_real(object, "p50_wait_s", simulated->p50_wait_s);
+    set_real(object, "p99_wait_s", simulated->p99_wait_s);
+    set_real(object, "max_wait_s", simulated->most_wait_s);
+    set_real(object, "busy_share", simulated->busy_share);
+    set_real(object, "span_s", simulated->span_s);
+    return object;
+}
+
+static json_t *view_grouping(const struct batch_report *report)
+{
+    const struct dgo_grouping_policy *policy = &report->policy;
+    json_t *object = json_object(), *bounds = json_array();
+
+    for (uint32_t b = 0; b < policy->bucket_count; b++)
+        json_array_append_new(bounds, json_integer(policy->bound[b]));
+    json_object_set_new(object, "boundaries", bounds);
+    set_count(object, "token_budget", policy->budget_tokens);
+    set_count(object, "batch_max", policy->batch_most);
+    set_real(object, "flush_after_s", policy->flush_after_s);
+    set_count(object, "queue_max", policy->queue_most);
+    set_real(object, "engine_tokens_per_second", report->engine.tokens_per_s);
+    json_object_set_new(object, "engine_assumed", json_boolean(report->engine_assumed));
+    json_object_set_new(object, "in_buckets", view_simulated(&report->grouped));
+    json_object_set_new(object, "in_one_row", view_simulated(&report->queued));
     return object;
 }
 
@@ -231,6 +272,8 @@ json_t *view_batch(const struct batch_report *report)
     set_count(object, "count", workload->count);
     json_object_set_new(object, "format", json_string(dgo_trace_kind_name(requests->format.kind)));
     json_object_set_new(object, "lengths", json_string(workload->estimated ? "estimate" : "exact"));
+    if (report->tokenizer)
+        json_object_set_new(object, "tokenizer", view_text(report->tokenizer));
     set_count(object, "bad_lines", requests->bad_lines);
     json_object_set_new(object, "bad", view_bad(requests));
     json_object_set_new(object, "prompt_tokens",
@@ -246,5 +289,7 @@ json_t *view_batch(const struct batch_report *report)
     json_object_set_new(object, "buckets", view_buckets(report));
     json_object_set_new(object, "packing", view_packing(&report->packing));
     json_object_set_new(object, "advice", view_advice(report));
+    if (report->policy.bucket_count > 0)
+        json_object_set_new(object, "grouping", view_grouping(report));
     return object;
 }

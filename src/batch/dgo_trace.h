@@ -43,7 +43,9 @@ typedef enum dgo_status (*dgo_trace_count_fn)(const char *text, size_t length, v
 struct dgo_trace_counter {
     dgo_trace_count_fn count; /* NULL: lengths are estimated, DGO_TRACE_BYTES_PER_TOKEN each */
     void *data;
+    uint32_t prompt_tokens;  /* added to each prompt: what begins and ends it */
     uint32_t message_tokens; /* added for each message of a chat: what its template writes */
+    bool inexact;            /* what it counts is an estimate all the same */
 };
 /* English prose with vocabularies of 32 k to 150 k: 3.5 to 4.6. */
 #define DGO_TRACE_BYTES_PER_TOKEN 4.0

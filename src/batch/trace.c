@@ -210,8 +210,10 @@ enum dgo_status dgo_trace_detect(const char *head, size_t length, const char *co
 bool trace_count(const struct dgo_trace_counter *counter, const char *text, size_t length,
                  struct dgo_trace_request *request, uint64_t *tokens)
 {
-    if (counter && counter->count)
+    if (counter && counter->count) {
+        request->estimated = request->estimated || counter->inexact;
         return counter->count(text, length, counter->data, tokens) == DGO_OK;
+    }
     request->estimated = true;
     *tokens = (uint64_t)ceil((double)length / DGO_TRACE_BYTES_PER_TOKEN);
     return true;
@@ -228,7 +230,7 @@ static enum dgo_trace_verdict text_line(const char *line, size_t length,
         dgo_text_copy(why, DGO_TRACE_WHY_MAX, "its tokens cannot be counted");
         return DGO_TRACE_BAD;
     }
-    request.request.prompt_tokens = (uint32_t)tokens;
+    request.request.prompt_tokens = (uint32_t)tokens + (counter ? counter->prompt_tokens : 0);
     return take(&request, data) == DGO_OK ? DGO_TRACE_TAKEN : DGO_TRACE_FAILED;
 }
 

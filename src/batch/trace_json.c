@@ -22,6 +22,12 @@ static const json_t *member(const json_t *object, const char *a, const char *b)
     return found && b ? json_object_get(found, b) : found;
 }
 
+/* Tokens that the engine puts around a prompt. */
+static uint32_t begins_with(const struct reading *reading)
+{
+    return reading->counter ? reading->counter->prompt_tokens : 0;
+}
+
 /* A whole number of tokens under the first of these names that there is. */
 static bool number_of(const json_t *object, const char *const *names, uint32_t *tokens)
 {
@@ -191,7 +197,7 @@ static bool read_texts(struct reading *reading, const json_t *body)
         reading->problem = "its prompt is impossibly long";
         return false;
     }
-    reading->request.request.prompt_tokens = (uint32_t)sum;
+    reading->request.request.prompt_tokens = (uint32_t)sum + begins_with(reading);
     return true;
 }
 
@@ -233,7 +239,7 @@ static enum dgo_trace_verdict take_each(struct reading *reading, const json_t *p
             reading->problem = "its tokens cannot be counted";
             return DGO_TRACE_BAD;
         }
-        reading->request.request.prompt_tokens = (uint32_t)tokens;
+        reading->request.request.prompt_tokens = (uint32_t)tokens + begins_with(reading);
         if (take(&reading->request, data) != DGO_OK)
             return DGO_TRACE_FAILED;
     }

@@ -20,10 +20,17 @@ static void print_head(const struct batch_report *report)
     const struct requests *requests = report->requests;
     const struct dgo_workload *workload = &requests->workload;
 
-    printf("%" PRIu32 " requests (%s); lengths %s\n", workload->count,
-           dgo_trace_kind_name(requests->format.kind),
-           workload->estimated ? "are an ESTIMATE from bytes: name a model with --model to count"
-                               : "are exact");
+    printf("%" PRIu32 " requests (%s); lengths ", workload->count,
+           dgo_trace_kind_name(requests->format.kind));
+    if (report->tokenizer)
+        printf("counted by %s%s\n", report->tokenizer,
+               workload->estimated ? ": an ESTIMATE, not all of it is text that it counts as the "
+                                     "engine does"
+                                   : ", exact; a chat template's own tokens are not in them");
+    else
+        printf("%s\n", workload->estimated
+                           ? "are an ESTIMATE from bytes: name a model with --model to count"
+                           : "are exact");
     if (requests->bad_lines == 0)
         return;
     printf("%" PRIu64 " of %" PRIu64 " lines could not be read and were skipped:\n",
@@ -183,6 +190,38 @@ static void print_arrivals(const struct dgo_arrivals *arrivals)
            arrivals->peak_minute_per_s, arrivals->gap_variation);
 }
 
+static void simulated_row(struct table *table, const char *name,
+                          const struct dgo_simulated *simulated)
+{
+    table_cell(table, "%s", name);
+    table_cell(table, "%" PRIu64, simulated->batches);
+    table_cell(table, "%.1f", simulated->mean_batch);
+    table_cell(table, "%.1f %%",
+               percent(simulated->padded_tokens - simulated->tokens, simulated->padded_tokens));
+    table_cell(table, "%.2f s", simulated->mean_wait_s);
+    table_cell(table, "%.2f s", simulated->p99_wait_s);
+    table_cell(table, "%.0f %%", 100 * simulated->busy_share);
+    table_cell(table, "%" PRIu64, simulated->refused);
+}
+
+static void print_grouping(const struct batch_report *report)
+{
+    static const char *const titles[] = {"batches",  "requests", "padding", "mean wait",
+                                         "p99 wait", "busy",     "refused"};
+    struct table *table = table_new();
+
+    printf("\ngrouping, simulated: prompts padded in batches of up to %" PRIu64
+           " tokens, sent after %.2f s at most,\non an engine of %.0f tokens/s (%s)\n",
+           report->policy.budget_tokens, report->policy.flush_after_s, report->engine.tokens_per_s,
+           report->engine_assumed ? "assumed" : "the planner's");
+    table_column(table, "policy", false);
+    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
+        table_column(table, titles[i], true);
+    simulated_row(table, "in buckets", &report->grouped);
+    simulated_row(table, "in one row", &report->queued);
+    table_print(table);
+}
+
 void print_batch(const struct batch_report *report)
 {
     print_head(report);
@@ -195,6 +234,7 @@ void print_batch(const struct batch_report *report)
     print_packing(&report->packing);
     if (report->arrivals_known)
         print_arrivals(&report->arrivals);
+    print_grouping(report);
 }
 
 static const char *limit_text(const struct dgo_advice *advice)

@@ -83,7 +83,7 @@ enum dgo_status dgo_vocab_open(const char *path, struct dgo_vocab **vocab, struc
         return dgo_fail_errno(err, errno == ENOENT ? DGO_ENOTFOUND : DGO_EIO, errno,
                               "%.300s cannot be read", first);
     if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
-        status = dgo_fail(err, DGO_EIO, "%.300s is no regular file", first);
+        status = dgo_fail(err, DGO_EUNSUPPORTED, "%.300s is no GGUF file", first);
         goto out;
     }
     buffer = malloc(READ_BUFFER_BYTES);

@@ -158,6 +158,7 @@ static void run_batch(void)
                                    &requests, NULL),
                      DGO_OK);
     assert_int_equal(batch_analyse(&requests, &(struct batch_question){0}, &report, NULL), DGO_OK);
+    assert_int_equal(batch_group(&report, &(struct batch_question){0}, NULL), DGO_OK);
     view = view_batch(&report);
     assert_int_equal(json_integer_value(json_object_get(view, "count")), 2);
     json_decref(view);
