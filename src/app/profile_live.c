@@ -162,7 +162,8 @@ void profile_live_sample(const struct dgo_sample *sample, void *data)
         live->judged_ns = live->axis_ns;
         start_job(live, &live->judging, COMPONENT_LEAK_ANALYSIS, job_judge, judged);
     }
-    if (live->store && live->axis_ns - live->flushed_ns >= flush_every_ns) {
+    live->simulated |= sample->machine.simulated;
+    if (live->store && !live->simulated && live->axis_ns - live->flushed_ns >= flush_every_ns) {
         live->flushed_ns = live->axis_ns;
         start_job(live, &live->flushing, COMPONENT_HISTORY, job_flush, flushed);
     }
@@ -351,28 +352,56 @@ static void open_store(struct profile_live *live, const char *directory)
     profile_live_restore(live, dgo_clock_wall_ns(dgo_clock_system()));
 }
 
+static const char *text_of(const struct profile_live_options *options, enum setting_id id)
+{
+    return options->setting[id].given ? options->setting[id].text : NULL;
+}
+
+/* The settings name the level that matters of each rule; the others stay where they are. */
+static void set_limits(struct profile_live *live, const struct option_value *setting)
+{
+    const double hold_s = (double)setting[SETTING_ALERTS_HOLD].number / 1e9;
+
+    dgo_alerts_set_level(live->alerts, DGO_ALERT_MEMORY, DGO_ALERT_EMERGENCY,
+                         (double)setting[SETTING_ALERTS_MEMORY_PERCENT].number);
+    dgo_alerts_set_level(live->alerts, DGO_ALERT_TEMPERATURE, DGO_ALERT_CRITICAL,
+                         (double)setting[SETTING_ALERTS_TEMPERATURE_C].number);
+    dgo_alerts_set_hold(live->alerts, DGO_ALERT_MEMORY, hold_s);
+    dgo_alerts_set_hold(live->alerts, DGO_ALERT_TEMPERATURE, hold_s);
+    for (uint32_t g = 0; g < DGO_GPU_MAX; g++) {
+        live->oom[g].soon_limit_s = (double)setting[SETTING_ALERTS_TIME_TO_FULL].number / 1e9;
+        live->oom[g].little_mib = (double)setting[SETTING_ALERTS_FREE].number / (double)DGO_MIB;
+    }
+}
+
 enum dgo_status profile_live_start(struct dgo_app *app, const struct profile_live_options *options,
                                    struct profile_live **live, struct dgo_error *err)
 {
     struct profile_live *made = calloc(1, sizeof *made);
+    const char *command = NULL, *webhook = NULL;
     enum dgo_status status;
 
     if (!made)
         return dgo_fail(err, DGO_ENOMEM, "no memory for the profiler");
     made->bus = app->bus;
     pthread_mutex_init(&made->lock, NULL);
+    if (options->setting) {
+        command = text_of(options, SETTING_ALERTS_COMMAND);
+        webhook = text_of(options, SETTING_ALERTS_WEBHOOK);
+    }
     status = dgo_timeline_new(NULL, &made->timeline, err);
     if (status == DGO_OK)
         status = dgo_profiler_new(NULL, &made->profiler, err);
     if (status == DGO_OK)
         status = dgo_alerts_new(on_alert, made, &made->alerts, err);
     if (status == DGO_OK)
-        status = alert_sinks_new(app->bus, options->alert_command, options->alert_webhook,
-                                 &made->sinks, err);
+        status = alert_sinks_new(app->bus, command, webhook, &made->sinks, err);
     if (status != DGO_OK) {
         profile_live_stop(made);
         return status;
     }
+    if (options->setting)
+        set_limits(made, options->setting);
     open_store(made, options->state_directory);
     *live = made;
     return DGO_OK;
@@ -387,7 +416,8 @@ void profile_live_stop(struct profile_live *live)
         return;
     while (live->jobs > 0)
         (void)nanosleep(&pause, NULL);
-    if (live->store && live->axis_ns && profile_live_flush(live, &err) != DGO_OK)
+    if (live->store && live->axis_ns && !live->simulated &&
+        profile_live_flush(live, &err) != DGO_OK)
         dgo_log(DGO_LOG_WARN, "the end of the timeline is not kept: %s", err.text);
     dgo_store_close(live->store);
     alert_sinks_free(live->sinks);

@@ -7,6 +7,7 @@
 #ifndef PROFILE_LIVE_H
 #define PROFILE_LIVE_H
 
+#include "config.h"
 #include "dgo_alerts.h"
 #include "dgo_app.h"
 #include "dgo_recording.h"
@@ -17,9 +18,9 @@
 struct profile_live;
 
 struct profile_live_options {
-    const char *state_directory; /* NULL: nothing is kept */
-    const char *alert_command;   /* words, separated by blanks; no shell; NULL: none */
-    const char *alert_webhook;   /* http:// or https://; NULL: none */
+    const char *state_directory;        /* NULL: nothing is kept */
+    const struct option_value *setting; /* of SETTING_COUNT: the alerts.* of the configuration;
+                                         * NULL: the defaults */
 };
 
 /* What was kept of the last day is there again.  A store that cannot be opened is said in the log

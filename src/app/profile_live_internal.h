@@ -23,6 +23,7 @@ struct profile_live {
     uint64_t axis_ns, monotonic_ns; /* of the last look */
     uint64_t judged_ns, flushed_ns; /* on the axis */
     bool driver_lost, clock_behind; /* and told */
+    _Atomic bool simulated;         /* a described machine: nothing of it is kept */
     _Atomic bool judging, flushing; /* a job of that kind is under way */
     _Atomic uint32_t jobs;
     struct dgo_store *store; /* of the flushing job alone, and of start and stop; NULL: none */

@@ -24,6 +24,7 @@ struct alert_state {
 };
 
 struct dgo_alerts {
+    struct dgo_alert_rule_row rule[DGO_ALERT_RULE_COUNT];
     dgo_alert_fn fn;
     void *data;
     uint32_t count;
@@ -37,18 +38,19 @@ const char *dgo_alert_level_name(enum dgo_alert_level level)
     return (unsigned)level < sizeof names / sizeof names[0] ? names[level] : "unknown";
 }
 
-static enum dgo_alert_level level_above(enum dgo_alert_rule rule, double value, double hysteresis)
+static enum dgo_alert_level level_above(const struct dgo_alert_rule_row *rule, double value,
+                                        double hysteresis)
 {
     enum dgo_alert_level level = DGO_ALERT_EMERGENCY;
 
-    while (level > DGO_ALERT_NORMAL && !(value >= dgo_alert_rules[rule].level[level] - hysteresis))
+    while (level > DGO_ALERT_NORMAL && !(value >= rule->level[level] - hysteresis))
         level--;
     return level;
 }
 
 enum dgo_alert_level dgo_alert_level_of(enum dgo_alert_rule rule, double value)
 {
-    return isnan(value) ? DGO_ALERT_NORMAL : level_above(rule, value, 0);
+    return isnan(value) ? DGO_ALERT_NORMAL : level_above(&dgo_alert_rules[rule], value, 0);
 }
 
 enum dgo_status dgo_alerts_new(dgo_alert_fn fn, void *data, struct dgo_alerts **alerts,
@@ -58,6 +60,7 @@ enum dgo_status dgo_alerts_new(dgo_alert_fn fn, void *data, struct dgo_alerts **
 
     if (!made)
         return dgo_fail(err, DGO_ENOMEM, "no memory for alerts");
+    memcpy(made->rule, dgo_alert_rules, sizeof made->rule);
     made->fn = fn;
     made->data = data;
     *alerts = made;
@@ -67,6 +70,17 @@ enum dgo_status dgo_alerts_new(dgo_alert_fn fn, void *data, struct dgo_alerts **
 void dgo_alerts_free(struct dgo_alerts *alerts)
 {
     free(alerts);
+}
+
+void dgo_alerts_set_level(struct dgo_alerts *alerts, enum dgo_alert_rule rule,
+                          enum dgo_alert_level level, double value)
+{
+    alerts->rule[rule].level[level] = value;
+}
+
+void dgo_alerts_set_hold(struct dgo_alerts *alerts, enum dgo_alert_rule rule, double hold_s)
+{
+    alerts->rule[rule].hold_s = hold_s;
 }
 
 /* A free place, else the quiet one that was seen longest ago; NULL: all of them are told. */
@@ -117,7 +131,7 @@ static void tell(struct dgo_alerts *alerts, struct alert_state *state, enum dgo_
 static void rise(struct dgo_alerts *alerts, struct alert_state *state, enum dgo_alert_level level,
                  double seconds)
 {
-    const struct dgo_alert_rule_row *rule = &dgo_alert_rules[state->told.rule];
+    const struct dgo_alert_rule_row *rule = &alerts->rule[state->told.rule];
 
     if (state->pending == DGO_ALERT_NORMAL)
         state->pending_s = seconds;
@@ -143,7 +157,8 @@ static void fall(struct dgo_alerts *alerts, struct alert_state *state, enum dgo_
 void dgo_alerts_observe(struct dgo_alerts *alerts, enum dgo_alert_rule rule, uint32_t gpu_index,
                         uint32_t pid, double seconds, double value, const char *text)
 {
-    const enum dgo_alert_level level = dgo_alert_level_of(rule, value);
+    const struct dgo_alert_rule_row *row = &alerts->rule[rule];
+    const enum dgo_alert_level level = isnan(value) ? DGO_ALERT_NORMAL : level_above(row, value, 0);
     struct alert_state *state;
     enum dgo_alert_level kept;
 
@@ -161,7 +176,7 @@ void dgo_alerts_observe(struct dgo_alerts *alerts, enum dgo_alert_rule rule, uin
         return;
     }
     state->pending = DGO_ALERT_NORMAL;
-    kept = level_above(rule, value, dgo_alert_rules[rule].hysteresis);
+    kept = level_above(row, value, row->hysteresis);
     if (kept < state->told.level)
         fall(alerts, state, kept, seconds);
 }

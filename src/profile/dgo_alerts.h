@@ -71,6 +71,11 @@ enum dgo_status dgo_alerts_new(dgo_alert_fn fn, void *data, struct dgo_alerts **
                                struct dgo_error *err);
 void dgo_alerts_free(struct dgo_alerts *alerts); /* accepts NULL */
 
+/* Another level, or how long it must last, than the table says.  Before the first value. */
+void dgo_alerts_set_level(struct dgo_alerts *alerts, enum dgo_alert_rule rule,
+                          enum dgo_alert_level level, double value);
+void dgo_alerts_set_hold(struct dgo_alerts *alerts, enum dgo_alert_rule rule, double hold_s);
+
 /* One value of one rule; `text` says what it is of.  NAN is no reading: nothing happens.  Beyond
  * DGO_ALERT_STATE_MAX watched things the quiet one that was seen longest ago is forgotten. */
 void dgo_alerts_observe(struct dgo_alerts *alerts, enum dgo_alert_rule rule, uint32_t gpu_index,
@@ -81,8 +86,9 @@ uint32_t dgo_alerts_active(const struct dgo_alerts *alerts, struct dgo_alert *ac
 
 /* ---- out of memory soon ------------------------------------------------------------------- */
 
-/* Zero-initialise one for each card. */
+/* Zero-initialise one for each card; the limits may be set. */
 struct dgo_oom {
+    double soon_limit_s, little_mib; /* 0: ten minutes, 512 MiB */
     bool started;
     double last_s, last_mib;
     double now_mib_per_s, fast_mib_per_s, slow_mib_per_s; /* EWMA over 8, 60 and 300 s */

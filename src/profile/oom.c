@@ -12,7 +12,9 @@ static const double gap_s = 120; /* a pause after which the slopes begin anew */
 
 static void start(struct dgo_oom *oom, double seconds, double used_mib)
 {
-    *oom = (struct dgo_oom){.started = true,
+    *oom = (struct dgo_oom){.soon_limit_s = oom->soon_limit_s,
+                            .little_mib = oom->little_mib,
+                            .started = true,
                             .last_s = seconds,
                             .last_mib = used_mib,
                             .seconds_to_full = INFINITY,
@@ -46,6 +48,8 @@ double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double 
 {
     const double dt_s = seconds - oom->last_s, step_mib = used_mib - oom->last_mib;
     const double free_mib = fmax(0, capacity_mib - used_mib);
+    const double limit_s = oom->soon_limit_s > 0 ? oom->soon_limit_s : soon_s;
+    const double few_mib = oom->little_mib > 0 ? oom->little_mib : little_mib;
     if (!oom->started || !(dt_s > 0) || dt_s > gap_s) {
         start(oom, seconds, used_mib);
         return 0;
@@ -62,14 +66,14 @@ double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double 
     oom->last_s = seconds;
     oom->last_mib = used_mib;
     oom->seconds_to_full = seconds_to_full(oom, free_mib, dt_s);
-    if (!(oom->seconds_to_full < soon_s))
+    if (!(oom->seconds_to_full < limit_s))
         oom->soon_s = NAN;
     else if (isnan(oom->soon_s))
         oom->soon_s = seconds;
     if (oom->seconds_to_full < at_once_s)
         return 3;
     if (oom->seconds_to_full < very_soon_s ||
-        (free_mib < little_mib && !dgo_oom_is_static(oom, seconds) && step_mib > 0))
+        (free_mib < few_mib && !dgo_oom_is_static(oom, seconds) && step_mib > 0))
         return 2;
     return seconds - oom->soon_s >= hold_s ||
                    (step_mib > still_mib && step_mib > step_share * (free_mib + step_mib))

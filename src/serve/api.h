@@ -22,6 +22,9 @@ DGO_MUST_CHECK
 enum dgo_status api_read_preset(char *const *environment, const json_t *body,
                                 struct preset **preset, struct dgo_error *err);
 
+void api_timeline(struct http_request *request, void *daemon);
+void api_profile(struct http_request *request, void *daemon);
+void api_mark(struct http_request *request, void *daemon);
 void api_launches(struct http_request *request, void *daemon);
 void api_launch(struct http_request *request, void *daemon);
 void api_one(struct http_request *request, void *daemon);

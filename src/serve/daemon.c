@@ -9,7 +9,9 @@
 #include "api.h"
 #include "front.h"
 #include "keep.h"
+#include "alert_sinks.h"
 #include "listen.h"
+#include "profile_live.h"
 #include "view.h"
 #include "view_resources.h"
 
@@ -92,7 +94,7 @@ json_t *daemon_view(void *data)
     json_object_set_new(object, "launches", fleet_view(daemon->fleet));
     json_object_set_new(object, "queue", fleet_queue_view(daemon->fleet));
     json_object_set_new(object, "vram", view_ledger(&sample->machine));
-    json_object_set_new(object, "alerts", json_array());
+    json_object_set_new(object, "alerts", profile_live_alerts(daemon->profile));
     json_object_set_new(object, "policy", view_policy(daemon_options(daemon)));
     json_object_set_new(object, "daemon", view_daemon(daemon));
     return object;
@@ -133,9 +135,23 @@ static void on_fleet_event(const char *type, json_t *object, void *data)
         (void)sd_event_exit(daemon->app.loop, 0);
 }
 
+static void on_alert(struct daemon *daemon, const struct alert_event *event)
+{
+    struct dgo_alert alert = {.rule = event->rule,
+                              .level = event->level,
+                              .before = event->before,
+                              .gpu_index = event->gpu_index,
+                              .pid = event->pid,
+                              .value = event->value};
+
+    (void)dgo_text_copy(alert.text, sizeof alert.text, event->text);
+    events_publish(daemon->events, "alert", alert_view(&alert, event->wall_ns));
+}
+
 static enum dgo_status on_sample(const struct dgo_event *event, void *data)
 {
-    (void)event;
+    if (event->topic == TOPIC_ALERT)
+        on_alert(data, event->payload);
     daemon_changed(data);
     return DGO_OK;
 }
@@ -222,7 +238,8 @@ static enum dgo_status add_sources(struct daemon *daemon, struct dgo_error *err)
 {
     const struct dgo_subscriber subscriber = {
         .name = "serve",
-        .topics = DGO_TOPIC_BIT(TOPIC_GPU_SAMPLE) | DGO_TOPIC_BIT(TOPIC_CONFIG_CHANGED),
+        .topics = DGO_TOPIC_BIT(TOPIC_GPU_SAMPLE) | DGO_TOPIC_BIT(TOPIC_ALERT) |
+                  DGO_TOPIC_BIT(TOPIC_CONFIG_CHANGED),
         .fn = on_sample,
         .data = daemon,
         .lane = DGO_LANE_UI,
@@ -249,12 +266,27 @@ static enum dgo_status start_watch(struct daemon *daemon, struct dgo_error *err)
     const struct watch_options options = {
         .gpu = {.machine_file = option_text(daemon_options(daemon), OPTION_GPUS),
                 .nvml_library = option_text(daemon_options(daemon), OPTION_NVML)},
+        .on_sample = profile_live_sample,
+        .on_load = profile_live_load,
+        .data = daemon->profile,
     };
 
     daemon->sample = calloc(1, sizeof *daemon->sample);
     if (!daemon->sample)
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
     return watch_start(&daemon->app, &options, &daemon->watch, err);
+}
+
+static enum dgo_status start_profile(struct daemon *daemon, struct dgo_error *err)
+{
+    const struct options *options = daemon_options(daemon);
+    char state[PATH_MAX];
+    const struct profile_live_options wanted = {
+        .state_directory = flow_state_folder(options, state, sizeof state) ? state : NULL,
+        .setting = daemon_config(daemon)->setting,
+    };
+
+    return profile_live_start(&daemon->app, &wanted, &daemon->profile, err);
 }
 
 static enum dgo_status start_fleet(struct daemon *daemon, struct dgo_error *err)
@@ -361,6 +393,8 @@ static enum dgo_status start(struct daemon *daemon, const struct options *given,
     if (status == DGO_OK)
         status = events_new(daemon->app.loop, daemon_view, daemon, &daemon->events, err);
     if (status == DGO_OK)
+        status = start_profile(daemon, err);
+    if (status == DGO_OK)
         status = start_watch(daemon, err);
     if (status == DGO_OK)
         status = start_fleet(daemon, err);
@@ -390,6 +424,7 @@ static void stop(struct daemon *daemon)
     daemon->snapshot = NULL;
     fleet_free(daemon->fleet);
     watch_stop(daemon->watch);
+    profile_live_stop(daemon->profile);
     config_watch_stop(daemon->config);
     events_free(daemon->events);
     dgo_app_close(&daemon->app);

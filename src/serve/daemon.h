@@ -20,6 +20,7 @@ struct daemon {
     char *const *environment;
     struct config_watch *config;
     struct watch *watch;
+    struct profile_live *profile;
     struct dgo_sample *sample; /* the newest look */
     struct fleet *fleet;
     struct events *events;
