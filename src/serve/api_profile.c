@@ -1,6 +1,8 @@
 /* api_profile.c - the profiler by HTTP: the timeline, verdicts, marks. */
 #include "api.h"
 
+#include "dgo_text.h"
+#include "fleet.h"
 #include "profile_live.h"
 
 #include <stdlib.h>
@@ -60,4 +62,73 @@ void api_mark(struct http_request *request, void *data)
         http_answer_json(request, 200, json_pack("{s:s}", "text", text));
     }
     json_decref(body);
+}
+
+/* ---- launches on the timeline ----------------------------------------------------------- */
+
+static bool is_new_state(struct daemon *daemon, json_int_t id, const char *state)
+{
+    uint32_t at = 0;
+
+    while (at < NOTED_MAX && daemon->noted[at].id != id)
+        at++;
+    if (at == NOTED_MAX) {
+        at = daemon->noted_at++ % NOTED_MAX;
+        daemon->noted[at].id = id;
+        daemon->noted[at].state[0] = '\0';
+    }
+    if (strcmp(daemon->noted[at].state, state) == 0)
+        return false;
+    (void)dgo_text_copy(daemon->noted[at].state, sizeof daemon->noted[at].state, state);
+    return true;
+}
+
+/* What was planned stands beside what is used, and growth below it is filling. */
+static void note_plan(struct daemon *daemon, json_int_t id, uint32_t pid)
+{
+    json_t *launches = fleet_view(daemon->fleet), *launch;
+    size_t i;
+
+    json_array_foreach(launches, i, launch)
+    {
+        const json_t *planned = json_object_get(launch, "reserved_bytes");
+
+        if (json_integer_value(json_object_get(launch, "id")) != id)
+            continue;
+        for (uint32_t g = 0; g < json_array_size(planned) && g < DGO_GPU_MAX; g++) {
+            const json_int_t bytes = json_integer_value(json_array_get(planned, g));
+
+            if (bytes > 0)
+                profile_live_plan(daemon->profile, g, pid, (uint64_t)bytes);
+        }
+    }
+    json_decref(launches);
+}
+
+void profile_note_launch(struct daemon *daemon, const json_t *launch)
+{
+    static const struct {
+        const char *state;
+        enum dgo_timeline_event_kind kind;
+    } kinds[] = {{"starting", DGO_TIMELINE_LAUNCH},
+                 {"loading", DGO_TIMELINE_LOAD},
+                 {"ready", DGO_TIMELINE_READY},
+                 {"ended", DGO_TIMELINE_END}};
+    const json_int_t id = json_integer_value(json_object_get(launch, "launch"));
+    const char *state = json_string_value(json_object_get(launch, "state"));
+    const char *says = json_string_value(json_object_get(launch, "text"));
+    const json_int_t pid = json_integer_value(json_object_get(launch, "pid"));
+    char line[DGO_TIMELINE_EVENT_TEXT_MAX];
+    struct dgo_text text = DGO_TEXT(line);
+
+    if (id <= 0 || !state || !is_new_state(daemon, id, state))
+        return;
+    dgo_text_addf(&text, "launch %d %.16s%s%.80s", (int)id, state, says && says[0] ? ": " : "",
+                  says ? says : "");
+    for (uint32_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kinds[i].state, state) == 0)
+            profile_live_note(daemon->profile, kinds[i].kind, DGO_TIMELINE_NO_GPU,
+                              pid > 0 ? (uint32_t)pid : 0, line);
+    if (strcmp(state, "ready") == 0 && pid > 0)
+        note_plan(daemon, id, (uint32_t)pid);
 }

@@ -128,6 +128,8 @@ static void on_fleet_event(const char *type, json_t *object, void *data)
 {
     struct daemon *daemon = data;
 
+    if (strcmp(type, "launch") == 0)
+        profile_note_launch(daemon, object);
     events_publish(daemon->events, type, object);
     if (strcmp(type, "lines") != 0)
         daemon_changed(daemon);

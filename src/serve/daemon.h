@@ -15,12 +15,19 @@
 
 struct front;
 
+enum { NOTED_MAX = 16 };
+
 struct daemon {
     struct dgo_app app;
     char *const *environment;
     struct config_watch *config;
     struct watch *watch;
     struct profile_live *profile;
+    struct {
+        json_int_t id;
+        char state[16];
+    } noted[NOTED_MAX]; /* what the timeline was told of launches, the newest in turn */
+    uint32_t noted_at;
     struct dgo_sample *sample; /* the newest look */
     struct fleet *fleet;
     struct events *events;
@@ -65,6 +72,9 @@ void task_start(struct daemon *daemon, struct http_request *request, json_t *bod
 
 /* The request's body as an object; NULL: it was answered with 400. */
 json_t *api_body(struct http_request *request);
+
+/* An event of a launch, for the timeline: each of its states once, and its plan. */
+void profile_note_launch(struct daemon *daemon, const json_t *launch);
 
 /* api.c, api_launch.c, page.c */
 extern const struct http_route api_routes[];

@@ -79,6 +79,27 @@ def lifecycle(box):
     done(daemon)
 
 
+@case("the timeline tells of a launch, of its plan and of marks; verdicts are there")
+def timeline(box):
+    daemon = Daemon(box)
+    launch = ready(daemon, "one")
+    daemon.json("POST", "/api/v1/marks", {"text": "browser closed"})
+    daemon.json("POST", "/api/v1/marks", {"text": ""}, 400)
+    told = lambda: daemon.json("GET", "/api/v1/timeline?points=50&series=used,planned")
+    wait_until(lambda: any(s["kind"] == "used" for s in told()["series"]), "a reading")
+    now = told()
+    kinds = [event["kind"] for event in now["events"]]
+    check("launch" in kinds and "ready" in kinds and "mark" in kinds, f"events: {kinds}")
+    check(all(s["kind"] in ("used", "planned") and len(s["points"]) <= 50 for s in now["series"]), "series asked for")
+    planned = [s for s in now["series"] if s["kind"] == "planned"]
+    check_equal({s["pid"] for s in planned}, {launch["pid"]}, "whose plan")
+    check_equal(planned[0]["points"][-1]["last"] / MIB // 1, launch["reserved_bytes"][0] / MIB // 1, "planned")
+    profile = daemon.json("GET", "/api/v1/profile")
+    check({"steady"} == {s["verdict"] for s in profile["series"]}, "verdicts after a moment")
+    check_equal([mark["text"] for mark in profile["marks"]], ["browser closed"], "marks")
+    done(daemon)
+
+
 @case("ps, logs, stop and run --detach, with flags of one's own")
 def commands(box):
     daemon = Daemon(box, models=())
