@@ -5,5 +5,6 @@
 #include "cmd.h"
 
 extern const struct cmd cmd_profile_record, cmd_profile_replay, cmd_profile_report;
+extern const struct cmd cmd_profile_compare;
 
 #endif

@@ -1,0 +1,54 @@
+/* dgo_difference.h - memory before and after a change: what really moved, and what it is worth.
+ *
+ * A snapshot is taken from the quiet end of a recording: of each series the median of its last
+ * part, and as its noise the greatest difference of that part's medians to those of five parts
+ * before it (before against before).  A difference counts when it is greater than the noise of both
+ * ends and 2 MiB; else it is no measurable change.  With repeats (before, after, before, after,
+ * ...) the median and the range are told.  Pure; any thread. */
+#ifndef DGO_DIFFERENCE_H
+#define DGO_DIFFERENCE_H
+
+#include "dgo_profiler.h"
+
+enum { DGO_SNAPSHOT_ENTRY_MAX = 512, DGO_DIFFERENCE_REPEAT_MAX = 16 };
+
+struct dgo_snapshot_entry {
+    uint32_t gpu_index, pid; /* pid 0: the card */
+    uint64_t start;
+    char name[DGO_PROFILER_NAME_MAX];
+    double used_mib, noise_mib;
+};
+
+struct dgo_snapshot {
+    uint32_t count;
+    bool quiet; /* no card moved by 2 MiB or more in its last part */
+    struct dgo_snapshot_entry entry[DGO_SNAPSHOT_ENTRY_MAX];
+};
+
+/* Processes that are gone at the end of the recording are not in it.  dgo_profiler_judge first. */
+void dgo_snapshot_take(const struct dgo_profiler *profiler, struct dgo_snapshot *snapshot);
+
+enum dgo_difference_kind { DGO_CHANGED, DGO_APPEARED, DGO_DISAPPEARED };
+
+struct dgo_difference_row {
+    enum dgo_difference_kind kind;
+    uint32_t gpu_index, pid; /* of the first pair that has it */
+    char name[DGO_PROFILER_NAME_MAX];
+    double before_mib, after_mib;        /* medians; 0 where it is not */
+    double delta_mib, low_mib, high_mib; /* median and range over the repeats */
+    double floor_mib;                    /* below it nothing is said */
+    bool measurable;
+};
+
+struct dgo_difference {
+    uint32_t repeat_count, count;
+    struct dgo_difference_row row[DGO_SNAPSHOT_ENTRY_MAX];
+    double total_mib; /* over the cards, measurable or not */
+};
+
+/* `count` pairs, at most DGO_DIFFERENCE_REPEAT_MAX.  A process is the same when pid and start are;
+ * over repeats, when card and name are.  A card's row comes before those of its processes. */
+void dgo_difference_make(const struct dgo_snapshot *before, const struct dgo_snapshot *after,
+                         uint32_t count, struct dgo_difference *difference);
+
+#endif
