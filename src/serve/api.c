@@ -366,15 +366,6 @@ static void config(struct http_request *request, void *data)
     http_answer_json(request, 200, view_config(daemon_config(data)));
 }
 
-/* What another part of the program brings and is not in this build. */
-static void not_here(struct http_request *request, void *data)
-{
-    (void)data;
-    http_answer_verdict(request,
-                        &(struct verdict){503, "unavailable", "this build does not have this part"},
-                        NULL, "EUNSUPPORTED");
-}
-
 #define OPEN                                                                                       \
     {                                                                                              \
         .open = true                                                                               \
