@@ -3,7 +3,7 @@
 
 usage: run.py BUILD [NAME...]        BUILD: a release build (./dev bench makes one)
 
-Names: plan, header, and every program that the build put into bench/ (resource, bus).  Without names all of them.  Runs of
+Names: serve, plan, header, and every program that the build put into bench/ (resource, bus).  Without names all of them.  Runs of
 us and of the peer alternate; each figure is the median.  A line is
 {"name", "unit", "ours", "peer", "peer_name", "ratio"}: ratio > 1 where we are better.  Keep what you learn in
 docs/MEASUREMENTS.md, with date and versions.
@@ -11,6 +11,7 @@ docs/MEASUREMENTS.md, with date and versions.
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -135,7 +136,17 @@ def bench_telemetry(program):
     subprocess.run([sys.executable, ROOT / "bench/telemetry/telemetry.py", program.parent], check=True)
 
 
-OWN = {"plan": bench_plan, "header": bench_header, "protect": bench_protect, "telemetry": bench_telemetry}
+def bench_serve(program):
+    """The daemon: requests, a thousand event clients, idle cost, tokens through the front beside nginx."""
+    if not (ENGINE / "bin" / "llama-server").exists() or not shutil.which("wrk"):
+        print("bench: no .engine/bin/llama-server or no wrk", file=sys.stderr)
+        return
+    sys.path.insert(0, str(ROOT / "bench/serve"))
+    import serve
+    serve.bench(program.parent.resolve())
+
+
+OWN = {"plan": bench_plan, "header": bench_header, "protect": bench_protect, "telemetry": bench_telemetry, "serve": bench_serve}
 
 
 def main():
