@@ -20,6 +20,7 @@ struct watch {
     void *data;
     _Atomic bool told_stale; /* the last event said so */
     struct watch_engines *engines;
+    struct dgo_subscription launches;
 };
 
 static const uint64_t patience_ns = DGO_NS_PER_S;
@@ -69,6 +70,22 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
     return 0;
 }
 
+static enum dgo_status on_launch(const struct dgo_event *event, void *data)
+{
+    watch_engines_on_launch(((struct watch *)data)->engines, event->source, event->payload);
+    return DGO_OK;
+}
+
+static enum dgo_status follow_launches(struct watch *watch, struct dgo_error *err)
+{
+    const struct dgo_subscriber subscriber = {.name = "watch",
+                                              .topics = DGO_TOPIC_BIT(TOPIC_LAUNCH_STATE),
+                                              .fn = on_launch,
+                                              .data = watch};
+
+    return dgo_bus_subscribe(watch->bus, &subscriber, &watch->launches, err);
+}
+
 enum dgo_status watch_start(struct dgo_app *app, const struct watch_options *options,
                             struct watch **watch, struct dgo_error *err)
 {
@@ -90,6 +107,8 @@ enum dgo_status watch_start(struct dgo_app *app, const struct watch_options *opt
         status = dgo_fail_errno(err, DGO_EIO, -result, "the event loop has no timer for the GPUs");
     if (status == DGO_OK)
         status = watch_engines_new(app->bus, options->on_load, options->data, &made->engines, err);
+    if (status == DGO_OK)
+        status = follow_launches(made, err);
     if (status == DGO_OK)
         status =
             dgo_sampler_start(&(struct dgo_sampler_options){.gpu = options->gpu,
@@ -138,6 +157,7 @@ void watch_stop(struct watch *watch)
     sd_event_source_disable_unref(watch->timer);
     if (!dgo_sampler_stop(watch->sampler, patience_ns))
         dgo_log(DGO_LOG_WARN, "the driver does not answer; its thread is left behind");
+    (void)dgo_bus_unsubscribe(watch->bus, watch->launches, NULL);
     watch_engines_free(watch->engines);
     free(watch);
 }

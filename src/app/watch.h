@@ -4,7 +4,8 @@
  * Each look, well or not, publishes TOPIC_GPU_SAMPLE (the newest wins); so does a driver that
  * stopped to answer, once.  The event is small: who wants the figures calls watch_latest.  Engines
  * are asked at each look, one after the other, on the BLOCKING lane: one that does not answer
- * delays neither looks nor callers.  Each answer publishes TOPIC_ENGINE_LOAD. */
+ * delays neither looks nor callers.  Each answer publishes TOPIC_ENGINE_LOAD.  The launches of this
+ * program are found by TOPIC_LAUNCH_STATE and need not be added. */
 #ifndef WATCH_H
 #define WATCH_H
 

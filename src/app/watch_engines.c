@@ -7,12 +7,17 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+enum { SKIP_MAX = 30 };
 
 struct engine {
     bool used;
-    bool answered;       /* the last time */
-    uint32_t generation; /* of its place: an answer of an engine that is gone is dropped */
+    bool answered;           /* the last time */
+    uint32_t launch;         /* of ours, that it belongs to; 0: it was pointed at */
+    uint32_t failures, skip; /* in a row; looks before it is asked again */
+    uint32_t generation;     /* of its place: an answer of an engine that is gone is dropped */
     struct load_source source;
 };
 
@@ -34,6 +39,15 @@ static void tell(struct watch_engines *engines, const struct dgo_engine_load *lo
     (void)dgo_bus_publish(engines->bus, TOPIC_ENGINE_LOAD, load->pid, load);
 }
 
+/* The lock is held.  What does not answer is asked less and less often. */
+static void take_answer(struct engine *engine, const struct load_source *source, bool answered)
+{
+    engine->source = *source;
+    engine->answered = answered;
+    engine->failures = answered ? 0 : engine->failures + 1;
+    engine->skip = engine->failures > 5 ? SKIP_MAX : (1u << engine->failures) - 1;
+}
+
 static void ask_one(struct watch_engines *engines, uint32_t index)
 {
     const uint64_t now_ns = dgo_clock_monotonic_ns(dgo_clock_system());
@@ -44,7 +58,8 @@ static void ask_one(struct watch_engines *engines, uint32_t index)
     bool was_answering, current;
 
     pthread_mutex_lock(&engines->lock);
-    current = engine->used;
+    current = engine->used && engine->skip == 0;
+    engine->skip -= engine->skip > 0;
     generation = engine->generation;
     was_answering = engine->answered;
     engines->asked = engine->source;
@@ -54,10 +69,8 @@ static void ask_one(struct watch_engines *engines, uint32_t index)
     status = load_ask(&engines->asked, now_ns, &err);
     pthread_mutex_lock(&engines->lock);
     current = engine->used && engine->generation == generation;
-    if (current) {
-        engine->source = engines->asked;
-        engine->answered = status == DGO_OK;
-    }
+    if (current)
+        take_answer(engine, &engines->asked, status == DGO_OK);
     pthread_mutex_unlock(&engines->lock);
     if (current && status == DGO_OK)
         tell(engines, &engines->asked.track.load, now_ns);
@@ -122,8 +135,8 @@ static struct engine *place_of(struct watch_engines *engines, uint32_t pid, bool
     return make ? unused : NULL;
 }
 
-enum dgo_status watch_engines_add(struct watch_engines *engines, uint32_t pid, const char *url,
-                                  const char *key, struct dgo_error *err)
+static enum dgo_status add(struct watch_engines *engines, uint32_t launch, uint32_t pid,
+                           const char *url, const char *key, struct dgo_error *err)
 {
     struct load_source source;
     enum dgo_status status = load_source_init(&source, url, key, pid, err);
@@ -135,13 +148,27 @@ enum dgo_status watch_engines_add(struct watch_engines *engines, uint32_t pid, c
     engine = place_of(engines, pid, true);
     if (engine) {
         engines->count += !engine->used;
-        *engine =
-            (struct engine){.used = true, .generation = engine->generation + 1, .source = source};
+        *engine = (struct engine){
+            .used = true, .generation = engine->generation + 1, .launch = launch, .source = source};
     } else {
         status = dgo_fail(err, DGO_ELIMIT, "more than %d engines are watched", WATCH_ENGINE_MAX);
     }
     pthread_mutex_unlock(&engines->lock);
     return status;
+}
+
+enum dgo_status watch_engines_add(struct watch_engines *engines, uint32_t pid, const char *url,
+                                  const char *key, struct dgo_error *err)
+{
+    return add(engines, 0, pid, url, key, err);
+}
+
+/* The lock is held. */
+static void drop(struct watch_engines *engines, struct engine *engine)
+{
+    engine->used = engine->answered = false;
+    engine->generation++;
+    engines->count--;
 }
 
 void watch_engines_remove(struct watch_engines *engines, uint32_t pid)
@@ -150,12 +177,38 @@ void watch_engines_remove(struct watch_engines *engines, uint32_t pid)
 
     pthread_mutex_lock(&engines->lock);
     engine = place_of(engines, pid, false);
-    if (engine) {
-        engine->used = engine->answered = false;
-        engine->generation++;
-        engines->count--;
-    }
+    if (engine)
+        drop(engines, engine);
     pthread_mutex_unlock(&engines->lock);
+}
+
+/* A launch is asked while it is ready. */
+static void follow(struct watch_engines *engines, uint32_t launch, const struct launch_event *event)
+{
+    char url[64];
+    struct dgo_error err = {0};
+
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", event->port);
+    if (add(engines, launch, (uint32_t)event->pid, url, NULL, &err) != DGO_OK)
+        dgo_log(DGO_LOG_WARN, "%s", err.text);
+}
+
+static void forget(struct watch_engines *engines, uint32_t launch)
+{
+    pthread_mutex_lock(&engines->lock);
+    for (uint32_t i = 0; i < WATCH_ENGINE_MAX; i++)
+        if (engines->engine[i].used && engines->engine[i].launch == launch)
+            drop(engines, &engines->engine[i]);
+    pthread_mutex_unlock(&engines->lock);
+}
+
+void watch_engines_on_launch(struct watch_engines *engines, uint32_t launch,
+                             const struct launch_event *event)
+{
+    if (event->state == LAUNCH_READY && event->pid > 0 && event->port)
+        follow(engines, launch, event);
+    else if (event->state != LAUNCH_READY)
+        forget(engines, launch);
 }
 
 uint32_t watch_engines_loads(struct watch_engines *engines, struct dgo_engine_load *loads,

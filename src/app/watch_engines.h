@@ -20,6 +20,10 @@ void watch_engines_remove(struct watch_engines *engines, uint32_t pid);
 uint32_t watch_engines_loads(struct watch_engines *engines, struct dgo_engine_load *loads,
                              uint32_t max);
 
+/* An engine that this program launched has changed its state: it is asked while it is ready. */
+void watch_engines_on_launch(struct watch_engines *engines, uint32_t launch,
+                             const struct launch_event *event);
+
 /* Starts a round unless one runs; never waits. */
 void watch_engines_ask(struct watch_engines *engines);
 
