@@ -76,20 +76,62 @@ void flow_change_free(struct flow *flow)
     }
 }
 
+/* A driver that is slow is waited for; one that is stuck is not: it may stay so for ever. */
+static const uint64_t look_patience_ns = 30 * DGO_NS_PER_S;
+
+/* The looks are made by a thread of their own, which can be left behind in a driver that is stuck.
+ */
+static enum dgo_status start_looking(struct flow *flow, struct dgo_error *err)
+{
+    const struct dgo_sampler_options options = {
+        .gpu =
+            {
+                .machine_file = option_text(flow->options, OPTION_GPUS),
+                .nvml_library = option_text(flow->options, OPTION_NVML),
+                .wake = true, /* whoever asks for a plan is about to use the cards */
+            },
+        .interval_ns = DGO_FOREVER / 4, /* only when asked */
+    };
+
+    if (!flow->sampler)
+        return dgo_sampler_start(&options, &flow->sampler, err);
+    dgo_sampler_look_now(flow->sampler);
+    return DGO_OK;
+}
+
+static void stop_looking(struct flow *flow)
+{
+    (void)dgo_sampler_stop(flow->sampler, DGO_NS_PER_S);
+    flow->sampler = NULL;
+    flow->look_count = 0;
+}
+
+static enum dgo_status take_look(struct flow *flow, struct dgo_error *err)
+{
+    struct dgo_sample *sample = malloc(sizeof *sample);
+    enum dgo_status status;
+
+    if (!sample)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    status = dgo_sampler_wait(flow->sampler, flow->look_count, look_patience_ns, err);
+    if (status == DGO_OK) {
+        dgo_sampler_latest(flow->sampler, sample);
+        flow->look_count = sample->sequence;
+        flow->machine = sample->machine;
+    }
+    free(sample);
+    return status;
+}
+
 static enum dgo_status look(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
-    const struct dgo_gpu_options options = {
-        .machine_file = option_text(flow->options, OPTION_GPUS),
-        .nvml_library = option_text(flow->options, OPTION_NVML),
-        .wake = true, /* whoever asks for a plan is about to use the cards */
-    };
-    enum dgo_status status = DGO_OK;
+    enum dgo_status status = start_looking(flow, arrow->err);
 
-    if (!flow->source)
-        status = dgo_gpu_open(&options, &flow->source, arrow->err);
     if (status == DGO_OK)
-        status = dgo_gpu_take(flow->source, &flow->machine, arrow->err);
+        status = take_look(flow, arrow->err);
+    if (status != DGO_OK)
+        stop_looking(flow);
     if (status == DGO_OK)
         flow_change_free(flow);
     if (status == DGO_OK)
@@ -453,7 +495,7 @@ void flow_done(struct flow *flow)
     if (flow->command_made)
         dgo_command_done(&flow->command);
     dgo_model_close(flow->model);
-    dgo_gpu_close(flow->source);
+    stop_looking(flow);
     dgo_store_close(flow->store);
     memset(flow, 0, sizeof *flow);
 }

@@ -8,6 +8,7 @@
 #include "dgo_model.h"
 #include "dgo_plan.h"
 #include "dgo_profile.h"
+#include "dgo_sampler.h"
 #include "options.h"
 #include "plan_cache.h"
 
@@ -24,7 +25,8 @@ struct flow {
      * memory that will be given back is put on.  Zero: as the driver says. */
     int64_t free_change_bytes[DGO_GPU_MAX];
 
-    struct dgo_gpu_source *source;
+    struct dgo_sampler *sampler; /* holds the driver open between looks */
+    uint64_t look_count;
     struct dgo_machine machine; /* flow_look */
     struct dgo_model *model;    /* flow_read */
     struct dgo_intent intent;   /* flow_intend */

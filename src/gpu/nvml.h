@@ -81,6 +81,9 @@ bool nvml_answered(struct nvml_look *look, size_t call_at, const char *name, int
 const char *nvml_explain(const struct nvml_api *api, int code);
 
 /* nvml_card.c */
+/* Of a card or a slice, escaped; left alone where the driver does not tell. */
+void nvml_read_names(struct nvml_look *look, char name[DGO_GPU_TEXT_MAX],
+                     char uuid[DGO_GPU_TEXT_MAX]);
 void nvml_read_fixed(struct nvml_look *look, struct nvml_card *card);
 /* Fills `gpu`, which holds the last look, with the readings of the look's tiers. */
 void nvml_read_now(struct nvml_look *look, struct nvml_card *card, const char *root,

@@ -10,17 +10,24 @@
 
 /* ---- what does not change ------------------------------------------------------------------ */
 
-static void read_identity(struct nvml_look *look, struct dgo_gpu *gpu)
+void nvml_read_names(struct nvml_look *look, char name[DGO_GPU_TEXT_MAX],
+                     char uuid[DGO_GPU_TEXT_MAX])
 {
     char text[NVML_NAME_MAX + 1] = "";
+
+    if (NVML_CALL(look, nvmlDeviceGetName, text, NVML_NAME_MAX))
+        dgo_text_copy_escaped(name, DGO_GPU_TEXT_MAX, text, strnlen(text, NVML_NAME_MAX));
+    memset(text, 0, sizeof text);
+    if (NVML_CALL(look, nvmlDeviceGetUUID, text, NVML_NAME_MAX))
+        dgo_text_copy_escaped(uuid, DGO_GPU_TEXT_MAX, text, strnlen(text, NVML_NAME_MAX));
+}
+
+static void read_identity(struct nvml_look *look, struct dgo_gpu *gpu)
+{
     struct nvml_pci pci = {.bus_id = ""};
     char fallback[32];
 
-    if (NVML_CALL(look, nvmlDeviceGetName, text, NVML_NAME_MAX))
-        dgo_text_copy_escaped(gpu->name, sizeof gpu->name, text, strnlen(text, NVML_NAME_MAX));
-    memset(text, 0, sizeof text);
-    if (NVML_CALL(look, nvmlDeviceGetUUID, text, NVML_NAME_MAX))
-        dgo_text_copy_escaped(gpu->uuid, sizeof gpu->uuid, text, strnlen(text, NVML_NAME_MAX));
+    nvml_read_names(look, gpu->name, gpu->uuid);
     if (NVML_CALL(look, nvmlDeviceGetPciInfo_v3, &pci)) {
         pci.bus_id[sizeof pci.bus_id - 1] = '\0';
         if (!gpu_pci_normalise(pci.bus_id, gpu->pci_id)) {

@@ -1,21 +1,14 @@
 /* nvml_slice.c - the slices (MIG) of an NVIDIA card, each a device of its own to the driver. */
 #include "nvml.h"
 
-#include "dgo_text.h"
-
 #include <string.h>
 
 static void read_slice(struct nvml_look *look, struct dgo_gpu_slice *slice)
 {
     struct nvml_memory_v2 second = {.version = NVML_VERSION(struct nvml_memory_v2, 2)};
     struct nvml_memory first = {0};
-    char text[NVML_NAME_MAX + 1] = "";
 
-    if (NVML_CALL(look, nvmlDeviceGetName, text, NVML_NAME_MAX))
-        dgo_text_copy_escaped(slice->name, sizeof slice->name, text, strnlen(text, NVML_NAME_MAX));
-    memset(text, 0, sizeof text);
-    if (NVML_CALL(look, nvmlDeviceGetUUID, text, NVML_NAME_MAX))
-        dgo_text_copy_escaped(slice->uuid, sizeof slice->uuid, text, strnlen(text, NVML_NAME_MAX));
+    nvml_read_names(look, slice->name, slice->uuid);
     if (NVML_CALL(look, nvmlDeviceGetMemoryInfo_v2, &second)) {
         slice->total_bytes = second.total;
         slice->used_bytes = second.used;

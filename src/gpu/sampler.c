@@ -354,7 +354,7 @@ enum dgo_status dgo_sampler_wait(struct dgo_sampler *sampler, uint64_t after, ui
     else if (sampler->status != DGO_OK)
         status = dgo_fail(err, sampler->status, "%s", sampler->latest.problem);
     else
-        dgo_fail(err, status, "the driver did not answer within %s",
+        dgo_fail(err, status, "the driver did not answer within %s; 'dmesg' may tell why",
                  dgo_duration_text(timeout_ns, age));
     pthread_mutex_unlock(&sampler->lock);
     return status;
