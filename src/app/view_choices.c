@@ -75,6 +75,35 @@ json_t *view_rivals(const struct dgo_machine *machine, const struct rival *rival
     return list;
 }
 
+json_t *view_tensor_split(const struct dgo_model *model, const struct dgo_plan *plan,
+                          const struct dgo_tensor_split *split)
+{
+    char text[512];
+    json_t *object, *devices = json_array();
+
+    dgo_tensor_split_text(model, plan, split, text);
+    object = json_pack("{s:b, s:b, s:o}", "possible", (int)split->possible, "pays",
+                       (int)split->pays, "text", view_text(text));
+    if (!split->possible) {
+        json_decref(devices);
+        return object;
+    }
+    for (uint32_t d = 0; d < split->device_count; d++)
+        json_array_append_new(
+            devices, json_pack("{s:i, s:i, s:I, s:I, s:I}", "gpu_index",
+                               (int)split->device[d].gpu_index, "part", (int)split->device[d].part,
+                               "weights_bytes", (json_int_t)split->device[d].weights_bytes,
+                               "context_bytes", (json_int_t)split->device[d].context_bytes,
+                               "compute_bytes", (json_int_t)split->device[d].compute_bytes));
+    json_object_set_new(object, "fits", json_boolean(split->fits));
+    json_object_set_new(object, "devices", devices);
+    json_object_set_new(object, "decode_tokens_per_second",
+                        json_real(split->decode_tokens_per_second));
+    json_object_set_new(object, "prefill_tokens_per_second",
+                        json_real(split->prefill_tokens_per_second));
+    return object;
+}
+
 static json_t *view_cell(const struct context_cell *cell, enum dgo_kv_type type)
 {
     json_t *object =

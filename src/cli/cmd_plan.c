@@ -1,5 +1,6 @@
 /* cmd_plan.c - `dualgpuopt plan MODEL`: the best placement, alternatives, and why. */
 #include "cmd.h"
+#include "dgo_tensor.h"
 #include "flow.h"
 #include "picture.h"
 #include "print.h"
@@ -27,6 +28,7 @@ struct extra {
     struct dgo_needs needs;
     uint32_t rival_count;
     struct rival rival[RIVAL_MAX];
+    struct dgo_tensor_split tensor;
 };
 
 static enum dgo_status find_extra(const struct cmd_call *call, struct flow *flow,
@@ -41,6 +43,9 @@ static enum dgo_status find_extra(const struct cmd_call *call, struct flow *flow
     }
     if (option_given(&call->options, OPTION_COMPARE))
         extra->rival_count = rivals_find(flow, extra->rival);
+    if (status == DGO_OK)
+        status = dgo_tensor_split_make(&flow->machine, flow->model, &flow->intent, &flow->rules,
+                                       &flow->plan, &extra->tensor, err);
     return status;
 }
 
@@ -53,9 +58,12 @@ static json_t *view(const struct cmd_call *call, const struct flow *flow,
         json_object_set_new(object, "calibrated", view_text(flow->calibrated));
     if (extra->needs_known)
         json_object_set_new(object, "need", view_needs(&flow->machine, &extra->needs));
-    if (extra->rival_count > 0)
+    if (extra->rival_count > 0) {
         json_object_set_new(object, "comparison",
                             view_rivals(&flow->machine, extra->rival, extra->rival_count));
+        json_object_set_new(object, "tensor_split",
+                            view_tensor_split(flow->model, &flow->plan, &extra->tensor));
+    }
     if (option_given(&call->options, OPTION_EXPLAIN)) {
         json_t *lines = json_array();
 
@@ -103,6 +111,20 @@ static enum dgo_status write_picture(const struct flow *flow, const char *path,
     return dgo_fail_errno(err, DGO_EIO, why, "--svg: '%.200s' cannot be written", path);
 }
 
+/* Told when it pays, and where numbers are asked for. */
+static void print_tensor_split(const struct cmd_call *call, const struct flow *flow,
+                               const struct dgo_tensor_split *split)
+{
+    char text[512];
+
+    if (!flow->plan.estimate.fits ||
+        (!split->pays && !option_given(&call->options, OPTION_COMPARE) &&
+         !option_given(&call->options, OPTION_EXPLAIN)))
+        return;
+    dgo_tensor_split_text(flow->model, &flow->plan, split, text);
+    printf("\n%s\n", text);
+}
+
 /* Prints what was found; `planned` is DGO_ENOFIT when flow.plan is the nearest placement. */
 static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status planned,
                 const struct dgo_error *err)
@@ -123,6 +145,7 @@ static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status 
                    flow->calibrated);
         if (extra.rival_count > 0)
             print_rivals(extra.rival, extra.rival_count);
+        print_tensor_split(call, flow, &extra.tensor);
         if (extra.needs_known)
             print_needs(&flow->machine, &extra.needs);
         if (option_given(&call->options, OPTION_EXPLAIN)) {
