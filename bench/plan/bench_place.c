@@ -37,6 +37,9 @@ static void make_problem(struct place_problem *p, uint32_t devices)
         device->room_bytes = total / devices + total * d / (devices * 4) + total / 10;
         for (uint32_t role = 0; role < PLACE_ROLE_COUNT; role++)
             device->fixed_bytes[role] = 100 + 50 * role;
+        device->head_fixed_bytes = device->fixed_bytes[PLACE_FIRST];
+        for (int i = 0; i < 2; i++)
+            device->tail_fixed_bytes[i] = device->fixed_bytes[PLACE_LAST];
         for (uint32_t i = 0; i < p->item_count; i++) {
             device->cost[i] = (double)p->bytes[i] * (1 + 0.1 * d);
             device->stage[i] = (double)p->bytes[i] * (1 + 0.07 * (d * 3 % 7));

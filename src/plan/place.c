@@ -88,11 +88,19 @@ static uint32_t states_before(const struct work *work, uint32_t state,
     return count;
 }
 
-bool place_room_for_items(const struct place_device *device, uint32_t role, uint64_t *room)
+bool place_room(const struct place_problem *problem, uint32_t device, uint32_t role, uint32_t first,
+                uint32_t count, uint64_t *room)
 {
-    if (device->fixed_bytes[role] > device->room_bytes)
+    const struct place_device *d = &problem->device[device];
+    uint64_t fixed = d->fixed_bytes[role];
+
+    if (role == PLACE_FIRST && first == 0 && count == 1)
+        fixed = d->head_fixed_bytes;
+    else if (role == PLACE_LAST && count <= 2)
+        fixed = d->tail_fixed_bytes[count - 1];
+    if (fixed > d->room_bytes)
         return false;
-    *room = device->room_bytes - device->fixed_bytes[role];
+    *room = d->room_bytes - fixed;
     return true;
 }
 
@@ -133,20 +141,39 @@ static void end_row(struct work *work, uint32_t state, double cap)
     const double *cost = work->cost_sum + (size_t)device * work->width;
     const double *stage = work->stage_sum + (size_t)device * work->width;
     double *value = work->value + (size_t)state * work->width;
-    uint64_t room = 0;
 
-    if (!place_room_for_items(&p->device[device], role, &room))
-        return;
     for (uint32_t i = end; i-- > 0;) {
         const double candidate = work->start[i] + cost[end] - cost[i];
+        const bool longer = end - i > 2; /* than the runs that may take less: room only shrinks */
+        uint64_t room = 0;
 
-        if (work->bytes_sum[end] - work->bytes_sum[i] > room || stage[end] - stage[i] > cap)
-            break;
+        if (!place_room(p, device, role, i, end - i, &room) ||
+            work->bytes_sum[end] - work->bytes_sum[i] > room || stage[end] - stage[i] > cap) {
+            if (longer)
+                break;
+            continue;
+        }
         if (better(candidate, value[end])) {
             value[end] = candidate;
             work->from[(size_t)state * work->width + end] = (uint16_t)i;
         }
     }
+}
+
+/* The first item alone on the first device, which may take less than longer runs. */
+static void head_alone(struct work *work, uint32_t state, double cap)
+{
+    const struct place_problem *p = work->problem;
+    const uint32_t device = state_device(work, state);
+    const double stage = work->stage_sum[(size_t)device * work->width + 1];
+    uint64_t room = 0;
+
+    if (p->item_count < 2 || !state_first(work, state) || isinf(work->start[0]) || stage > cap ||
+        !place_room(p, device, PLACE_FIRST, 0, 1, &room) || p->bytes[0] > room)
+        return;
+    work->value[(size_t)state * work->width + 1] =
+        work->start[0] + work->cost_sum[(size_t)device * work->width + 1];
+    work->from[(size_t)state * work->width + 1] = 0;
 }
 
 /* value[k] = cost_sum[k] + min (start[i] - cost_sum[i]) over the starts i from which the device
@@ -160,12 +187,13 @@ static void fill_row(struct work *work, uint32_t state, double cap)
     const double *stage = work->stage_sum + (size_t)device * work->width;
     double *value = work->value + (size_t)state * work->width;
     uint16_t *from = work->from + (size_t)state * work->width;
+    const uint32_t role = state_first(work, state) ? PLACE_FIRST : PLACE_MIDDLE;
     uint16_t queue[PLACE_ITEM_MAX + 1];
     uint32_t head = 0, tail = 0, low = 0;
     uint64_t room = 0;
 
-    if (!place_room_for_items(&p->device[device],
-                              state_first(work, state) ? PLACE_FIRST : PLACE_MIDDLE, &room))
+    head_alone(work, state, cap);
+    if (!place_room(p, device, role, 0, 2, &room))
         return;
     for (uint32_t k = 1; k < p->item_count; k++) {
         const double candidate = work->start[k - 1] - cost[k - 1];
@@ -181,7 +209,8 @@ static void fill_row(struct work *work, uint32_t state, double cap)
             low++;
         while (head < tail && queue[head] < low)
             head++;
-        if (head < tail) {
+        if (head < tail &&
+            better(work->start[queue[head]] - cost[queue[head]] + cost[k], value[k])) {
             value[k] = work->start[queue[head]] - cost[queue[head]] + cost[k];
             from[k] = queue[head];
         }

@@ -24,8 +24,11 @@ enum { PLACE_MIDDLE = 0, PLACE_FIRST = 1, PLACE_LAST = 2, PLACE_ROLE_COUNT = 4 }
 struct place_device {
     uint64_t room_bytes;                    /* for items and fixed bytes together */
     uint64_t fixed_bytes[PLACE_ROLE_COUNT]; /* taken as soon as the device is used */
-    double cost[PLACE_ITEM_MAX];            /* of an item here, added up in the objective */
-    double stage[PLACE_ITEM_MAX];           /* time of an item within its pipeline stage */
+    /* The same, at most, of short runs at the ends: the first item alone on the first of several;
+     * on the last of several the last item alone [0], or with the one before it [1]. */
+    uint64_t head_fixed_bytes, tail_fixed_bytes[2];
+    double cost[PLACE_ITEM_MAX];  /* of an item here, added up in the objective */
+    double stage[PLACE_ITEM_MAX]; /* time of an item within its pipeline stage */
 };
 
 struct place_problem {
@@ -64,8 +67,9 @@ enum dgo_status place_solve(const struct place_problem *problem, bool *found,
 DGO_MUST_CHECK
 enum dgo_status place_fits(const struct place_problem *problem, bool *fits, struct dgo_error *err);
 
-/* Bytes that items may take on a device in this role; false when its fixed bytes alone are too
- * many. */
-bool place_room_for_items(const struct place_device *device, uint32_t role, uint64_t *room);
+/* Bytes that `count` items from `first` on may take on a device in this role; false when its fixed
+ * bytes alone are too many. */
+bool place_room(const struct place_problem *problem, uint32_t device, uint32_t role, uint32_t first,
+                uint32_t count, uint64_t *room);
 
 #endif

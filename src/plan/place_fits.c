@@ -7,14 +7,33 @@
 /* How far a device reaches that starts at item `first`; `first` itself when it can take none. */
 static uint32_t reach(const struct place_problem *p, uint32_t device, uint32_t role, uint32_t first)
 {
-    uint64_t room = 0;
+    uint64_t room = 0, bytes = 0;
     uint32_t end = first;
 
-    if (!place_room_for_items(&p->device[device], role, &room))
-        return first;
-    while (end < p->item_count && p->bytes[end] <= room)
-        room -= p->bytes[end++];
+    /* The first item alone may take less than a longer run: then the run is looked at too. */
+    if (first < p->item_count && place_room(p, device, role, first, 1, &room) &&
+        p->bytes[first] <= room)
+        end = first + 1;
+    if (!place_room(p, device, role, first, 3, &room))
+        return end;
+    for (uint32_t i = first; i < p->item_count; i++) {
+        bytes += p->bytes[i];
+        if (bytes > room)
+            break;
+        end = i + 1 > end ? i + 1 : end;
+    }
     return end;
+}
+
+/* Whether a device can take everything from `first` on, the output layer with it. */
+static bool reaches_end(const struct place_problem *p, uint32_t device, uint32_t role,
+                        uint32_t first)
+{
+    uint64_t room = 0, bytes = 0;
+
+    for (uint32_t i = first; i < p->item_count; i++)
+        bytes += p->bytes[i];
+    return place_room(p, device, role, first, p->item_count - first, &room) && bytes <= room;
 }
 
 /* farthest[set]: the most items that the set can hold in any order.  A longer prefix is never
@@ -38,7 +57,7 @@ static bool fits_from(const struct place_problem *p, uint32_t start)
             const uint32_t stop = reach(p, d, first, before);
 
             if (((uint32_t)__builtin_popcount(set) == 1) == p->single &&
-                reach(p, d, first | PLACE_LAST, before) == end)
+                reaches_end(p, d, first | PLACE_LAST, before))
                 return true;
             if (stop > farthest[set])
                 farthest[set] = (uint16_t)(stop < end ? stop : end - 1);

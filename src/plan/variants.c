@@ -100,20 +100,22 @@ static uint64_t minus(uint64_t a, uint64_t b)
 
 /* Taken by a device for being used at all: compute buffer, its safety, one copy of the tables. */
 static uint64_t fixed_bytes(const struct search *search, uint32_t place_role, bool single,
-                            uint32_t cpu_layers)
+                            uint32_t cpu_layers, const struct memory_role *run)
 {
     const struct memory_role role = {
         .position = place_role & PLACE_FIRST ? 0 : 1,
         .device_count = single ? 1 : 2,
-        .holds_layers = true,
+        .holds_layers = !run || run->holds_layers,
         .holds_output = place_role & PLACE_LAST,
+        .first_layer_only = run && run->first_layer_only,
+        .last_layer_only = run && run->last_layer_only,
         .pipeline = memory_pipeline(&search->memory, single ? 1 : 2, cpu_layers, false),
         .cpu_layer_count = cpu_layers,
     };
     enum dgo_figure_source source = DGO_FIGURE_FORMULA;
     const uint64_t compute = memory_compute_bytes(&search->memory, &role, &source);
 
-    return compute + search->memory.table_bytes +
+    return compute + (role.holds_layers ? search->memory.table_bytes : 0) +
            (search->request->safety ? memory_safety_bytes(compute, source) : 0);
 }
 
@@ -209,10 +211,18 @@ static void fill_rooms(struct search *search, bool single, uint64_t extra, uint6
     const struct search_request *request = search->request;
     const uint32_t cpu_layers = request->room == SEARCH_CPU ? 1 : 0;
     struct place_problem *p = &search->problem;
+    /* Short runs at the ends have smaller buffers: compute.c. */
+    static const struct memory_role first_alone = {.holds_layers = true, .first_layer_only = true};
+    static const struct memory_role last_alone = {.holds_layers = true, .last_layer_only = true};
+    static const struct memory_role output_alone = {0};
     uint64_t fixed[PLACE_ROLE_COUNT];
 
     for (uint32_t role = 0; role < PLACE_ROLE_COUNT; role++)
-        fixed[role] = fixed_bytes(search, role, single, cpu_layers);
+        fixed[role] = fixed_bytes(search, role, single, cpu_layers, NULL);
+    const uint64_t head = fixed_bytes(search, PLACE_FIRST, single, cpu_layers, &first_alone);
+    const uint64_t output = fixed_bytes(search, PLACE_LAST, single, cpu_layers, &output_alone);
+    const uint64_t last = fixed_bytes(search, PLACE_LAST, single, cpu_layers, &last_alone);
+
     for (uint32_t d = 0; d < p->device_count; d++) {
         const uint32_t g = search->gpu[d];
         const struct dgo_gpu *gpu = &request->machine->gpu[g];
@@ -221,6 +231,9 @@ static void fill_rooms(struct search *search, bool single, uint64_t extra, uint6
                                         request->margin_bytes[g] + memory_overhead_bytes(gpu) +
                                             search->withheld_bytes[g] + spare);
         memcpy(p->device[d].fixed_bytes, fixed, sizeof fixed);
+        p->device[d].head_fixed_bytes = dgo_min_u64(head, fixed[PLACE_FIRST]);
+        p->device[d].tail_fixed_bytes[0] = dgo_min_u64(output, fixed[PLACE_LAST]);
+        p->device[d].tail_fixed_bytes[1] = dgo_min_u64(last, fixed[PLACE_LAST]);
     }
 }
 

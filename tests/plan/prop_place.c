@@ -14,6 +14,17 @@ struct brute {
     double cost;
 };
 
+/* What a run of `count` items from `first` on takes beside them. */
+static uint64_t fixed_of(const struct place_problem *p, uint32_t d, uint32_t role, uint32_t first,
+                         uint32_t count)
+{
+    if (role == PLACE_FIRST && first == 0 && count == 1)
+        return p->device[d].head_fixed_bytes;
+    if (role == PLACE_LAST && count <= 2)
+        return p->device[d].tail_fixed_bytes[count - 1];
+    return p->device[d].fixed_bytes[role];
+}
+
 /* Places item `first` and all that follow, in every way. */
 static void brute_step(struct brute *b, uint32_t first, uint32_t used, uint32_t last,
                        uint32_t count, double cost, double slowest)
@@ -37,7 +48,7 @@ static void brute_step(struct brute *b, uint32_t first, uint32_t used, uint32_t 
             bytes += p->bytes[end - 1];
             sum += p->device[d].cost[end - 1];
             stage += p->device[d].stage[end - 1];
-            if (bytes + p->device[d].fixed_bytes[role] > p->device[d].room_bytes)
+            if (bytes + fixed_of(p, d, role, first, end - first) > p->device[d].room_bytes)
                 continue;
             if (end < p->item_count)
                 brute_step(b, end, used | 1U << d, d, count + 1, sum, fmax(slowest, stage));
@@ -83,6 +94,9 @@ static void random_devices(struct place_problem *p, uint64_t *state, uint64_t to
         device->room_bytes = total / 8 + check_below(state, total);
         for (uint32_t role = 0; role < PLACE_ROLE_COUNT; role++)
             device->fixed_bytes[role] = check_below(state, total / 6 + 1);
+        device->head_fixed_bytes = check_below(state, device->fixed_bytes[PLACE_FIRST] + 1);
+        for (uint32_t i = 0; i < 2; i++)
+            device->tail_fixed_bytes[i] = check_below(state, device->fixed_bytes[PLACE_LAST] + 1);
         for (uint32_t i = 0; i < p->item_count; i++) {
             device->cost[i] = (double)p->bytes[i] * speed + 0.1;
             device->stage[i] = (double)p->bytes[i] * flops + uniform(state);
@@ -151,7 +165,7 @@ static void check_answer(const struct place_problem *p, const struct place_answe
         const struct place_device *device = &p->device[segment->device];
         const uint32_t role = (s == 0 ? PLACE_FIRST : PLACE_MIDDLE) |
                               (s + 1 == answer->segment_count ? PLACE_LAST : PLACE_MIDDLE);
-        uint64_t bytes = device->fixed_bytes[role];
+        uint64_t bytes = fixed_of(p, segment->device, role, segment->first, segment->count);
         double stage = 0;
 
         assert_int_equal(segment->first, next);

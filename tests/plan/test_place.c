@@ -143,6 +143,9 @@ static void make_problem(struct place_problem *p, size_t row)
     for (uint32_t d = 0; d < p->device_count; d++) {
         p->device[d].room_bytes = cases[row].card[d].room;
         memcpy(p->device[d].fixed_bytes, cases[row].fixed, sizeof cases[row].fixed);
+        p->device[d].head_fixed_bytes = cases[row].fixed[PLACE_FIRST];
+        for (int i = 0; i < 2; i++)
+            p->device[d].tail_fixed_bytes[i] = cases[row].fixed[PLACE_LAST];
         for (uint32_t i = 0; i < p->item_count; i++)
             p->device[d].cost[i] = p->device[d].stage[i] = cases[row].card[d].slowness;
         for (uint32_t other = 0; other < p->device_count; other++)
@@ -197,6 +200,7 @@ static void finds_the_only_cut(void **unused)
         }
         for (uint32_t role = 0; role < PLACE_ROLE_COUNT; role++)
             p.device[0].fixed_bytes[role] = role & PLACE_LAST ? 1 : 0;
+        p.device[0].tail_fixed_bytes[0] = p.device[0].tail_fixed_bytes[1] = 1;
         assert_int_equal(place_solve(&p, &found, &answer, NULL), DGO_OK);
         assert_true(found);
         assert_int_equal(answer.segment[0].device, 0);

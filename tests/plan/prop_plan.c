@@ -1,0 +1,154 @@
+/* prop_plan.c - a whole plan against brute force: of all orders, subsets and cuts of random cards,
+ * with layers on the CPU where the cards are too small, none is faster. */
+#include "check.h"
+
+#include "dgo_plan.h"
+#include "makers.h"
+
+#include <math.h>
+
+enum { MACHINE_COUNT = 250, CARD_MAX = 3 };
+
+static const struct dgo_engine_rules rules = {0};
+static struct dgo_machine machine;
+static struct dgo_plan plan;
+
+struct brute {
+    const struct dgo_model *model;
+    const struct dgo_intent *intent;
+    uint32_t devices; /* as many as the plan uses: a card more has a price of its own */
+    bool host;        /* layers on the CPU, as in the plan */
+    double best_s;
+    uint32_t tried, fitting;
+};
+
+/* What the speed objective weighs. */
+static double request_s(const struct dgo_prediction *predicted)
+{
+    return predicted->generated_tokens / predicted->decode_tokens_per_second +
+           predicted->prompt_tokens / predicted->prefill_tokens_per_second;
+}
+
+static void judge(struct brute *b, struct dgo_settings *settings, uint32_t cpu_layers)
+{
+    struct dgo_alternative judged;
+
+    settings->gpu_layer_count = b->model->layer_count + 1 - cpu_layers;
+    settings->tensor_split_given = settings->device_count > 1;
+    b->tried++;
+    assert_int_equal(dgo_plan_judge(&machine, b->model, b->intent, &rules, settings, &judged, NULL),
+                     DGO_OK);
+    if (!judged.estimate.fits)
+        return;
+    b->fitting++;
+    b->best_s = fmin(b->best_s, request_s(&judged.predicted));
+}
+
+/* Every card that is left takes every number of the items that are left; the last takes all. */
+static void place(struct brute *b, struct dgo_settings *settings, uint32_t used, uint32_t left,
+                  uint32_t cpu_layers)
+{
+    const uint32_t at = settings->device_count;
+
+    if (at == b->devices) {
+        if (left == 0)
+            judge(b, settings, cpu_layers);
+        return;
+    }
+    for (uint32_t g = 0; g < machine.gpu_count; g++)
+        for (uint32_t take = 1; take <= left && !(used >> g & 1); take++) {
+            if (at + 1 == b->devices && take != left)
+                continue;
+            settings->device_gpu[at] = g;
+            settings->tensor_split[at] = (float)take;
+            settings->device_count = at + 1;
+            place(b, settings, used | 1U << g, left - take, cpu_layers);
+            settings->device_count = at;
+        }
+}
+
+static void brute_force(struct brute *b)
+{
+    const uint32_t layers = b->model->layer_count;
+    struct dgo_settings settings = plan.settings;
+
+    b->best_s = INFINITY;
+    settings.split_mode = DGO_SPLIT_LAYER;
+    for (uint32_t cpu = b->host ? 1 : 0; cpu <= (b->host ? layers : 0); cpu++) {
+        settings.device_count = 0;
+        memset(settings.tensor_split, 0, sizeof settings.tensor_split);
+        place(b, &settings, 0, layers + 1 - cpu, cpu);
+    }
+}
+
+static void random_machine(uint64_t *state, uint64_t model_mib)
+{
+    struct make_card cards[CARD_MAX];
+    const uint32_t count = 1 + (uint32_t)check_below(state, CARD_MAX);
+
+    for (uint32_t c = 0; c < count; c++) {
+        const uint64_t free_mib =
+            600 + model_mib / 8 + check_below(state, model_mib * 3 / (2 * count) + 1);
+
+        cards[c] =
+            (struct make_card){free_mib + 300, free_mib, 100 + (double)check_below(state, 1500)};
+    }
+    make_machine(&machine, cards, count);
+}
+
+static void no_placement_is_faster(void **unused)
+{
+    static const struct make_shape shape = {.architecture = "llama",
+                                            .layer_count = 5,
+                                            .embedding = 4096,
+                                            .head_count = 32,
+                                            .head_count_kv = 8,
+                                            .head_length = 128,
+                                            .feed_forward = 14336,
+                                            .vocab = 64000,
+                                            .trained_ctx = 8192,
+                                            .type = 12};
+    struct dgo_model *model = make_model(&shape);
+    uint64_t state = check_seed();
+    uint32_t planned = 0, hosted = 0, several = 0, tried = 0;
+
+    (void)unused;
+    for (uint32_t n = 0; n < MACHINE_COUNT; n++) {
+        const struct dgo_intent intent = {
+            .ctx_tokens = 4096,
+            .ubatch_tokens = 512,
+            .kv_type_given = true,
+            .prompt_tokens = (double)(600 + check_below(&state, 4000)),
+            .generated_tokens = (double)(1 + check_below(&state, 800)),
+            .alone = true,
+        };
+        struct brute b = {.model = model, .intent = &intent};
+
+        random_machine(&state, 1100);
+        if (dgo_plan_make(&machine, model, &intent, &rules, &plan, NULL) != DGO_OK)
+            continue;
+        b.devices = plan.estimate.device_count;
+        b.host = plan.estimate.host.layer_count > 0;
+        brute_force(&b);
+        planned++;
+        hosted += b.host;
+        several += b.devices > 1;
+        tried += b.tried;
+        assert_true(b.fitting > 0);
+        if (request_s(&plan.predicted) > b.best_s * (1 + 1e-5))
+            fail_msg("machine %u: the plan takes %.6f s, brute force found %.6f s", n,
+                     request_s(&plan.predicted), b.best_s);
+    }
+    fprintf(stderr, "# %u plans, %u of them with the CPU, %u on several cards; %u placements\n",
+            planned, hosted, several, tried);
+    assert_true(planned > MACHINE_COUNT / 2 && hosted > 5 && several > 20);
+    make_model_done(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_placement_is_faster)};
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
