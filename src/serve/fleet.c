@@ -1,4 +1,4 @@
-/* fleet.c - the list of launches: who is prepared next, who is admitted, who has to go. */
+/* fleet.c - the list of launches: how they come, how they are told, and what time does to them. */
 #include "launch.h"
 
 #include "dgo_clock.h"
@@ -8,7 +8,6 @@
 #include "intent.h"
 #include "keep.h"
 #include "view.h"
-#include "vram.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -175,240 +174,19 @@ void fleet_free_change(struct fleet *fleet, bool as_if_alone, int64_t change[DGO
     }
 }
 
-/* The ledger's books, where no look of the watch does it. */
-static void observe(const struct flow *flow)
-{
-    static struct dgo_machine machine; /* 300 KiB; loop thread only */
-    struct dgo_error err = {0};
-
-    memcpy(&machine, &flow->machine, sizeof machine);
-    for (uint32_t g = 0; g < machine.gpu_count; g++) {
-        const int64_t change = flow->free_change_bytes[g];
-
-        if (change < 0) /* what flow_look took off is counted by the ledger itself */
-            machine.gpu[g].free_bytes += (uint64_t)-change;
-    }
-    if (vram_observe(&machine, 0, &err) != DGO_OK)
-        dgo_log(DGO_LOG_DEBUG, "ledger: %s", err.text);
-}
-
-/* ---- admission ---- */
-
-static bool may_be_evicted(const struct launch *launch)
-{
-    return !launch->pinned && launch->active_requests == 0;
-}
-
-/* "CUDA1 lacks ...; stopping "a" and "b" would make room" */
-static void say_in_the_way(struct launch *launch, const struct preparation *work,
-                           struct dgo_error *err)
-{
-    char names[256];
-    struct dgo_text text = DGO_TEXT(names);
-
-    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
-        const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
-
-        dgo_text_addf(&text, "%s\"%s\"", i ? " and " : "", other ? other->name : "?");
-    }
-    dgo_fail(err, DGO_ENOFIT, "%.400s; stopping %s would make room", work->err.text, names);
-}
-
-static void list_in_the_way(struct launch *launch, const struct preparation *work)
-{
-    launch->in_the_way_count = 0;
-    for (uint32_t i = 0; i < work->other_count; i++)
-        if (work->in_the_way[i])
-            launch->in_the_way[launch->in_the_way_count++] = work->other[i].id;
-}
-
-static void wait_for_memory(struct launch *launch, const char *text)
-{
-    const bool told = launch->phase == PHASE_WAITING && strcmp(launch->text, text) == 0;
-
-    launch->phase = PHASE_WAITING;
-    if (told)
-        return;
-    launch_tell(launch, text);
-    fleet_keep(launch);
-    launch_settle_waits(launch);
-}
-
-/* Stops those in the way; false when one of them must not be. */
-static bool evict(struct launch *launch)
-{
-    char why[200];
-
-    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
-        const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
-
-        if (other && !may_be_evicted(other))
-            return false;
-    }
-    snprintf(why, sizeof why, "makes room for \"%s\"", launch->name);
-    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
-        struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
-
-        if (other && other->phase != PHASE_ENDED)
-            launch_stop(other, false, why);
-    }
-    return true;
-}
-
-/* Whether all those in the way were told to stop already. */
-static bool are_going(const struct launch *launch)
-{
-    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
-        const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
-
-        if (other && !other->stop_asked)
-            return false;
-    }
-    return true;
-}
-
-static void does_not_fit(struct launch *launch, const struct preparation *work)
-{
-    struct dgo_error err = work->err;
-
-    if (!work->fits_without) {
-        launch_end(launch, &err);
-        return;
-    }
-    list_in_the_way(launch, work);
-    say_in_the_way(launch, work, &err);
-    if (are_going(launch) || (launch->admission == ADMIT_EVICT && evict(launch)))
-        wait_for_memory(launch, "waits for others to stop");
-    else if (launch->admission == ADMIT_REFUSE)
-        launch_end(launch, &err);
-    else
-        wait_for_memory(launch, err.text);
-}
-
-/* Engines tell their work only when asked to; ours are, for the page and for /metrics. */
-static void tell_metrics(struct launch *launch)
-{
-    static const char flag[] = "--metrics";
-
-    for (uint32_t i = 0; i < launch->extra_count; i++)
-        if (strcmp(launch->extra[i], flag) == 0)
-            return;
-    if (launch->flow->probed && dgo_probe_has(&launch->flow->probe, flag))
-        launch->extra[launch->extra_count++] = flag;
-}
-
-static void start_prepared(struct launch *launch)
-{
-    struct dgo_error err = {0};
-
-    observe(launch->flow);
-    tell_metrics(launch);
-    if (launch_start(launch, &err) != DGO_OK) {
-        launch_end(launch, &err);
-        return;
-    }
-    launch_tell(launch, "starting");
-    fleet_keep(launch);
-    launch_settle_waits(launch);
-}
-
-/* Its flow is there again: takes the engine over, or ends it, and then starts it anew. */
-static void adoption_prepared(struct launch *launch, const struct preparation *work)
-{
-    struct dgo_error err = work->err;
-    enum dgo_status status = work->status;
-
-    if (status == DGO_OK) {
-        observe(launch->flow);
-        status = launch_adopt(launch, &err);
-    }
-    launch->adopt = false;
-    if (status == DGO_OK) {
-        launch_tell(launch, "found again");
-        fleet_keep(launch);
-        if (launch->stop_asked)
-            launch_stop(launch, false, NULL);
-        return;
-    }
-    restore_end_kept(launch); /* whatever is there: it is not understood any more */
-    if (launch->stop_asked || strcmp(launch->origin, "request") == 0) {
-        launch_end(launch, launch->stop_asked ? NULL : &err);
-        return;
-    }
-    launch_act(launch, "start", err.text, "its engine was not found again, so it is started anew");
-    launch->port = 0;
-    memset(launch->reserved_bytes, 0, sizeof launch->reserved_bytes);
-    launch->phase = PHASE_PREPARING;
-    launch_tell(launch, "looks for a plan");
-}
-
-void prepare_done(struct launch *launch)
-{
-    struct fleet *fleet = launch->fleet;
-    struct preparation *work = launch->preparation;
-
-    launch->preparation = NULL;
-    launch->flow = work->flow;
-    if (launch->adopt)
-        adoption_prepared(launch, work);
-    else if (launch->stop_asked)
-        launch_end(launch, NULL);
-    else if (work->status == DGO_OK)
-        start_prepared(launch);
-    else if (work->status == DGO_ENOFIT)
-        does_not_fit(launch, work);
-    else
-        launch_end(launch, &work->err);
-    if (launch->phase == PHASE_WAITING || launch->phase == PHASE_PREPARING) { /* anew, later */
-        flow_done(launch->flow);
-        free(launch->flow);
-        launch->flow = NULL;
-    }
-    dgo_future_forget(launch->preparing);
-    free(work);
-    (void)sd_event_source_set_enabled(fleet->again, SD_EVENT_ONESHOT); /* the next in line */
-}
-
-/* Whether those that were told to make room are gone. */
-static bool others_are_gone(const struct launch *launch)
-{
-    for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
-        const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
-
-        if (other && other->phase == PHASE_RUNNING && other->stop_asked)
-            return false;
-    }
-    return true;
-}
-
-/* The next one to prepare, oldest first: new, or waiting and something has changed. */
-static void prepare_next(struct fleet *fleet)
-{
-    for (struct launch *launch = fleet->first; launch; launch = launch->next)
-        if (launch->preparation)
-            return; /* one at a time */
-    for (struct launch *launch = fleet->first; launch; launch = launch->next) {
-        struct dgo_error err = {0};
-
-        if (launch->phase != PHASE_PREPARING &&
-            !(launch->phase == PHASE_WAITING && launch->freed && others_are_gone(launch)))
-            continue;
-        launch->freed = false;
-        if (prepare_start(launch, &err) == DGO_OK)
-            return;
-        launch_end(launch, &err);
-        return; /* which comes back here */
-    }
-}
-
 static int on_again(sd_event_source *source, void *data)
 {
     struct fleet *fleet = data;
 
     (void)source;
     trim_ended(fleet);
-    prepare_next(fleet);
+    admit_next(fleet);
     return 0;
+}
+
+void fleet_look_again(struct fleet *fleet)
+{
+    (void)sd_event_source_set_enabled(fleet->again, SD_EVENT_ONESHOT);
 }
 
 void fleet_changed(struct fleet *fleet)
@@ -579,7 +357,7 @@ static void stop_idle(struct fleet *fleet)
     char after[DGO_UNIT_TEXT_MAX], why[96];
 
     for (struct launch *launch = fleet->first; limit_ns && launch; launch = launch->next) {
-        if (!launch_is_ready(launch) || launch->stop_asked || !may_be_evicted(launch) ||
+        if (!launch_is_ready(launch) || launch->stop_asked || !admit_may_evict(launch) ||
             launch->last_request_ns > now_ns || now_ns - launch->last_request_ns < limit_ns)
             continue;
         snprintf(why, sizeof why, "nobody asked for it for %s", dgo_duration_text(limit_ns, after));

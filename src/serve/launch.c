@@ -18,7 +18,7 @@ static uint64_t wall_ns(void)
     return dgo_clock_wall_ns(dgo_clock_system());
 }
 
-static const char *state_name(const struct launch *launch)
+const char *launch_state_text(const struct launch *launch)
 {
     switch (launch->phase) {
     case PHASE_PREPARING:
@@ -33,7 +33,7 @@ static const char *state_name(const struct launch *launch)
     return launch_state_name(launch->state);
 }
 
-static void set_id(json_t *object, const char *key, uint64_t value)
+void launch_set_known(json_t *object, const char *key, uint64_t value)
 {
     if (value)
         json_object_set_new(object, key, json_integer((json_int_t)value));
@@ -42,79 +42,14 @@ static void set_id(json_t *object, const char *key, uint64_t value)
 void launch_tell(struct launch *launch, const char *text)
 {
     json_t *event = json_pack("{s:I, s:s, s:o}", "launch", (json_int_t)launch->id, "state",
-                              state_name(launch), "text", view_text(text));
+                              launch_state_text(launch), "text", view_text(text));
 
     if (text != launch->text)
         (void)dgo_text_copy(launch->text, sizeof launch->text, text);
-    set_id(event, "pid", (uint64_t)launch->pid);
-    set_id(event, "port", launch->port);
+    launch_set_known(event, "pid", (uint64_t)launch->pid);
+    launch_set_known(event, "port", launch->port);
     json_object_set_new(event, "attempt", json_integer(launch->restart_count));
     fleet_tell(launch->fleet, "launch", event);
-}
-
-/* ---- who waits ---- */
-
-static struct launch_wait *add_wait(struct launch *launch, bool until_ready, launch_settled_fn fn,
-                                    void *data)
-{
-    struct launch_wait *wait = calloc(1, sizeof *wait);
-
-    if (!wait)
-        return NULL;
-    *wait = (struct launch_wait){.next = launch->waits,
-                                 .launch = launch,
-                                 .fn = fn,
-                                 .data = data,
-                                 .until_ready = until_ready};
-    if (wait->next)
-        wait->next->previous = wait;
-    launch->waits = wait;
-    return wait;
-}
-
-struct launch_wait *launch_wait_ready(struct launch *launch, launch_settled_fn fn, void *data)
-{
-    return add_wait(launch, true, fn, data);
-}
-
-struct launch_wait *launch_wait_admitted(struct launch *launch, launch_settled_fn fn, void *data)
-{
-    return add_wait(launch, false, fn, data);
-}
-
-void launch_wait_cancel(struct launch_wait *wait)
-{
-    if (!wait)
-        return;
-    if (wait->previous)
-        wait->previous->next = wait->next;
-    else
-        wait->launch->waits = wait->next;
-    if (wait->next)
-        wait->next->previous = wait->previous;
-    free(wait);
-}
-
-void launch_settle_waits(struct launch *launch)
-{
-    const bool ended = launch->phase == PHASE_ENDED;
-    const bool ready = launch_is_ready(launch);
-    const bool admitted = launch->phase != PHASE_PREPARING;
-    struct launch_wait *next;
-
-    for (struct launch_wait *wait = launch->waits; wait; wait = next) {
-        const launch_settled_fn fn = wait->fn;
-        void *data = wait->data;
-
-        next = wait->next;
-        if (!(ended || (wait->until_ready ? ready : admitted)))
-            continue;
-        launch_wait_cancel(wait);
-        fn(launch, data);
-        next = launch->waits; /* the list may be another one now; those called are gone */
-        if (!ended && !ready && !admitted)
-            break;
-    }
 }
 
 /* ---- what the daemon did ---- */
@@ -288,7 +223,7 @@ enum dgo_status launch_adopt(struct launch *launch, struct dgo_error *err)
     return DGO_OK;
 }
 
-static json_t *plan_view(struct launch *launch)
+json_t *launch_plan_view(struct launch *launch)
 {
     const struct flow *flow = launch->flow;
 
@@ -315,7 +250,7 @@ static void became_ready(struct launch *launch)
 
 static void tell_plan(struct launch *launch)
 {
-    json_t *plan = plan_view(launch);
+    json_t *plan = launch_plan_view(launch);
 
     if (plan)
         fleet_tell(launch->fleet, "plan",
@@ -333,7 +268,7 @@ static void on_end(struct launch *launch)
     launch->wanted &= launch->was_ready || launch->outcome.status == DGO_OK;
     effect(launch, "it did not help");
     release(launch);
-    (void)plan_view(launch); /* the flow goes; what it planned is still shown */
+    (void)launch_plan_view(launch); /* the flow goes; what it planned is still shown */
     supervise_free(launch->supervise);
     launch->supervise = NULL;
     flow_done(launch->flow);
@@ -391,7 +326,7 @@ void launch_end(struct launch *launch, const struct dgo_error *failure)
     }
     release(launch);
     if (launch->flow) {
-        (void)plan_view(launch);
+        (void)launch_plan_view(launch);
         flow_done(launch->flow);
         free(launch->flow);
         launch->flow = NULL;
@@ -471,138 +406,4 @@ void launch_free(struct launch *launch)
     free(launch->model_name);
     free(launch->model_path);
     free(launch);
-}
-
-/* ---- what it is ---- */
-
-uint64_t launch_id(const struct launch *launch)
-{
-    return launch->id;
-}
-const char *launch_name(const struct launch *launch)
-{
-    return launch->name;
-}
-const char *launch_model(const struct launch *launch)
-{
-    return launch->model_name;
-}
-enum launch_phase launch_phase(const struct launch *launch)
-{
-    return launch->phase;
-}
-bool launch_is_ready(const struct launch *launch)
-{
-    return launch->phase == PHASE_RUNNING && launch->state == LAUNCH_READY;
-}
-uint16_t launch_port(const struct launch *launch)
-{
-    return launch->port;
-}
-uint64_t launch_request_count(const struct launch *launch)
-{
-    return launch->request_count;
-}
-uint32_t launch_active_requests(const struct launch *launch)
-{
-    return launch->active_requests;
-}
-uint32_t launch_restart_count(const struct launch *launch)
-{
-    return launch->restart_count;
-}
-const char *launch_host(const struct launch *launch)
-{
-    return option_text(&launch->options, OPTION_HOST);
-}
-
-enum dgo_status launch_outcome(const struct launch *launch, struct dgo_error *err)
-{
-    if (launch->outcome.status != DGO_OK && err)
-        *err = launch->outcome;
-    return launch->outcome.status;
-}
-
-uint32_t launch_in_the_way(const struct launch *launch, uint64_t ids[FLEET_MAX])
-{
-    memcpy(ids, launch->in_the_way, launch->in_the_way_count * sizeof ids[0]);
-    return launch->in_the_way_count;
-}
-
-static void set_actions(json_t *object, const struct launch *launch)
-{
-    json_t *actions = json_array();
-
-    for (uint32_t i = 0; i < launch->action_count; i++) {
-        const struct action *action = &launch->action[i];
-        json_t *one = json_pack("{s:I, s:s, s:o}", "time_ns", (json_int_t)action->time_ns, "action",
-                                action->name, "why", view_text(action->why));
-
-        if (action->what[0])
-            json_object_set_new(one, "what", view_text(action->what));
-        if (action->effect[0])
-            json_object_set_new(one, "effect", view_text(action->effect));
-        json_array_append_new(actions, one);
-    }
-    json_object_set_new(object, "actions", actions);
-}
-
-static void set_times(json_t *object, const struct launch *launch)
-{
-    set_id(object, "created_ns", launch->created_ns);
-    set_id(object, "started_ns", launch->started_ns);
-    set_id(object, "ready_ns", launch->ready_ns);
-    set_id(object, "ended_ns", launch->ended_ns);
-    set_id(object, "last_request_ns", launch->last_request_ns);
-}
-
-static void set_address(json_t *object, const struct launch *launch)
-{
-    const char *host = launch_host(launch);
-    const bool is_v6 = strchr(host, ':') != NULL;
-    char url[96];
-
-    set_id(object, "pid", (uint64_t)launch->pid);
-    if (launch->phase != PHASE_RUNNING || !launch->port)
-        return;
-    set_id(object, "port", launch->port);
-    snprintf(url, sizeof url, "http://%s%s%s:%u", is_v6 ? "[" : "", host, is_v6 ? "]" : "",
-             launch->port);
-    json_object_set_new(object, "url", json_string(url));
-}
-
-json_t *launch_view(struct launch *launch)
-{
-    json_t *object = json_pack(
-        "{s:I, s:o, s:o, s:s, s:o, s:s, s:b, s:b, s:b, s:i, s:i, s:I}", "id",
-        (json_int_t)launch->id, "name", view_text(launch->name), "model",
-        view_text(launch->model_name), "state", state_name(launch), "text", view_text(launch->text),
-        "origin", launch->origin, "pinned", (int)launch->pinned, "wanted", (int)launch->wanted,
-        "failed", launch->phase == PHASE_ENDED && launch->outcome.status != DGO_OK, "restart_count",
-        (int)launch->restart_count, "active_request_count", (int)launch->active_requests,
-        "request_count", (json_int_t)launch->request_count);
-    json_t *reserved = json_array();
-
-    if (launch->flow && launch->flow->machine.gpu_count)
-        json_object_set_new(object, "simulated", json_boolean(launch->flow->machine.simulated));
-    set_times(object, launch);
-    set_address(object, launch);
-    if (plan_view(launch))
-        json_object_set(object, "plan", launch->plan);
-    if (launch->comparison)
-        json_object_set(object, "comparison", launch->comparison);
-    for (uint32_t g = 0; launch->flow && g < launch->flow->machine.gpu_count; g++)
-        json_array_append_new(reserved, json_integer((json_int_t)launch->reserved_bytes[g]));
-    json_object_set_new(object, "reserved_bytes", reserved);
-    if (launch->preset)
-        json_object_set_new(object, "preset", view_text(launch->preset->name));
-    if (launch->intent)
-        json_object_set(object, "intent", launch->intent);
-    set_actions(object, launch);
-    return object;
-}
-
-json_t *launch_log_view(struct launch *launch, uint64_t after, uint32_t limit)
-{
-    return log_view(launch->log, after, limit);
 }

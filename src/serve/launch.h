@@ -99,6 +99,7 @@ const struct fleet_options *fleet_options(const struct fleet *fleet);
 const struct options *fleet_policy(const struct fleet *fleet); /* the options in force */
 void fleet_tell(struct fleet *fleet, const char *type, json_t *object);
 void fleet_changed(struct fleet *fleet);       /* somebody ended or came: look at the queue again */
+void fleet_look_again(struct fleet *fleet);    /* at those that were not looked at yet */
 void fleet_keep(struct launch *launch);        /* its record, on disk */
 bool fleet_is_left(const struct fleet *fleet); /* engines stay for the next one of us */
 bool fleet_queue_waits(const struct fleet *fleet);
@@ -118,11 +119,22 @@ void launch_on_state(struct launch *launch, const struct launch_event *event);
 void launch_end(struct launch *launch, const struct dgo_error *failure); /* never supervised */
 void launch_act(struct launch *launch, const char *name, const char *why, const char *what);
 void launch_tell(struct launch *launch, const char *text);
+const char *launch_state_text(const struct launch *launch);
+json_t *launch_plan_view(struct launch *launch); /* made once a plan; borrowed, NULL: none */
+void launch_set_known(json_t *object, const char *key, uint64_t value); /* 0 is unknown */
+
+/* ---- launch_wait.c ---- */
 void launch_settle_waits(struct launch *launch);
+
+/* ---- launch.c ---- */
 void launch_free(struct launch *launch);
 
 /* ---- prepare.c ---- */
 enum dgo_status prepare_start(struct launch *launch, struct dgo_error *err);
-void prepare_done(struct launch *launch); /* in fleet.c: what follows */
+
+/* ---- admit.c ---- */
+void prepare_done(struct launch *launch); /* what follows a preparation */
+void admit_next(struct fleet *fleet);     /* prepares the next one, if none is under way */
+bool admit_may_evict(const struct launch *launch);
 
 #endif
