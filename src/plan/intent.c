@@ -85,6 +85,17 @@ static enum dgo_status check_concurrent(const struct dgo_intent *intent, struct 
     return DGO_OK;
 }
 
+/* The engine would quietly take the smaller of the two. */
+static enum dgo_status check_batches(const struct dgo_intent *intent, struct dgo_error *err)
+{
+    if (intent->batch_tokens > 0 && intent->ubatch_tokens > intent->batch_tokens)
+        return dgo_fail(err, DGO_EINVAL,
+                        "a batch of %" PRIu32 " tokens cannot hold a micro-batch of %" PRIu32
+                        "; give a larger --batch or a smaller --ubatch",
+                        intent->batch_tokens, intent->ubatch_tokens);
+    return DGO_OK;
+}
+
 static void fill_settings(const struct dgo_model *model, const struct dgo_intent *intent,
                           struct search_request *request)
 {
@@ -122,6 +133,8 @@ enum dgo_status intent_request(const struct dgo_machine *machine, const struct d
         status = check_context(intent, intent->slot_count > 0 ? intent->slot_count : 1, err);
     if (status == DGO_OK)
         status = check_concurrent(intent, err);
+    if (status == DGO_OK)
+        status = check_batches(intent, err);
     if (status != DGO_OK)
         return status;
     *request = (struct search_request){
