@@ -1,6 +1,6 @@
 /* bench_accuracy.c - how often the verdicts are right, by shape, beside published trend tests.
  *
- * usage: bench_accuracy [HOURS [RUNS [SEED]]] [--online] [--csv DIR]
+ * usage: bench_accuracy [HOURS [RUNS [SEED]]] [--online] [--csv DIR] [--real FILE...]
  *
  * A shape that leaks should be suspected or confirmed; one that does not should not.  --online
  * judges every five minutes of the series as a daemon would and tells when an episode began and how
@@ -160,6 +160,78 @@ static void write_csv(const struct shape_row *row, const char *folder, uint64_t 
     fclose(file);
 }
 
+/* ---- real series ------------------------------------------------------------------------ */
+
+enum { REAL_MAX = 200000 };
+static double real_s[REAL_MAX], real_mib[REAL_MAX];
+
+static uint32_t read_real(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    uint32_t count = 0;
+    double percent;
+
+    if (!file) {
+        perror(path);
+        exit(1);
+    }
+    while (count < REAL_MAX && fscanf(file, "%lf %lf", &real_s[count], &percent) == 2)
+        real_mib[count++] = percent * 245.76;
+    fclose(file);
+    return count;
+}
+
+/* Windows of `span_s` side by side; `ramp_mib` is what leaks over one. */
+static void judge_windows(uint32_t count, double span_s, double ramp_mib, struct tally *tally)
+{
+    for (uint32_t first = 0; first < count;) {
+        struct dgo_trace *trace;
+        struct dgo_trend trend = {0};
+        struct dgo_error err = {0};
+        uint32_t at = first;
+
+        if (dgo_trace_new(&trace, &err) != DGO_OK)
+            exit(1);
+        for (; at < count && real_s[at] < real_s[first] + span_s; at++)
+            add(trace,
+                &(struct dgo_trace_sample){
+                    .seconds = real_s[at],
+                    .used_mib = real_mib[at] + ramp_mib * (real_s[at] - real_s[first]) / span_s});
+        if (at - first > 100 && real_s[at - 1] - real_s[first] > 0.8 * span_s) {
+            judge(trace, &trend);
+            tally->runs++;
+            tally->verdict[trend.verdict]++;
+            for (uint32_t p = 0; p < PEER_COUNT; p++)
+                tally->peer[p] += peers[p].flags(trace);
+        }
+        dgo_trace_free(trace);
+        first = at;
+    }
+}
+
+static int judge_real(char **paths, int count, double span_s)
+{
+    static const double shares[] = {0, 0.05, 0.10, 0.20};
+
+    printf("| leak put in | windows | growing | suspected |");
+    for (uint32_t p = 0; p < PEER_COUNT; p++)
+        printf(" %s |", peers[p].name);
+    printf("\n");
+    for (uint32_t i = 0; i < 4; i++) {
+        struct tally tally = {0};
+
+        for (int file = 0; file < count; file++)
+            judge_windows(read_real(paths[file]), span_s, shares[i] * 24576, &tally);
+        printf("| %.0f %% | %u | %.3f | %.3f |", shares[i] * 100, tally.runs,
+               tally.verdict[DGO_VERDICT_GROWING] / (double)tally.runs,
+               tally.verdict[DGO_VERDICT_SUSPECTED] / (double)tally.runs);
+        for (uint32_t p = 0; p < PEER_COUNT; p++)
+            printf(" %.3f |", tally.peer[p] / (double)tally.runs);
+        printf("\n");
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const char *const set_names[] = {"tuned", "known", "fresh"};
@@ -173,6 +245,8 @@ int main(int argc, char **argv)
             online = true;
         else if (!strcmp(argv[i], "--csv") && i + 1 < argc)
             folder = argv[++i];
+        else if (!strcmp(argv[i], "--real"))
+            return judge_real(argv + i + 1, argc - i - 1, numbers[0] * 3600);
         else if (at < 3)
             numbers[at++] = atof(argv[i]);
     }

@@ -16,7 +16,7 @@ static const double idle_window_s = 3600;      /* its idle floor */
 static const double request_window_s = 900;
 static const double life_window_s = 2700; /* of each life, where it comes again */
 static const double requests_least = 100;
-static const double walk_t = 4, walk_residual = 0.075;
+static const double walk_t = 4, walk_residual = 0.075, walk_memory = 0.4;
 static const double slow_ratio = 0.5, slow_ratio_sure = 0.8, slow_t = 2;
 static const double fast_ratio = 1 / 0.35;
 /* Half a day of a daily load bends; less than that is no proof of a leak, so it must be straight.
@@ -70,7 +70,8 @@ static void look(const struct dgo_trace *trace, struct window_span span, enum wi
     finding->spread = shape->jump_share <= 0.34 && shape->moments >= 6;
     finding->not_slowing =
         is_even(shape, axis == WINDOW_TIME && !idle && finding->window.span_s < day_s);
-    finding->not_random = shape->drift_t >= walk_t || shape->residual <= walk_residual;
+    finding->not_random = shape->drift_t >= walk_t || shape->residual <= walk_residual ||
+                          (finding->window.count >= 40 && shape->residual_memory <= walk_memory);
     finding->not_load = idle || axis == WINDOW_REQUESTS || finding->window.span_s >= day_s ||
                         shape->swing_z < swing_z || shape->swing_ratio < swing_ratio ||
                         shape->swing_share < swing_share;

@@ -81,19 +81,23 @@ static double square(double x)
     return x * x;
 }
 
-/* Root mean square distance from the line through the medians. */
-static double residual_of(const struct window *window, double slope)
+/* Root mean square distance from the line, and whether a distance is like the one before it: noise
+ * about a line forgets, a walk remembers (the idea of Dickey and Fuller's test). */
+static void judge_residual(const struct window *window, struct shape *shape)
 {
-    double left[WINDOW_BLOCK_MAX], sum = 0;
+    const uint32_t n = window->count;
+    double left[WINDOW_BLOCK_MAX], mean = 0, sum = 0, next = 0;
 
-    for (uint32_t i = 0; i < window->count; i++)
-        left[i] = window->y_mib[i] - slope * window->x[i];
-
-    const double intercept = rank_median(left, window->count);
-
-    for (uint32_t i = 0; i < window->count; i++)
-        sum += square(left[i] - intercept);
-    return sqrt(sum / window->count);
+    for (uint32_t i = 0; i < n; i++) {
+        left[i] = window->y_mib[i] - shape->slope.slope * window->x[i];
+        mean += left[i] / n;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        sum += square(left[i] - mean);
+    for (uint32_t i = 0; i + 1 < n; i++)
+        next += (left[i] - mean) * (left[i + 1] - mean);
+    shape->residual = sqrt(sum / n) / fmax(1e-9, fabs(shape->growth_mib));
+    shape->residual_memory = sum > 0 ? next / sum : 0;
 }
 
 struct moments {
@@ -190,7 +194,7 @@ void window_shape(const struct window *window, struct shape *shape)
 
     shape->z = rank_mann_kendall(window->y_mib, n, slope, window->x);
     shape->growth_mib = slope * length;
-    shape->residual = residual_of(window, slope) / fmax(1e-9, fabs(shape->growth_mib));
+    judge_residual(window, shape);
     judge_steps(window, shape);
     judge_retained(window, shape);
     judge_swings(window, shape);

@@ -36,6 +36,7 @@ struct shape {
     double growth_mib;       /* slope x the window's length */
     double retained_mib;     /* the end's floor above the start's */
     double residual;         /* root mean square distance from the line, in growths */
+    double residual_memory;  /* correlation of those distances with the next ones */
     double drift_t;    /* mean over deviation of the steps between parts: what a walk has not */
     double half_ratio; /* slope of the second half over that of the first */
     double half_t;     /* how sure it is that the second half is slower; negative: faster */
