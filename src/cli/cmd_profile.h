@@ -5,6 +5,6 @@
 #include "cmd.h"
 
 extern const struct cmd cmd_profile_record, cmd_profile_replay, cmd_profile_report;
-extern const struct cmd cmd_profile_compare;
+extern const struct cmd cmd_profile_compare, cmd_profile_mark;
 
 #endif

@@ -85,6 +85,7 @@ def timeline(box):
     launch = ready(daemon, "one")
     daemon.json("POST", "/api/v1/marks", {"text": "browser closed"})
     daemon.json("POST", "/api/v1/marks", {"text": ""}, 400)
+    check_equal(daemon.command("profile", "mark", "model swapped").code, 0, "profile mark")
     told = lambda: daemon.json("GET", "/api/v1/timeline?points=50&series=used,planned")
     wait_until(lambda: any(s["kind"] == "used" for s in told()["series"]), "a reading")
     now = told()
@@ -96,7 +97,7 @@ def timeline(box):
     check_equal(planned[0]["points"][-1]["last"] / MIB // 1, launch["reserved_bytes"][0] / MIB // 1, "planned")
     profile = daemon.json("GET", "/api/v1/profile")
     check({"steady"} == {s["verdict"] for s in profile["series"]}, "verdicts after a moment")
-    check_equal([mark["text"] for mark in profile["marks"]], ["browser closed"], "marks")
+    check_equal([mark["text"] for mark in profile["marks"]], ["browser closed", "model swapped"], "marks")
     done(daemon)
 
 
