@@ -58,14 +58,25 @@ static void judged(const struct dgo_result *result, void *data)
     live->jobs--;
 }
 
+static uint64_t axis_of(struct profile_live *live)
+{
+    uint64_t axis_ns;
+
+    pthread_mutex_lock(&live->lock);
+    axis_ns = live->axis_ns;
+    pthread_mutex_unlock(&live->lock);
+    return axis_ns;
+}
+
 static enum dgo_status job_flush(void *data)
 {
     struct profile_live *live = data;
+    const uint64_t now_ns = axis_of(live);
     struct dgo_error err = {0};
     enum dgo_status status = profile_live_flush(live, &err);
 
-    if (status == DGO_OK && live->axis_ns > keep_ns)
-        status = dgo_store_trim_timeline(live->store, live->axis_ns - keep_ns, &err);
+    if (status == DGO_OK && now_ns > keep_ns)
+        status = dgo_store_trim_timeline(live->store, now_ns - keep_ns, &err);
     /* Once, and again when it has worked in between: a full disk is full for hours. */
     if (status != DGO_OK && live->flush_failures++ == 0)
         dgo_log(DGO_LOG_WARN, "the timeline is not kept: %s", err.text);
@@ -208,7 +219,7 @@ void profile_live_plan(struct profile_live *live, uint32_t gpu_index, uint32_t p
     (void)dgo_timeline_add(
         live->timeline,
         &(struct dgo_series_key){.kind = DGO_SERIES_PLANNED, .gpu_index = gpu_index, .pid = pid},
-        live->axis_ns, (double)planned_bytes, NULL);
+        axis_of(live), (double)planned_bytes, NULL);
 }
 
 /* ---- views ------------------------------------------------------------------------------ */
@@ -314,7 +325,7 @@ json_t *profile_live_timeline(struct profile_live *live, const struct profile_li
     json_t *list = json_array(), *view = NULL;
 
     if (query.until_ns == 0)
-        query.until_ns = live->axis_ns + 1;
+        query.until_ns = axis_of(live) + 1;
     if (query.since_ns == 0)
         query.since_ns = query.until_ns - dgo_min_u64(query.until_ns, 600 * DGO_NS_PER_S);
     query.points = query.points ? (uint32_t)dgo_min_u64(query.points, POINT_MAX) : 240;
