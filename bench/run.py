@@ -3,7 +3,7 @@
 
 usage: run.py BUILD [NAME...]        BUILD: a release build (./dev bench makes one)
 
-Names: serve, plan, header, and every program that the build put into bench/ (resource, bus).  Without names all of them.  Runs of
+Names: serve, plan, header, token, and every program that the build put into bench/ (resource, bus).  Without names all of them.  Runs of
 us and of the peer alternate; each figure is the median.  A line is
 {"name", "unit", "ours", "peer", "peer_name", "ratio"}: ratio > 1 where we are better.  Keep what you learn in
 docs/MEASUREMENTS.md, with date and versions.
@@ -146,7 +146,30 @@ def bench_serve(program):
     serve.bench(program.parent.resolve())
 
 
-OWN = {"plan": bench_plan, "header": bench_header, "protect": bench_protect, "telemetry": bench_telemetry, "serve": bench_serve}
+def bench_token(program):
+    """All tokens of the sources and documents of this tree, whole processes: ours counts lines in parallel and analyses them,
+    the peer tokenizes the file in one piece and prints its tokens."""
+    peer = ENGINE / "bin" / "llama-tokenize"
+    MODELS.mkdir(exist_ok=True)
+    text = MODELS / "sources.txt"
+    names = subprocess.run(["git", "ls-files", "*.c", "*.h", "*.py", "*.md"], cwd=ROOT, check=True, capture_output=True,
+                           text=True).stdout.split()
+    text.write_bytes(b"".join((ROOT / name).read_bytes() for name in names))
+    for kind, pre in (("gpt2", "qwen2"), ("gpt2", "llama-bpe"), ("gpt2", "deepseek-v3"), ("llama", "-"), ("t5", "-")):
+        vocabulary = MODELS / f"vocabulary-{kind}-{pre}.gguf"
+        if not vocabulary.exists():
+            subprocess.run([sys.executable, ROOT / "tools/make-vocab.py", kind, pre, vocabulary], check=True)
+        medians = alternate([program, "batch", text, "--model", vocabulary, "--json"],
+                            [peer, "-m", vocabulary, "-f", text, "--ids", "--no-escape", "--log-disable"]
+                            if peer.exists() else None)
+        name = f"{kind}/{pre}".removesuffix("/-")
+        peer_wall, peer_rss = medians["peer"] or (None, None)
+        report(f"tokens of {text.stat().st_size / 1e6:.1f} MB, {name}", "ms", medians["ours"][0], peer_wall, "llama-tokenize")
+        report(f"tokens of {text.stat().st_size / 1e6:.1f} MB, {name}, peak memory", "MiB", medians["ours"][1], peer_rss,
+               "llama-tokenize")
+
+
+OWN = {"token": bench_token, "plan": bench_plan, "header": bench_header, "protect": bench_protect, "telemetry": bench_telemetry, "serve": bench_serve}
 
 
 def main():

@@ -73,4 +73,9 @@ void batch_done(struct batch_report *report);
 /* The report as JSON (view.h): .count, .prompt_tokens, .buckets[], .packing, ... */
 json_t *view_batch(const struct batch_report *report);
 
+/* Histogram, bucket bounds and what more buckets gain, as SVG; false: it did not fit into `out`. */
+struct dgo_text;
+enum { PICTURE_BATCH_MAX = 65536 };
+bool picture_batch(const struct batch_report *report, struct dgo_text *out);
+
 #endif

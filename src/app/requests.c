@@ -2,7 +2,9 @@
 #include "requests.h"
 
 #include "dgo_app.h"
+#include "dgo_recording.h"
 #include "dgo_text.h"
+#include "requests_recording.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -329,7 +331,10 @@ static enum dgo_status read_all(struct reader *reader)
     struct requests *out = reader->out;
 
     for (uint32_t i = 0; i < question->path_count; i++) {
-        const enum dgo_status status = read_path(reader, question->paths[i]);
+        const char *path = question->paths[i];
+        const enum dgo_status status = dgo_recording_is_one(path)
+                                           ? requests_read_recording(path, out, reader->err)
+                                           : read_path(reader, path);
 
         if (status != DGO_OK)
             return status;
@@ -364,7 +369,8 @@ enum dgo_status requests_read(const struct requests_question *question, struct r
         dgo_workload_done(&reader->block[i].found);
     }
     free(reader);
-    requests->counted = question->counter_count > 0 && requests->format.kind != DGO_TRACE_CSV;
+    requests->counted = question->counter_count > 0 && (requests->format.kind == DGO_TRACE_JSONL ||
+                                                        requests->format.kind == DGO_TRACE_TEXT);
     if (status == DGO_OK)
         dgo_workload_sort(&requests->workload);
     else

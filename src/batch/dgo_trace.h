@@ -13,8 +13,9 @@ enum dgo_trace_kind {
     DGO_TRACE_JSONL, /* an object a line: chat, completion, OpenAI batch input and output, lengths
                       */
     DGO_TRACE_TEXT,  /* every line that is not blank is a prompt */
+    DGO_TRACE_RECORDING, /* read elsewhere (app): what a recorded engine answered */
 };
-const char *dgo_trace_kind_name(enum dgo_trace_kind kind); /* "csv", "jsonl", "text" */
+const char *dgo_trace_kind_name(enum dgo_trace_kind kind); /* "csv", "jsonl", "text", "recording" */
 
 enum { DGO_TRACE_NAME_MAX = 64, DGO_TRACE_WHY_MAX = 120 };
 

@@ -10,7 +10,7 @@
 
 const char *dgo_trace_kind_name(enum dgo_trace_kind kind)
 {
-    static const char *const names[] = {"csv", "jsonl", "text"};
+    static const char *const names[] = {"csv", "jsonl", "text", "recording"};
 
     return names[kind];
 }

@@ -3,6 +3,7 @@
 #include "cmd.h"
 #include "counting.h"
 #include "dgo_app.h"
+#include "dgo_file.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "flow.h"
@@ -31,12 +32,27 @@ static enum dgo_status advise(const struct cmd_call *call, struct flow *flow,
     return status;
 }
 
+static enum dgo_status write_picture(const struct batch_report *report, const char *path,
+                                     struct dgo_error *err)
+{
+    static char picture[PICTURE_BATCH_MAX];
+    struct dgo_text text = DGO_TEXT(picture);
+
+    if (!picture_batch(report, &text))
+        return dgo_fail(err, DGO_ELIMIT, "the picture is larger than %d bytes", PICTURE_BATCH_MAX);
+    return dgo_file_save(path, picture, text.length, err);
+}
+
 static int show(const struct cmd_call *call, const struct flow *flow,
                 const struct batch_report *report)
 {
     const struct requests *requests = report->requests;
     const bool json = option_given(&call->options, OPTION_JSON);
+    const char *svg = option_text(&call->options, OPTION_SVG);
+    struct dgo_error err = {0};
 
+    if (svg && write_picture(report, svg, &err) != DGO_OK)
+        return print_failure(&err);
     if (requests->bad_lines > 0 && json)
         print_message("%" PRIu64 " of %" PRIu64 " lines could not be read and were skipped",
                       requests->bad_lines, requests->lines);
@@ -193,10 +209,12 @@ const struct cmd cmd_batch = {
     .examples = "dualgpuopt batch requests.jsonl\n"
                 "dualgpuopt batch trace.csv --columns ContextTokens,GeneratedTokens\n"
                 "dualgpuopt batch trace.csv --model model.gguf --token-latency 50ms\n"
+                "dualgpuopt batch prompts.txt --model model.gguf --svg lengths.svg\n"
                 "dualgpuopt batch prompts.txt --capacity 8192 --json",
     .details =
         "FILE is a CSV of lengths with a header line, JSON lines (chat or completion requests,\n"
-        "OpenAI batch files, lengths), or text with a prompt a line; - is standard input. Lines\n"
+        "OpenAI batch files, lengths), text with a prompt a line, or a recording of an engine\n"
+        "(profile record); - is standard input. Lines\n"
         "that cannot be read are counted, named and skipped. With --model the planner tells how "
         "many\n"
         "slots, which context and batches suit these requests on the GPUs, and what to expect; "
@@ -204,17 +222,29 @@ const struct cmd cmd_batch = {
         "counted with its own vocabulary, or by the engine at --engine-url.",
     .arg_min = 1,
     .arg_max = 64,
-    .options = {OPTION_COLUMNS,       OPTION_CAPACITY,
-                OPTION_MODEL,         OPTION_ENGINE_URL,
-                OPTION_FLUSH_AFTER,   OPTION_GPUS,
-                OPTION_USE,           OPTION_CTX,
-                OPTION_TOKEN_LATENCY, OPTION_GENERATED_TOKENS,
-                OPTION_KV_TYPE,       OPTION_MARGIN,
-                OPTION_NO_CPU_LAYERS, OPTION_BATCH,
-                OPTION_UBATCH,        OPTION_OBJECTIVE,
-                OPTION_JSON,          OPTION_ENGINE,
-                OPTION_ENGINE_BUILD,  OPTION_STATE_DIR,
-                OPTION_NVML,          OPTION_VERBOSE,
+    .options = {OPTION_COLUMNS,
+                OPTION_CAPACITY,
+                OPTION_MODEL,
+                OPTION_ENGINE_URL,
+                OPTION_FLUSH_AFTER,
+                OPTION_SVG,
+                OPTION_GPUS,
+                OPTION_USE,
+                OPTION_CTX,
+                OPTION_TOKEN_LATENCY,
+                OPTION_GENERATED_TOKENS,
+                OPTION_KV_TYPE,
+                OPTION_MARGIN,
+                OPTION_NO_CPU_LAYERS,
+                OPTION_BATCH,
+                OPTION_UBATCH,
+                OPTION_OBJECTIVE,
+                OPTION_JSON,
+                OPTION_ENGINE,
+                OPTION_ENGINE_BUILD,
+                OPTION_STATE_DIR,
+                OPTION_NVML,
+                OPTION_VERBOSE,
                 OPTION_HELP},
     .run = run,
 };

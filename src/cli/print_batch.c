@@ -27,6 +27,9 @@ static void print_head(const struct batch_report *report)
                workload->estimated ? ": an ESTIMATE, not all of it is text that it counts as the "
                                      "engine does"
                                    : ", exact; a chat template's own tokens are not in them");
+    else if (requests->format.kind == DGO_TRACE_RECORDING)
+        printf(
+            "from an engine's counters: those that ended between two looks share their tokens\n");
     else
         printf("%s\n", workload->estimated
                            ? "are an ESTIMATE from bytes: name a model with --model to count"
