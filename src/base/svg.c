@@ -28,30 +28,62 @@ static const char *const anchor_name[] = {
     [DGO_SVG_END] = "end",
 };
 
-/* Light first; a dark page replaces the variables and nothing else.  Names are prefixed and rules
- * hang on the class of the picture, so that it may stand inside any page. */
+/* Light first; a dark page replaces the colours and nothing else.  Names hang on the class of the
+ * picture, so that it may stand inside any page.  Plain `color` and currentColor, no variables:
+ * converters (librsvg, ImageMagick) know these and would paint the others black. */
+#define COLOURS(s1, s2, s3, s4, s5, s6, s7, s8, ink, pale, rule, edge, bad, on)                    \
+    ".dgo-svg .s1{color:" s1 "}.dgo-svg .s2{color:" s2 "}.dgo-svg .s3{color:" s3 "}"               \
+    ".dgo-svg .s4{color:" s4 "}.dgo-svg .s5{color:" s5 "}.dgo-svg .s6{color:" s6 "}"               \
+    ".dgo-svg .s7{color:" s7 "}.dgo-svg .s8{color:" s8 "}.dgo-svg text{color:" ink "}"             \
+    ".dgo-svg .muted{color:" pale "}.dgo-svg .grid{color:" rule "}"                                \
+    ".dgo-svg .frame,.dgo-svg .hatched{color:" edge "}.dgo-svg .bad{color:" bad "}"                \
+    ".dgo-svg .on{color:" on "}"
 static const char style[] =
     "<style>\n"
-    ".dgo-svg{--s1:#0072b2;--s2:#009e73;--s3:#e69f00;--s4:#cc79a7;--s5:#56b4e9;--s6:#d55e00;"
-    "--s7:#b8a800;--s8:#5b5b5b;--ink:#1c1c1c;--pale:#5f5f5f;--rule:#d4d4d4;--edge:#7a7a7a;"
-    "--bad:#b00020;--on:#ffffff;font:12px system-ui,sans-serif}\n"
-    "@media(prefers-color-scheme:dark){.dgo-svg{--s1:#4aa8e0;--s2:#2fc79b;--s3:#f0b536;"
-    "--s4:#e09cc2;--s5:#8fd0f5;--s6:#f08a4b;--s7:#f0e442;--s8:#a8a8a8;--ink:#ededed;"
-    "--pale:#a6a6a6;--rule:#3c3c3c;--edge:#8c8c8c;--bad:#ff6b7d;--on:#101010}}\n"
-    ".dgo-svg text{fill:var(--ink)}.dgo-svg .strong{font-weight:600}"
-    ".dgo-svg .muted{fill:var(--pale)}.dgo-svg .on{fill:var(--on)}\n"
-    ".dgo-svg .s1{--c:var(--s1)}.dgo-svg .s2{--c:var(--s2)}.dgo-svg .s3{--c:var(--s3)}"
-    ".dgo-svg .s4{--c:var(--s4)}.dgo-svg .s5{--c:var(--s5)}.dgo-svg .s6{--c:var(--s6)}"
-    ".dgo-svg .s7{--c:var(--s7)}.dgo-svg .s8{--c:var(--s8)}.dgo-svg .bad{--c:var(--bad)}"
-    ".dgo-svg .grid{--c:var(--rule)}.dgo-svg .frame,.dgo-svg .hatched{--c:var(--edge)}\n"
-    ".dgo-svg rect{fill:var(--c)}.dgo-svg rect.frame{fill:none;stroke:var(--c)}"
-    ".dgo-svg rect.hatched{fill:url(#dgo-hatch);stroke:var(--c);stroke-width:.5}"
-    ".dgo-svg polyline{fill:none;stroke:var(--c);stroke-width:1.5;stroke-linejoin:round}"
-    ".dgo-svg line{stroke:var(--c)}\n"
-    "</style>\n"
-    "<defs><pattern id=\"dgo-hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
-    "patternTransform=\"rotate(45)\"><line class=\"frame\" x1=\"0\" y1=\"0\" x2=\"0\" "
-    "y2=\"6\"/></pattern></defs>\n";
+    ".dgo-svg{font:12px system-ui,sans-serif}.dgo-svg .strong{font-weight:600}\n" COLOURS(
+        "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#5b5b5b",
+        "#1c1c1c", "#5f5f5f", "#d4d4d4", "#7a7a7a", "#b00020",
+        "#ffffff") "\n@media(prefers-color-scheme:dark){" COLOURS("#4aa8e0", "#2fc79b", "#f0b536",
+                                                                  "#e09cc2", "#8fd0f5", "#f08a4b",
+                                                                  "#f0e442", "#a8a8a8", "#ededed",
+                                                                  "#a6a6a6", "#3c3c3c", "#8c8c8c",
+                                                                  "#ff6b7d",
+                                                                  "#101010") "}\n"
+                                                                             ".dgo-svg "
+                                                                             "text,.dgo-svg "
+                                                                             "rect{fill:"
+                                                                             "currentColor}"
+                                                                             ".dgo-svg "
+                                                                             "rect.frame{fill:none;"
+                                                                             "stroke:currentColor}"
+                                                                             ".dgo-svg "
+                                                                             "rect.hatched{fill:"
+                                                                             "url(#dgo-hatch);"
+                                                                             "stroke:currentColor;"
+                                                                             "stroke-width:.5}"
+                                                                             ".dgo-svg "
+                                                                             "polyline{fill:none;"
+                                                                             "stroke:currentColor;"
+                                                                             "stroke-width:1.5;"
+                                                                             "stroke-linejoin:"
+                                                                             "round}"
+                                                                             ".dgo-svg "
+                                                                             "line{stroke:"
+                                                                             "currentColor}\n"
+                                                                             "</style>\n"
+                                                                             "<defs><pattern "
+                                                                             "id=\"dgo-hatch\" "
+                                                                             "width=\"6\" "
+                                                                             "height=\"6\" "
+                                                                             "patternUnits="
+                                                                             "\"userSpaceOnUse\" "
+                                                                             "patternTransform="
+                                                                             "\"rotate(45)\"><line "
+                                                                             "class=\"frame\" "
+                                                                             "x1=\"0\" y1=\"0\" "
+                                                                             "x2=\"0\" "
+                                                                             "y2=\"6\"/></"
+                                                                             "pattern></defs>\n";
 
 /* XML 1.0 allows everything that the terminal's rule lets through but these two. */
 static bool noncharacter(const char *at)

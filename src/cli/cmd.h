@@ -36,7 +36,7 @@ struct cmd {
 
 extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run, cmd_resources,
     cmd_config;
-extern const struct cmd cmd_batch, cmd_calibrate, cmd_context;
+extern const struct cmd cmd_batch, cmd_bench, cmd_calibrate, cmd_context;
 extern const struct cmd cmd_serve, cmd_ps, cmd_logs, cmd_stop;
 extern const struct cmd cmd_profile;
 extern const struct cmd cmd_presets;

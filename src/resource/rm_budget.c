@@ -352,11 +352,10 @@ static void follow_delay(struct rm_budget *budget, const struct rm_budget_input 
 }
 
 /* Halves what hurts, doubles after a calm second. */
-static uint32_t adapt(uint32_t duty_permille, bool hurts, bool is_calm)
+static uint32_t adapt(uint32_t duty_permille, uint32_t least_permille, bool hurts, bool is_calm)
 {
     if (hurts)
-        return duty_permille / 2 > RM_DUTY_TRICKLE_PERMILLE ? duty_permille / 2
-                                                            : RM_DUTY_TRICKLE_PERMILLE;
+        return duty_permille / 2 > least_permille ? duty_permille / 2 : least_permille;
     return is_calm ? least_u32(1000, duty_permille * 2) : duty_permille;
 }
 
@@ -380,11 +379,12 @@ static void follow_share(struct rm_budget *budget, const struct rm_budget_input 
         return;
     }
     if (engine >= whole_cpus(&input->limits))
-        budget->normal_duty_permille = RM_DUTY_TRICKLE_PERMILLE;
+        budget->normal_duty_permille = RM_DUTY_NORMAL_PERMILLE;
     else
-        budget->normal_duty_permille = adapt(before, hurts, is_calm);
-    if (before <= RM_DUTY_TRICKLE_PERMILLE || !hurts) /* first NORMAL, then BACKGROUND */
-        budget->background_duty_permille = adapt(budget->background_duty_permille, hurts, is_calm);
+        budget->normal_duty_permille = adapt(before, RM_DUTY_NORMAL_PERMILLE, hurts, is_calm);
+    if (before <= RM_DUTY_NORMAL_PERMILLE || !hurts) /* first NORMAL, then BACKGROUND */
+        budget->background_duty_permille =
+            adapt(budget->background_duty_permille, RM_DUTY_TRICKLE_PERMILLE, hurts, is_calm);
     if (hurts || is_calm)
         budget->adapted_ns = input->now_ns;
     if (budget->normal_duty_permille < before && !output->why[0])

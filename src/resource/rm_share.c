@@ -7,8 +7,9 @@
 
 #include "dgo_units.h"
 
-/* A burst that an engine's user cannot notice; the slices notice that the engine has stopped. */
-#define BURST_NS            (20 * DGO_NS_PER_MS)
+/* What somebody asks for with a few moves of a slider; full again after twelve seconds.  The slices
+ * are there to notice that the engine has stopped. */
+#define BURST_NS            (250 * DGO_NS_PER_MS)
 #define SLICE_NS            (20 * DGO_NS_PER_MS)
 #define BACKGROUND_SLICE_NS (100 * DGO_NS_PER_MS)
 

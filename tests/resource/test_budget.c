@@ -279,7 +279,7 @@ static void test_shares(void **state)
     step(&budget, input, why);
     assert_int_equal(budget.normal, 1);
     step(&budget, input, why);
-    assert_int_equal(budget.normal_duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    assert_int_equal(budget.normal_duty_permille, RM_DUTY_NORMAL_PERMILLE);
     assert_int_equal(budget.background_duty_permille, 1000); /* SCHED_IDLE does it */
     /* It is hurt all the same: BACKGROUND halves, at most once in RM_ADAPT_NS, and never to 0. */
     input.delay_permille = 100;
@@ -304,7 +304,7 @@ static void test_shares(void **state)
         step(&budget, input, why);
         assert_int_equal(budget.background_duty_permille, want);
     }
-    assert_int_equal(budget.normal_duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    assert_int_equal(budget.normal_duty_permille, RM_DUTY_NORMAL_PERMILLE);
     /* One engine thread: a CPU is left, and all of it is ours. */
     input.engine_threads = 1;
     for (int i = 0; i < 20; i++) {
@@ -315,7 +315,7 @@ static void test_shares(void **state)
     /* The engine stops: nobody to be kind to. */
     input.engine_threads = 2;
     step(&budget, input, why);
-    assert_int_equal(budget.normal_duty_permille, RM_DUTY_TRICKLE_PERMILLE);
+    assert_int_equal(budget.normal_duty_permille, RM_DUTY_NORMAL_PERMILLE);
     input.protecting = false;
     step(&budget, input, why);
     assert_int_equal(budget.normal_duty_permille, 1000);
@@ -382,7 +382,7 @@ static void test_bounds(void **state)
             assert_in_range(budget.normal, 1, budget.normal_most);
             assert_in_range(budget.background, 1, budget.background_most);
             assert_in_range(budget.background_duty_permille, RM_DUTY_TRICKLE_PERMILLE, 1000);
-            assert_in_range(budget.normal_duty_permille, RM_DUTY_TRICKLE_PERMILLE, 1000);
+            assert_in_range(budget.normal_duty_permille, RM_DUTY_NORMAL_PERMILLE, 1000);
         }
     }
 }
