@@ -78,6 +78,20 @@ static bool fits_exact(const struct place_problem *p)
     return start == p->cpu_items_min && fits_from(p, start);
 }
 
+/* Whether fewer items at an end never take more beside them: what the above rests on. */
+static bool shrinks_with_runs(const struct place_problem *p)
+{
+    for (uint32_t d = 0; d < p->device_count; d++) {
+        const struct place_device *device = &p->device[d];
+
+        if (device->head_fixed_bytes > device->fixed_bytes[PLACE_FIRST] ||
+            device->tail_fixed_bytes[0] > device->tail_fixed_bytes[1] ||
+            device->tail_fixed_bytes[1] > device->fixed_bytes[PLACE_LAST])
+            return false;
+    }
+    return true;
+}
+
 enum dgo_status place_fits(const struct place_problem *problem, bool *fits, struct dgo_error *err)
 {
     struct place_answer answer;
@@ -87,7 +101,8 @@ enum dgo_status place_fits(const struct place_problem *problem, bool *fits, stru
         return DGO_OK;
     /* Taking as much as one can, which fits_exact does, may leave nothing for a device that must
      * be used. */
-    if (problem->device_count > PLACE_EXACT_MAX || problem->device_min > 1) {
+    if (problem->device_count > PLACE_EXACT_MAX || problem->device_min > 1 ||
+        !shrinks_with_runs(problem)) {
         struct place_problem *copy = malloc(sizeof *copy);
 
         if (!copy)
