@@ -413,13 +413,10 @@ static enum dgo_status start(struct daemon *daemon, const struct options *given,
 
 static void stop(struct daemon *daemon)
 {
-    char path[PATH_MAX];
-
-    front_free(daemon->front);
+    front_stop(daemon->front);
     http_close(daemon->tcp);
-    if (daemon->local && daemon->config &&
-        serve_socket_path(daemon_options(daemon), path, sizeof path))
-        (void)unlink(path);
+    if (daemon->local)
+        (void)unlink(daemon->socket);
     http_close(daemon->local);
     daemon->tcp = daemon->local = NULL;
     sd_event_source_disable_unref(daemon->snapshot);
@@ -430,6 +427,7 @@ static void stop(struct daemon *daemon)
     config_watch_stop(daemon->config);
     events_free(daemon->events);
     dgo_app_close(&daemon->app);
+    front_free(daemon->front);
     if (daemon->lock_fd >= 0)
         close(daemon->lock_fd);
     free(daemon->sample);

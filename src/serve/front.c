@@ -361,7 +361,7 @@ enum dgo_status front_new(struct daemon *daemon, struct front **front, struct dg
     return DGO_OK;
 }
 
-void front_free(struct front *front)
+void front_stop(struct front *front)
 {
     if (!front)
         return;
@@ -377,4 +377,9 @@ void front_free(struct front *front)
         if (!visit->looking) /* else its job ends it, while the app closes */
             end_visit(visit);
     }
+}
+
+void front_free(struct front *front)
+{
+    free(front);
 }

@@ -8,6 +8,8 @@
 DGO_MUST_CHECK
 enum dgo_status front_new(struct daemon *daemon, struct front **front, struct dgo_error *err);
 /* Breaks what is under way.  Before the servers are closed.  Accepts NULL. */
+void front_stop(struct front *front);
+/* After the app is closed: its jobs may end visits until then.  Accepts NULL. */
 void front_free(struct front *front);
 
 struct relay *front_relay(struct front *front);
