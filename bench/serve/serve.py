@@ -13,7 +13,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TURNS, TOKENS = 9, 1000
+TURNS, TOKENS = int(os.environ.get("BENCH_TURNS", 9)), int(os.environ.get("BENCH_TOKENS", 1000))
 CLIENTS, EVENTS_PER_SECOND, SECONDS = 1000, 10, 10
 
 
@@ -185,7 +185,7 @@ def bench(build, parts=PARTS):
 
 def measure_events(daemon):
     got, cpu, resident = asyncio.run(listen(daemon, CLIENTS, SECONDS))
-    report(f"serve.events.{CLIENTS}_clients.least_events", f"of {SECONDS * EVENTS_PER_SECOND}", min(got))
+    report(f"serve.events.{CLIENTS}_clients.least_events", f"of {max(got)} that some client got", min(got))
     report(f"serve.events.{CLIENTS}_clients.cpu_permille", "1/1000 of a core", cpu * 1000)
     report(f"serve.events.{CLIENTS}_clients.rss_mib", "MiB", resident)
 
