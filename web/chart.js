@@ -10,7 +10,6 @@
 import {clock, day} from "./units.js";
 
 const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3]];
-const PAD = {left: 58, right: 14, top: 12, bottom: 22};
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 
 function niceStep(span, count, binary) {
@@ -29,6 +28,7 @@ export class Chart {
     this.data = null;
     this.cursor = null; /* px */
     this.drag = null;
+    this.pad = {left: 58, right: 14, top: 12, bottom: 22};
     element.classList.add("chart");
     element.style.setProperty("height", `${height}px`);
     this.canvas = document.createElement("canvas");
@@ -70,15 +70,15 @@ export class Chart {
   get height() { return this.element.clientHeight; }
   x(t) {
     const {from, to} = this.data;
-    return PAD.left + (t - from) / (to - from || 1) * (this.width - PAD.left - PAD.right);
+    return this.pad.left + (t - from) / (to - from || 1) * (this.width - this.pad.left - this.pad.right);
   }
   time(x) {
     const {from, to} = this.data;
-    return from + (x - PAD.left) / (this.width - PAD.left - PAD.right) * (to - from);
+    return from + (x - this.pad.left) / (this.width - this.pad.left - this.pad.right) * (to - from);
   }
   y(v) {
     const {least, most} = this.range;
-    return this.height - PAD.bottom - (v - least) / (most - least || 1) * (this.height - PAD.top - PAD.bottom);
+    return this.height - this.pad.bottom - (v - least) / (most - least || 1) * (this.height - this.pad.top - this.pad.bottom);
   }
 
   findRange() {
@@ -112,12 +112,15 @@ export class Chart {
     }
     c.setTransform(scale, 0, 0, scale, 0, 0);
     c.clearRect(0, 0, this.width, this.height);
-    c.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    const {fontFamily, fontSize} = getComputedStyle(document.body);
+    this.type = Math.max(11, parseFloat(fontSize) * 0.73);
+    c.font = `${this.type}px ${fontFamily}`;
+    this.pad = {left: this.type * 5.3, right: 14, top: 12, bottom: this.type * 2};
     this.findRange();
     this.drawGrid();
     c.save();
     c.beginPath();
-    c.rect(PAD.left, 0, this.width - PAD.left - PAD.right, this.height - PAD.bottom + 1);
+    c.rect(this.pad.left, 0, this.width - this.pad.left - this.pad.right, this.height - this.pad.bottom + 1);
     c.clip();
     this.drawMarks();
     this.data.series.forEach((s, i) => this.drawSeries(s, i));
@@ -132,7 +135,7 @@ export class Chart {
     c.fillStyle = this.colour("--muted");
     c.textAlign = "center";
     c.textBaseline = "middle";
-    c.fillText("no readings in this span yet", (this.width + PAD.left) / 2, this.height / 2);
+    c.fillText("no readings in this span yet", (this.width + this.pad.left) / 2, this.height / 2);
   }
 
   drawGrid() {
@@ -145,11 +148,11 @@ export class Chart {
       const y = Math.round(this.y(v)) + 0.5;
       c.strokeStyle = this.colour("--grid");
       c.beginPath();
-      c.moveTo(PAD.left, y);
-      c.lineTo(this.width - PAD.right, y);
+      c.moveTo(this.pad.left, y);
+      c.lineTo(this.width - this.pad.right, y);
       c.stroke();
       c.fillStyle = this.colour("--muted");
-      c.fillText(unit(v, true), PAD.left - 8, y);
+      c.fillText(unit(v, true), this.pad.left - 8, y);
     }
     const span = (to - from) / 1000, most_ticks = Math.max(2, (this.width - 80) / 90);
     const tick = (STEPS_S.find((s) => span / s <= most_ticks) || 604800) * 1000;
@@ -160,13 +163,13 @@ export class Chart {
       const x = this.x(t);
       c.strokeStyle = this.colour("--grid");
       c.beginPath();
-      c.moveTo(x, this.height - PAD.bottom);
-      c.lineTo(x, this.height - PAD.bottom + 4);
+      c.moveTo(x, this.height - this.pad.bottom);
+      c.lineTo(x, this.height - this.pad.bottom + 4);
       c.stroke();
       c.fillStyle = this.colour("--muted");
       const text = tick >= 86400000 ? day(t).replace(/,? \d\d:\d\d$/, "") : clock(t, tick < 60000);
       const half = c.measureText(text).width / 2;
-      if (x - half > PAD.left - 30 && x + half < this.width) c.fillText(text, x, this.height - PAD.bottom + 7);
+      if (x - half > this.pad.left - 30 && x + half < this.width) c.fillText(text, x, this.height - this.pad.bottom + 7);
     }
   }
 
@@ -184,7 +187,7 @@ export class Chart {
   }
 
   drawSeries(s, index) {
-    const {context: c} = this, colour = this.colour(s.colour), floor = this.height - PAD.bottom;
+    const {context: c} = this, colour = this.colour(s.colour), floor = this.height - this.pad.bottom;
     for (const run of this.runs(s.points)) {
       if (run.some((p) => p.max > p.min)) {
         c.globalAlpha = 0.18;
@@ -195,7 +198,7 @@ export class Chart {
         c.fill();
       }
       if (s.fill) {
-        const fade = c.createLinearGradient(0, PAD.top, 0, floor);
+        const fade = c.createLinearGradient(0, this.pad.top, 0, floor);
         c.globalAlpha = 0.22;
         fade.addColorStop(0, colour);
         fade.addColorStop(1, `${colour}00`); /* hex, as all of ours */
@@ -233,14 +236,14 @@ export class Chart {
       c.lineWidth = 1;
       c.setLineDash([3, 4]);
       c.beginPath();
-      c.moveTo(PAD.left, y);
-      c.lineTo(this.width - PAD.right, y);
+      c.moveTo(this.pad.left, y);
+      c.lineTo(this.width - this.pad.right, y);
       c.stroke();
       c.setLineDash([]);
       c.fillStyle = this.colour(level.colour || "--muted");
       c.textAlign = "right";
-      c.textBaseline = y < PAD.top + 14 ? "top" : "bottom";
-      c.fillText(level.name, this.width - PAD.right - 4, y + (c.textBaseline === "top" ? 3 : -2));
+      c.textBaseline = y < this.pad.top + 14 ? "top" : "bottom";
+      c.fillText(level.name, this.width - this.pad.right - 4, y + (c.textBaseline === "top" ? 3 : -2));
     }
   }
 
@@ -248,19 +251,19 @@ export class Chart {
     const {context: c} = this;
     for (const mark of this.data.marks || []) {
       const x = Math.round(this.x(mark.t)) + 0.5;
-      if (x < PAD.left || x > this.width - PAD.right) continue;
+      if (x < this.pad.left || x > this.width - this.pad.right) continue;
       c.strokeStyle = c.fillStyle = this.colour(mark.colour || "--mark");
       c.globalAlpha = 0.75;
       c.lineWidth = 1;
       c.beginPath();
-      c.moveTo(x, PAD.top - 2);
-      c.lineTo(x, this.height - PAD.bottom);
+      c.moveTo(x, this.pad.top - 2);
+      c.lineTo(x, this.height - this.pad.bottom);
       c.stroke();
       c.globalAlpha = 1;
       c.beginPath();
-      c.moveTo(x - 4, PAD.top - 8);
-      c.lineTo(x + 4, PAD.top - 8);
-      c.lineTo(x, PAD.top);
+      c.moveTo(x - 4, this.pad.top - 8);
+      c.lineTo(x + 4, this.pad.top - 8);
+      c.lineTo(x, this.pad.top);
       c.fill();
     }
   }
@@ -272,19 +275,19 @@ export class Chart {
     if (this.drag && Math.abs(this.drag.to - this.drag.from) > 3) {
       c.fillStyle = this.colour("--accent");
       c.globalAlpha = 0.16;
-      c.fillRect(Math.min(this.drag.from, this.drag.to), PAD.top, Math.abs(this.drag.to - this.drag.from),
-        this.height - PAD.top - PAD.bottom);
+      c.fillRect(Math.min(this.drag.from, this.drag.to), this.pad.top, Math.abs(this.drag.to - this.drag.from),
+        this.height - this.pad.top - this.pad.bottom);
       c.globalAlpha = 1;
     }
     if (this.cursor === null) {
       this.tip.hidden = true;
       return;
     }
-    const x = Math.max(PAD.left, Math.min(this.width - PAD.right, this.cursor)), t = this.time(x);
+    const x = Math.max(this.pad.left, Math.min(this.width - this.pad.right, this.cursor)), t = this.time(x);
     c.strokeStyle = this.colour("--muted");
     c.beginPath();
-    c.moveTo(x + 0.5, PAD.top);
-    c.lineTo(x + 0.5, this.height - PAD.bottom);
+    c.moveTo(x + 0.5, this.pad.top);
+    c.lineTo(x + 0.5, this.height - this.pad.bottom);
     c.stroke();
     const rows = [];
     for (const s of this.data.series) {

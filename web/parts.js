@@ -76,9 +76,9 @@ export const legend = (ids) => h("ul", {class: "legend"}, KINDS.filter((kind) =>
 /* columns: [{name, right, cell: row -> content, title}] */
 export const table = (label, columns, rows, {rowProps, key} = {}) => h("div", {class: "table-wrap", tabindex: "0", role: "region", "aria-label": `${label}, table`},
   h("table", null,
-    h("thead", null, h("tr", null, columns.map((column) => h("th", {scope: "col", class: column.right ? "right" : "", title: column.title}, column.name)))),
+    h("thead", null, h("tr", null, columns.map((column) => h("th", {scope: "col", class: `${column.right ? "right" : ""} ${column.wide ? "wide-only" : ""}`, title: column.title}, column.name)))),
     h("tbody", null, rows.map((row, i) => h("tr", {key: key ? key(row) : undefined, ...(rowProps && rowProps(row))},
-      columns.map((column) => h("td", {class: `${column.right ? "right" : ""} ${column.wrap ? "wrap" : ""}`}, column.cell(row, i) ?? NONE)))))));
+      columns.map((column) => h("td", {class: `${column.right ? "right" : ""} ${column.wrap ? "wrap" : ""} ${column.wide ? "wide-only" : ""}`}, column.cell(row, i) ?? NONE)))))));
 
 export const choice = (label, name, options, value, fn) => h("div", {class: "choice", role: "radiogroup", "aria-label": label},
   options.map(([id, text, title]) => h("label", {key: id, class: id === value ? "on" : "", title},

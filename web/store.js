@@ -79,7 +79,7 @@ export function takeEvent(name, data) {
   } else if (name === "alert") {
     if (store.view) {
       const rest = (store.view.alerts || []).filter((alert) => alert.id !== data.id);
-      store.view.alerts = data.cleared_ns || data.state === "cleared" ? rest : [...rest, data];
+      store.view.alerts = data.state === "cleared" ? rest : [...rest, data];
     }
     say(data.text || "an alert changed");
   }

@@ -13,7 +13,7 @@ const trace = (gpu, reading) => store.history.get(`${gpu.index}.${reading}`);
 
 /* ---- the verdict: one line that says whether to look any further ---- */
 
-const severity = (alert) => ["critical", "alarm", "error", "bad"].includes(alert.severity || alert.level) ? "bad" : "warn";
+const severity = (alert) => alert.level === "warning" ? "warn" : "bad";
 
 function verdict(view) {
   const alerts = view.alerts || [], launches = view.launches || [];
@@ -35,17 +35,19 @@ function head(view) {
   const [kind, title, text] = verdict(view), gpus = view.machine?.gpus || [];
   const sum = (field) => gpus.every((gpu) => typeof gpu[field] === "number") && gpus.length ? gpus.reduce((all, gpu) => all + gpu[field], 0) : undefined;
   const speed = engineSpeed(view);
+  const loads = (view.launches || []).map((launch) => launch.engine?.busy).filter((n) => typeof n === "number");
+  const busy = loads.length ? loads.reduce((a, b) => a + b, 0) : undefined;
   return h("div", {class: `verdict ${kind}`},
     h("div", {class: "verdict-words"}, h("h1", null, state(kind, title)), h("p", null, text)),
     h("div", {class: "verdict-tiles"},
       tile("memory free", bytes(sum("free_bytes"), 1), h("small", null, `of ${bytes(sum("total_bytes"), 0)}`)),
       tile("power", watts(sum("power_mw"))),
-      tile("generating", speed === undefined ? NONE : perSecond(speed))));
+      speed !== undefined ? tile("generating", perSecond(speed)) : tile("requests now", busy === undefined ? NONE : number(busy))));
 }
 
 /* Tokens a second of all engines that tell it. */
 function engineSpeed(view) {
-  const known = (view.launches || []).map((launch) => launch.engine?.generated_tokens_per_second ?? launch.metrics?.generated_tokens_per_second)
+  const known = (view.launches || []).map((launch) => launch.engine?.generated_tokens_per_s)
     .filter((value) => typeof value === "number");
   return known.length ? known.reduce((a, b) => a + b, 0) : undefined;
 }
@@ -148,7 +150,9 @@ function engines(view) {
     {name: "model", cell: (l) => h("a", {href: `#/launcher/${l.id}`}, l.name)},
     {name: "state", cell: (l) => launchState(l)},
     {name: "context", right: true, cell: (l) => tokens(l.plan?.context_tokens)},
-    {name: "slots", right: true, cell: (l) => l.plan ? `${l.active_request_count || 0} / ${l.plan.slot_count}` : NONE, title: "busy of all"},
+    {name: "slots", right: true, cell: (l) => l.plan ? `${l.engine?.busy ?? l.active_request_count ?? 0} / ${l.engine?.slots ?? l.plan.slot_count}` : NONE, title: "busy of all"},
+    {name: "cache in use", right: true, cell: (l) => permille(l.engine?.kv_permille)},
+    {name: "generating", right: true, cell: (l) => perSecond(l.engine?.generated_tokens_per_s)},
     {name: "requests", right: true, cell: (l) => number(l.request_count)},
     {name: "predicted", right: true, cell: (l) => perSecond(l.plan?.predicted?.decode_tokens_per_second)},
     {name: "plan = measured", cell: (l) => !l.comparison ? NONE : l.comparison.equal === false || l.comparison.weights_equal === false ? state("warn", "differs") : state("good", "as planned")},
@@ -159,8 +163,8 @@ function alertList(view) {
   const alerts = view.alerts || [];
   if (alerts.length < 2) return null; /* one is the verdict itself */
   return card(`Alerts`, {class: "alerts"}, h("ul", {class: "alert-list"}, alerts.map((alert) => h("li", {key: alert.id ?? alert.text},
-    state(severity(alert), alert.kind || alert.severity || "alert"), h("span", null, alert.text),
-    (alert.since_ns || alert.raised_ns) && h("time", {class: "quiet"}, `for ${duration(view.time_ns - (alert.since_ns || alert.raised_ns))}`)))));
+    state(severity(alert), `${(alert.rule || "alert").replaceAll("_", " ")}: ${alert.level}`), h("span", null, alert.text),
+    alert.time_ns && h("time", {class: "quiet"}, `for ${duration(Math.max(0, view.time_ns - alert.time_ns))}`)))));
 }
 
 function minutes(view) {
@@ -204,7 +208,7 @@ export async function open() {
     const {series} = await get(`api/v1/timeline?since_ns=${now - 600e9}&until_ns=${now}&points=240&series=used`);
     for (const s of series) {
       if (s.pid || (s.kind || s.name) !== "used") continue;
-      const key = `${s.gpu_index ?? s.gpu}.used_bytes`, newer = store.history.get(key) || [];
+      const key = `${s.gpu}.used_bytes`, newer = store.history.get(key) || [];
       store.history.delete(key);
       for (const p of s.points) remember(key, p.time_ns / 1e6, p.mean ?? p.last);
       for (const p of newer) remember(key, p.t, p.v);

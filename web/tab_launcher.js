@@ -3,13 +3,13 @@
 
 import {chat, get, post, remove} from "./api.js";
 import {h} from "./dom.js";
-import {NONE, bytes, clock, duration, number, perSecond, tokens} from "./units.js";
+import {NONE, ago, bytes, clock, duration, number, perSecond, tokens} from "./units.js";
 import {badge, card, choice, copyButton, empty, launchState, problem, simulatedBadge, state, table, tile} from "./parts.js";
 import {addLines, changed, say, store} from "./store.js";
 
 const my = {
   id: null, query: "", only: "all", follow: true, asked: new Set(), error: null,
-  models: null, presets: [], model: "", preset: "", name: "", ctx: "8192", parallel: 1, admission: "", creating: false,
+  models: null, presets: [], model: "", preset: "", name: "", ctx: "", parallel: 1, admission: "", creating: false,
   talk: new Map(), /* launch id -> {messages, busy, aborter, speed, text} */
 };
 
@@ -72,7 +72,7 @@ function list() {
       h("a", {href: `#/launcher/${launch.id}`, class: launch.id === my.id && !my.creating ? "on" : "", "aria-current": launch.id === my.id && !my.creating ? "true" : false},
         h("span", {class: "name"}, launch.name), launchState(launch),
         h("span", {class: "quiet"}, launch.state === "ended" ? (launch.ended_ns ? `at ${clock(launch.ended_ns / 1e6)}` : "")
-          : launch.started_ns ? `for ${duration(store.view.time_ns - launch.started_ns)}` : "")))))
+          : launch.started_ns ? `started ${ago(store.view.time_ns - launch.started_ns)}` : "")))))
       : empty("Nothing was launched yet", "Choose a model and launch it; or plan it first under Optimizer."),
     (store.view.queue || []).length ? h("p", {class: "quiet"}, `${store.view.queue.length} waiting for memory`) : null);
 }
@@ -91,7 +91,7 @@ function form() {
         my.presets.length > 0 && field("new-preset", "preset", h("select", {id: "new-preset", value: my.preset, on: {change: (e) => { my.preset = e.target.value; changed(); }}},
           h("option", {value: ""}, "none"), my.presets.map((p) => h("option", {key: p.name || p, value: p.name || p}, p.name || p)))),
         field("new-name", "name for clients", h("input", {id: "new-name", type: "text", value: my.name, placeholder: my.model, maxlength: "64", on: {input: (e) => { my.name = e.target.value; }}})),
-        field("new-ctx", "context of each slot", h("input", {id: "new-ctx", type: "text", inputmode: "numeric", value: my.ctx, pattern: "[0-9]+|max", on: {input: (e) => { my.ctx = e.target.value; }}})),
+        field("new-ctx", "context of each slot", h("input", {id: "new-ctx", type: "text", inputmode: "numeric", value: my.ctx, pattern: "[0-9]*|max", placeholder: "the plan's default; a number, or max", on: {input: (e) => { my.ctx = e.target.value; }}})),
         field("new-parallel", "slots", h("input", {id: "new-parallel", type: "number", min: "1", max: "256", value: String(my.parallel), on: {input: (e) => { my.parallel = Number(e.target.value) || 1; }}})),
         h("div", {class: "control"}, h("span", {class: "label"}, "where it does not fit"), choice("where it does not fit", "admission",
           [["", "as configured"], ["refuse", "refuse"], ["queue", "wait"], ["evict", "make room"]], my.admission, (id) => { my.admission = id; changed(); })),
@@ -105,7 +105,8 @@ function form() {
 async function start() {
   my.refused = null;
   try {
-    const body = {model: my.model, intent: {ctx: my.ctx === "max" ? "max" : Number(my.ctx), parallel: my.parallel}};
+    const body = {model: my.model, intent: {parallel: my.parallel}};
+    if (my.ctx) body.intent.ctx = my.ctx === "max" ? "max" : Number(my.ctx);
     if (my.preset) body.preset = my.preset;
     if (my.name) body.name = my.name;
     if (my.admission) body.admission = my.admission;
@@ -145,7 +146,7 @@ function summary(launch) {
       tile("port", launch.port || NONE), tile("pid", launch.pid || NONE),
       tile("loading took", launch.ready_ns ? duration(launch.ready_ns - launch.started_ns) : NONE),
       tile("requests", number(launch.request_count), launch.active_request_count ? h("small", null, `${launch.active_request_count} now`) : null),
-      tile("last request", launch.last_request_ns ? `${duration(now - launch.last_request_ns)} ago` : NONE),
+      tile("last request", launch.last_request_ns ? ago(now - launch.last_request_ns) : NONE),
       tile("context", tokens(launch.plan?.context_tokens)), tile("restarts", number(launch.restart_count))),
     actions(launch),
     (launch.actions || []).length ? h("ul", {class: "deeds"}, launch.actions.map((deed, i) => h("li", {key: i},

@@ -9,10 +9,10 @@ import {changed, say, store} from "./store.js";
 
 const MIB = 2 ** 20;
 const WINDOWS = [["300", "5 min"], ["3600", "1 h"], ["21600", "6 h"], ["86400", "1 d"], ["604800", "7 d"]];
-const KINDS = [["used", "memory"], ["utilisation", "busy"], ["power", "power"], ["temperature", "heat"], ["tokens_per_second", "tokens/s"]];
+const KINDS = [["used", "memory"], ["utilisation", "busy"], ["power", "power"], ["temperature", "heat"], ["busy", "requests"], ["tokens_per_second", "tokens/s"]];
 
 const my = {
-  window: "300", kind: "used", zoom: null, timeline: null, profile: null, error: null, mark: "", baseline: null, after: null, at: 0,
+  window: "300", kind: "used", processes: false, zoom: null, timeline: null, profile: null, error: null, mark: "", baseline: null, after: null, at: 0,
 };
 
 export const title = "Memory";
@@ -54,7 +54,7 @@ export function tick() {
 /* The daemon gives one object a series with columns or points; both become points in ms. */
 function readTimeline(value) {
   const series = (value.series || []).map((s) => ({
-    kind: s.kind || s.name, gpu: s.gpu_index ?? s.gpu, pid: s.pid || 0, name: s.process || s.label || s.name, unit: s.unit,
+    kind: s.kind || s.name, gpu: s.gpu, pid: s.pid || 0, name: s.process || s.label || s.name, unit: s.unit,
     points: (s.points || []).map((p) => Array.isArray(p) ? {t: p[0] / 1e6, min: p[1], max: p[2], v: p[3]}
       : {t: p.time_ns / 1e6, min: p.min, max: p.max, v: p.mean ?? p.last ?? p.value}),
   }));
@@ -65,18 +65,22 @@ function readTimeline(value) {
 
 function picture() {
   const {timeline} = my, gpus = store.view.machine?.gpus || [];
-  const cards = (timeline?.series || []).filter((s) => !s.pid && s.kind === my.kind && s.gpu !== undefined && s.gpu !== null);
+  const ofCards = !["busy", "tokens_per_second"].includes(my.kind);
+  const shown = (timeline?.series || []).filter((s) => s.kind === my.kind);
+  const cards = ofCards ? shown.filter((s) => !s.pid && s.gpu !== undefined) : [];
+  const names = new Map((store.view.launches || []).map((launch) => [launch.pid, launch.name]));
+  for (const gpu of gpus) for (const p of gpu.processes || []) if (!names.has(p.pid)) names.set(p.pid, p.name);
+  const others = ofCards ? (my.processes ? shown.filter((s) => s.pid) : []) : shown;
   const units = {
     used: (v, short) => bytes(v, short ? 0 : 2), utilisation: (v) => `${number(v)} %`, power: (v) => `${number(v)} W`,
-    temperature: (v) => `${number(v)} °C`, tokens_per_second: (v) => number(v, 1),
+    temperature: (v) => `${number(v)} °C`, busy: (v) => number(v, v % 1 ? 1 : 0), tokens_per_second: (v) => number(v, 1),
   };
   const unit = units[my.kind] || number;
-  const planned = (timeline?.series || []).filter((s) => s.kind === "planned" && !s.pid);
   const data = {
     from: timeline?.from ?? Date.now() - 300000, to: timeline?.to ?? Date.now(), unit, binary: my.kind === "used", least: 0,
     most: my.kind === "utilisation" ? 100 : undefined,
     series: [...cards.map((s) => ({name: `GPU ${s.gpu}`, colour: gpuColour(s.gpu), dash: s.gpu, fill: true, points: s.points})),
-      ...planned.map((s) => ({name: `GPU ${s.gpu}, planned`, colour: gpuColour(s.gpu), dash: 2, points: s.points}))],
+      ...others.map((s, i) => ({name: `${names.get(s.pid) || `pid ${s.pid}`}${s.gpu === undefined ? "" : ` on GPU ${s.gpu}`}`, colour: gpuColour(2 + i), dash: i, points: s.points}))],
     levels: my.kind === "used" ? gpus.map((gpu) => ({name: `GPU ${gpu.index} holds ${bytes(gpu.total_bytes, 0)}`, value: gpu.total_bytes, colour: gpuColour(gpu.index)})) : [],
     marks: timeline?.events || [],
   };
@@ -87,6 +91,7 @@ function picture() {
     changed();
   };
   return card("Over time", {key: "timeline", class: "timeline", side: [
+    my.kind === "used" && h("label", {class: "check"}, h("input", {type: "checkbox", checked: my.processes, on: {change: (e) => { my.processes = e.target.checked; refresh(); changed(); }}}), "each program"),
     choice("reading", "kind", KINDS, my.kind, (id) => { my.kind = id; refresh(); changed(); }),
     choice("window", "window", WINDOWS, my.zoom ? "" : my.window, (id) => { my.window = id; my.zoom = null; refresh(); changed(); })]},
     my.error && problem(my.error),
@@ -121,6 +126,10 @@ const VERDICT = {
   steady: ["good", "steady"], growing: ["warn", "growing"], suspected_leak: ["warn", "leak suspected"], confirmed_leak: ["bad", "leak confirmed"],
 };
 
+/* Of a few minutes a slope says nothing. */
+const slope = (s) => typeof s?.slope_mib_per_hour === "number" && (s.evidence?.window_seconds >= 600 || s.verdict !== "steady")
+  ? `${s.slope_mib_per_hour < 0 ? "−" : "+"}${number(Math.abs(s.slope_mib_per_hour), 1)} MiB/h` : null;
+
 const interval = (range, fn) => Array.isArray(range) ? `${fn(range[0])} to ${range[1] === null ? "never" : fn(range[1])}` : null;
 
 function evidence(series) {
@@ -143,7 +152,7 @@ function verdicts() {
       h("summary", null, state(kind, text), h("b", null, s.pid ? ours.get(s.pid) || s.name || `pid ${s.pid}` : `GPU ${s.gpu}`),
         h("span", {class: "quiet"}, s.pid ? `on GPU ${s.gpu}` : "the whole card"),
         badge((s.pattern || "unknown").replaceAll("_", " ")),
-        s.slope_mib_per_hour !== null && Math.abs(s.slope_mib_per_hour) >= 0.1 && h("span", null, `${number(s.slope_mib_per_hour, 1)} MiB/h`),
+        slope(s) && h("span", null, slope(s)),
         typeof s.seconds_to_full === "number" && h("span", {class: "quiet"}, `full in ${duration(s.seconds_to_full * 1e9)}${s.seconds_to_full_interval ? ` (${interval(s.seconds_to_full_interval, (v) => v === null ? "never" : duration(v * 1e9))})` : ""}`)),
       evidence(s),
       (s.episodes || []).length ? h("p", {class: "quiet"}, `episodes: ${s.episodes.map((x) => `${x.verdict.replaceAll("_", " ")}, ${number(x.slope_mib_per_hour, 1)} MiB/h`).join("; ")}`) : null));
@@ -171,7 +180,7 @@ function consumers() {
     {name: "GPU", cell: (row) => row.gpu},
     {name: "memory", right: true, cell: (row) => bytes(row.used)},
     {name: "since the baseline", right: true, cell: (row) => difference(my.baseline?.rows.find((r) => r.key === row.key)?.used, row.used, my.baseline)},
-    {name: "slope", right: true, cell: (row) => typeof verdict(row)?.slope_mib_per_hour === "number" ? `${number(verdict(row).slope_mib_per_hour, 1)} MiB/h` : NONE},
+    {name: "slope", right: true, cell: (row) => slope(verdict(row)) || NONE},
     {name: "verdict", cell: (row) => verdict(row) ? state(...(VERDICT[verdict(row).verdict] || ["idle", verdict(row).verdict])) : NONE},
   ], rows, {key: (row) => row.key}) : empty("No process is listed", "The driver names none, or the cards come from a file."));
 }

@@ -31,13 +31,14 @@ function proof(value) {
   const p = value.proof;
   if (!p) return card("VRAM of this program", {key: "proof"}, empty("Not proven in this daemon", "dualgpuopt resources --prove looks."));
   const row = (name, known, good, text) => h("li", null, state(!known ? "idle" : good ? "good" : "bad", `${name}: ${!known ? "cannot be known" : text}`));
+  const found = (name, known, list, none) => !list?.length ? row(name, known, true, none)
+    : list.map((one) => h("li", {key: one.path}, state(one.allowed ? "good" : "bad", one.path.replace(/.*\/(?=lib)/, "")), h("span", {class: "quiet"}, ` ${one.why || ""}`)));
   return card("VRAM of this program", {key: "proof", class: "proof"},
     h("div", {class: "proof-figure"}, h("span", {class: "big"}, bytes(p.self_vram_bytes)), state(p.proven ? "good" : "warn", p.proven ? "proven" : "not proven")),
     h("p", null, p.sentence),
     h("ul", {class: "plain"},
       row("in the drivers' process lists", p.process_lists_known, !p.own_pid_listed, p.own_pid_listed ? "listed" : "not listed"),
-      row("compute or graphics libraries", p.libraries_known, !p.libraries?.length, p.libraries?.length ? p.libraries.join(", ") : "none mapped"),
-      row("open devices", p.devices_known, true, p.devices?.length ? p.devices.map((d) => d.path || d).join(", ") : "none")));
+      found("libraries of GPUs", p.libraries_known, p.libraries, "none mapped"), found("devices", p.devices_known, p.devices, "none open")));
 }
 
 function ledger(value) {
@@ -76,7 +77,7 @@ function components(value) {
   return card("Components", {key: "components", side: h("label", {class: "check"}, h("input", {type: "checkbox", checked: my.planned, on: {change: (e) => { my.planned = e.target.checked; changed(); }}}), "planned ones too")},
     table("Components", [
       {name: "component", cell: (c) => h("span", {title: c.what}, c.name)},
-      {name: "what it does", wrap: true, cell: (c) => c.what},
+      {name: "what it does", wrap: true, wide: true, cell: (c) => c.what},
       {name: "lane", cell: (c) => c.lane}, {name: "place", cell: (c) => h("span", {title: c.why}, c.place)},
       {name: "done", right: true, cell: (c) => number((c.done || 0) + (c.ran_inline || 0))},
       {name: "failed", right: true, cell: (c) => c.failed ? h("b", {class: "differs"}, number(c.failed)) : "0"},

@@ -44,6 +44,7 @@ export function duration(ns) {
   return `${Math.floor(m / 1440)}d${two((m % 1440) / 60)}h`;
 }
 
+export const ago = (ns) => ns < 1e9 ? "just now" : `${duration(ns)} ago`;
 export const clock = (ms, seconds = true) => new Date(ms).toLocaleTimeString("en-GB",
   seconds ? {} : {hour: "2-digit", minute: "2-digit"});
 export const day = (ms) => new Date(ms).toLocaleString("en-GB",

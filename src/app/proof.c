@@ -368,7 +368,7 @@ void proof_take(const struct proof_question *question, struct proof *proof)
     memset(proof, 0, sizeof *proof);
     text = DGO_TEXT(proof->sentence);
     proof->pid[proof->process_count++] = pid;
-    while (add_children(root, proof) > 0)
+    while (!question->alone && add_children(root, proof) > 0)
         ;
     read_libraries(root, pid, &proof->libraries);
     read_devices(root, pid, only_reading(&proof->libraries), &proof->devices);

@@ -52,8 +52,9 @@ struct proof {
 };
 
 struct proof_question {
-    const char *root;                  /* in front of /proc, for tests; NULL: none */
-    uint32_t pid;                      /* 0: this process */
+    const char *root; /* in front of /proc, for tests; NULL: none */
+    uint32_t pid;     /* 0: this process */
+    bool alone; /* without its children: a daemon's engines take VRAM, that is what they are for */
     const struct dgo_machine *machine; /* as the real driver gave it; NULL: it gave none */
     const char *driver_problem; /* why `machine` is NULL although a driver is there; or NULL */
 };

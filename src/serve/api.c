@@ -9,6 +9,7 @@
 #include "front.h"
 #include "intent.h"
 #include "metrics.h"
+#include "proof.h"
 #include "view.h"
 #include "view_config.h"
 #include "view_resources.h"
@@ -68,9 +69,19 @@ static void events(struct http_request *request, void *data)
 static void resources(struct http_request *request, void *data)
 {
     struct daemon *daemon = data;
+    struct dgo_sample *sample = daemon->sample;
+    struct proof_question question = {.alone = true};
+    struct proof *proof = malloc(sizeof *proof);
 
-    http_answer_json(request, 200,
-                     view_resources(&daemon->app, &daemon->sample->machine, NULL, NULL));
+    watch_latest(daemon->watch, sample);
+    if (sample->machine.gpu_count > 0 && !sample->machine.simulated)
+        question.machine = &sample->machine;
+    else if (sample->problem[0] && !sample->machine.simulated)
+        question.driver_problem = sample->problem;
+    if (proof)
+        proof_take(&question, proof);
+    http_answer_json(request, 200, view_resources(&daemon->app, &sample->machine, NULL, proof));
+    free(proof);
 }
 
 /* ---- models, plans, estimates: on a worker ---- */

@@ -11,6 +11,7 @@
 #include "keep.h"
 #include "alert_sinks.h"
 #include "listen.h"
+#include "machine_json.h"
 #include "profile_live.h"
 #include "view.h"
 #include "view_resources.h"
@@ -74,6 +75,25 @@ static json_t *view_daemon(const struct daemon *daemon)
                      (int)clients, "event_clients", (int)events_client_count(daemon->events));
 }
 
+/* What an engine tells of its work stands with its launch. */
+static json_t *view_launches(const struct daemon *daemon)
+{
+    struct dgo_engine_load load[WATCH_ENGINE_MAX];
+    const uint32_t count = watch_loads(daemon->watch, load, WATCH_ENGINE_MAX);
+    json_t *launches = fleet_view(daemon->fleet), *launch;
+    size_t at;
+
+    json_array_foreach(launches, at, launch)
+    {
+        const json_int_t pid = json_integer_value(json_object_get(launch, "pid"));
+
+        for (uint32_t i = 0; i < count; i++)
+            if (pid > 0 && load[i].pid == (uint32_t)pid)
+                json_object_set_new(launch, "engine", gpu_json_of_load(&load[i]));
+    }
+    return launches;
+}
+
 json_t *daemon_view(void *data)
 {
     struct daemon *daemon = data;
@@ -91,7 +111,7 @@ json_t *daemon_view(void *data)
     if (sample->problem[0])
         json_object_set_new(object, "machine_problem", view_text(sample->problem));
     json_object_set_new(object, "machine_stale", json_boolean(sample->stale));
-    json_object_set_new(object, "launches", fleet_view(daemon->fleet));
+    json_object_set_new(object, "launches", view_launches(daemon));
     json_object_set_new(object, "queue", fleet_queue_view(daemon->fleet));
     json_object_set_new(object, "vram", view_ledger(&sample->machine));
     json_object_set_new(object, "alerts", profile_live_alerts(daemon->profile));

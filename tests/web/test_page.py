@@ -13,7 +13,7 @@ TABS = {
     "launcher": ("Launches", "New launch"),
     "memory": ("Over time", "Does it leak?", "Who uses it", "Before and after"),
     "resources": ("VRAM of this program", "VRAM ledger", "Lanes", "Components", "Event bus", "optimizer"),
-    "settings": ("This page", "The daemon", "In force", "alerts.free", "default"),
+    "settings": ("This page", "The daemon", "In force", "alerts.temperature-c", "default"),
 }
 
 
@@ -32,7 +32,8 @@ def tabs(_box, daemon):
                 page.size(width, 2160 if width == 3840 else 900)
                 show(page, tab)
                 check(page.run("document.documentElement.scrollWidth") <= width, f"{tab} is wider than {width} pixels")
-                picture(page, f"{tab}-{theme}-{width}")
+                if width < 3840 or tab == "dashboard":  # a picture of 8 million points takes its time
+                    picture(page, f"{tab}-{theme}-{width}")
             check_accessible(page, f"{tab}, {theme}")
         check_equal(page.run("document.documentElement.dataset.theme"), theme, "the theme")
         check_calm(page)
@@ -116,6 +117,52 @@ def launch(_box, daemon):
     page.wait("/ended/.test(document.querySelector('.launch-list').innerText)", what="the end")
     page.click(".actions button", "Forget")
     page.wait("!document.querySelector('.launch-list li')", what="an empty list")
+    check_calm(page)
+
+
+ROOMY_CARDS = (Card("NVIDIA GeForce RTX 3090", 24576, 20000), Card("NVIDIA GeForce RTX 3060", 12288, 10000))
+
+
+@page_case("an alert appears while one looks, and goes when it is over; levels come from the settings",
+           cards=ROOMY_CARDS, options=["--config", "{folder}/settings.yaml"], settings="alerts: {temperature-c: 75}\n")
+def alert(_box, daemon):
+    page = daemon.open()
+    page.wait("/All is well/.test(document.querySelector('h1')?.innerText || '')", what="calm")
+    daemon.readings[1]["temperature"] = 78  # a warning only, by the level of 87 that holds without the settings
+    daemon.drive()
+    page.wait("/alert/.test(document.querySelector('h1').innerText) && /GPU 1: 78 C/.test(document.querySelector('main').innerText)",
+              what="the alert")
+    page.wait("document.querySelector('#tabs .badge')?.innerText === '1'", what="its number beside the tab")
+    page.wait("document.querySelector('.verdict.bad')", what="that it is critical")
+    check_accessible(page, "the dashboard with an alert")
+    picture(page, "dashboard-alert")
+    daemon.readings[1]["temperature"] = 50
+    daemon.drive()
+    page.wait("/All is well/.test(document.querySelector('h1').innerText)", what="its end")
+    check_calm(page)
+
+
+@page_case("memory over time: a mark, zoom, verdicts, before and after")
+def memory(_box, daemon):
+    page = daemon.open("memory")
+    page.wait("document.querySelector('.chart canvas')?.getAttribute('aria-label').includes('GPU 1 11.0')", what="readings")
+    page.run("document.querySelector('.mark-form input').focus()")
+    page.type("desktop <b>started</b>")
+    page.key("Enter")
+    page.wait("document.querySelector('.mark-form input').value === ''", what="the mark to be taken")
+    page.click("button", "Set baseline")
+    daemon.used[1] += 200
+    daemon.drive()
+    page.wait("/\\+200\\.00 MiB/.test([...document.querySelectorAll('section')].find((s) => s.ariaLabel === 'Before and after').innerText)",
+              what="what it took")
+    page.wait("/steady/.test(document.querySelector('.verdicts')?.innerText || '')", what="a verdict")
+    page.drag(".timeline canvas", 0.9, 0.99)
+    page.wait("/back to now/.test(document.querySelector('.timeline').innerText)", what="the zoom")
+    picture(page, "memory-zoomed")
+    page.click("button", "back to now")
+    page.click(".choice label", "power")
+    page.wait("document.querySelector('.timeline canvas').getAttribute('aria-label').includes('201 W')", what="power over time")
+    check_accessible(page, "memory with readings")
     check_calm(page)
 
 
