@@ -12,6 +12,7 @@
 #include "dgo_units.h"
 #include "flow_engine.h"
 #include "flow_estimate.h"
+#include "measured.h"
 #include "nodes.h"
 #include "plan_cache.h"
 #include "wish.h"
@@ -308,6 +309,8 @@ static enum dgo_status plan(const struct arrow *arrow)
     flow->planned = (status == DGO_OK || status == DGO_ENOFIT) && flow->plan.estimate.build > 0;
     if (flow->planned)
         name_devices(flow);
+    if (flow->planned && !flow->engine->plan)
+        measured_use(flow, &flow->plan.settings, &flow->plan.estimate);
     return status;
 }
 

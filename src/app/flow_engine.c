@@ -221,7 +221,14 @@ static enum dgo_status probe_binary(struct flow *flow, struct dgo_error *err)
 
 static enum dgo_status parse_build(const char *text, uint32_t *build, struct dgo_error *err)
 {
+    static const char *const digits = "0123456789";
+    const char *number = text + (text[0] == 'b');
+
     *build = dgo_engine_build_parse(text);
+    /* A shallow clone says 1: between the builds that were measured, so that bounds are given. */
+    if (*build == 0 && strspn(number, digits) == strlen(number) && strlen(number) <= 3 &&
+        strtoul(number, NULL, 10) > 0)
+        *build = DGO_BUILD_UNSURE;
     if (*build == 0)
         return dgo_fail(err, DGO_EUSAGE,
                         "--engine-build: '%.40s' is no build like 10256 or b10256, and no release "

@@ -9,7 +9,7 @@
 #include <string.h>
 
 struct search {
-    struct dgo_estimate *estimate;
+    struct dgo_estimate measured;
     struct dgo_estimate named; /* the same devices, as the launch called them */
     bool used;
 };
@@ -21,8 +21,8 @@ static void take_figure(struct search *search, const struct dgo_launch_figure *f
     for (uint32_t d = 0; d < search->named.device_count; d++) {
         if (strcmp(search->named.device[d].name, figure->device) != 0)
             continue;
-        search->estimate->device[d].compute_bytes = figure->measured_bytes;
-        search->estimate->device[d].compute_source = DGO_FIGURE_MEASURED;
+        search->measured.device[d].compute_bytes = figure->measured_bytes;
+        search->measured.device[d].compute_source = DGO_FIGURE_MEASURED;
         search->used = true;
     }
 }
@@ -36,7 +36,7 @@ static void found(const struct dgo_launch_record *record, void *data)
 void measured_use(struct flow *flow, const struct dgo_settings *settings,
                   struct dgo_estimate *estimate)
 {
-    struct search search = {.estimate = estimate, .named = *estimate};
+    struct search search = {.measured = *estimate, .named = *estimate};
     json_t *object;
     char *text;
 
@@ -58,6 +58,10 @@ void measured_use(struct flow *flow, const struct dgo_settings *settings,
                                  },
                                  found, &search, NULL);
     free(text);
-    if (search.used)
-        dgo_estimate_judge(estimate);
+    if (!search.used)
+        return;
+    dgo_estimate_judge(&search.measured);
+    /* It ran with that: what a margin may now be short of is no reason to refuse it. */
+    if (search.measured.fits || !estimate->fits)
+        *estimate = search.measured;
 }

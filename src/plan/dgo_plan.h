@@ -68,7 +68,8 @@ struct dgo_settings {
 
 /* What stays the same when the engine changes; see docs/FORMULAS.md for each build's figures. */
 struct dgo_engine_rules {
-    uint32_t build; /* llama.cpp's build number, 10256 for b10256; 0: the newest known */
+    uint32_t build;            /* llama.cpp's build number, 10256 for b10256; 0: the newest known */
+#define DGO_BUILD_UNSURE 11400 /* between measured ones: figures are bounds */
 };
 
 /* Where a compute figure comes from: an exact formula of that build, a bound that is never under,

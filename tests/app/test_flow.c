@@ -302,6 +302,7 @@ static const struct {
     {"largest", "4294967295", UINT32_MAX},
     {"too large", "4294967296", 0},
     {"zero", "0", 0},
+    {"a shallow clone's", "1", DGO_BUILD_UNSURE},
     {"only b", "b", 0},
     {"two b", "bb1", 0},
     {"word", "newest", 0},
