@@ -4,6 +4,7 @@
 
 #include "dgo_app.h"
 #include "dgo_units.h"
+#include "dry_run.h"
 #include "measured.h"
 #include "wish.h"
 
@@ -168,9 +169,12 @@ static enum dgo_status make(void *data)
     if (status != DGO_OK)
         return status;
     name_devices(work);
-    if (!work->flags->draft_model && !work->flags->projector && !work->flags->adapter_count &&
-        !work->flags->settings.override_count)
-        measured_use(flow, &work->flags->settings, work->estimate);
+    if (!work->flags->adapter_count && !work->flags->settings.override_count) {
+        if (option_given(flow->options, OPTION_ASK_ENGINE))
+            dry_run_use(flow, &work->flags->settings, work->estimate);
+        if (!work->flags->draft_model && !work->flags->projector)
+            measured_use(flow, &work->flags->settings, work->estimate); /* beats all others */
+    }
     status = add_draft(work);
     if (status == DGO_OK)
         status = add_projector(work);

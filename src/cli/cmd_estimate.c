@@ -42,7 +42,8 @@ const struct cmd cmd_estimate = {
     .arg_min = 1,
     .arg_max = 1,
     .takes_rest = true,
-    .options = {OPTION_GPUS, OPTION_USE, OPTION_ENGINE_BUILD, OPTION_ENGINE, OPTION_MARGIN,
-                OPTION_JSON, OPTION_STATE_DIR, OPTION_VERBOSE, OPTION_NVML, OPTION_HELP},
+    .options = {OPTION_GPUS, OPTION_USE, OPTION_ENGINE_BUILD, OPTION_ASK_ENGINE, OPTION_ENGINE,
+                OPTION_MARGIN, OPTION_JSON, OPTION_STATE_DIR, OPTION_VERBOSE, OPTION_NVML,
+                OPTION_HELP},
     .run = run,
 };

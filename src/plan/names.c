@@ -44,7 +44,7 @@ const char *dgo_figure_source_name(enum dgo_figure_source source)
         [DGO_FIGURE_FORMULA] = "formula",
         [DGO_FIGURE_BOUND] = "bound",
         [DGO_FIGURE_MEASURED] = "measured",
-        [DGO_FIGURE_DRY_RUN] = "dry run",
+        [DGO_FIGURE_DRY_RUN] = "dry_run",
     };
 
     return (unsigned)source < sizeof names / sizeof names[0] ? names[source] : "unknown";

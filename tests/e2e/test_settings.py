@@ -3,7 +3,7 @@
 
 Weights and context must be the log's figures; compute too where the estimate calls it exact, else it must not be under."""
 from books import differences, estimate, server
-from e2e import Machine, RTX_3060, RTX_3090, cases, check, main, model
+from e2e import Machine, RTX_3060, RTX_3090, cases, check, engine, main, model
 
 UNDER_MIB, NEAR_MIB = 0.1, 0.6  # of one model
 
@@ -49,6 +49,27 @@ def as_logged(box, row):
         if not least <= figure <= most:
             wrong.append(f"{device['name']} compute: engine {measured:.2f} MiB, estimate {figure:.2f} ({device['compute_source']})")
     check(not wrong, "\n".join(wrong))
+
+
+ASKED = [
+    ("tiny-llama", "-c 4096 -np 1 -ngl 4 -ts 1,1"),
+    ("tiny-mixtral", "-c 4096 -np 1 -ncmoe 3 -ts 1,1"),
+    ("tiny-qwen3", "-c 4096 -np 2 -nkvo -ts 2,1"),
+]
+
+
+@cases(ASKED, lambda row: f"the engine's dry run, {row[0]}: {row[1]}")
+def asked(box, row):
+    """Parts in host memory, where there are only bounds: the engine's own word is its log's."""
+    name, text = row
+    machine_file = box.use(Machine(RTX_3090, RTX_3060))
+    view, _ = estimate(box, machine_file, model(name), text.split(), "--engine", engine(), "--ask-engine")
+    seen = server(box, model(name), text.split())
+    asked_for = [device for device in view["devices"] if device["compute_source"] == "dry_run"]
+    check(asked_for, f"no figure comes from the engine: {view['devices']}")
+    for device in asked_for:
+        measured, figure = seen[device["name"]]["compute"], device["compute_bytes"] / (1 << 20)
+        check(abs(measured - figure) < UNDER_MIB, f"{device['name']}: engine {measured:.2f} MiB, dry run {figure:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,243 @@
+/* dry_run.c - asks llama-fit-params what it would allocate, and believes it where it is right.
+ *
+ * FORMULAS "Dry run": its compute figures are the server's to the byte on every device but that of
+ * the output layer, for which it reserves the logits of a whole micro-batch; there the smaller of
+ * its figure and ours stands.  Experts repacked for the CPU are missing in its host figures, which
+ * are not taken. */
+#include "dry_run.h"
+
+#include "dgo_arena.h"
+#include "dgo_clock.h"
+#include "dgo_launch.h"
+#include "dgo_log.h"
+#include "dgo_text.h"
+#include "dgo_units.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WORDS_MAX = 64, OUTPUT_BYTES = 4 << 20, PATIENCE_S = 60 };
+
+struct asking {
+    const struct flow *flow;
+    const struct dgo_settings *settings;
+    struct dgo_estimate *estimate;
+    char program[PATH_MAX];
+    char text[4096]; /* words that are made here */
+    size_t text_length;
+    const char *word[WORDS_MAX + 1];
+    uint32_t word_count;
+};
+
+static void add_word(struct asking *asking, const char *word)
+{
+    if (asking->word_count < WORDS_MAX)
+        asking->word[asking->word_count++] = word;
+}
+
+/* A word that is written here; cut, never past the end. */
+static DGO_PRINTF(2, 3) void add_made(struct asking *asking, const char *fmt, ...)
+{
+    char *at = asking->text + asking->text_length;
+    const size_t room = sizeof asking->text - asking->text_length;
+    va_list args;
+    int length;
+
+    va_start(args, fmt);
+    length = vsnprintf(at, room, fmt, args);
+    va_end(args);
+    if (length < 0 || (size_t)length >= room)
+        return;
+    asking->text_length += (size_t)length + 1;
+    add_word(asking, at);
+}
+
+static void add_number(struct asking *asking, const char *flag, uint32_t number)
+{
+    add_word(asking, flag);
+    add_made(asking, "%u", (unsigned)number);
+}
+
+static void add_devices(struct asking *asking)
+{
+    const struct dgo_settings *settings = asking->settings;
+    char names[DGO_GPU_MAX * 17], shares[DGO_GPU_MAX * 17];
+    struct dgo_text name = DGO_TEXT(names), share = DGO_TEXT(shares);
+
+    for (uint32_t d = 0; d < settings->device_count; d++) {
+        dgo_text_addf(&name, "%s%s", d ? "," : "", asking->estimate->device[d].name);
+        dgo_text_addf(&share, "%s%.9g", d ? "," : "", (double)settings->tensor_split[d]);
+    }
+    add_word(asking, "-dev");
+    add_made(asking, "%s", settings->device_count ? names : "none");
+    if (settings->tensor_split_given && settings->split_mode != DGO_SPLIT_NONE) {
+        add_word(asking, "-ts");
+        add_made(asking, "%s", shares);
+    }
+    add_word(asking, "-sm");
+    add_word(asking, settings->split_mode == DGO_SPLIT_NONE ? "none" : "layer");
+}
+
+/* Where windows or states count the slots, a unified cache of several cannot be asked for. */
+static bool can_ask(const struct dgo_model *model, const struct dgo_settings *settings)
+{
+    if (!settings->kv_unified || settings->slot_count == 1)
+        return true;
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        if (model->layer[l].sliding_window || model->layer[l].recurrent)
+            return false;
+    return !model->cache_for_each_slot;
+}
+
+static void make_words(struct asking *asking)
+{
+    const struct dgo_settings *settings = asking->settings;
+
+    add_word(asking, asking->program);
+    add_word(asking, "-m");
+    add_word(asking, asking->flow->model->path);
+    add_number(asking, "-c", settings->ctx_tokens);
+    /* It has no flag for a unified cache; to the graphs that is the cache of one slot. */
+    add_number(asking, "-np", settings->kv_unified ? 1 : settings->slot_count);
+    add_number(asking, "-b", settings->batch_tokens);
+    add_number(asking, "-ub", settings->ubatch_tokens);
+    add_number(asking, "-ngl", settings->gpu_layer_count);
+    add_word(asking, "-ctk");
+    add_word(asking, dgo_kv_type_name(settings->key_type));
+    add_word(asking, "-ctv");
+    add_word(asking, dgo_kv_type_name(settings->value_type));
+    add_word(asking, "-fa");
+    add_word(asking, settings->flash_attention == DGO_FA_ON ? "on" : "off");
+    add_devices(asking);
+    if (settings->kv_on_host)
+        add_word(asking, "-nkvo");
+    if (settings->swa_full)
+        add_word(asking, "--swa-full");
+    if (!settings->op_offload)
+        add_word(asking, "--no-op-offload");
+    if (settings->cpu_moe_layer_count)
+        add_number(asking, "-ncmoe", settings->cpu_moe_layer_count);
+    for (const char *const *more =
+             (const char *const[]){"--fit-print", "on", "-lv", "5", "--no-log-prefix",
+                                   "--no-log-timestamps", NULL};
+         *more; more++)
+        add_word(asking, *more);
+    asking->word[asking->word_count] = NULL;
+}
+
+/* "CUDA0 1105 160 244": MiB of model, context and compute; the first of them. */
+static bool printed_weights(const char *output, const char *device, uint64_t *mib)
+{
+    const size_t length = strlen(device);
+
+    for (const char *at = output; at; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (strncmp(at, device, length) == 0 && at[length] == ' ' && at[length + 1] >= '0' &&
+            at[length + 1] <= '9') {
+            *mib = strtoull(at + length + 1, NULL, 10);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same model on the same cards, as far as the weights tell. */
+static bool means_the_same(const struct asking *asking, const char *output)
+{
+    for (uint32_t d = 0; d < asking->settings->device_count; d++) {
+        const struct dgo_device_estimate *device = &asking->estimate->device[d];
+        const uint64_t ours = device->weights_bytes / DGO_MIB;
+        uint64_t mib = 0;
+
+        if (printed_weights(output, device->name, &mib) && mib + 1 >= ours && mib <= ours + 1)
+            continue;
+        dgo_log(DGO_LOG_WARN,
+                "the engine's dry run sizes %s otherwise (%llu MiB of weights, not %llu); not used",
+                device->name, (unsigned long long)mib, (unsigned long long)ours);
+        return false;
+    }
+    return true;
+}
+
+static void take(struct dgo_device_estimate *device, uint64_t bytes)
+{
+    if (!device->holds_output) {
+        device->compute_bytes = bytes;
+        device->compute_source = DGO_FIGURE_DRY_RUN;
+    } else if (device->compute_source == DGO_FIGURE_BOUND && bytes < device->compute_bytes) {
+        device->compute_bytes = bytes; /* logits of a whole micro-batch in it: still a bound */
+    }
+}
+
+/* The last "CUDA0 compute buffer size =   179.50 MiB" of that device. */
+static bool logged_compute(const char *output, const char *device, uint64_t *bytes)
+{
+    char wanted[64];
+    bool found = false;
+
+    snprintf(wanted, sizeof wanted, " %s compute buffer size = ", device);
+    for (const char *at = strstr(output, wanted); at; at = strstr(at, wanted)) {
+        const double mib = strtod(at += strlen(wanted), NULL);
+
+        found = mib >= 0 && mib < 1 << 24;
+        *bytes = found ? (uint64_t)(mib * (double)DGO_MIB + 0.5) : 0;
+    }
+    return found;
+}
+
+static void read_output(struct asking *asking, const char *output)
+{
+    struct dgo_estimate *estimate = asking->estimate;
+
+    if (!means_the_same(asking, output))
+        return;
+    for (uint32_t d = 0; d < asking->settings->device_count; d++) {
+        uint64_t bytes = 0;
+
+        if (logged_compute(output, estimate->device[d].name, &bytes))
+            take(&estimate->device[d], bytes);
+    }
+    dgo_estimate_judge(estimate);
+}
+
+void dry_run_use(const struct flow *flow, const struct dgo_settings *settings,
+                 struct dgo_estimate *estimate)
+{
+    static const char name[] = "llama-fit-params";
+    struct asking *asking = calloc(1, sizeof *asking);
+    char *output = calloc(1, OUTPUT_BYTES);
+    const char *slash = strrchr(flow->binary, '/');
+    struct dgo_error err = {0};
+    int code = 0;
+
+    if (!asking || !output || !flow->binary_found || !slash)
+        goto out;
+    *asking = (struct asking){.flow = flow, .settings = settings, .estimate = estimate};
+    if ((size_t)(slash - flow->binary) + sizeof name + 1 > sizeof asking->program)
+        goto out;
+    snprintf(asking->program, sizeof asking->program, "%.*s/%s", (int)(slash - flow->binary),
+             flow->binary, name);
+    if (access(asking->program, X_OK) != 0) {
+        dgo_log(DGO_LOG_WARN, "there is no %s beside the engine; its dry run cannot be asked",
+                name);
+        goto out;
+    }
+    if (!can_ask(flow->model, settings)) {
+        dgo_log(DGO_LOG_WARN, "%s knows no unified cache of several slots; not asked", name);
+        goto out;
+    }
+    make_words(asking);
+    if (dgo_process_capture(asking->word, (const char *const *)flow->environment,
+                            PATIENCE_S * DGO_NS_PER_S, output, OUTPUT_BYTES, &code,
+                            &err) != DGO_OK ||
+        code != 0)
+        dgo_log(DGO_LOG_WARN, "the engine's dry run failed%s%s; calculated figures stand",
+                err.text[0] ? ": " : "", err.text);
+    else
+        read_output(asking, output);
+out:
+    free(output);
+    free(asking);
+}
