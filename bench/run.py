@@ -3,7 +3,7 @@
 
 usage: run.py BUILD [NAME...]        BUILD: a release build (./dev bench makes one)
 
-Names: serve, plan, header, token, and every program that the build put into bench/ (resource, bus).  Without names all of them.  Runs of
+Names: accuracy, serve, plan, header, token, and every program that the build put into bench/ (resource, bus).  Without names all of them.  Runs of
 us and of the peer alternate; each figure is the median.  A line is
 {"name", "unit", "ours", "peer", "peer_name", "ratio"}: ratio > 1 where we are better.  Keep what you learn in
 docs/MEASUREMENTS.md, with date and versions.
@@ -169,7 +169,17 @@ def bench_token(program):
                "llama-tokenize")
 
 
-OWN = {"token": bench_token, "plan": bench_plan, "header": bench_header, "protect": bench_protect, "telemetry": bench_telemetry, "serve": bench_serve}
+def bench_accuracy(program):
+    """Estimates against the engine's own figures: full-size models by its dry run, every architecture by loading."""
+    if peer_engine()[0] is None:
+        return
+    sys.path.insert(0, str(ROOT / "bench"))
+    import accuracy
+    accuracy.bench(program.resolve(), ENGINE, sparse_model)
+
+
+OWN = {"token": bench_token, "plan": bench_plan, "header": bench_header, "protect": bench_protect, "telemetry": bench_telemetry, "serve": bench_serve,
+       "accuracy": bench_accuracy}
 
 
 def main():
