@@ -332,21 +332,27 @@ static void on_process_exit(struct dgo_process *process, const struct dgo_exit *
     }
 }
 
-static enum dgo_status start_process(struct supervise *launch, struct dgo_error *err)
+/* What a start and a take-over have in common. */
+static struct dgo_process_options process_options(struct supervise *launch)
 {
-    struct dgo_arena arena = {0};
-    struct dgo_process_options options = {
-        .argv = launch->flow->command.arg,
+    return (struct dgo_process_options){
         .keep = launch->options.keep,
         .term_wait_ns = dgo_max_u64(launch->options.stop_timeout_ns, 1), /* there 0 is 10 s */
         .line = on_line,
         .exited = on_process_exit,
         .data = launch,
     };
+}
+
+static enum dgo_status start_process(struct supervise *launch, struct dgo_error *err)
+{
+    struct dgo_arena arena = {0};
+    struct dgo_process_options options = process_options(launch);
     const char **environment = NULL;
     enum dgo_status status;
 
     status = flow_environment(launch->flow, &arena, &environment, err);
+    options.argv = launch->flow->command.arg;
     options.environment = environment;
     if (status == DGO_OK)
         status = dgo_process_start(launch->app->loop, &options, &launch->process, err);
@@ -475,13 +481,7 @@ void supervise_replay(struct supervise *launch, const char *line, size_t length)
 
 static enum dgo_status adopt_engine(struct supervise *launch, struct dgo_error *err)
 {
-    const struct dgo_process_options options = {
-        .keep = launch->options.keep,
-        .term_wait_ns = dgo_max_u64(launch->options.stop_timeout_ns, 1),
-        .line = on_line,
-        .exited = on_process_exit,
-        .data = launch,
-    };
+    const struct dgo_process_options options = process_options(launch);
     enum dgo_status status = dgo_process_adopt(launch->app->loop, &options, &launch->process, err);
 
     if (status != DGO_OK)

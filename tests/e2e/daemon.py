@@ -19,6 +19,19 @@ def routes():
     return [(method, path.replace("*", "1")) for method, path in rows]
 
 
+def engines(box):
+    """Pids of engines of this box."""
+    found = []
+    for pid in box.alive():
+        try:
+            words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"llama-server"):
+            found.append(pid)
+    return found
+
+
 class Daemon:
     """`serve` with a free port and a token file; models are copied into its folder by name."""
 

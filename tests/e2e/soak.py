@@ -11,20 +11,8 @@ TURNS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 SEED = int(os.environ.get("DGO_TEST_SEED", time.time_ns() % 1000000))
 sys.argv = sys.argv[:1]
 
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, engines  # noqa: E402
 from e2e import RTX_3060, Box, Card, Machine, check, check_equal, wait_until  # noqa: E402
-
-
-def engines(box):
-    found = []
-    for pid in box.alive():
-        try:
-            words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"llama-server"):
-            found.append(pid)
-    return found
 
 
 def guard_of(pid):

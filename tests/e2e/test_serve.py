@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from daemon import PAIR, Daemon, Events
+from daemon import PAIR, Daemon, Events, engines
 from e2e import (BUILD, MIB, ROOT, RTX_3060, Card, Machine, Skip, case, cases, check, check_equal, check_match, engine, json_of,
                  main, wait_until)
 from stand_in_engine import stand_in
@@ -30,19 +30,6 @@ def start(daemon, name, want=202, **more):
 def ready(daemon, name, **more):
     launch = start(daemon, name, **more)
     return daemon.wait_state(launch["id"], "ready", "ended")
-
-
-def engines(box):
-    """Pids of engines of this box."""
-    found = []
-    for pid in box.alive():
-        try:
-            words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"llama-server"):
-            found.append(pid)
-    return found
 
 
 # ---- one launch ----------------------------------------------------------------------------------------------------------
@@ -129,6 +116,15 @@ def commands(box):
     done(daemon)
 
 
+def endless(daemon):
+    """A connection on which launch "a" streams more tokens than anybody waits for."""
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port)
+    connection.request("POST", "/v1/completions", json.dumps({"model": "a", "prompt": "x", "n_predict": 100000,
+                                                              "ignore_eos": True, "stream": True}),
+                       {"Content-Type": "application/json", **daemon.head()})
+    return connection
+
+
 # ---- the front -----------------------------------------------------------------------------------------------------------
 
 @case("a model is started when it is asked for, once for all who ask; answers come through, streams too")
@@ -175,10 +171,7 @@ def on_demand(box):
 def client_goes(box):
     daemon = Daemon(box)
     launch = ready(daemon, "a", **{"intent": {"ctx": 8192}})
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port)
-    connection.request("POST", "/v1/completions", json.dumps({"model": "a", "prompt": "x", "n_predict": 100000,
-                                                              "ignore_eos": True, "stream": True}),
-                       {"Content-Type": "application/json", **daemon.head()})
+    connection = endless(daemon)
     connection.getresponse().read1(10)
     check_equal(daemon.one(launch["id"])["active_request_count"], 1, "requests under way")
     connection.close()
@@ -191,10 +184,7 @@ def client_goes(box):
 def engine_dies(box):
     daemon = Daemon(box)
     launch = ready(daemon, "a", **{"intent": {"ctx": 8192}})
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port)
-    connection.request("POST", "/v1/completions", json.dumps({"model": "a", "prompt": "x", "n_predict": 100000,
-                                                              "ignore_eos": True, "stream": True}),
-                       {"Content-Type": "application/json", **daemon.head()})
+    connection = endless(daemon)
     answer = connection.getresponse()
     answer.read1(10)
     os.kill(launch["pid"], signal.SIGKILL)
