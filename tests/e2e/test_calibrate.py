@@ -5,8 +5,9 @@ import os
 from e2e import RTX_3060, RTX_3090, Machine, case, check, check_equal, check_match, engine, json_of, main, model
 
 PAIR = Machine(RTX_3090, RTX_3060)
-# Small and on one core: the point is that everything fits together, not how fast this machine is.
-LIMITS = ["--vram-limit", "8MiB", "--cores", "1", "--nice", "5", "--time-limit", "30s"]
+# Small and on one core: the point is that everything fits together, not how fast this machine is.  The limit is only
+# reached on a machine that is very busy.
+LIMITS = ["--vram-limit", "8MiB", "--cores", "1", "--nice", "5", "--time-limit", "90s"]
 
 
 def calibrate(box, *options, machine=PAIR, words=()):
