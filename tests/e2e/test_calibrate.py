@@ -29,9 +29,12 @@ def plan(box, *options):
 def all_devices(box):
     before = plan(box)
     check("calibrated" not in before, "a plan is calibrated before anything was measured")
-    result = calibrate(box)
+    for _ in range(5):  # on a busy machine launches may seem to take longer than reading a model as small as this
+        result = calibrate(box, "--vram-limit", "8MiB")
+        measured = json_of(result)
+        if not any("too small" in device.get("problem", "") for device in measured["devices"]):
+            break
     check_equal(result.code, 0, "exit of calibrate")
-    measured = json_of(result)
     check_equal([device["device"] for device in measured["devices"]],
                 ["NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3060", "cpu"], "devices")
     for device in measured["devices"]:
