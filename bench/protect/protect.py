@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How much of its speed a real engine keeps beside our busiest work.
 
-usage: protect.py LOAD_PROGRAM ENGINE MODEL [--threads N] [--rounds N] [--quota CPUS]
+usage: protect.py LOAD_PROGRAM ENGINE MODEL [--threads N] [--rounds N] [--quota CPUS] [--any-round]
 
 Starts a real llama-server on the CPU with N threads (all cores), lets it decode alone and beside each kind of load in turns, and
 prints one JSON line a kind: tokens/s kept, as part of what it does alone (medians of the rounds). A round beside which other
@@ -142,6 +142,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--quota", type=float)
+    parser.add_argument("--any-round", action="store_true", help="keep noisy rounds, for runs at a better nice value than all others")
     options = parser.parse_args()
     try:
         quota = Quota(options.quota) if options.quota else None
@@ -183,7 +184,7 @@ def measure(options, port, engine, join):
             after = tokens_per_second(port, options.seconds)
             foreign = (busy_seconds() - busy) - (used_seconds([engine.pid]) - used)
             is_quiet = foreign < (time.monotonic() - start) * os.cpu_count() * FOREIGN_PART
-            if not is_quiet and runs <= (TRIES - 1) * options.rounds:
+            if not is_quiet and not options.any_round and runs <= (TRIES - 1) * options.rounds:
                 continue
             quiet[kind] += is_quiet
             alone += [before, after]
