@@ -283,7 +283,8 @@ enum dgo_status flow_engine_find(struct flow *flow, bool needed, struct dgo_erro
         return DGO_OK;
     if (build)
         return parse_build(build, &flow->rules.build, err);
-    flow->rules.build = flow->probe.build;
+    if (flow->engine == dgo_engines[0]) /* others count their versions otherwise */
+        flow->rules.build = flow->probe.build;
     return DGO_OK;
 }
 

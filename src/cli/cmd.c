@@ -10,9 +10,10 @@
 #include <string.h>
 
 const struct cmd *const commands[] = {
-    &cmd_gpus,      &cmd_inspect,   &cmd_plan,  &cmd_context, &cmd_estimate, &cmd_run,
-    &cmd_serve,     &cmd_ps,        &cmd_logs,  &cmd_stop,    &cmd_batch,    &cmd_profile,
-    &cmd_calibrate, &cmd_resources, &cmd_bench, &cmd_config,  &cmd_presets,  NULL,
+    &cmd_gpus,   &cmd_inspect, &cmd_plan,      &cmd_context,   &cmd_estimate,
+    &cmd_run,    &cmd_serve,   &cmd_ps,        &cmd_logs,      &cmd_stop,
+    &cmd_batch,  &cmd_profile, &cmd_calibrate, &cmd_resources, &cmd_bench,
+    &cmd_config, &cmd_presets, &cmd_export,    NULL,
 };
 
 enum { ARGS_MAX = 4096 };

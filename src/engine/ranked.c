@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -113,6 +114,75 @@ static uint32_t usable_count(const struct dgo_partition_request *request)
     return count;
 }
 
+/* Whether a stage's shards lie on several machines: every layer would wait for the network twice.
+ */
+static bool crosses_machines(const struct dgo_machine *machine,
+                             const struct dgo_partition *partition)
+{
+    for (uint32_t r = 1; r < partition->rank_count; r++)
+        if (partition->rank[r].stage == partition->rank[r - 1].stage &&
+            machine->gpu_node[partition->rank[r].gpu_index] !=
+                machine->gpu_node[partition->rank[r - 1].gpu_index])
+            return true;
+    return false;
+}
+
+/* Whether the ranks begin on this machine and never come back to one that they left. */
+static bool is_in_order(const struct dgo_machine *machine, const struct dgo_partition *partition)
+{
+    uint32_t left = 0, node = 0;
+
+    for (uint32_t r = 0; r < partition->rank_count; r++) {
+        const uint32_t next = machine->gpu_node[partition->rank[r].gpu_index];
+
+        if (next != node && (r == 0 || left >> next & 1))
+            return false;
+        left |= 1u << node;
+        node = next;
+    }
+    return true;
+}
+
+/* Among cuts alike the partition takes any order of the cards.  Engines over several machines want
+ * their first rank here: where it is not, the cards are shown the other way round, and what comes
+ * of it is taken if it is no worse. */
+static enum dgo_status make_on_machines(const struct dgo_partition_rules *rules,
+                                        const struct dgo_partition_request *request,
+                                        struct dgo_partition *made, struct dgo_error *err)
+{
+    const struct dgo_machine *machine = request->machine;
+    const uint32_t last = machine->gpu_count - 1;
+    enum dgo_status status = dgo_partition_make(rules, request, made, err);
+    struct dgo_partition_request turned = *request;
+    struct dgo_partition other = {0};
+    struct dgo_machine *copy;
+
+    if (status != DGO_OK || machine->node_count < 2 || is_in_order(machine, made))
+        return status;
+    copy = malloc(sizeof *copy);
+    if (!copy)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory for a plan");
+    *copy = *machine;
+    turned.machine = copy;
+    turned.gpu_mask = 0;
+    for (uint32_t g = 0; g <= last; g++) {
+        copy->gpu[g] = machine->gpu[last - g];
+        copy->gpu_node[g] = machine->gpu_node[last - g];
+        turned.gpu_mask |= (request->gpu_mask >> (last - g) & 1) << g;
+        for (uint32_t b = 0; b <= last; b++)
+            copy->link[g][b] = machine->link[last - g][last - b];
+    }
+    if (dgo_partition_make(rules, &turned, &other, NULL) == DGO_OK &&
+        other.kv_tokens >= made->kv_tokens) {
+        for (uint32_t r = 0; r < other.rank_count; r++)
+            other.rank[r].gpu_index = last - other.rank[r].gpu_index;
+        if (is_in_order(machine, &other))
+            *made = other;
+    }
+    free(copy);
+    return status;
+}
+
 /* All shapes that the engine can run; the best by speed or by room.  `every_gpu`: only shapes that
  * take all cards. */
 static enum dgo_status search_shapes(const struct ranked_rules *rules,
@@ -136,13 +206,15 @@ static enum dgo_status search_shapes(const struct ranked_rules *rules,
                 continue;
             request.tensor_parallel = tp;
             request.pipeline_parallel = pp;
-            one = dgo_partition_make(rules->partition, &request, &made, &refused);
+            one = make_on_machines(rules->partition, &request, &made, &refused);
             if ((one != DGO_OK && one != DGO_ENOFIT) || made.rank_count == 0) {
                 if (!found && err)
                     *err = refused; /* a sentence, should no shape do */
                 status = found ? status : one;
                 continue;
             }
+            if (tp > 1 && crosses_machines(request.machine, &made))
+                continue;
             if (rules->even_only && pp > 1 && !made.even)
                 continue;
             if (found && !is_better(&made, best, by_tokens))
@@ -329,4 +401,34 @@ bool ranked_partition_text(const struct dgo_plan *plan, char *text, size_t size)
 void ranked_share_text(double share, char text[16])
 {
     snprintf(text, 16, "%.2f", (double)(int)(share * 100 + 1e-6) / 100);
+}
+
+uint32_t ranked_machines(const struct dgo_machine *machine, const struct dgo_plan *plan,
+                         bool *alike)
+{
+    const struct dgo_settings *settings = &plan->settings;
+    uint32_t count[DGO_NODE_MAX] = {0}, used = 0, changes = 0;
+
+    for (uint32_t d = 0; d < settings->device_count; d++) {
+        const uint32_t node = machine->gpu_node[settings->device_gpu[d]];
+
+        used += count[node]++ == 0;
+        changes += d > 0 && node != machine->gpu_node[settings->device_gpu[d - 1]];
+    }
+    *alike = settings->device_count > 0 && machine->gpu_node[settings->device_gpu[0]] == 0 &&
+             changes + 1 == used;
+    for (uint32_t n = 1; n < machine->node_count; n++)
+        *alike = *alike && (count[n] == 0 || count[n] == count[0]);
+    return used;
+}
+
+enum dgo_status ranked_address(const struct dgo_launch_options *options, struct dgo_error *err)
+{
+    if (strncmp(options->host, "127.", 4) != 0 && strcmp(options->host, "localhost") != 0 &&
+        strcmp(options->host, "::1") != 0 && strcmp(options->host, "0.0.0.0") != 0)
+        return DGO_OK;
+    return dgo_fail(err, DGO_EUSAGE,
+                    "the plan uses other machines, which must reach this one: give its address on "
+                    "your own network with --host (it is %s now)",
+                    options->host);
 }

@@ -43,6 +43,15 @@ void ranked_environment(struct command_builder *builder, const struct dgo_machin
 /* "20,12" of a plan whose runs differ from the engine's own; false: the engine's own are meant. */
 bool ranked_partition_text(const struct dgo_plan *plan, char *text, size_t size);
 
+/* Machines whose cards the plan uses; *alike: each has the same number of them, in one run of
+ * ranks, this one first. */
+uint32_t ranked_machines(const struct dgo_machine *machine, const struct dgo_plan *plan,
+                         bool *alike);
+
+/* The address at which other machines reach this one; a loopback one is refused. */
+enum dgo_status ranked_address(const struct dgo_launch_options *options,
+                               struct dgo_error *err) DGO_MUST_CHECK;
+
 /* "0.92": two digits, rounded down. */
 void ranked_share_text(double share, char text[16]);
 

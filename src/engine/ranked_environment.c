@@ -14,11 +14,14 @@ static void add_visible(struct command_builder *builder, const struct dgo_machin
     bool by_uuid = !machine->simulated;
 
     for (uint32_t d = 0; d < settings->device_count; d++)
-        by_uuid = by_uuid && machine->gpu[settings->device_gpu[d]].uuid[0];
+        by_uuid = by_uuid && (machine->gpu_node[settings->device_gpu[d]] > 0 ||
+                              machine->gpu[settings->device_gpu[d]].uuid[0]);
     for (uint32_t d = 0; d < settings->device_count; d++) {
         const uint32_t gpu = settings->device_gpu[d];
 
-        if (d)
+        if (machine->gpu_node[gpu] > 0) /* another machine's: its own start says so */
+            continue;
+        if (text.length)
             dgo_text_add(&text, ",");
         if (by_uuid)
             dgo_text_add(&text, machine->gpu[gpu].uuid);

@@ -68,6 +68,28 @@ static bool is_unbalanced(const struct dgo_machine *machine, const struct dgo_pl
     return plan->partition.tensor_parallel > 1 && (double)least < 0.9 * (double)most;
 }
 
+/* The first of several machines.  The others' commands: export native. */
+static void add_machines(struct command_builder *builder, const struct dgo_machine *machine,
+                         const struct dgo_plan *plan, const struct dgo_launch_options *options)
+{
+    char address[256];
+    bool alike;
+    const uint32_t count = ranked_machines(machine, plan, &alike);
+
+    if (count < 2)
+        return;
+    if (builder->status == DGO_OK)
+        builder->status = ranked_address(options, builder->err);
+    if (builder->status == DGO_OK && !alike)
+        builder->status = dgo_fail(builder->err, DGO_EUNSUPPORTED,
+                                   "sglang takes the same number of cards on every machine; choose "
+                                   "them with --use");
+    build_flag_u32(builder, BUILD_NEEDED, "--nnodes", count, "machines");
+    build_flag(builder, BUILD_NEEDED, "--node-rank", "0", "this is the first");
+    snprintf(address, sizeof address, "%s:20000", options->host);
+    build_flag(builder, BUILD_NEEDED, "--dist-init-addr", address, "where the others find it");
+}
+
 static void add_parallel(struct command_builder *builder, const struct dgo_machine *machine,
                          const struct dgo_plan *plan)
 {
@@ -132,6 +154,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_flag(&builder, BUILD_NEEDED, "--model-path", options->model_path, "the model's folder");
     ranked_environment(&builder, machine, plan, options);
     add_parallel(&builder, machine, plan);
+    add_machines(&builder, machine, plan, options);
     ranked_share_text(plan->partition.memory_share, share);
     build_flag(&builder, BUILD_NEEDED, "--mem-fraction-static", share,
                "weights and cache, of what is free on the fullest card; the rest is for "

@@ -29,6 +29,7 @@ static const struct engine_flag flags[] = {
     {"VLLM_PP_LAYER_PARTITION", DGO_ENGINE_VERSION(0, 6, 0), 0, "vllm/envs.py"},
     {"VLLM_WORKER_MULTIPROC_METHOD", DGO_ENGINE_VERSION(0, 5, 1), 0, "vllm/envs.py"},
     {"VLLM_API_KEY", 0, 0, "vllm/envs.py"},
+    {"VLLM_HOST_IP", 0, 0, "vllm/envs.py"},
     {0},
 };
 
@@ -64,9 +65,30 @@ static enum dgo_status plan(const struct dgo_engine_question *question, struct d
 
 /* ---- the command ---- */
 
-static void add_parallel(struct command_builder *builder, const struct dgo_machine *machine,
-                         const struct dgo_plan *plan)
+/* The first of several machines.  The others' commands: export native, export ray. */
+static void add_machines(struct command_builder *builder, bool alike, uint32_t count,
+                         const struct dgo_launch_options *options)
 {
+    if (builder->status == DGO_OK)
+        builder->status = ranked_address(options, builder->err);
+    build_environment(builder, "VLLM_HOST_IP", options->host,
+                      "this machine's address for the others");
+    if (!alike) {
+        build_flag(builder, BUILD_NEEDED, "--distributed-executor-backend", "ray",
+                   "machines with different numbers of cards are joined by Ray");
+        return;
+    }
+    build_flag(builder, BUILD_NEEDED, "--distributed-executor-backend", "mp",
+               "processes of its own on every machine");
+    build_flag_u32(builder, BUILD_NEEDED, "--nnodes", count, "machines");
+    build_flag(builder, BUILD_NEEDED, "--node-rank", "0", "this is the first");
+    build_flag(builder, BUILD_NEEDED, "--master-addr", options->host, "where the others find it");
+}
+
+static void add_parallel(struct command_builder *builder, const struct dgo_machine *machine,
+                         const struct dgo_plan *plan, const struct dgo_launch_options *options)
+{
+    bool alike;
     const struct dgo_partition *partition = &plan->partition;
     char runs[DGO_GPU_MAX * 4];
     bool p2p = true;
@@ -75,7 +97,9 @@ static void add_parallel(struct command_builder *builder, const struct dgo_machi
                    "equal shards of every layer");
     build_flag_u32(builder, BUILD_NEEDED, "--pipeline-parallel-size", partition->pipeline_parallel,
                    "runs of layers, one a stage");
-    if (partition->rank_count > 1)
+    if (ranked_machines(machine, plan, &alike) > 1)
+        add_machines(builder, alike, ranked_machines(machine, plan, &alike), options);
+    else if (partition->rank_count > 1)
         build_flag(builder, BUILD_WANTED, "--distributed-executor-backend", "mp",
                    "processes of this machine; Ray is for several");
     if (ranked_partition_text(plan, runs, sizeof runs))
@@ -141,7 +165,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_environment(&builder, "VLLM_PP_LAYER_PARTITION", NULL,
                       "a left-over one would change the plan");
     build_environment(&builder, "VLLM_API_KEY", NULL, "a key from outside would lock clients out");
-    add_parallel(&builder, machine, plan);
+    add_parallel(&builder, machine, plan, options);
     add_memory(&builder, plan);
     build_environment(&builder, "VLLM_WORKER_MULTIPROC_METHOD", "spawn",
                       "forked workers inherit CUDA's state, which breaks it");
