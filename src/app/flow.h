@@ -88,6 +88,13 @@ DGO_MUST_CHECK enum dgo_status flow_command(struct flow *flow, uint16_t port,
 DGO_MUST_CHECK enum dgo_status flow_environment(struct flow *flow, struct dgo_arena *arena,
                                                 const char ***made, struct dgo_error *err);
 
+/* The plan and its command in the words of another tool, into `text`, and into the file `path`
+ * unless NULL.  `flow` may be NULL for a format that needs no plan. */
+struct dgo_export;
+DGO_MUST_CHECK enum dgo_status flow_export(const struct flow *flow, const struct dgo_export *format,
+                                           const char *name, const char *program, const char *path,
+                                           struct dgo_text *text, struct dgo_error *err);
+
 /* A command as a line for a shell (dgo_command_text). */
 void flow_preview(const struct dgo_command *shown, char *const *parent, struct dgo_text *text);
 
@@ -116,6 +123,9 @@ DGO_MUST_CHECK enum dgo_status flow_prepare(struct flow *flow, const char *model
 DGO_MUST_CHECK enum dgo_status flow_estimate(struct flow *flow, const char *model_path,
                                              const char *const *args, uint32_t arg_count,
                                              struct dgo_estimate *estimate, struct dgo_error *err);
+
+/* The first executable of that name on the PATH (absolute entries only). */
+bool flow_on_path(const char *name, char *found, size_t size);
 
 void flow_done(struct flow *flow);
 

@@ -33,6 +33,11 @@ static bool find_on_path(const char *path, const char *name, char *found, size_t
     return false;
 }
 
+bool flow_on_path(const char *name, char *found, size_t size)
+{
+    return find_on_path(getenv("PATH"), name, found, size);
+}
+
 /* A list of the engines' names, for sentences. */
 static void add_names(struct dgo_text *text)
 {

@@ -13,7 +13,7 @@ const struct cmd *const commands[] = {
     &cmd_gpus,   &cmd_inspect, &cmd_plan,      &cmd_context,   &cmd_estimate,
     &cmd_run,    &cmd_serve,   &cmd_ps,        &cmd_logs,      &cmd_stop,
     &cmd_batch,  &cmd_profile, &cmd_calibrate, &cmd_resources, &cmd_bench,
-    &cmd_config, &cmd_presets, &cmd_export,    NULL,
+    &cmd_config, &cmd_presets, &cmd_export,    &cmd_doctor,    NULL,
 };
 
 enum { ARGS_MAX = 4096 };

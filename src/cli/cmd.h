@@ -39,7 +39,7 @@ extern const struct cmd cmd_gpus, cmd_inspect, cmd_plan, cmd_estimate, cmd_run, 
 extern const struct cmd cmd_batch, cmd_bench, cmd_calibrate, cmd_context;
 extern const struct cmd cmd_serve, cmd_ps, cmd_logs, cmd_stop;
 extern const struct cmd cmd_profile;
-extern const struct cmd cmd_presets, cmd_export;
+extern const struct cmd cmd_presets, cmd_export, cmd_doctor;
 extern const struct cmd *const commands[]; /* NULL-terminated; the order of the help */
 
 /* Runs the program's arguments; returns the exit status. */

@@ -1,8 +1,6 @@
 /* cmd_export.c - `dualgpuopt export FORMAT MODEL`: a plan as a file of another tool. */
 #include "cmd.h"
-#include "dgo_app.h"
-#include "dgo_export.h"
-#include "dgo_file.h"
+#include "export_formats.h"
 #include "dgo_text.h"
 #include "flow.h"
 #include "print.h"
@@ -69,54 +67,23 @@ static void default_engine(const struct dgo_export *format, struct options *opti
         }
 }
 
-struct work {
-    const struct dgo_export *format;
-    struct dgo_export_question question;
-    struct dgo_text *text;
-    const char *path; /* NULL: standard output */
-    struct dgo_error *err;
-};
-
-static enum dgo_status job(void *data)
-{
-    struct work *work = data;
-    enum dgo_status status = dgo_export_write(work->format, &work->question, work->text, work->err);
-
-    if (status == DGO_OK && work->path)
-        status = dgo_file_save(work->path, work->text->data, work->text->length, work->err);
-    return status;
-}
-
 static int write_out(const struct cmd_call *call, const struct dgo_export *format,
                      const struct flow *flow)
 {
     static char bytes[EXPORT_BYTES], program[PATH_MAX];
     struct dgo_text text = DGO_TEXT(bytes);
     const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    const char *path = option_text(&call->options, OPTION_OUTPUT);
     struct dgo_error err = {0};
     char name[48] = "dualgpuopt";
-    struct work work = {format,
-                        {.name = name,
-                         .program = program,
-                         .host = option_text(&call->options, OPTION_HOST),
-                         .port = flow ? flow_shown_port(flow) : 0},
-                        &text,
-                        option_text(&call->options, OPTION_OUTPUT),
-                        &err};
 
     program[length > 0 ? length : 0] = '\0';
-    if (flow) {
+    if (flow)
         name_of(flow, &call->options, name, sizeof name);
-        work.question.engine = flow->engine;
-        work.question.machine = &flow->machine;
-        work.question.model = flow->model;
-        work.question.plan = &flow->plan;
-        work.question.command = &flow->command;
-    }
-    if (app_run(COMPONENT_EXPORT, job, &work) != DGO_OK)
+    if (flow_export(flow, format, name, program, path, &text, &err) != DGO_OK)
         return print_failure(&err);
-    if (work.path)
-        print_message("%s is written", work.path);
+    if (path)
+        print_message("%s is written", path);
     else
         printf("%s", bytes);
     return 0;

@@ -2,7 +2,7 @@
 #ifndef ENGINE_EXPORT_H
 #define ENGINE_EXPORT_H
 
-#include "dgo_export.h"
+#include "export_formats.h"
 
 #define EXPORT(name)                                                                               \
     enum dgo_status name(const struct dgo_export_question *question, struct dgo_text *text,        \

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "dgo_app.h"
 #include "dgo_text.h"
+#include "export_formats.h"
 #include "flow.h"
 #include "gguf_writer.h"
 #include "view.h"
@@ -187,6 +188,14 @@ static void run_flow(struct options *options)
     assert_int_equal(flow_prepare(&flow, model_path, false, &err), DGO_OK);
     assert_int_equal(flow_command(&flow, 8080, NULL, 0, &err), DGO_OK);
     flow_preview(&flow.command, environment, &preview);
+    {
+        static char exported[65536];
+        struct dgo_text file = DGO_TEXT(exported);
+
+        assert_int_equal(flow_export(&flow, dgo_export_find("sh"), "tiny", "", NULL, &file, NULL),
+                         DGO_OK);
+        assert_non_null(strstr(exported, "exec "));
+    }
     assert_non_null(strstr(text, "llama-server"));
     assert_int_equal(flow_environment(&flow, &arena, &made, &err), DGO_OK);
     dgo_arena_done(&arena);

@@ -1,9 +1,9 @@
-/* dgo_export.h - a planned launch in the words of other tools: units, compose files, presets,
+/* export_formats.h - a planned launch in the words of other tools: units, compose files, presets,
  * manifests; one row a format in `dgo_exports`.
  *
  * Pure text from values: it reads and writes no file.  Any thread. */
-#ifndef DGO_EXPORT_H
-#define DGO_EXPORT_H
+#ifndef EXPORT_FORMATS_H
+#define EXPORT_FORMATS_H
 
 #include "dgo_engine.h"
 
