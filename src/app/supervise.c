@@ -14,6 +14,7 @@
 #include "dgo_log.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "engine_end.h"
 #include "history.h"
 
 #include <assert.h>
@@ -24,8 +25,6 @@
 #include <time.h>
 
 enum {
-    LAST_LINES = 6, /* kept for the sentence about an unexpected end */
-    LAST_LINE_MAX = 200,
     PORT_TRIES_MAX = 5,
     TIMER_ACCURACY_US = 1000, /* sd-event's own default is a quarter of a second */
 };
@@ -51,9 +50,8 @@ struct supervise {
     uint64_t ready_ns;      /* monotonic; 0: never */
     struct dgo_report report;
     struct dgo_comparison comparison;
-    char last_line[LAST_LINES][LAST_LINE_MAX];
-    uint32_t line_count;
     bool was_ready, adopted;
+    struct engine_witness witness;
     struct dgo_error failure; /* status DGO_OK: none */
 };
 
@@ -187,7 +185,6 @@ static void on_line(struct dgo_process *process, enum dgo_stream stream, const c
 {
     struct supervise *launch = data;
     struct line_event event = {.text = ""};
-    char *kept = launch->last_line[launch->line_count % LAST_LINES];
 
     (void)process;
     (void)stream;
@@ -195,77 +192,43 @@ static void on_line(struct dgo_process *process, enum dgo_stream stream, const c
         return;
     flow_read_line(launch->flow, &launch->report, line, length);
     dgo_text_copy_escaped(event.text, sizeof event.text, line, length);
-    if (event.text[0]) {
-        dgo_text_copy_escaped(kept, LAST_LINE_MAX, line, length);
-        launch->line_count++;
-    }
+    engine_words_add(&launch->witness.words, line, length);
     if (launch->options.line)
         launch->options.line(event.text, launch->options.data);
     (void)dgo_bus_publish(launch->app->bus, TOPIC_ENGINE_LINE, launch->options.source, &event);
     check_ready(launch);
 }
 
-/* The last words of an engine that ended unexpectedly, oldest first. */
-static void add_last_lines(const struct supervise *launch, struct dgo_text *text)
+/* ---- an end that nobody asked for ---- */
+
+static void judge_end(struct supervise *launch, const struct dgo_exit *exit,
+                      struct engine_end_verdict *verdict)
 {
-    const uint32_t kept = launch->line_count < LAST_LINES ? launch->line_count : LAST_LINES;
+    struct engine_end end = {.exit = exit,
+                             .report = &launch->report,
+                             .plan = &launch->flow->plan,
+                             .pid = (uint32_t)dgo_process_pid(launch->process),
+                             .was_ready = launch->was_ready};
 
-    if (kept == 0) {
-        dgo_text_add(text, "; it wrote nothing");
-        return;
-    }
-    dgo_text_add(text, "; its last words: ");
-    for (uint32_t i = launch->line_count - kept; i < launch->line_count; i++)
-        dgo_text_addf(text, "%s%s", launch->last_line[i % LAST_LINES],
-                      i + 1 < launch->line_count ? " / " : "");
-}
-
-/* Why the engine ended, as one sentence. */
-static void describe_end(const struct supervise *launch, const struct dgo_exit *end,
-                         struct dgo_error *failure)
-{
-    char sentence[DGO_ERROR_TEXT_MAX];
-    struct dgo_text text = DGO_TEXT(sentence);
-
-    if (launch->report.trouble != DGO_TROUBLE_NONE) {
-        dgo_report_explain(&launch->report, &launch->flow->plan, &text);
-    } else {
-        if (end->signalled)
-            dgo_text_addf(&text, "the engine was ended by signal %d (%s)%s", end->signal,
-                          strsignal(end->signal), launch->was_ready ? "" : " before it was ready");
-        else
-            dgo_text_addf(&text, "the engine ended with status %d%s", end->code,
-                          launch->was_ready ? "" : " before it was ready");
-        add_last_lines(launch, &text);
-    }
-    dgo_fail(failure, DGO_ECHILD, "%s", sentence);
-}
-
-/* Index of the plan's device that ran out, or -1. */
-static int32_t trouble_device(const struct supervise *launch)
-{
-    const struct dgo_estimate *estimate = &launch->flow->plan.estimate;
-
-    for (uint32_t i = 0; i < estimate->device_count; i++)
-        if (strcmp(estimate->device[i].name, launch->report.trouble_device) == 0)
-            return (int32_t)i;
-    return -1;
+    engine_witness_testify(&launch->witness, &end);
+    engine_end_judge(&end, verdict);
 }
 
 /* Takes the next smaller plan and starts it; false, with the reason in `failure`, when there is
  * none. */
-static bool retry_smaller(struct supervise *launch, struct dgo_error *failure)
+static bool retry_smaller(struct supervise *launch, int32_t device, struct dgo_error *failure)
 {
     char change[160], reason[DGO_ERROR_TEXT_MAX];
     struct dgo_text text = DGO_TEXT(reason);
     struct dgo_error err = {0};
 
-    if (flow_shrink(launch->flow, trouble_device(launch), change, &err) != DGO_OK) {
+    if (flow_shrink(launch->flow, device, change, &err) != DGO_OK) {
         dgo_text_addf(&text, "%s; %s", failure->text, err.text);
         dgo_fail(failure, DGO_ECHILD, "%s", reason);
         return false;
     }
-    enter(launch, LAUNCH_RESTARTING, "%.400s Trying a smaller plan: %s.", failure->text, change);
+    engine_end_add_sentence(&text, failure->text, 400);
+    enter(launch, LAUNCH_RESTARTING, "%s Trying a smaller plan: %s.", reason, change);
     begin(launch);
     return true;
 }
@@ -283,14 +246,16 @@ static int on_backoff_over(sd_event_source *source, uint64_t usec, void *data)
 
 static void restart_later(struct supervise *launch, const struct dgo_error *failure)
 {
-    char wait[DGO_UNIT_TEXT_MAX];
+    char wait[DGO_UNIT_TEXT_MAX], reason[DGO_ERROR_TEXT_MAX];
+    struct dgo_text text = DGO_TEXT(reason);
     uint64_t delay_ns;
 
     if (launch->ready_ns && now_ns(launch) - launch->ready_ns > STABLE_NS)
         launch->restarts = 0;
     launch->ready_ns = 0;
     delay_ns = dgo_restart_delay_ns(launch->restarts++);
-    enter(launch, LAUNCH_RESTARTING, "%.480s Starting it again in %s.", failure->text,
+    engine_end_add_sentence(&text, failure->text, 480);
+    enter(launch, LAUNCH_RESTARTING, "%s Starting it again in %s.", reason,
           dgo_duration_text(delay_ns, wait));
     if (!start_timer(launch, delay_ns, on_backoff_over))
         end_with(launch, failure);
@@ -299,7 +264,7 @@ static void restart_later(struct supervise *launch, const struct dgo_error *fail
 static void on_process_exit(struct dgo_process *process, const struct dgo_exit *end, void *data)
 {
     struct supervise *launch = data;
-    struct dgo_error failure = {0};
+    struct engine_end_verdict verdict;
 
     (void)process;
     dgo_resource_unprotect((uint32_t)dgo_process_pid(launch->process));
@@ -310,13 +275,13 @@ static void on_process_exit(struct dgo_process *process, const struct dgo_exit *
         end_with(launch, launch->failure.status != DGO_OK ? &launch->failure : NULL);
         return;
     }
-    describe_end(launch, end, &failure);
-    if (dgo_trouble_is_oom(launch->report.trouble) && launch->options.oom == OOM_SMALLER) {
-        if (!retry_smaller(launch, &failure))
-            end_with(launch, &failure);
-    } else if (dgo_trouble_is_oom(launch->report.trouble) && launch->options.oom == OOM_RESTART &&
+    judge_end(launch, end, &verdict);
+    if (verdict.out_of_vram && launch->options.oom == OOM_SMALLER) {
+        if (!retry_smaller(launch, verdict.device, &verdict.failure))
+            end_with(launch, &verdict.failure);
+    } else if (verdict.out_of_vram && launch->options.oom == OOM_RESTART &&
                launch->restarts < launch->options.restart_max) {
-        restart_later(launch, &failure);
+        restart_later(launch, &verdict.failure);
     } else if (launch->report.trouble == DGO_TROUBLE_PORT && launch->options.port == 0 &&
                launch->port_tries < PORT_TRIES_MAX) {
         launch->port_tries++;
@@ -326,9 +291,9 @@ static void on_process_exit(struct dgo_process *process, const struct dgo_exit *
         begin(launch);
     } else if (launch->state == LAUNCH_READY && (end->signalled || end->code != 0) &&
                launch->restarts < launch->options.restart_max) {
-        restart_later(launch, &failure);
+        restart_later(launch, &verdict.failure);
     } else {
-        end_with(launch, &failure);
+        end_with(launch, &verdict.failure);
     }
 }
 
@@ -424,8 +389,8 @@ static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *
     memset(&launch->report, 0, sizeof launch->report);
     memset(&launch->comparison, 0, sizeof launch->comparison);
     launch->healthy = launch->in_grace = launch->adopted = false;
-    launch->line_count = 0;
     launch->starts++;
+    engine_witness_start(&launch->witness);
     enter(launch, LAUNCH_STARTING, "starting %s", launch->flow->engine->binary);
     status = start_process(launch, err);
     if (status == DGO_OK)
@@ -465,6 +430,7 @@ enum dgo_status supervise_start(struct dgo_app *app, struct flow *flow,
     made->app = app;
     made->flow = flow;
     made->options = *options;
+    made->witness = (struct engine_witness){.look = options->look, .data = options->look_data};
     status = start_engine(made, err);
     if (status != DGO_OK) {
         supervise_free(made);
@@ -505,9 +471,11 @@ enum dgo_status supervise_adopt(struct dgo_app *app, struct flow *flow,
     made->app = app;
     made->flow = flow;
     made->options = *options;
+    made->witness = (struct engine_witness){.look = options->look, .data = options->look_data};
     made->port = port;
     made->starts = 1;
     made->adopted = true;
+    engine_witness_start(&made->witness);
     status = adopt_engine(made, err);
     if (status != DGO_OK) {
         supervise_free(made);
@@ -568,6 +536,7 @@ static void release(struct supervise *launch)
     dgo_health_free(launch->health);
     if (launch->process)
         dgo_resource_unprotect((uint32_t)dgo_process_pid(launch->process));
+    engine_witness_done(&launch->witness);
 }
 
 void supervise_free(struct supervise *launch)

@@ -8,6 +8,7 @@
 #include "dgo_app.h"
 #include "dgo_launch.h"
 #include "dgo_profile.h"
+#include "engine_end.h"
 #include "flow.h"
 
 /* What follows when the engine ran out of memory. */
@@ -32,7 +33,9 @@ struct supervise_options {
     /* Every line of the engine's log, escaped, also those that the bus drops.  May be NULL; frees
      * nothing. */
     void (*line)(const char *text, void *data);
-    void *data;                   /* of both */
+    void *data;          /* of both */
+    engine_look_fn look; /* so that an end can be explained by what the driver saw; may be NULL */
+    void *look_data;
     struct dgo_process_keep keep; /* the path outlives the launch */
 };
 

@@ -113,6 +113,7 @@ void profile_note_launch(struct daemon *daemon, const json_t *launch)
     } kinds[] = {{"starting", DGO_TIMELINE_LAUNCH},
                  {"loading", DGO_TIMELINE_LOAD},
                  {"ready", DGO_TIMELINE_READY},
+                 {"restarting", DGO_TIMELINE_END}, /* with the reason: the engine did end */
                  {"ended", DGO_TIMELINE_END}};
     const json_int_t id = json_integer_value(json_object_get(launch, "launch"));
     const char *state = json_string_value(json_object_get(launch, "state"));

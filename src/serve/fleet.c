@@ -36,6 +36,10 @@ struct dgo_app *fleet_app(struct fleet *fleet)
 {
     return fleet->app;
 }
+struct watch *fleet_watch(struct fleet *fleet)
+{
+    return fleet->watch;
+}
 const struct fleet_options *fleet_options(const struct fleet *fleet)
 {
     return &fleet->options;

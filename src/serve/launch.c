@@ -134,6 +134,12 @@ static void on_engine_line(const char *text, void *data)
         log_add(launch->log, text);
 }
 
+static bool look(struct dgo_sample *sample, void *fleet)
+{
+    watch_latest(fleet_watch(fleet), sample);
+    return true;
+}
+
 static struct supervise_options supervise_options_of(struct launch *launch)
 {
     const struct options *options = &launch->options;
@@ -150,6 +156,8 @@ static struct supervise_options supervise_options_of(struct launch *launch)
         .admit = admit,
         .line = on_engine_line,
         .data = launch,
+        .look = look,
+        .look_data = launch->fleet,
         .keep = {.path = launch->keep_socket[0] && keep_ns ? launch->keep_socket : NULL,
                  .wait_ns = keep_ns,
                  .log_fd = log_fd(launch->log)},

@@ -95,6 +95,7 @@ struct launch {
 
 /* ---- fleet.c ---- */
 struct dgo_app *fleet_app(struct fleet *fleet);
+struct watch *fleet_watch(struct fleet *fleet);
 const struct fleet_options *fleet_options(const struct fleet *fleet);
 const struct options *fleet_policy(const struct fleet *fleet); /* the options in force */
 void fleet_tell(struct fleet *fleet, const char *type, json_t *object);

@@ -199,6 +199,10 @@ def engine_dies(box):
     now = daemon.one(launch["id"])
     check(now["pid"] != launch["pid"], "the same pid")
     check_equal([(act["action"], act["effect"].split(":")[0]) for act in now["actions"]], [("restart", "it works")], "actions")
+    check_match(r"signal 9 \(Killed\); its last words: ", now["actions"][0]["why"], "why")
+    events = daemon.json("GET", "/api/v1/timeline")["events"]
+    check(any(event["kind"] == "end" and "restarting: the engine was ended" in event["text"] for event in events),
+          "its end on the timeline")
     done(daemon)
 
 
