@@ -17,28 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-json_t *api_body(struct http_request *request)
-{
-    size_t length;
-    const char *text = http_body(request, &length);
-    json_error_t error;
-    json_t *body = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-    char sentence[200];
-    struct dgo_text said = DGO_TEXT(sentence);
-
-    if (body && json_is_object(body))
-        return body;
-    if (body)
-        dgo_text_add(&said, "the body is no JSON object");
-    else
-        dgo_text_addf(&said, "the body is no JSON: line %d, column %d: %.100s", error.line,
-                      error.column, error.text);
-    json_decref(body);
-    http_answer_verdict(request, &(struct verdict){400, "invalid_request", sentence}, NULL,
-                        "EFORMAT");
-    return NULL;
-}
-
 static void healthz(struct http_request *request, void *data)
 {
     (void)data;
@@ -285,7 +263,8 @@ static enum dgo_status make_plan(struct task *task, struct dgo_error *err)
 
 static void plan(struct http_request *request, void *data)
 {
-    json_t *body = api_body(request);
+    static const char *const keys[] = {"model", "preset", "intent", "explain", "beside", NULL};
+    json_t *body = api_body(request, keys);
 
     if (body)
         task_start(data, request, body, make_plan);
@@ -366,7 +345,9 @@ static enum dgo_status make_estimate(struct task *task, struct dgo_error *err)
 
 static void estimate(struct http_request *request, void *data)
 {
-    json_t *body = api_body(request);
+    static const char *const keys[] = {"model",        "preset", "intent", "flags",
+                                       "engine_build", "beside", NULL};
+    json_t *body = api_body(request, keys);
 
     if (body)
         task_start(data, request, body, make_estimate);

@@ -54,7 +54,8 @@ void api_log(struct http_request *request, void *data)
 
 void api_stop(struct http_request *request, void *data)
 {
-    json_t *body = api_body(request);
+    static const char *const keys[] = {"kill", NULL};
+    json_t *body = api_body(request, keys);
     struct launch *launch = body ? find(request, data) : NULL;
 
     if (launch) {
@@ -66,7 +67,8 @@ void api_stop(struct http_request *request, void *data)
 
 void api_pin(struct http_request *request, void *data)
 {
-    json_t *body = api_body(request);
+    static const char *const keys[] = {"pinned", NULL};
+    json_t *body = api_body(request, keys);
     const json_t *pinned = json_object_get(body, "pinned");
     struct launch *launch = NULL;
 
@@ -300,6 +302,12 @@ static enum dgo_status job_find(void *data)
     const char *name = json_string_value(json_object_get(starting->body, "model"));
     const char *path = json_string_value(json_object_get(starting->body, "path"));
 
+    starting->status = api_read_preset(starting->daemon->environment, starting->body,
+                                       &starting->preset, &starting->err);
+    if (starting->status != DGO_OK)
+        return starting->status;
+    if (starting->preset && !name && !path)
+        path = starting->preset->model; /* the user's own file names it */
     starting->status = path ? take_path(starting, path)
                             : api_find_model(starting->config, name, &starting->catalog,
                                              &starting->model, &starting->err);
@@ -308,7 +316,9 @@ static enum dgo_status job_find(void *data)
 
 void api_launch(struct http_request *request, void *data)
 {
-    json_t *body = api_body(request);
+    static const char *const keys[] = {"model",     "preset", "intent", "name", "pinned",
+                                       "admission", "extra",  "path",   NULL};
+    json_t *body = api_body(request, keys);
     struct starting *starting = body ? calloc(1, sizeof *starting) : NULL;
     struct dgo_error err = {0};
 

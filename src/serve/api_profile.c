@@ -46,8 +46,9 @@ void api_profile(struct http_request *request, void *data)
 
 void api_mark(struct http_request *request, void *data)
 {
+    static const char *const keys[] = {"text", NULL};
     struct daemon *daemon = data;
-    json_t *body = api_body(request);
+    json_t *body = api_body(request, keys);
     const char *text = json_string_value(json_object_get(body, "text"));
 
     if (!body)

@@ -70,9 +70,9 @@ struct task {
 void task_start(struct daemon *daemon, struct http_request *request, json_t *body,
                 enum dgo_status (*fn)(struct task *task, struct dgo_error *err));
 
-/* The request's body as an object; NULL: it was answered with 400. */
-json_t *api_body(struct http_request *request);
-
+/* The request's body as an object without other keys than these (NULL ends them); NULL: it was
+ * answered with 400. */
+json_t *api_body(struct http_request *request, const char *const *keys);
 /* An event of a launch, for the timeline: each of its states once, and its plan. */
 void profile_note_launch(struct daemon *daemon, const json_t *launch);
 

@@ -251,8 +251,11 @@ static enum dgo_status fill(struct launch *launch, const struct wish *wish, cons
 
     launch->config = config_ref(config_watch_current(fleet->options.config));
     launch->options = launch->config->options;
-    status =
-        intent_apply(wish->intent, INTENT_LAUNCH, &launch->options, &launch->arena, param, err);
+    *param = "preset";
+    status = launch->preset ? preset_apply(launch->preset, &launch->options, err) : DGO_OK;
+    if (status == DGO_OK)
+        status =
+            intent_apply(wish->intent, INTENT_LAUNCH, &launch->options, &launch->arena, param, err);
     if (status == DGO_OK)
         status = copy_extra(launch, wish, err);
     if (status != DGO_OK)

@@ -85,9 +85,15 @@ void http_answer_text(struct http_request *request, unsigned status, const char 
     finish_text(request, status, type, copy, length);
 }
 
+/* A client's own word comes back as words of others do: escaped, and not endless. */
 static json_t *text_value(const char *text)
 {
-    return text ? json_string(text) : json_null();
+    char shown[160];
+
+    if (!text)
+        return json_null();
+    dgo_text_copy_escaped(shown, sizeof shown, text, strlen(text));
+    return json_string(shown);
 }
 
 void http_answer_verdict(struct http_request *request, const struct verdict *verdict,

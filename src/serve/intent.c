@@ -55,6 +55,44 @@ static bool find(const char *word, enum intent_use use, enum option_id *id)
     return false;
 }
 
+void intent_say_unknown(struct dgo_text *text, const char *key, const char *const *keys)
+{
+    const char *nearest = nearest_word(key, keys);
+    char shown[80];
+
+    dgo_text_copy_escaped(shown, sizeof shown, key, strlen(key));
+    dgo_text_addf(text, "%s is not known here; ", shown);
+    if (nearest) {
+        dgo_text_addf(text, "did you mean %s?", nearest);
+        return;
+    }
+    dgo_text_add(text, "there is ");
+    for (; *keys; keys++)
+        dgo_text_addf(text, "%s%s", *keys, !keys[1] ? "" : keys[2] ? ", " : " and ");
+}
+
+/* The words of a body have '_' where the command line has '-'. */
+static enum dgo_status fail_unknown(const char *word, enum intent_use use, struct dgo_error *err)
+{
+    enum { COUNT = sizeof allowed / sizeof allowed[0] };
+    char names[COUNT][32], sentence[400];
+    const char *words[COUNT + 1] = {NULL};
+    struct dgo_text text = DGO_TEXT(sentence);
+    size_t count = 0;
+
+    for (size_t i = 0; i < COUNT; i++) {
+        if (allowed[i].use == INTENT_LAUNCH && use != INTENT_LAUNCH)
+            continue;
+        (void)dgo_text_copy(names[count], sizeof names[count], option_specs[allowed[i].id].name);
+        for (char *c = names[count]; *c; c++)
+            *c = *c == '-' ? '_' : *c;
+        words[count] = names[count];
+        count++;
+    }
+    intent_say_unknown(&text, word, words);
+    return dgo_fail(err, DGO_EUSAGE, "intent.%s", sentence);
+}
+
 static bool is_plain(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++)
@@ -125,11 +163,7 @@ enum dgo_status intent_apply(const json_t *intent, enum intent_use use, struct o
 
         *param = word;
         if (!find(word, use, &id)) {
-            char shown[80];
-
-            dgo_text_copy_escaped(shown, sizeof shown, word, strlen(word));
-            return dgo_fail(err, DGO_EUSAGE, "intent.%s is not known here; docs/HTTP.md lists them",
-                            shown);
+            return fail_unknown(word, use, err);
         }
         status = apply_one(word, value, id, options, arena, err);
         if (status != DGO_OK)

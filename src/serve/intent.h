@@ -4,6 +4,7 @@
 #define INTENT_H
 
 #include "dgo_arena.h"
+#include "dgo_text.h"
 #include "options.h"
 
 #include <jansson.h>
@@ -16,5 +17,9 @@ enum intent_use { INTENT_PLAN, INTENT_LAUNCH };
 DGO_MUST_CHECK
 enum dgo_status intent_apply(const json_t *intent, enum intent_use use, struct options *options,
                              struct dgo_arena *arena, const char **param, struct dgo_error *err);
+
+/* "modle is not known here; did you mean model?"; `keys` are those that are known, NULL ends them.
+ */
+void intent_say_unknown(struct dgo_text *text, const char *key, const char *const *keys);
 
 #endif

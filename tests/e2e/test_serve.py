@@ -116,6 +116,21 @@ def commands(box):
     done(daemon)
 
 
+@case("a launch by preset: its model, its options below the intent, its flags")
+def by_preset(box):
+    daemon = Daemon(box)
+    folder = box.folder / "config/dualgpuopt/presets"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(f"version: 1\nmodel: {box.folder}/models/tiny-llama.gguf\n"
+                                      "options: {ctx: 1024, parallel: 2}\nargs: [--temp, '0.5']\n")
+    launch = daemon.launch({"preset": "mine", "intent": {"parallel": 1}})
+    check_equal((launch["preset"], launch["name"]), ("mine", "tiny-llama"), "the launch")
+    words = daemon.wait_state(launch["id"], "ready", "ended")["plan"]["command"]
+    check_equal([words[words.index(flag) + 1] for flag in ("-c", "-np", "--temp")], ["1024", "1", "0.5"], "the flags")
+    check_match("no preset", daemon.launch({"preset": "yours"}, 404)["error"]["message"], "one that is not there")
+    done(daemon)
+
+
 def endless(daemon):
     """A connection on which launch "a" streams more tokens than anybody waits for."""
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port)

@@ -186,6 +186,17 @@ def hostile_bodies(box):
             status, _, text = daemon.ask("POST", path, body)
             check(status in (400, 404), f"{path} {body[:30]!r}: {status} {text[:200]!r}")
             check("message" in json.loads(text)["error"], "no reason")
+    for path, body, param, says in (("plan", {"modle": "x"}, "modle", "did you mean model?"),
+                                    ("plan", {"model": "tiny-llama", "intent": {"paralel": 2}}, "paralel", "did you mean parallel?"),
+                                    ("plan", {"flags": []}, "flags", "there is model, preset, intent, explain and beside"),
+                                    ("launches", {"model": "tiny-llama", "pined": True}, "pined", "did you mean pinned?"),
+                                    ("launches", {"model": "x", "<b>\u202e": 1}, "<b>\\u{202e}", "is not known here"),
+                                    ("launches", {"environment": {}}, "environment", "is not known here"),
+                                    ("launches/1/stop", {"kil": True}, "kil", "did you mean kill?"),
+                                    ("marks", {"txt": "x"}, "txt", "did you mean text?")):
+        refusal = daemon.json("POST", f"/api/v1/{path}", body, 400)["error"]
+        check(says in refusal["message"] and refusal["param"] == param, f"{path} {body}: {refusal}")
+    check_equal(daemon.launches(), [], "launches")
     for model in (3, None, [], {}, True, "", "tiny-llama\0"):
         check(daemon.ask("POST", "/api/v1/plan", {"model": model})[0] in (400, 404), f"model {model!r}")
     check_equal(daemon.json("POST", "/api/v1/plan", {"model": "tiny-llama"})["fits"], True, "a good one")
