@@ -69,16 +69,18 @@ EXPORT(export_rpc)
     add_warning(text, "llama.cpp's RPC");
     for (uint32_t n = 1; n < count; n++) {
         const struct dgo_node *node = &question->machine->node[nodes[n]];
-        char cards[DGO_GPU_MAX * 4];
-        struct dgo_text list = DGO_TEXT(cards);
+        uint32_t cards = 0;
 
-        export_node_cards(question, nodes[n], &list);
-        dgo_text_addf(text,
-                      "\n# on %s\nenv CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=%s "
-                      "ggml-rpc-server -H %s -p %u -d ",
-                      node->host, cards, node->host, (unsigned)node->port);
-        for (uint32_t d = 0; d < export_node_card_count(question, nodes[n]); d++)
-            dgo_text_addf(text, "%sCUDA%u", d ? "," : "", (unsigned)d);
+        /* All of its cards in their own order: --device counts them so. */
+        for (uint32_t g = 0; g < question->machine->gpu_count; g++)
+            cards += question->machine->gpu_node[g] == nodes[n];
+        dgo_text_addf(
+            text, "\n# on %s\nenv CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=", node->host);
+        for (uint32_t c = 0; c < cards; c++)
+            dgo_text_addf(text, "%s%u", c ? "," : "", (unsigned)c);
+        dgo_text_addf(text, " ggml-rpc-server -H %s -p %u -d ", node->host, (unsigned)node->port);
+        for (uint32_t c = 0; c < cards; c++)
+            dgo_text_addf(text, "%sCUDA%u", c ? "," : "", (unsigned)c);
         dgo_text_add(text, " -c\n");
     }
     dgo_text_add(text, "\n# here, when the others listen\n");

@@ -34,18 +34,23 @@ const struct llama_cpp_vendor *llama_cpp_vendor(enum dgo_gpu_vendor vendor)
     return &vendors[0]; /* a card of an unknown vendor comes from a machine file that names none */
 }
 
-/* Remote devices are numbered over all servers, in the order of --rpc, and on each server in the
- * order in which it was told to show them: the plan's. */
+/* Remote devices are numbered over all servers in the order of --rpc, and on each server in that of
+ * its cards: a server shows all of its machine's, whichever of them a plan uses, so that one that
+ * was started without a list is as good as one started by `export rpc`. */
 static uint32_t remote_number(const struct dgo_machine *machine, const uint32_t *gpus,
                               uint32_t gpu_count, uint32_t position)
 {
     const uint32_t node = machine->gpu_node[gpus[position]];
+    bool served[DGO_NODE_MAX] = {false};
     uint32_t number = 0;
 
-    for (uint32_t i = 0; i < gpu_count; i++) {
-        const uint32_t other = machine->gpu_node[gpus[i]];
+    for (uint32_t i = 0; i < gpu_count; i++)
+        served[machine->gpu_node[gpus[i]]] = true;
+    for (uint32_t g = 0; g < machine->gpu_count; g++) {
+        const uint32_t other = machine->gpu_node[g];
 
-        number += other > 0 && (other < node || (other == node && i < position));
+        number +=
+            other > 0 && served[other] && (other < node || (other == node && g < gpus[position]));
     }
     return number;
 }

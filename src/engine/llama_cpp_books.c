@@ -36,29 +36,46 @@ int llama_cpp_device_named(struct dgo_report *report, const char *name)
     return (int)report->device_count++;
 }
 
+static bool is_at(const struct dgo_report_device *device, const char *endpoint)
+{
+    const size_t length = strlen(device->endpoint);
+
+    return length > 0 && strncmp(endpoint, device->endpoint, length) == 0 &&
+           endpoint[length] == ']';
+}
+
+static uint32_t remote_number(const char *name)
+{
+    return (uint32_t)strtoul(name + strlen("RPC"), NULL, 10);
+}
+
 /* Buffers of remote devices are called after the device's number on its own server, "RPC0[h:p]",
- * while the device list counts over all servers: the endpoint joins the two. */
+ * while the device list counts over all servers, and has only those in use: the endpoint joins the
+ * two.  The first server's numbers begin with 0, a later one's with the lowest of it in use. */
 int llama_cpp_buffer_device(struct dgo_report *report, const char *name)
 {
     const char *open = strchr(name, '[');
-    uint32_t number, met = 0;
+    uint32_t lowest = UINT32_MAX, number;
+    bool first_server = true;
     int first = -1;
 
     if (!starts(name, "RPC") || !open)
         return llama_cpp_device_named(report, name);
-    number = (uint32_t)strtoul(name + strlen("RPC"), NULL, 10);
-    for (uint32_t d = 0; d < report->device_count; d++) {
-        const char *endpoint = report->device[d].endpoint;
-        const size_t length = strlen(endpoint);
-
-        if (length == 0 || strncmp(open + 1, endpoint, length) != 0 || open[1 + length] != ']')
-            continue;
-        if (met++ == number)
-            return (int)d;
-        if (first < 0)
+    for (uint32_t d = 0; d < report->device_count; d++)
+        if (is_at(&report->device[d], open + 1) && remote_number(report->device[d].name) < lowest) {
+            lowest = remote_number(report->device[d].name);
             first = (int)d;
-    }
-    return first >= 0 ? first : llama_cpp_device_named(report, name);
+        }
+    if (first < 0)
+        return llama_cpp_device_named(report, name);
+    for (uint32_t d = 0; d < report->device_count; d++)
+        if (report->device[d].endpoint[0] && !is_at(&report->device[d], open + 1))
+            first_server &= remote_number(report->device[d].name) > lowest;
+    number = remote_number(name) + (first_server ? 0 : lowest);
+    for (uint32_t d = 0; d < report->device_count; d++)
+        if (is_at(&report->device[d], open + 1) && remote_number(report->device[d].name) == number)
+            return (int)d;
+    return first;
 }
 
 static void sum_device(struct dgo_report *report, uint8_t device, uint8_t kind)

@@ -159,6 +159,12 @@ static void test_books(void **state)
          "load_tensors: RPC0[10.0.0.1:50052] model buffer size = 3.00 MiB\n",
          "[RPC0 free 24576.00 MiB model 3.00 MiB][RPC1 free 12288.00 MiB model 1.00 MiB]"
          "[RPC2 free 1.00 MiB model 2.00 MiB]"},
+        {"devices of one server, in the plan's order and not all of them",
+         "x: using device RPC2 (10.0.0.1:50052) (unknown id) - 24576 MiB free\n"
+         "x: using device RPC1 (10.0.0.1:50052) (unknown id) - 12288 MiB free\n"
+         "load_tensors: RPC1[10.0.0.1:50052] model buffer size = 1.00 MiB\n"
+         "load_tensors: RPC2[10.0.0.1:50052] model buffer size = 2.00 MiB\n",
+         "[RPC2 free 24576.00 MiB model 2.00 MiB][RPC1 free 12288.00 MiB model 1.00 MiB]"},
         {"remote buffer of no known server", "load_tensors: RPC0[h:1] model buffer size = 1.00 MiB",
          "[RPC0[h:1] model 1.00 MiB]"},
     };
