@@ -33,7 +33,7 @@ bool config_option_is_key(enum option_id id)
     return id != OPTION_HELP && id != OPTION_CONFIG && id != OPTION_ORIGIN;
 }
 
-enum { KEY_COUNT_MAX = OPTION_COUNT + SETTING_COUNT + COMPONENT_COUNT + 4, KEY_TEXT_MAX = 64 };
+enum { KEY_COUNT_MAX = OPTION_COUNT + SETTING_COUNT + COMPONENT_COUNT + 5, KEY_TEXT_MAX = 64 };
 
 static const char *component_name(unsigned component)
 {
@@ -43,9 +43,9 @@ static const char *component_name(unsigned component)
 const char *config_nearest_key(const char *key)
 {
     static _Thread_local char component_keys[COMPONENT_COUNT][KEY_TEXT_MAX];
-    const char *words[KEY_COUNT_MAX + 1] = {"models", "alerts", "components"};
+    const char *words[KEY_COUNT_MAX + 1] = {"models", "alerts", "components", "groups"};
     const size_t length = strlen(key);
-    size_t count = 3;
+    size_t count = 4;
     const char *nearest;
 
     for (unsigned i = 0; i < OPTION_COUNT; i++)
@@ -300,6 +300,8 @@ static enum dgo_status read_root(struct loader *loader, const struct yaml_node *
             status = read_folders(loader, child);
         else if (strcmp(child->key, "components") == 0)
             status = read_components(loader, child);
+        else if (strcmp(child->key, "groups") == 0)
+            status = config_read_groups(child, loader->arena, &loader->config->groups, loader->err);
         else if (is_section(child->key))
             status = read_section(loader, child->key, child);
         else

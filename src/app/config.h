@@ -7,6 +7,7 @@
  *     models: [~/models]      folders of model files
  *     alerts: {free: 1GiB}    settings.def
  *     components: {optimizer: cpu}
+ *     groups: {chat: {members: [qwen, gemma], exclusive: false}}
  * Private to app and the faces.  A configuration is made once and never changes afterwards; it is
  * counted, so a job can keep the one it began with while a newer one is in force. */
 #ifndef CONFIG_H
@@ -25,7 +26,7 @@ enum setting_id {
 };
 extern const struct option_spec setting_specs[SETTING_COUNT];
 
-enum { CONFIG_FOLDER_MAX = 32, CONFIG_TEXT_MAX = 1 << 20 };
+enum { CONFIG_FOLDER_MAX = 32, CONFIG_GROUP_MAX = 32, CONFIG_TEXT_MAX = 1 << 20 };
 
 /* A value that may come from a list. */
 struct config_folders {
@@ -33,6 +34,22 @@ struct config_folders {
     uint32_t line;
     uint32_t count;
     const char *path[CONFIG_FOLDER_MAX]; /* absolute */
+};
+
+/* Models that may run beside each other or not; the words are those of llama-swap.  A member is a
+ * launch's name or a model's. */
+struct config_group {
+    const char *name;
+    const char **member;
+    uint32_t member_count;
+    bool swap;       /* one member at a time; default yes */
+    bool exclusive;  /* a member that starts ends what is of no group or of another; default yes */
+    bool persistent; /* no launch of another group ends its members; default no */
+    uint32_t line;
+};
+struct config_groups {
+    uint32_t count;
+    struct config_group group[CONFIG_GROUP_MAX];
 };
 
 struct config_place {
@@ -50,6 +67,7 @@ struct config {
     struct option_value setting[SETTING_COUNT];
     struct config_folders folders;
     struct config_place component[COMPONENT_COUNT];
+    struct config_groups groups;
 };
 
 /* Reads the file and joins it with `given` (defaults, environment, flags: options.h).  A file that
@@ -65,6 +83,9 @@ DGO_MUST_CHECK
 enum dgo_status config_parse(const struct options *given, char *const *environment,
                              const char *bytes, size_t length, const struct config **config,
                              struct dgo_error *err);
+
+/* The group that has this member; NULL: none. */
+const struct config_group *config_group_of(const struct config_groups *groups, const char *name);
 
 const struct config *config_ref(const struct config *config);
 void config_unref(const struct config *config); /* accepts NULL */

@@ -19,4 +19,9 @@ enum dgo_status config_edit(const char *bytes, size_t length, const char *key,
                             const char *const *values, uint32_t value_count, char **out,
                             size_t *out_length, struct dgo_error *err);
 
+/* The value of `groups`; on failure with line and column. */
+DGO_MUST_CHECK
+enum dgo_status config_read_groups(const struct yaml_node *map, struct dgo_arena *arena,
+                                   struct config_groups *groups, struct dgo_error *err);
+
 #endif

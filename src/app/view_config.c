@@ -121,6 +121,24 @@ static json_t *view_place(enum component component, const struct config_place *p
     return object;
 }
 
+json_t *view_groups(const struct config_groups *groups)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < groups->count; i++) {
+        const struct config_group *group = &groups->group[i];
+        json_t *members = json_array();
+
+        for (uint32_t m = 0; m < group->member_count; m++)
+            json_array_append_new(members, view_text(group->member[m]));
+        json_array_append_new(list, json_pack("{s:o, s:o, s:b, s:b, s:b}", "name",
+                                              view_text(group->name), "members", members, "swap",
+                                              (int)group->swap, "exclusive", (int)group->exclusive,
+                                              "persistent", (int)group->persistent));
+    }
+    return list;
+}
+
 json_t *view_config(const struct config *config)
 {
     json_t *values = json_array();
@@ -133,6 +151,6 @@ json_t *view_config(const struct config *config)
         json_array_append_new(values, view_row(&setting_specs[i], &config->setting[i]));
     for (unsigned i = 0; i < COMPONENT_COUNT; i++)
         json_array_append_new(values, view_place((enum component)i, &config->component[i]));
-    return json_pack("{s:o, s:b, s:o}", "path", view_text(config->path), "from_file",
-                     config->from_file, "values", values);
+    return json_pack("{s:o, s:b, s:o, s:o}", "path", view_text(config->path), "from_file",
+                     config->from_file, "values", values, "groups", view_groups(&config->groups));
 }

@@ -8,7 +8,10 @@
 
 /* .path, .from_file, .values[] with key, kind, origin ("default", "file", "environment", "flag";
  * left out where nobody gave a value), value (base units), text (as written), line or variable,
- * and of the key itself default, accepts and help. */
+ * and of the key itself default, accepts and help; .groups[]. */
 json_t *view_config(const struct config *config);
+
+/* Each with .name, .members[], .swap, .exclusive, .persistent; in the order of the file. */
+json_t *view_groups(const struct config_groups *groups);
 
 #endif

@@ -29,6 +29,25 @@ static void print_origin(struct table *table, const json_t *value)
         table_cell(table, "%s", origin);
 }
 
+/* "qwen, gemma; one at a time, without others" */
+static void show_groups(struct table *table, const struct config_groups *groups, bool with_origin)
+{
+    for (uint32_t i = 0; i < groups->count; i++) {
+        const struct config_group *group = &groups->group[i];
+        char members[256];
+        struct dgo_text text = DGO_TEXT(members);
+
+        for (uint32_t m = 0; m < group->member_count; m++)
+            dgo_text_addf(&text, "%s%s", m ? ", " : "", group->member[m]);
+        table_cell(table, "groups.%s", group->name);
+        table_cell(table, "%s%s%s%s", members, group->swap ? "; one at a time" : "; together",
+                   group->exclusive ? ", without others" : "",
+                   group->persistent ? ", not ended by others" : "");
+        if (with_origin)
+            table_cell(table, "file, line %u", (unsigned)group->line);
+    }
+}
+
 static int show(const struct cmd_call *call, const struct config *config)
 {
     json_t *view = view_config(config);
@@ -53,6 +72,7 @@ static int show(const struct cmd_call *call, const struct config *config)
         if (with_origin)
             print_origin(table, value);
     }
+    show_groups(table, &config->groups, with_origin);
     table_print(table);
     if (config->from_file)
         print_message("the file is %s", config->path);

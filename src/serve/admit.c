@@ -27,9 +27,34 @@ static void observe(const struct flow *flow)
         dgo_log(DGO_LOG_DEBUG, "ledger: %s", err.text);
 }
 
-bool admit_may_evict(const struct launch *launch)
+/* One that somebody waits for is about to be used; it would go before it served anybody. */
+static bool is_needed(const struct launch *launch)
 {
-    return !launch->pinned && launch->active_requests == 0;
+    return launch->pinned || launch->active_requests > 0 || launch->waits;
+}
+
+bool admit_may_evict(const struct launch *launch, const struct launch *other)
+{
+    const struct config_group *group = fleet_group_of(other);
+
+    if (group && group->persistent && group != fleet_group_of(launch))
+        return false;
+    return !is_needed(other);
+}
+
+bool admit_must_go(const struct launch *launch, const struct launch *other, char rule[200])
+{
+    const struct config_group *own = fleet_group_of(launch), *its = fleet_group_of(other);
+
+    if (own && own == its && own->swap) {
+        snprintf(rule, 200, "of the group \"%.100s\" one member runs at a time", own->name);
+        return true;
+    }
+    if (own && own != its && own->exclusive && !(its && its->persistent)) {
+        snprintf(rule, 200, "members of the group \"%.100s\" run without others", own->name);
+        return true;
+    }
+    return false;
 }
 
 /* "CUDA1 lacks ...; stopping "a" and "b" would make room" */
@@ -67,6 +92,19 @@ static void wait_for_memory(struct launch *launch, const char *text)
     launch_settle_waits(launch);
 }
 
+void admit_idle(const struct launch *launch)
+{
+    for (struct launch *other = fleet_next(launch->fleet, NULL); other;
+         other = fleet_next(launch->fleet, other)) {
+        if (other->phase != PHASE_WAITING || other->admission != ADMIT_EVICT)
+            continue;
+        for (uint32_t i = 0; i < other->in_the_way_count; i++)
+            other->freed |= other->in_the_way[i] == launch->id;
+        if (other->freed)
+            fleet_look_again(launch->fleet);
+    }
+}
+
 /* Stops those in the way; false when one of them must not be. */
 static bool evict(struct launch *launch)
 {
@@ -75,14 +113,14 @@ static bool evict(struct launch *launch)
     for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
         const struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
 
-        if (other && !admit_may_evict(other))
+        if (other && !other->stop_asked && !admit_may_evict(launch, other))
             return false;
     }
     snprintf(why, sizeof why, "makes room for \"%s\"", launch->name);
     for (uint32_t i = 0; i < launch->in_the_way_count; i++) {
         struct launch *other = fleet_find(launch->fleet, launch->in_the_way[i]);
 
-        if (other && other->phase != PHASE_ENDED)
+        if (other && other->phase != PHASE_ENDED && !other->stop_asked)
             launch_stop(other, false, why);
     }
     return true;

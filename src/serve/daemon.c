@@ -14,6 +14,7 @@
 #include "machine_json.h"
 #include "profile_live.h"
 #include "view.h"
+#include "view_config.h"
 #include "view_resources.h"
 
 #include <errno.h>
@@ -116,6 +117,7 @@ json_t *daemon_view(void *data)
     json_object_set_new(object, "vram", view_ledger(&sample->machine));
     json_object_set_new(object, "alerts", profile_live_alerts(daemon->profile));
     json_object_set_new(object, "policy", view_policy(daemon_options(daemon)));
+    json_object_set_new(object, "groups", view_groups(&daemon_config(daemon)->groups));
     json_object_set_new(object, "daemon", view_daemon(daemon));
     return object;
 }

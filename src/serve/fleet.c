@@ -50,6 +50,16 @@ const struct options *fleet_policy(const struct fleet *fleet)
     return &config_watch_current(fleet->options.config)->options;
 }
 
+/* By the launch's own name, else by its model's. */
+const struct config_group *fleet_group_of(const struct launch *launch)
+{
+    const struct config_groups *groups =
+        &config_watch_current(launch->fleet->options.config)->groups;
+    const struct config_group *group = config_group_of(groups, launch->name);
+
+    return group ? group : config_group_of(groups, launch->model_name);
+}
+
 void fleet_tell(struct fleet *fleet, const char *type, json_t *object)
 {
     fleet->event(type, object, fleet->data);
@@ -364,8 +374,9 @@ static void stop_idle(struct fleet *fleet)
     char after[DGO_UNIT_TEXT_MAX], why[96];
 
     for (struct launch *launch = fleet->first; limit_ns && launch; launch = launch->next) {
-        if (!launch_is_ready(launch) || launch->stop_asked || !admit_may_evict(launch) ||
-            launch->last_request_ns > now_ns || now_ns - launch->last_request_ns < limit_ns)
+        if (!launch_is_ready(launch) || launch->stop_asked || launch->pinned ||
+            launch->active_requests > 0 || launch->last_request_ns > now_ns ||
+            now_ns - launch->last_request_ns < limit_ns)
             continue;
         snprintf(why, sizeof why, "nobody asked for it for %s", dgo_duration_text(limit_ns, after));
         launch_stop(launch, false, why);

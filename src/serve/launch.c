@@ -383,6 +383,8 @@ void launch_request_ends(struct launch *launch)
     if (launch->active_requests > 0)
         launch->active_requests--;
     launch->last_request_ns = wall_ns();
+    if (launch->active_requests == 0)
+        admit_idle(launch);
 }
 
 void launch_free(struct launch *launch)

@@ -32,10 +32,12 @@ struct preparation {
     uint64_t id;
     uint16_t port;
     const char *directory;
+    char group_rule[200]; /* why others have to go whatever memory there is; "": they need not */
     /* Others, in the order in which they would have to go. */
     uint32_t other_count;
     struct {
         uint64_t id;
+        bool must_go; /* by the rule of a group */
         int64_t gives_bytes[DGO_GPU_MAX];
     } other[FLEET_MAX];
     /* Out: */
@@ -97,7 +99,8 @@ struct launch {
 struct dgo_app *fleet_app(struct fleet *fleet);
 struct watch *fleet_watch(struct fleet *fleet);
 const struct fleet_options *fleet_options(const struct fleet *fleet);
-const struct options *fleet_policy(const struct fleet *fleet); /* the options in force */
+const struct options *fleet_policy(const struct fleet *fleet);          /* the options in force */
+const struct config_group *fleet_group_of(const struct launch *launch); /* NULL: none */
 void fleet_tell(struct fleet *fleet, const char *type, json_t *object);
 void fleet_changed(struct fleet *fleet);       /* somebody ended or came: look at the queue again */
 void fleet_look_again(struct fleet *fleet);    /* at those that were not looked at yet */
@@ -136,6 +139,11 @@ enum dgo_status prepare_start(struct launch *launch, struct dgo_error *err);
 /* ---- admit.c ---- */
 void prepare_done(struct launch *launch); /* what follows a preparation */
 void admit_next(struct fleet *fleet);     /* prepares the next one, if none is under way */
-bool admit_may_evict(const struct launch *launch);
+/* Whether one launch may end another to make room. */
+bool admit_may_evict(const struct launch *launch, const struct launch *other);
+/* Nobody asks it any more: those that wait for its memory are looked at again. */
+void admit_idle(const struct launch *launch);
+/* Whether the rules of groups let `launch` run only without `other`; *rule then says which. */
+bool admit_must_go(const struct launch *launch, const struct launch *other, char rule[200]);
 
 #endif

@@ -113,8 +113,11 @@ json_t *launch_view(struct launch *launch)
                   launch->phase == PHASE_ENDED && launch->outcome.status != DGO_OK, "restart_count",
                   (int)launch->restart_count, "active_request_count", (int)launch->active_requests,
                   "request_count", (json_int_t)launch->request_count);
+    const struct config_group *group = fleet_group_of(launch);
     json_t *reserved = json_array();
 
+    if (group)
+        json_object_set_new(object, "group", view_text(group->name));
     if (launch->flow && launch->flow->machine.gpu_count)
         json_object_set_new(object, "simulated", json_boolean(launch->flow->machine.simulated));
     set_times(object, launch);

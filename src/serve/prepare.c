@@ -56,15 +56,20 @@ static bool fits_without(const struct room *room, const bool gone[FLEET_MAX])
 static bool find_in_the_way(const struct room *room)
 {
     struct preparation *work = room->work;
-    uint32_t count = 0;
+    uint32_t count = 0; /* of those that were looked at */
 
-    memset(work->in_the_way, 0, sizeof work->in_the_way);
+    for (uint32_t i = 0; i < work->other_count; i++)
+        work->in_the_way[i] = work->other[i].must_go;
     while (!fits_without(room, work->in_the_way)) {
+        while (count < work->other_count && work->in_the_way[count])
+            count++;
         if (count == work->other_count)
             return false;
         work->in_the_way[count++] = true;
     }
     for (uint32_t i = 0; i + 1 < count; i++) { /* the last one was needed */
+        if (work->other[i].must_go)
+            continue;
         work->in_the_way[i] = false;
         if (!fits_without(room, work->in_the_way))
             work->in_the_way[i] = true;
@@ -86,7 +91,8 @@ static enum dgo_status judge(struct preparation *work, enum dgo_status planned,
 
     if (planned != DGO_OK && planned != DGO_ENOFIT)
         return planned;
-    if (work->other_count == 0 || (planned == DGO_OK && flow->plan.estimate.host.layer_count == 0))
+    if (work->other_count == 0 ||
+        (planned == DGO_OK && !work->group_rule[0] && flow->plan.estimate.host.layer_count == 0))
         return planned;
     room.seen = malloc(sizeof *room.seen);
     if (!room.seen)
@@ -104,12 +110,14 @@ static enum dgo_status judge(struct preparation *work, enum dgo_status planned,
     if (status != DGO_OK)
         goto out; /* it fits nowhere, and says so */
     room.host_layers = flow->plan.estimate.host.layer_count;
-    if (fits_without(&room, nobody))
+    if (!work->group_rule[0] && fits_without(&room, nobody))
         goto out;
     work->fits_without = find_in_the_way(&room);
     status = DGO_ENOFIT;
     *err = beside; /* the sentence about the memory that is there now */
-    if (planned == DGO_OK)
+    if (work->group_rule[0])
+        dgo_fail(err, DGO_ENOFIT, "%s", work->group_rule);
+    else if (planned == DGO_OK)
         dgo_fail(err, DGO_ENOFIT,
                  "beside the launches that run, %" PRIu32 " of its layers would be left to the CPU",
                  flow->plan.estimate.host.layer_count);
@@ -178,12 +186,18 @@ static void on_prepared(const struct dgo_result *result, void *data)
     prepare_done(launch);
 }
 
+static int rank(const struct launch *launch)
+{
+    const struct config_group *group = fleet_group_of(launch);
+
+    return (launch->pinned || (group && group->persistent)) * 2 + (launch->active_requests > 0);
+}
+
 /* Who has to go first: nobody waits for it, not pinned, not used for the longest time. */
 static int by_use(const void *a, const void *b)
 {
     const struct launch *one = *(struct launch *const *)a, *other = *(struct launch *const *)b;
-    const int rank_one = one->pinned * 2 + (one->active_requests > 0);
-    const int rank_other = other->pinned * 2 + (other->active_requests > 0);
+    const int rank_one = rank(one), rank_other = rank(other);
 
     if (rank_one != rank_other)
         return rank_one - rank_other;
@@ -199,17 +213,21 @@ static void list_others(struct launch *launch, struct preparation *work)
 
     for (struct launch *other = fleet_next(launch->fleet, NULL); other && count < FLEET_MAX;
          other = fleet_next(launch->fleet, other))
-        if (other != launch && other->phase == PHASE_RUNNING && other->ledger_id)
+        if (other != launch && other->phase == PHASE_RUNNING)
             others[count++] = other;
     qsort(others, count, sizeof others[0], by_use);
     dgo_vram_snapshot(&ledger);
     for (uint32_t i = 0; i < count; i++) {
         const struct dgo_ledger_entry *entry = dgo_ledger_find(&ledger, others[i]->ledger_id);
 
-        if (!entry)
+        const bool must_go = !launch->adopt && admit_must_go(launch, others[i], work->group_rule);
+
+        if (!entry && !must_go)
             continue;
         work->other[work->other_count].id = others[i]->id;
-        for (uint32_t g = 0; g < DGO_GPU_MAX; g++) /* held, or promised: either is given back */
+        work->other[work->other_count].must_go = must_go;
+        for (uint32_t g = 0; entry && g < DGO_GPU_MAX;
+             g++) /* held, or promised: either is given back */
             work->other[work->other_count].gives_bytes[g] = (int64_t)dgo_max_u64(
                 entry->measured_bytes[g],
                 entry->state == DGO_LEDGER_SETTLED ? 0 : entry->planned_bytes[g]);

@@ -36,6 +36,27 @@ static const struct {
     {"flow", "{ctx: 8192, alerts: {free: 1GiB, hold: 3s}, components: {optimizer: gpu}}", NULL},
     {"one folder without a list", "models: ~/models\n", NULL},
     {"engine by name", "engine: llama-server\n", NULL},
+    {"groups of comments", "groups:\n  # none\n", NULL},
+    {"groups",
+     "groups:\n  chat:\n    members: [a, \"b c\"]\n    exclusive: false\n"
+     "  always: {members: [e], persistent: true, swap: false}\n",
+     NULL},
+    {"groups as a list", "groups: [a]\n", "line 1, column 9: groups must be a map like {chat:"},
+    {"a group as a list", "groups: {chat: [a]}\n", "groups.chat must be a map like {members:"},
+    {"a group of nobody", "groups: {chat: {swap: true}}\n", "groups.chat has no members"},
+    {"no members", "groups: {chat: {members: []}}\n", "groups.chat.members must be a list"},
+    {"one member", "groups: {chat: {members: a}}\n", "groups.chat.members must be a list"},
+    {"a member without a name", "groups: {chat: {members: [a, {}]}}\n", "a name is needed"},
+    {"a member of two", "groups: {x: {members: [a]}, y: {members: [b, a]}}\n",
+     "line 1, column 46: 'a' is a member of group 'x' already"},
+    {"a member twice", "groups: {x: {members: [a, a]}}\n", "'a' is a member of group 'x' already"},
+    {"a group's flag", "groups: {x: {members: [a], swap: yes}}\n",
+     "line 1, column 34: groups.x.swap must be true or false"},
+    {"a group's key", "groups: {x: {members: [a], persistant: true}}\n",
+     "line 1, column 28: unknown key 'groups.x.persistant'; did you mean 'persistent'?"},
+    {"a group's key, nothing near", "groups: {x: {ttl: 3}}\n",
+     "unknown key 'groups.x.ttl'; a group has members, swap, exclusive, persistent"},
+    {"nearly groups", "group: {}\n", "did you mean 'groups'?"},
     {"unknown key", "parallel: 2\nctxx: 1\n",
      "line 2, column 1: unknown key 'ctxx'; did you mean 'ctx'?"},
     {"unknown, nothing near", "colour: red\n", "line 1, column 1: unknown key 'colour'; 'man"},
@@ -117,6 +138,28 @@ static void test_values_and_their_origin(void **state)
     assert_int_equal(config->component[COMPONENT_OPTIMIZER].hint, DGO_HINT_CPU);
     assert_int_equal(config->component[COMPONENT_OPTIMIZER].origin, ORIGIN_ENVIRONMENT);
     assert_int_equal(config->component[COMPONENT_BATCH].line, 7);
+    config_unref(config);
+}
+
+static void test_groups(void **state)
+{
+    const struct config *config = NULL;
+    const struct config_group *group;
+
+    (void)state;
+    assert_int_equal(
+        parse("groups:\n  chat: {members: [a, b]}\n"
+              "  always: {members: [e], swap: false, exclusive: false, persistent: true}\n",
+              home, &config, NULL),
+        DGO_OK);
+    assert_int_equal(config->groups.count, 2);
+    group = config_group_of(&config->groups, "b");
+    assert_string_equal(group->name, "chat");
+    assert_true(group->swap && group->exclusive && !group->persistent);
+    group = config_group_of(&config->groups, "e");
+    assert_int_equal(group->line, 3);
+    assert_true(!group->swap && !group->exclusive && group->persistent);
+    assert_null(config_group_of(&config->groups, "chat"));
     config_unref(config);
 }
 
@@ -443,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_file_may_say),
         cmocka_unit_test(test_values_and_their_origin),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_a_bad_variable_is_named),
         cmocka_unit_test(test_edits_keep_the_rest),
         cmocka_unit_test(test_the_view_says_where_from),

@@ -293,6 +293,70 @@ def swap(box):
     done(daemon)
 
 
+@case("groups: members one at a time, alone or beside others, and some that stay")
+def groups(box):
+    settings = box.folder / "config/dualgpuopt"
+    settings.mkdir(parents=True)
+    (settings / "config.yaml").write_text("groups:\n  swapped: {members: [a, b], exclusive: false}\n  alone: {members: [c]}\n"
+                                          "  always: {members: [e], swap: false, exclusive: false, persistent: true}\n")
+    daemon = Daemon(box)
+    states = lambda: {launch["name"]: launch["state"] for launch in daemon.launches() if launch["state"] != "ended"}
+    first = ready(daemon, "a")
+    check_equal(first["group"], "swapped", "its group")
+    check_equal(daemon.json("GET", "/api/v1/view")["groups"][0],
+                {"name": "swapped", "members": ["a", "b"], "swap": True, "exclusive": False, "persistent": False}, "a group")
+    answer = start(daemon, "b", want=409)
+    check_match(r'of the group "swapped" one member runs at a time; stopping "a" would make room', answer["error"]["message"],
+                "refused")
+    check_equal(answer["would_have_to_stop"], [first["id"]], "who")
+    ready(daemon, "e")
+    ready(daemon, "other")
+    check_equal(states(), {"a": "ready", "e": "ready", "other": "ready"}, "beside each other")
+    daemon.wait_state(start(daemon, "b", admission="evict")["id"], "ready", "ended")
+    check_equal(states(), {"e": "ready", "other": "ready", "b": "ready"}, "the member that was asked for last")
+    waits = start(daemon, "a", admission="queue")
+    check_equal(waits["state"], "waiting", "queued")
+    daemon.json("POST", f"/api/v1/launches/{waits['id']}/stop", {}, 202)
+    daemon.wait_state(start(daemon, "c", admission="evict")["id"], "ready", "ended")
+    check_equal(states(), {"e": "ready", "c": "ready"}, "alone, but for those that stay")
+    check_equal(len(engines(box)), 2, "engines")
+    done(daemon)
+
+
+@case("requests at once for two members of a group: both are answered, one after the other")
+def groups_at_once(box):
+    settings = box.folder / "config/dualgpuopt"
+    settings.mkdir(parents=True)
+    (settings / "config.yaml").write_text("groups: {swapped: {members: [one, two]}}\n")
+    daemon = Daemon(box, "--admission", "evict", "--ctx", "1024", models=())
+    for name in ("one", "two"):
+        daemon.add_model("tiny-llama", name)
+    answers = {}
+    threads = [threading.Thread(target=lambda name=name: answers.update({name: daemon.chat(name)["object"]}))
+               for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check_equal(answers, {"one": "chat.completion", "two": "chat.completion"}, "answers")
+    check_equal(len(engines(box)), 1, "engines")
+    check_equal(sorted(launch["state"] for launch in daemon.launches()), ["ended", "ready"], "launches")
+    done(daemon)
+
+
+@case("a persistent group's member is not ended for memory; others go, or the new one waits")
+def persistent(box):
+    settings = box.folder / "config/dualgpuopt"
+    settings.mkdir(parents=True)
+    (settings / "config.yaml").write_text("groups: {always: {members: [a], exclusive: false, persistent: true}}\n")
+    daemon = Daemon(box, "--admission", "evict", machine=SMALL)
+    first, second = ready(daemon, "a"), ready(daemon, "b")
+    daemon.wait_state(start(daemon, "c", pinned=True)["id"], "ready", "ended")
+    check_equal([daemon.one(launch["id"])["state"] for launch in (first, second)], ["ready", "ended"], "who went")
+    check_equal(start(daemon, "d")["state"], "waiting", "with a persistent and a pinned one")
+    done(daemon)
+
+
 @case("an engine that nobody asks for is stopped after a while")
 def idle(box):
     daemon = Daemon(box, "--idle-timeout", "1s")
