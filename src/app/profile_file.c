@@ -34,6 +34,17 @@ static void note_problem(struct profile_file_stats *stats, const char *what)
     stats->problem_count++;
 }
 
+/* A name tells the role of programs that are known; of others there is no command line to ask. */
+static void take_name(struct dgo_profiler *profiler, const struct dgo_memory_csv_row *row)
+{
+    const struct dgo_profiler_reading *reading = &row->reading;
+    const enum dgo_process_role role = dgo_process_role_of(row->name, "");
+
+    dgo_profiler_set_name(profiler, reading->gpu_index, reading->pid, reading->start, row->name);
+    if (role != DGO_ROLE_OTHER)
+        dgo_profiler_set_role(profiler, reading->gpu_index, reading->pid, reading->start, role);
+}
+
 static enum dgo_status take_row(struct reader *reader, const struct dgo_memory_csv_row *row,
                                 struct dgo_error *err)
 {
@@ -48,8 +59,7 @@ static enum dgo_status take_row(struct reader *reader, const struct dgo_memory_c
         return DGO_OK;
     }
     if (row->name[0])
-        dgo_profiler_set_name(reader->profiler, reading->gpu_index, reading->pid, reading->start,
-                              row->name);
+        take_name(reader->profiler, row);
     if (!isnan(row->total_mib))
         dgo_profiler_set_capacity(reader->profiler, reading->gpu_index, row->total_mib);
     reader->stats->readings++;

@@ -231,7 +231,7 @@ json_t *profile_live_view(struct profile_live *live)
     pthread_mutex_lock(&live->lock);
     dgo_profiler_judge(live->profiler);
     dgo_profiler_find_patterns(live->profiler);
-    view = view_profile(live->profiler, NULL);
+    view = view_profile(live->profiler, NULL, NULL);
     pthread_mutex_unlock(&live->lock);
     return view;
 }

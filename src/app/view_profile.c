@@ -87,6 +87,8 @@ static json_t *view_series(const struct dgo_series_report *report)
         return NULL;
     if (report->name[0])
         json_object_set_new(series, "name", view_text(report->name));
+    if (report->role_known)
+        json_object_set_new(series, "role", json_string(dgo_process_role_name(report->role)));
     if (report->start)
         json_object_set_new(series, "start", json_integer((json_int_t)report->start));
     if (!isnan(trend->period_s))
@@ -138,15 +140,49 @@ static void add_file(json_t *profile, const struct profile_file_stats *stats)
                                               (json_int_t)stats->bad_lines, "problems", problems));
 }
 
-json_t *view_profile(const struct dgo_profiler *profiler, const struct profile_file_stats *stats)
+void view_add_worth(json_t *view, const struct dgo_worth *worth, double mib)
+{
+    if (view && worth && worth->token_bytes)
+        json_object_set_new(view, "kv_tokens", json_real(dgo_worth_tokens(worth, mib)));
+    if (view && worth && worth->layer_bytes)
+        json_object_set_new(view, "layers", json_real(dgo_worth_layers(worth, mib)));
+}
+
+static json_t *view_freeable(const struct dgo_profiler *profiler, const struct dgo_worth *worth)
+{
+    static _Thread_local struct dgo_snapshot snapshot;
+    static _Thread_local struct dgo_freeable row[DGO_SNAPSHOT_ENTRY_MAX];
+    json_t *rows = json_array();
+    uint32_t count;
+
+    dgo_snapshot_take(profiler, &snapshot);
+    count = dgo_freeable_find(&snapshot, row, DGO_SNAPSHOT_ENTRY_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        json_t *one = json_pack("{s:I, s:I, s:o, s:f}", "gpu", (json_int_t)row[i].gpu_index, "pid",
+                                (json_int_t)row[i].pid, "role",
+                                row[i].role_known ? json_string(dgo_process_role_name(row[i].role))
+                                                  : json_null(),
+                                "used_mib", row[i].used_mib);
+
+        if (one && row[i].name[0])
+            json_object_set_new(one, "name", view_text(row[i].name));
+        view_add_worth(one, worth, row[i].used_mib);
+        json_array_append_new(rows, one);
+    }
+    return rows;
+}
+
+json_t *view_profile(const struct dgo_profiler *profiler, const struct dgo_worth *worth,
+                     const struct profile_file_stats *stats)
 {
     const double imbalance = dgo_profiler_imbalance(profiler);
     json_t *series = json_array(), *profile;
 
     for (uint32_t i = 0; i < dgo_profiler_count(profiler); i++)
         json_array_append_new(series, view_series(dgo_profiler_report(profiler, i)));
-    profile = json_pack("{s:s, s:o, s:o, s:o}", "schema", "dualgpuopt.profile/1", "series", series,
-                        "changes", view_changes(profiler), "marks", view_marks(profiler));
+    profile = json_pack("{s:s, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.profile/1", "series",
+                        series, "changes", view_changes(profiler), "marks", view_marks(profiler),
+                        "could_free", view_freeable(profiler, worth));
     if (profile && stats)
         add_file(profile, stats);
     if (profile && !isnan(imbalance))

@@ -3,23 +3,16 @@
 #include "cmd_profile.h"
 
 #include "dgo_app.h"
-#include "dgo_difference.h"
-#include "dgo_model.h"
-#include "dgo_units.h"
+#include "dgo_worth.h"
 #include "print.h"
 #include "profile_file.h"
 #include "view.h"
+#include "view_profile.h"
 
 #include <math.h>
 #include <stdio.h>
 
 static const char *const kind_names[] = {"changed", "appeared", "disappeared"};
-
-/* What a MiB is worth to the model that it is wanted for. */
-struct worth {
-    bool known;
-    uint64_t token_bytes, layer_bytes;
-};
 
 struct work {
     const char *const *path;
@@ -63,39 +56,9 @@ static enum dgo_status job_compare(void *data)
     return status;
 }
 
-static enum dgo_status read_worth(const struct cmd_call *call, struct worth *worth,
-                                  struct dgo_error *err)
-{
-    struct dgo_model *model = NULL;
-    enum dgo_status status;
-
-    *worth = (struct worth){0};
-    if (!option_given(&call->options, OPTION_MODEL))
-        return DGO_OK;
-    status = dgo_model_open(option_text(&call->options, OPTION_MODEL), &model, err);
-    if (status != DGO_OK)
-        return status;
-    worth->known = true;
-    worth->token_bytes = dgo_model_kv_bytes_per_token(model);
-    for (uint32_t i = 0; i < model->layer_count; i++)
-        worth->layer_bytes += model->layer[i].weights_bytes / model->layer_count;
-    dgo_model_close(model);
-    return DGO_OK;
-}
-
-static double tokens_of(const struct worth *worth, double mib)
-{
-    return worth->token_bytes ? mib * (double)DGO_MIB / (double)worth->token_bytes : NAN;
-}
-
-static double layers_of(const struct worth *worth, double mib)
-{
-    return worth->layer_bytes ? mib * (double)DGO_MIB / (double)worth->layer_bytes : NAN;
-}
-
 /* ---- for programs ----------------------------------------------------------------------- */
 
-static json_t *view_row(const struct dgo_difference_row *row, const struct worth *worth)
+static json_t *view_row(const struct dgo_difference_row *row, const struct dgo_worth *worth)
 {
     json_t *view = json_pack(
         "{s:s, s:I, s:o, s:f, s:f, s:f, s:[f, f], s:f, s:b}", "kind", kind_names[row->kind], "gpu",
@@ -106,14 +69,11 @@ static json_t *view_row(const struct dgo_difference_row *row, const struct worth
 
     if (view && row->name[0])
         json_object_set_new(view, "name", view_text(row->name));
-    if (view && worth->token_bytes)
-        json_object_set_new(view, "kv_tokens", json_real(tokens_of(worth, row->delta_mib)));
-    if (view && worth->layer_bytes)
-        json_object_set_new(view, "layers", json_real(layers_of(worth, row->delta_mib)));
+    view_add_worth(view, worth, row->delta_mib);
     return view;
 }
 
-static json_t *view(const struct work *work, const struct worth *worth)
+static json_t *view(const struct work *work, const struct dgo_worth *worth)
 {
     json_t *rows = json_array();
 
@@ -146,7 +106,7 @@ static void add_row(struct table *table, const struct dgo_difference_row *row)
     table_cell(table, "%.1f", row->floor_mib);
 }
 
-static void print_difference(const struct work *work, const struct worth *worth)
+static void print_difference(const struct work *work, const struct dgo_worth *worth)
 {
     const double freed_mib = -work->difference.total_mib;
     struct table *table = table_new();
@@ -163,18 +123,14 @@ static void print_difference(const struct work *work, const struct worth *worth)
         add_row(table, &work->difference.row[i]);
     table_print(table);
     printf("\n%.1f MiB %s over the cards", fabs(freed_mib), freed_mib >= 0 ? "freed" : "taken");
-    if (worth->token_bytes)
-        printf(", %.0f tokens of KV cache", fabs(tokens_of(worth, freed_mib)));
-    if (worth->layer_bytes)
-        printf("%s%.1f layers", worth->token_bytes ? " or " : ", ",
-               fabs(layers_of(worth, freed_mib)));
+    print_worth(worth, fabs(freed_mib));
     printf("%s\n", work->pair_count < 3 ? "; repeat it three times before you rely on it" : "");
 }
 
 static int run(const struct cmd_call *call)
 {
     static struct work work;
-    struct worth worth;
+    struct dgo_worth worth = {0};
     struct dgo_error err = {0};
     enum dgo_status status;
 
@@ -186,7 +142,7 @@ static int run(const struct cmd_call *call)
                       DGO_DIFFERENCE_REPEAT_MAX);
         return dgo_status_exit(DGO_EUSAGE);
     }
-    status = read_worth(call, &worth, &err);
+    status = profile_read_worth(call, &worth, &err);
     if (status == DGO_OK) {
         status = app_run(COMPONENT_PATTERN_ANALYSIS, job_compare, &work);
         err = work.err;

@@ -34,6 +34,7 @@ struct work {
     const char *path;
     struct dgo_profiler *profiler;
     struct profile_file_stats stats;
+    struct dgo_worth worth;
     struct dgo_error err;
 };
 
@@ -68,10 +69,10 @@ static int show(const struct cmd_call *call, const struct work *work)
         print_message("%llu more lines were left out",
                       (unsigned long long)(work->stats.bad_lines - work->stats.problem_count));
     if (option_given(&call->options, OPTION_JSON))
-        return print_json(view_profile(work->profiler, &work->stats));
+        return print_json(view_profile(work->profiler, &work->worth, &work->stats));
     if (work->stats.simulated)
-        printf("SIMULATED: the machine of this recording was described, not seen\n");
-    print_profile(work->profiler);
+        printf("SIMULATED: these readings come from a recording\n");
+    print_profile(work->profiler, &work->worth);
     return 0;
 }
 
@@ -85,6 +86,8 @@ static int run(const struct cmd_call *call)
     status = dgo_profiler_new(&(struct dgo_profiler_options){.judge_every_s = judge_every_s},
                               &work.profiler, &err);
     work.path = call->args[0];
+    if (status == DGO_OK)
+        status = profile_read_worth(call, &work.worth, &err);
     if (status == DGO_OK)
         status = take_capacities(call, work.profiler, &err);
     if (status == DGO_OK) {
@@ -103,8 +106,9 @@ static int run(const struct cmd_call *call)
 const struct cmd cmd_profile_report = {
     .name = "profile report",
     .does = "judge a recording: leaks, patterns, time to full",
-    .usage = "FILE [--gpus FILE] [--json]",
+    .usage = "FILE [--gpus FILE] [--model MODEL] [--json]",
     .examples = "dualgpuopt profile report machine.jsonl\n"
+                "dualgpuopt profile report machine.jsonl --model model.gguf\n"
                 "dualgpuopt profile report memory.csv --json\n"
                 "dualgpuopt profile report memory.csv --gpus examples/machines/two-unequal.yaml",
     .details =
@@ -117,9 +121,12 @@ const struct cmd cmd_profile_report = {
         "when\n"
         "the growth follows the requests or came again after a restart. --gpus tells how large "
         "the\n"
-        "cards are, where the file does not, for the time until they are full.",
+        "cards are, where the file does not, for the time until they are full. Then what could be\n"
+        "freed, of desktop, browsers and others that are no engine; --model says what it would "
+        "buy,\n"
+        "in tokens of KV cache and layers.",
     .arg_min = 1,
     .arg_max = 1,
-    .options = {OPTION_GPUS, OPTION_JSON, OPTION_VERBOSE, OPTION_HELP},
+    .options = {OPTION_GPUS, OPTION_MODEL, OPTION_JSON, OPTION_VERBOSE, OPTION_HELP},
     .run = run,
 };

@@ -8,7 +8,7 @@
 #include "dgo_model.h"
 #include "dgo_plan.h"
 #include "dgo_profile.h"
-#include "dgo_profiler.h"
+#include "dgo_worth.h"
 
 #include <jansson.h>
 
@@ -47,7 +47,10 @@ struct rival;
 void print_rivals(const struct rival *rivals, uint32_t count);
 void print_needs(const struct dgo_machine *machine, const struct dgo_needs *needs);
 void print_comparison(const struct dgo_comparison *comparison);
-void print_profile(const struct dgo_profiler *profiler); /* after dgo_profiler_judge */
+/* After dgo_profiler_judge. */
+void print_profile(const struct dgo_profiler *profiler, const struct dgo_worth *worth);
+/* ", 1024 tokens of KV cache or 0.5 layers": as much as is known. */
+void print_worth(const struct dgo_worth *worth, double mib);
 void print_resources(const json_t *resources); /* what view_resources made; only reads it */
 
 struct batch_report;

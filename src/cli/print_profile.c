@@ -1,15 +1,20 @@
 /* print_profile.c - what the profiler found, as tables, small pictures and sentences. */
 #include "print.h"
 
-#include "dgo_profiler.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "dgo_worth.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PICTURE_WIDTH = 24, SERIES_SHOWN_MAX = 200, CHANGES_SHOWN_MAX = 12 };
+enum {
+    PICTURE_WIDTH = 24,
+    SERIES_SHOWN_MAX = 200,
+    CHANGES_SHOWN_MAX = 12,
+    FREEABLE_SHOWN_MAX = 20
+};
 
 /* One column for each part, its height the greatest value in it: a spike is seen. */
 static void draw(const struct dgo_profiler *profiler, uint32_t index, char *picture, size_t size)
@@ -145,7 +150,47 @@ static void print_changes(const struct dgo_profiler *profiler)
     }
 }
 
-void print_profile(const struct dgo_profiler *profiler)
+void print_worth(const struct dgo_worth *worth, double mib)
+{
+    if (worth->token_bytes)
+        printf(", %.0f tokens of KV cache", dgo_worth_tokens(worth, mib));
+    if (worth->layer_bytes)
+        printf("%s%.1f layers", worth->token_bytes ? " or " : ", ", dgo_worth_layers(worth, mib));
+}
+
+static void print_freeable_row(const struct dgo_freeable *row, const struct dgo_worth *worth)
+{
+    printf("  %.1f MiB on ", row->used_mib);
+    print_who(row->gpu_index, row->pid, row->name);
+    printf(", %s", row->role_known ? dgo_process_role_name(row->role) : "what it is is not known");
+    print_worth(worth, row->used_mib);
+    printf("\n");
+}
+
+static void print_freeable(const struct dgo_profiler *profiler, const struct dgo_worth *worth)
+{
+    static struct dgo_snapshot snapshot;
+    static struct dgo_freeable row[DGO_SNAPSHOT_ENTRY_MAX];
+    uint32_t count;
+    double sum_mib;
+
+    dgo_snapshot_take(profiler, &snapshot);
+    count = dgo_freeable_find(&snapshot, row, DGO_SNAPSHOT_ENTRY_MAX);
+    sum_mib = dgo_freeable_sum(row, count);
+    if (count)
+        printf("\nWhat could be freed, of processes that are no engine:\n");
+    for (uint32_t i = 0; i < count && i < FREEABLE_SHOWN_MAX; i++)
+        print_freeable_row(&row[i], worth);
+    if (count > FREEABLE_SHOWN_MAX)
+        printf("  and %u smaller ones; --json has them all\n", count - FREEABLE_SHOWN_MAX);
+    if (sum_mib > 0 && count > 1) {
+        printf("  %.1f MiB together", sum_mib);
+        print_worth(worth, sum_mib);
+        printf("%s\n", row[count - 1].role_known ? "" : ", without those that are not known");
+    }
+}
+
+void print_profile(const struct dgo_profiler *profiler, const struct dgo_worth *worth)
 {
     const struct dgo_mark *mark;
     const uint32_t marks = dgo_profiler_marks(profiler, &mark);
@@ -154,6 +199,7 @@ void print_profile(const struct dgo_profiler *profiler)
     print_series(profiler);
     print_evidence(profiler);
     print_changes(profiler);
+    print_freeable(profiler, worth);
     if (!isnan(imbalance))
         printf("\nImbalance of the cards: %.0f %% of their memory\n", imbalance * 100);
     for (uint32_t i = 0; i < marks; i++)

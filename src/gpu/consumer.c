@@ -22,7 +22,7 @@ static bool matches(const char *pattern, const char *name)
     return strcmp(name, pattern) == 0;
 }
 
-enum dgo_process_role gpu_role_of(const char *name, const char *command)
+enum dgo_process_role dgo_process_role_of(const char *name, const char *command)
 {
     static const struct {
         enum dgo_process_role role;
@@ -317,8 +317,9 @@ static void ask_kernel(const char *root, const struct stat_line *stat,
     snprintf(path, sizeof path, "/proc/%" PRIu32 "/cmdline", process->pid);
     (void)gpu_read_bytes(root, path, text, sizeof text, &length);
     gpu_command_text(text, length, process->command, sizeof process->command);
-    process->role =
-        is_ours(root, process->pid) ? DGO_ROLE_OURS : gpu_role_of(process->name, process->command);
+    process->role = is_ours(root, process->pid)
+                        ? DGO_ROLE_OURS
+                        : dgo_process_role_of(process->name, process->command);
 }
 
 /* ---- what was found before ----------------------------------------------------------------- */

@@ -24,6 +24,5 @@ void gpu_tell_consumers(struct consumers *consumers, const char *root, bool agai
 void gpu_command_text(const char *bytes, size_t length, char *text, size_t size);
 /* The container of a cgroup file's text: "docker 0123456789ab"; "" none. */
 void gpu_container_name(const char *cgroup, char *text, size_t size);
-enum dgo_process_role gpu_role_of(const char *name, const char *command);
 
 #endif

@@ -36,6 +36,10 @@ enum dgo_process_role {
 };
 const char *dgo_process_role_name(enum dgo_process_role role); /* "other", "engine", ... */
 
+/* By the names of known programs, and words of their command lines ("" unknown); never OURS, which
+ * names do not tell.  Without a command line OTHER may be an engine that an interpreter runs. */
+enum dgo_process_role dgo_process_role_of(const char *name, const char *command);
+
 /* A process that holds memory of one GPU.  A pid is used again; with start_ticks it is one
  * process. */
 struct dgo_gpu_process {

@@ -16,6 +16,8 @@ struct dgo_snapshot_entry {
     uint32_t gpu_index, pid; /* pid 0: the card */
     uint64_t start;
     char name[DGO_PROFILER_NAME_MAX];
+    bool role_known;
+    enum dgo_process_role role;
     double used_mib, noise_mib;
 };
 

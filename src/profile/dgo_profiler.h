@@ -6,6 +6,7 @@
 #ifndef DGO_PROFILER_H
 #define DGO_PROFILER_H
 
+#include "dgo_gpu.h"
 #include "dgo_trend.h"
 
 enum {
@@ -34,6 +35,8 @@ struct dgo_series_report {
     uint32_t gpu_index, pid;
     uint64_t start;
     char name[DGO_PROFILER_NAME_MAX]; /* of the process; "" unknown */
+    bool role_known;
+    enum dgo_process_role role;
     struct dgo_trace_stats stats;
     struct dgo_trend trend;
     uint32_t episode_count;
@@ -79,6 +82,8 @@ double dgo_profiler_capacity(const struct dgo_profiler *profiler, uint32_t gpu_i
 /* Of a series that has a reading. */
 void dgo_profiler_set_name(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
                            uint64_t start, const char *name);
+void dgo_profiler_set_role(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
+                           uint64_t start, enum dgo_process_role role);
 void dgo_profiler_set_plan(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
                            uint64_t start, double planned_mib);
 

@@ -42,8 +42,11 @@ static bool take_entry(const struct dgo_profiler *profiler, uint32_t index, doub
     const double part_s = fmax(part_least_s, (end_s - report->stats.first_s) / 12);
     double span_mib;
 
-    *entry = (struct dgo_snapshot_entry){
-        .gpu_index = report->gpu_index, .pid = report->pid, .start = report->start};
+    *entry = (struct dgo_snapshot_entry){.gpu_index = report->gpu_index,
+                                         .pid = report->pid,
+                                         .start = report->start,
+                                         .role_known = report->role_known,
+                                         .role = report->role};
     (void)dgo_text_copy(entry->name, sizeof entry->name, report->name);
     entry->used_mib = level_of(point, count, end_s - part_s, INFINITY, &span_mib);
     if (isnan(entry->used_mib))

@@ -266,6 +266,17 @@ void dgo_profiler_set_name(struct dgo_profiler *profiler, uint32_t gpu_index, ui
         (void)dgo_text_copy(series->report.name, sizeof series->report.name, name);
 }
 
+void dgo_profiler_set_role(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
+                           uint64_t start, enum dgo_process_role role)
+{
+    struct profiler_series *series = find(profiler, gpu_index, pid, start);
+
+    if (!series)
+        return;
+    series->report.role_known = true;
+    series->report.role = role;
+}
+
 void dgo_profiler_set_plan(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
                            uint64_t start, double planned_mib)
 {

@@ -101,7 +101,8 @@ static void test_roles(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        CHECK_ROW_U64(gpu_role_of(cases[i].name, cases[i].command), cases[i].want, cases[i].name);
+        CHECK_ROW_U64(dgo_process_role_of(cases[i].name, cases[i].command), cases[i].want,
+                      cases[i].name);
 }
 
 static void write_process(unsigned pid, const char *name, unsigned parent, unsigned ticks)

@@ -151,6 +151,22 @@ def _():
     assert "▁" in done.stdout, done.stdout
 
 
+@check("what could be freed: by name in a CSV, engines not, what is unknown last")
+def _():
+    rows = ["seconds,gpu,pid,used_mib,name"]
+    for s in range(0, 100, 5):
+        rows += [f"{s},0,1,9000,llama-server", f"{s},0,2,300,firefox", f"{s},1,3,5000,python3", f"{s},1,4,400,Xorg"]
+    rows += ["10,0,9,700,firefox"]  # gone long before the end
+    path = write("free.csv", rows)
+    done = run(path, "--json")
+    free = json.loads(done.stdout)["could_free"]
+    assert [(one["pid"], one["role"]) for one in free] == [(4, "desktop"), (2, "browser"), (3, None)], free
+    assert "kv_tokens" not in free[0] and free[0]["used_mib"] == 400, free
+    text = run(path).stdout
+    assert "700.0 MiB together, without those that are not known" in text, text
+    assert "llama-server" not in text.split("What could be freed")[1], text
+
+
 print(f"1..{len(results)}")
 for number, (good, name) in enumerate(results, 1):
     print(f"{'ok' if good else 'not ok'} {number} - {name}")
