@@ -27,16 +27,38 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '"';
 }
 
+/* Where the field at `at` ends: a separator between quotes is none, but a quote that nothing closes
+ * is a character like others. */
+static size_t end_of_field(const char *line, size_t length, char separator, size_t at)
+{
+    size_t end = at, close;
+
+    while (end < length && line[end] == ' ')
+        end++;
+    if (end < length && line[end] == '"') {
+        for (close = end + 1; close < length; close++) {
+            if (line[close] != '"')
+                continue;
+            if (close + 1 == length || line[close + 1] != '"')
+                break;
+            close++; /* a quote within is told twice */
+        }
+        end = close < length ? close : end;
+    }
+    while (end < length && line[end] != separator)
+        end++;
+    return end;
+}
+
 /* The field at *at, without blanks and quotes around it; false after the last one. */
 static bool next_field(const char *line, size_t length, char separator, size_t *at,
                        struct field *field)
 {
-    size_t end = *at;
+    size_t end;
 
     if (*at > length)
         return false;
-    while (end < length && line[end] != separator)
-        end++;
+    end = end_of_field(line, length, separator, *at);
     field->text = line + *at;
     field->length = end - *at;
     *at = end + 1;
@@ -225,7 +247,7 @@ enum dgo_status dgo_memory_csv_read(const struct dgo_memory_csv *csv, const char
     uint32_t c = 0;
 
     *row = (struct dgo_memory_csv_row){.total_mib = NAN};
-    while (length && is_blank(line[length - 1]) && line[length - 1] != '\t')
+    while (length && (line[length - 1] == ' ' || line[length - 1] == '\r'))
         length--;
     if (length == 0 || line[0] == '#')
         return DGO_ENOTFOUND;

@@ -17,6 +17,8 @@ static const struct {
     {"semicolons", "seconds;gpu;pid;used_mib", DGO_OK, NULL},
     {"tabs", "seconds\tgpu\tpid\tused_mib", DGO_OK, NULL},
     {"byte order mark", "\xef\xbb\xbfseconds,gpu,pid,used_mib", DGO_OK, NULL},
+    {"a separator between quotes", "seconds,gpu,pid,used_mib,\"a \"\"b\"\", gpu\"", DGO_OK, NULL},
+    {"a quote that nothing closes", "\"seconds,gpu,used_mib", DGO_OK, NULL},
     {"no time", "gpu,pid,used_mib", DGO_EFORMAT, "\"seconds\" is missing"},
     {"no memory", "seconds,gpu,pid", DGO_EFORMAT, "\"used_mib\" is missing"},
     {"twice", "seconds,gpu,gpu,used_mib", DGO_EFORMAT, "\"gpu\" is there twice"},
