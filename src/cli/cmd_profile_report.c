@@ -3,11 +3,16 @@
 #include "cmd_profile.h"
 
 #include "dgo_app.h"
+#include "dgo_file.h"
 #include "dgo_units.h"
 #include "flow.h"
+#include "picture_profile.h"
 #include "print.h"
 #include "profile_file.h"
 #include "view_profile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 static const double judge_every_s = 300;
 
@@ -61,13 +66,86 @@ static enum dgo_status job_find_patterns(void *data)
     return DGO_OK;
 }
 
+/* ---- files ------------------------------------------------------------------------------- */
+
+/* As `profile` writes it, whole or not at all. */
+typedef bool write_fn(const struct work *work, struct dgo_text *out);
+
+static bool write_svg(const struct work *work, struct dgo_text *out)
+{
+    return picture_profile(work->profiler, &work->stats, out);
+}
+
+static bool write_html(const struct work *work, struct dgo_text *out)
+{
+    return page_profile(work->profiler, work->worth.token_bytes ? &work->worth : NULL, &work->stats,
+                        work->path, out);
+}
+
+static enum dgo_status save(const struct work *work, write_fn *write, const char *path, size_t size,
+                            struct dgo_error *err)
+{
+    struct dgo_text text = {.data = malloc(size), .size = size};
+    enum dgo_status status;
+
+    if (!text.data)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    text.data[0] = '\0';
+    if (write(work, &text))
+        status = dgo_file_save(path, text.data, text.length, err);
+    else
+        status = dgo_fail(err, DGO_ELIMIT, "'%.200s' would be larger than %zu bytes", path, size);
+    free(text.data);
+    return status;
+}
+
+static enum dgo_status save_all(const struct cmd_call *call, const struct work *work,
+                                struct dgo_error *err)
+{
+    static const struct {
+        enum option_id option;
+        write_fn *write;
+        size_t size;
+    } files[] = {{OPTION_SVG, write_svg, PICTURE_PROFILE_MAX},
+                 {OPTION_HTML, write_html, PAGE_PROFILE_MAX}};
+    enum dgo_status status = DGO_OK;
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && status == DGO_OK; i++)
+        if (option_given(&call->options, files[i].option))
+            status = save(work, files[i].write, option_text(&call->options, files[i].option),
+                          files[i].size, err);
+    return status;
+}
+
+static int print_csv(const struct work *work)
+{
+    char line[8 * DGO_TREND_EVIDENCE_MAX];
+
+    for (uint32_t i = UINT32_MAX; i == UINT32_MAX || i < dgo_profiler_count(work->profiler); i++) {
+        struct dgo_text text = DGO_TEXT(line);
+
+        csv_profile(work->profiler, i, &text);
+        if (fputs(line, stdout) == EOF)
+            return 1;
+    }
+    return 0;
+}
+
+/* ---- the command ------------------------------------------------------------------------- */
+
 static int show(const struct cmd_call *call, const struct work *work)
 {
+    struct dgo_error err = {0};
+
     for (uint32_t i = 0; i < work->stats.problem_count; i++)
         print_message("left out, %s", work->stats.problem[i]);
     if (work->stats.bad_lines > work->stats.problem_count)
         print_message("%llu more lines were left out",
                       (unsigned long long)(work->stats.bad_lines - work->stats.problem_count));
+    if (save_all(call, work, &err) != DGO_OK)
+        return print_failure(&err);
+    if (option_given(&call->options, OPTION_CSV))
+        return print_csv(work);
     if (option_given(&call->options, OPTION_JSON))
         return print_json(view_profile(work->profiler, &work->worth, &work->stats));
     if (work->stats.simulated)
@@ -83,6 +161,10 @@ static int run(const struct cmd_call *call)
     enum dgo_status status;
     int result;
 
+    if (option_given(&call->options, OPTION_CSV) && option_given(&call->options, OPTION_JSON)) {
+        print_message("profile report prints one of --csv and --json");
+        return dgo_status_exit(DGO_EUSAGE);
+    }
     status = dgo_profiler_new(&(struct dgo_profiler_options){.judge_every_s = judge_every_s},
                               &work.profiler, &err);
     work.path = call->args[0];
@@ -106,9 +188,11 @@ static int run(const struct cmd_call *call)
 const struct cmd cmd_profile_report = {
     .name = "profile report",
     .does = "judge a recording: leaks, patterns, time to full",
-    .usage = "FILE [--gpus FILE] [--model MODEL] [--json]",
+    .usage = "FILE [--gpus FILE] [--model MODEL] [--svg FILE] [--html FILE] [--csv | --json]",
     .examples = "dualgpuopt profile report machine.jsonl\n"
                 "dualgpuopt profile report machine.jsonl --model model.gguf\n"
+                "dualgpuopt profile report machine.jsonl --html report.html --svg timeline.svg\n"
+                "dualgpuopt profile report machine.jsonl --csv > verdicts.csv\n"
                 "dualgpuopt profile report memory.csv --json\n"
                 "dualgpuopt profile report memory.csv --gpus examples/machines/two-unequal.yaml",
     .details =
@@ -124,9 +208,12 @@ const struct cmd cmd_profile_report = {
         "cards are, where the file does not, for the time until they are full. Then what could be\n"
         "freed, of desktop, browsers and others that are no engine; --model says what it would "
         "buy,\n"
-        "in tokens of KV cache and layers.",
+        "in tokens of KV cache and layers.\n\n"
+        "--svg draws each series with its verdict, --html writes one page with everything in it,\n"
+        "--csv prints the table of series.",
     .arg_min = 1,
     .arg_max = 1,
-    .options = {OPTION_GPUS, OPTION_MODEL, OPTION_JSON, OPTION_VERBOSE, OPTION_HELP},
+    .options = {OPTION_GPUS, OPTION_MODEL, OPTION_SVG, OPTION_HTML, OPTION_CSV, OPTION_JSON,
+                OPTION_VERBOSE, OPTION_HELP},
     .run = run,
 };

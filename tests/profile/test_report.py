@@ -3,12 +3,16 @@
 
 usage: test_report.py DUALGPUOPT      TAP on stdout
 """
+import csv
+import html.parser
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 
 PROGRAM = sys.argv[1]
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="dgo-report-"))
@@ -165,6 +169,110 @@ def _():
     text = run(path).stdout
     assert "700.0 MiB together, without those that are not known" in text, text
     assert "llama-server" not in text.split("What could be freed")[1], text
+
+
+def leak_and_intruder():
+    """A leak, and a process whose name would be code if it were not escaped; goes and comes once."""
+    rows = ["seconds,gpu,pid,used_mib,requests,busy,name"]
+    for s in range(0, 6 * 3600, 10):
+        rows.append(f"{s},0,71,{leak(s):.2f},{s // 60},{int(s % 60 < 30)},llama-server")
+        if s > 7000:
+            rows.append(f'{s},0,72,{500 + 300 * (s > 12000)},,,"<script>x&y</script>, z"')
+        rows.append(f"{s},0,,{leak(s) + 700:.2f},,,")
+    rows.append("nonsense,<b>,,1,,,")
+    return write("shown.csv", rows)
+
+
+@check("--svg draws every series with its verdict, episodes and changes")
+def _():
+    path, picture = leak_and_intruder(), FOLDER / "shown.svg"
+    done = run(path, "--svg", picture)
+    assert done.returncode == 0 and "confirmed_leak" in done.stdout, done.stderr
+    space = "{http://www.w3.org/2000/svg}"
+    root = xml.etree.ElementTree.parse(picture).getroot()
+    words = [one.text for one in root.iter(space + "text")]
+    titles = [one.text for one in root.iter(space + "title")]
+    assert None not in words, words
+    assert {"GPU 0", "llama-server", "pid 72", "confirmed_leak", "growing", "steady"} <= set(words), words
+    assert any((one or "").startswith("<script>x&y</script>") for one in words), words
+    assert any(one.startswith("confirmed_leak from ") for one in titles), titles
+    assert "+300 MiB at 12010 s" in titles, titles
+    lines = [one.get("points").split() for one in root.iter(space + "polyline")]
+    assert len(lines) == 3 and all(len(one) > 100 for one in lines), [len(one) for one in lines]
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.links, self.open = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "onload", "onclick")]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, (tag, self.open)
+        self.open.pop()
+
+
+@check("--html is one file with everything in it and nothing that runs or is fetched")
+def _():
+    written = FOLDER / "shown.html"
+    done = run(leak_and_intruder(), "--html", written, "--json")
+    series = json.loads(done.stdout)["series"]
+    text = written.read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == [] and page.links == [], (page.open, page.links)
+    assert "script" not in page.tags and page.tags.count("svg") == 1 and "table" in page.tags, page.tags
+    assert "prefers-color-scheme:dark" in text and "default-src &#39;none" not in text, text[:400]
+    assert "default-src 'none'" in text
+    for one in series:
+        assert html.escape(one["evidence"]["text"]).replace("&#x27;", "&#39;") in text, one["evidence"]["text"]
+    assert "What could be freed" in text and "Left out" in text and "Lasting changes" in text
+
+
+@check("--csv is the table of series")
+def _():
+    path = leak_and_intruder()
+    rows = list(csv.DictReader(io.StringIO(run(path, "--csv").stdout)))
+    series = json.loads(run(path, "--json").stdout)["series"]
+    assert len(rows) == len(series) == 3
+    for row, one in zip(rows, series):
+        assert None not in row and row["verdict"] == one["verdict"] and row["pattern"] == one["pattern"], row
+        assert row["pid"] == str(one["pid"] or ""), row
+        assert row["evidence"] == one["evidence"]["text"] and row["name"] == one.get("name", ""), row
+        slope = one["slope_mib_per_hour"]
+        assert (row["slope_mib_per_hour"] == "") == (slope is None), row
+        assert slope is None or abs(float(row["slope_mib_per_hour"]) - slope) < 1e-6, row
+    assert rows[0]["seconds_to_full"] == "", rows[0]
+    done = run(path, "--csv", "--json")
+    assert done.returncode == 2 and "one of --csv and --json" in done.stderr, done.stderr
+
+
+@check("files that cannot be written are said, and nothing is left")
+def _():
+    done = run(leak_and_intruder(), "--svg", "/dev/null/x.svg")
+    assert done.returncode == 1 and "x.svg" in done.stderr and done.stdout == "", done
+
+
+@check("more series than a picture has room for: what is suspected stays, the rest is counted")
+def _():
+    rows = ["seconds,gpu,pid,used_mib,requests,busy"]
+    for s in range(0, 6 * 3600, 60):
+        rows.append(f"{s},0,9999,{leak(s) - 8990:.2f},{s},0")
+        rows += [f"{s},0,{pid},{100 + pid},," for pid in range(1, 101)]
+    picture = FOLDER / "many.svg"
+    done = run(write("many.csv", rows), "--svg", picture, "--csv")
+    assert done.returncode == 0 and done.stdout.count("\n") == 102, done.stderr
+    text = picture.read_text(encoding="utf-8")
+    assert "37 smaller series are not shown" in text and "pid 9999" in text and "pid 100<" in text, text[:900]
+    assert "pid 20<" not in text
 
 
 print(f"1..{len(results)}")
