@@ -219,15 +219,13 @@ static void list_others(struct launch *launch, struct preparation *work)
     dgo_vram_snapshot(&ledger);
     for (uint32_t i = 0; i < count; i++) {
         const struct dgo_ledger_entry *entry = dgo_ledger_find(&ledger, others[i]->ledger_id);
-
         const bool must_go = !launch->adopt && admit_must_go(launch, others[i], work->group_rule);
 
         if (!entry && !must_go)
             continue;
         work->other[work->other_count].id = others[i]->id;
         work->other[work->other_count].must_go = must_go;
-        for (uint32_t g = 0; entry && g < DGO_GPU_MAX;
-             g++) /* held, or promised: either is given back */
+        for (uint32_t g = 0; entry && g < DGO_GPU_MAX; g++) /* held or promised: it is given back */
             work->other[work->other_count].gives_bytes[g] = (int64_t)dgo_max_u64(
                 entry->measured_bytes[g],
                 entry->state == DGO_LEDGER_SETTLED ? 0 : entry->planned_bytes[g]);

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 
-from e2e import (ROOT, Box, Card, Machine, Skip, case, cases, check, check_equal, check_match, engine, free_port, http_json, json_of,
-                 main, model, wait_until)
+from e2e import (BUILD, ROOT, Box, Card, Machine, Skip, case, cases, check, check_equal, check_match, engine, free_port, http_json,
+                 json_of, main, model, wait_until)
 
 PAIR = Machine(Card("NVIDIA GeForce RTX 3090", 6144, 5900), Card("NVIDIA GeForce RTX 3060", 3584, 3400))
 FULL = "llama-3.1-8b"
@@ -61,7 +61,16 @@ def systemd(box):
         check(not said, f"systemd-analyze verify says of {form}:\n" + "\n".join(said))
         text = unit.read_text()
         for setting in ("NoNewPrivileges=yes", "ProtectSystem=strict", "RestrictNamespaces=yes", "CapabilityBoundingSet="):
-            check(setting in text, f"{form} lacks {setting}")
+            check(form != "systemd" or setting in text, f"{form} lacks {setting}")
+
+
+@case("the daemon's unit is the one among the examples, with this program's path")
+def daemon_unit(box):
+    begin = lambda text: text[text.index("[Unit]"):]
+    example = begin((ROOT / "examples/systemd/dualgpuopt.service").read_text())
+    program = BUILD.resolve() / "dualgpuopt"
+    check_equal(begin(export(box, "systemd-daemon")), example.replace("/usr/local/bin/dualgpuopt", f'"{program}"'), "the unit")
+    check("KillMode=process" in example, "engines would end with the daemon")
 
 
 @case("the shell script starts exactly the plan's command, in its environment")
