@@ -140,7 +140,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--quota", type=float)
     parser.add_argument("--any-round", action="store_true", help="keep noisy rounds, for runs at a better nice value than all others")
     options = parser.parse_args()

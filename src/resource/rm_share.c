@@ -7,8 +7,8 @@
 
 #include "dgo_units.h"
 
-/* What somebody asks for with a few moves of a slider; full again after twelve seconds.  The slices
- * are there to notice that the engine has stopped. */
+/* What somebody asks for with a few moves of a slider; full again after 25 seconds.  The slices are
+ * there to notice that the engine has stopped. */
 #define BURST_NS            (250 * DGO_NS_PER_MS)
 #define SLICE_NS            (20 * DGO_NS_PER_MS)
 #define BACKGROUND_SLICE_NS (100 * DGO_NS_PER_MS)
@@ -19,10 +19,12 @@ static _Atomic uint64_t filled_ns; /* up to when; real time */
 
 void rm_share_set(uint32_t normal_permille, uint32_t background_permille)
 {
-    if (atomic_exchange(&normal_duty, normal_permille) >= 1000 && normal_permille < 1000) {
-        atomic_store(&purse_ns, BURST_NS);
+    if (atomic_load(&normal_duty) >= 1000 && normal_permille < 1000) {
+        /* Who has work waiting has had his burst. */
+        atomic_store(&purse_ns, rm_lane_has_work(&rm.lane[DGO_LANE_NORMAL]) ? 0 : BURST_NS);
         atomic_store(&filled_ns, dgo_monotonic_ns());
     }
+    atomic_store(&normal_duty, normal_permille);
     atomic_store(&background_duty, background_permille);
 }
 
