@@ -68,7 +68,7 @@ static enum dgo_status job_find_patterns(void *data)
 
 /* ---- files ------------------------------------------------------------------------------- */
 
-/* As `profile` writes it, whole or not at all. */
+/* Writes a file's text; false: it did not fit. */
 typedef bool write_fn(const struct work *work, struct dgo_text *out);
 
 static bool write_svg(const struct work *work, struct dgo_text *out)
@@ -78,8 +78,10 @@ static bool write_svg(const struct work *work, struct dgo_text *out)
 
 static bool write_html(const struct work *work, struct dgo_text *out)
 {
-    return page_profile(work->profiler, work->worth.token_bytes ? &work->worth : NULL, &work->stats,
-                        work->path, out);
+    const bool known = work->worth.token_bytes || work->worth.layer_bytes;
+    const struct dgo_worth *worth = known ? &work->worth : NULL;
+
+    return page_profile(work->profiler, worth, &work->stats, work->path, out);
 }
 
 static enum dgo_status save(const struct work *work, write_fn *write, const char *path, size_t size,
