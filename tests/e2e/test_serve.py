@@ -366,19 +366,43 @@ def idle(box):
     done(daemon)
 
 
-@case("the ledger's books are what the driver sees")
-def driver(box):
+def with_driver(box):
+    """A daemon that reads the cards from a driver's library, whose scenario is driver.txt."""
     library = BUILD / "tests/gpu/libnvidia-ml.so.1"
     if not library.exists():
         raise Skip(f"{library} is not built")
-    daemon_machine = PAIR
-    box.use(daemon_machine)
+    box.use(PAIR)
     box.env.update(DUALGPUOPT_NVML=str(library), DUALGPUOPT_FAKE_NVML=str(box.file("driver.txt", PAIR.driver_text())))
     daemon = Daemon(box, wait=False)
     daemon.stop(signal.SIGKILL)
     at = daemon.words.index("--gpus")
     del daemon.words[at:at + 2]
     daemon.start()
+    wait_until(lambda: "machine" in daemon.json("GET", "/api/v1/view"), "the first look")
+    return daemon
+
+
+@case("an engine that dies where the driver saw no memory left has run out of it, and gets a smaller plan")
+def driver_out_of_memory(box):
+    daemon = with_driver(box)
+    launch = ready(daemon, "a")
+    full = Machine(*(Card(card.model, card.total_mib, 60) for card in PAIR.cards))
+    os.rename(box.file("driver.new", full.driver_text()), box.folder / "driver.txt")
+    wait_until(lambda: max(gpu["free_bytes"] for gpu in daemon.json("GET", "/api/v1/view")["machine"]["gpus"]) <= 60 * MIB,
+               "the driver to tell of it")
+    os.kill(launch["pid"], signal.SIGKILL)
+    action = wait_until(lambda: daemon.one(launch["id"])["actions"], "what the daemon does")[0]
+    check_equal(action["action"], "smaller_plan", "action")
+    check_match(r"CUDA\d ran out of memory, as it seems: the driver saw \S+ (MiB|B) free of the \S+ [MG]iB that are kept as margin; "
+                r"the engine was ended by signal 9", action["why"], "why")
+    events = [event["text"] for event in daemon.json("GET", "/api/v1/timeline")["events"] if event["kind"] == "end"]
+    check_match(r"restarting: CUDA\d ran out of memory", "\n".join(events), "the timeline")
+    done(daemon)
+
+
+@case("the ledger's books are what the driver sees")
+def driver(box):
+    daemon = with_driver(box)
     before = daemon.json("GET", "/api/v1/view")
     check_equal(before["simulated"], False, "simulated")
     launch = ready(daemon, "a")
