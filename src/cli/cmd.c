@@ -193,8 +193,10 @@ static enum dgo_status parse(const struct cmd *cmd, char **argv, const char **ar
         return DGO_OK;
     if (call->rest && !cmd->takes_rest)
         return dgo_fail(err, DGO_EUSAGE, "%s takes no engine flags after --", cmd->name);
-    /* A preset names the model. */
-    if (call->arg_count + (option_given(&call->options, OPTION_PRESET) ? 1 : 0) < cmd->arg_min ||
+    /* A preset names the model, which is the last argument. */
+    if (call->arg_count +
+                (option_given(&call->options, OPTION_PRESET) && cmd->arg_min == cmd->arg_max) <
+            cmd->arg_min ||
         call->arg_count > cmd->arg_max)
         return dgo_fail(err, DGO_EUSAGE, "usage: dualgpuopt %s %s", cmd->name, cmd->usage);
     return DGO_OK;
@@ -337,7 +339,7 @@ int cmd_main(int argc, char **argv, char *const *environment)
     if (options_init(&call.options, environment, &err) != DGO_OK ||
         parse(cmd, argv, args, &call, &err) != DGO_OK)
         return print_failure(&err);
-    call.model_at = cmd->arg_min ? cmd->arg_min - 1 : 0;
+    call.model_at = cmd->arg_max ? cmd->arg_max - 1 : 0;
     if (option_given(&call.options, OPTION_HELP)) {
         print_help(cmd);
         return 0;
