@@ -402,33 +402,51 @@ bool preset_text(const struct preset *preset, struct dgo_text *text)
     return !text->truncated;
 }
 
-enum dgo_status preset_write(char *const *environment, const struct preset *preset, bool replace,
-                             struct dgo_error *err)
+/* The file's path and text. */
+static enum dgo_status prepare(char *const *environment, const struct preset *preset, bool replace,
+                               char path[PATH_MAX], struct dgo_text *text, struct dgo_error *err)
 {
-    char path[PATH_MAX];
-    char *bytes = malloc(PRESET_BYTES_MAX);
-    struct dgo_text text = {.data = bytes, .size = PRESET_BYTES_MAX};
     struct preset *back = malloc(sizeof *back);
     enum dgo_status status = preset_path(environment, preset->name, path, err);
 
-    if (status == DGO_OK && (!bytes || !back))
+    if (status == DGO_OK && !back)
         status = dgo_fail(err, DGO_ENOMEM, "out of memory for a preset");
     if (status == DGO_OK && !replace && access(path, F_OK) == 0)
         status = dgo_fail(err, DGO_EBUSY, "there is a preset '%s' already; --replace replaces it",
                           preset->name);
-    if (status == DGO_OK) {
-        bytes[0] = '\0';
-        if (!preset_text(preset, &text))
-            status =
-                dgo_fail(err, DGO_ELIMIT, "the preset is longer than %d bytes", PRESET_BYTES_MAX);
-    }
+    if (status == DGO_OK && !preset_text(preset, text))
+        status = dgo_fail(err, DGO_ELIMIT, "the preset is longer than %d bytes", PRESET_BYTES_MAX);
     if (status == DGO_OK) /* what cannot be read back is not written */
-        status = preset_parse(preset->name, bytes, text.length, back, err);
-    if (status == DGO_OK)
-        status = dgo_file_save(path, bytes, text.length, err);
-    free(bytes);
+        status = preset_parse(preset->name, text->data, text->length, back, err);
     free(back);
     return status;
+}
+
+static enum dgo_status write_or_check(char *const *environment, const struct preset *preset,
+                                      bool replace, bool write, struct dgo_error *err)
+{
+    char path[PATH_MAX];
+    char *bytes = calloc(1, PRESET_BYTES_MAX);
+    struct dgo_text text = {.data = bytes, .size = PRESET_BYTES_MAX};
+    enum dgo_status status = bytes ? prepare(environment, preset, replace, path, &text, err)
+                                   : dgo_fail(err, DGO_ENOMEM, "out of memory for a preset");
+
+    if (status == DGO_OK && write)
+        status = dgo_file_save(path, bytes, text.length, err);
+    free(bytes);
+    return status;
+}
+
+enum dgo_status preset_write(char *const *environment, const struct preset *preset, bool replace,
+                             struct dgo_error *err)
+{
+    return write_or_check(environment, preset, replace, true, err);
+}
+
+enum dgo_status preset_write_check(char *const *environment, const struct preset *preset,
+                                   bool replace, struct dgo_error *err)
+{
+    return write_or_check(environment, preset, replace, false, err);
 }
 
 enum dgo_status preset_remove(char *const *environment, const char *name, struct dgo_error *err)

@@ -60,6 +60,10 @@ enum dgo_status preset_parse(const char *name, const char *text, size_t length,
 DGO_MUST_CHECK
 enum dgo_status preset_write(char *const *environment, const struct preset *preset, bool replace,
                              struct dgo_error *err);
+/* Whether preset_write would: the name, what is there, what it says.  Writes nothing. */
+DGO_MUST_CHECK
+enum dgo_status preset_write_check(char *const *environment, const struct preset *preset,
+                                   bool replace, struct dgo_error *err);
 DGO_MUST_CHECK
 enum dgo_status preset_remove(char *const *environment, const char *name, struct dgo_error *err);
 

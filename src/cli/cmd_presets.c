@@ -1,7 +1,7 @@
 /* cmd_presets.c - `dualgpuopt presets`: named launches kept as files. */
-#include "cmd.h"
+#include "cmd_presets.h"
+
 #include "dgo_text.h"
-#include "presets.h"
 #include "print.h"
 #include "view.h"
 
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *view_preset(const struct preset *preset)
+json_t *presets_view(const struct preset *preset)
 {
     json_t *options = json_object(), *args = json_array();
 
@@ -46,7 +46,7 @@ static void add_row(const char *name, const struct preset *preset, const char *p
 static void add_json(const char *name, const struct preset *preset, const char *problem, void *data)
 {
     json_array_append_new(
-        data, preset ? view_preset(preset)
+        data, preset ? presets_view(preset)
                      : json_pack("{s:s, s:o}", "name", name, "problem", view_text(problem)));
 }
 
@@ -88,7 +88,7 @@ static int show(const struct cmd_call *call)
     if (preset_read(call->environment, call->args[0], &preset, &err) != DGO_OK)
         return print_failure(&err);
     if (option_given(&call->options, OPTION_JSON))
-        return print_json(view_preset(&preset));
+        return print_json(presets_view(&preset));
     (void)preset_text(&preset, &text);
     printf("%s", bytes);
     return 0;
@@ -233,7 +233,8 @@ static const struct cmd cmd_remove = {
     .run = discard,
 };
 
-static const struct cmd *const below[] = {&cmd_list, &cmd_show, &cmd_save, &cmd_remove, NULL};
+static const struct cmd *const below[] = {&cmd_list,   &cmd_show,           &cmd_save,
+                                          &cmd_remove, &cmd_presets_import, NULL};
 
 const struct cmd cmd_presets = {
     .name = "presets",

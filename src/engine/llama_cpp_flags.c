@@ -262,8 +262,7 @@ static enum dgo_status unknown_flag(const struct flag_reader *reader, const char
                     shown);
 }
 
-/* The engine takes "--ctx_size" for "--ctx-size". */
-static void normalise(char flag[DGO_FLAG_TEXT_MAX * 2], const char *arg)
+void llama_cpp_flag_normalise(char flag[DGO_FLAG_TEXT_MAX * 2], const char *arg)
 {
     dgo_text_copy(flag, DGO_FLAG_TEXT_MAX * 2, arg);
     if (strncmp(flag, "--", 2) == 0)
@@ -301,7 +300,7 @@ static enum dgo_status read_all(struct flag_reader *reader)
         enum dgo_status status = DGO_OK;
         uint32_t values;
 
-        normalise(flag, args[at]);
+        llama_cpp_flag_normalise(flag, args[at]);
         row = llama_cpp_flag_row(flag);
         if (!row)
             return unknown_flag(reader, flag);

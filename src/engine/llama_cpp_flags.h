@@ -119,6 +119,9 @@ enum dgo_status flag_settle(struct flag_reader *reader);
 enum dgo_status flag_apply(struct flag_reader *reader, enum flag_action action, const char *flag,
                            const char *value);
 
+/* The engine takes "--ctx_size" for "--ctx-size". */
+void llama_cpp_flag_normalise(char flag[DGO_FLAG_TEXT_MAX * 2], const char *arg);
+
 /* The row of that exact spelling; NULL none. */
 const struct flag_row *llama_cpp_flag_row(const char *flag);
 

@@ -1,0 +1,320 @@
+/* import_swap.c - llama-swap's config.yaml: models, macros, environment; what it says about
+ * requests and swapping is told, not kept. */
+#include "import.h"
+
+#include "dgo_arena.h"
+#include "dgo_engine.h"
+#include "dgo_text.h"
+#include "yaml_tree.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COMMAND_BYTES_MAX = 64 * 1024, MACRO_DEPTH_MAX = 8, MACRO_STEPS_MAX = 4096 };
+
+/* One model while it is read. */
+struct swap {
+    const struct import_call *call;
+    struct import_entry *entry;
+    const struct yaml_node *macros, *own_macros; /* maps, or NULL */
+    const char *name;
+    struct dgo_arena *arena;
+    uint32_t steps; /* macros put in so far */
+};
+
+/* ---- macros ---- */
+
+static bool is_name(const char *name, size_t length, const char *want)
+{
+    return strlen(want) == length && memcmp(name, want, length) == 0;
+}
+
+static const char *macro_in(const struct yaml_node *map, const char *name, size_t length)
+{
+    for (const struct yaml_node *one = map && map->kind == YAML_MAP ? map->first : NULL; one;
+         one = one->next)
+        if (one->kind == YAML_SCALAR && is_name(name, length, one->key))
+            return one->raw;
+    return NULL;
+}
+
+/* What ${name} stands for; the port is one that we choose.  NULL: nothing. */
+static const char *macro_value(const struct swap *swap, const char *name, size_t length)
+{
+    const char *value;
+    char variable[128];
+
+    if (is_name(name, length, "PORT"))
+        return "0";
+    if (is_name(name, length, "MODEL_ID"))
+        return swap->name;
+    if (length > 4 && strncmp(name, "env.", 4) == 0 && length - 4 < sizeof variable) {
+        snprintf(variable, sizeof variable, "%.*s", (int)(length - 4), name + 4);
+        return option_find_variable(swap->call->environment, variable);
+    }
+    value = macro_in(swap->own_macros, name, length);
+    return value ? value : macro_in(swap->macros, name, length);
+}
+
+/* A macro may hold others: one that holds itself ends at the depth, one that holds others many
+ * times at the steps.  A value from the environment is not looked into.  False: told. */
+static bool expand(struct swap *swap, const struct yaml_node *node, const char *from,
+                   uint32_t depth, struct dgo_text *to)
+{
+    for (const char *at = from; *at;) {
+        const char *open = strstr(at, "${");
+        const char *close = open ? strchr(open, '}') : NULL;
+        const char *value;
+        size_t length;
+
+        if (!close) {
+            dgo_text_add(to, at);
+            break;
+        }
+        length = (size_t)(close - open) - 2;
+        dgo_text_add_bytes(to, at, (size_t)(open - at));
+        value = macro_value(swap, open + 2, length);
+        if (!value || depth == MACRO_DEPTH_MAX || swap->steps++ == MACRO_STEPS_MAX) {
+            import_lost(swap->entry, node->line, "${%.*s} %s", length < 64 ? (int)length : 64,
+                        open + 2,
+                        value                               ? "holds itself, or too much"
+                        : strncmp(open + 2, "env.", 4) == 0 ? "is not set in this environment"
+                                                            : "is not defined");
+            return false;
+        }
+        if (strncmp(open + 2, "env.", 4) == 0)
+            dgo_text_add(to, value);
+        else if (!expand(swap, node, value, depth + 1, to))
+            return false;
+        at = close + 1;
+    }
+    if (to->truncated)
+        import_lost(swap->entry, node->line, "its command is longer than %d bytes",
+                    COMMAND_BYTES_MAX - 1);
+    return !to->truncated;
+}
+
+/* Lines that are comments go; the rest is one line. */
+static void one_line(char *text)
+{
+    char *to = text;
+
+    for (const char *at = text; *at;) {
+        const size_t length = strcspn(at, "\n");
+        const bool last = !at[length], comment = at[strspn(at, " \t")] == '#';
+        const size_t kept = length && at[length - 1] == '\\' ? length - 1 : length;
+
+        if (!comment) {
+            memmove(to, at, kept);
+            to += kept;
+            if (!last)
+                *to++ = ' '; /* where the line break stood */
+        }
+        at += length + !last;
+        if (last)
+            break;
+    }
+    *to = '\0';
+}
+
+static void read_command(struct swap *swap, const struct yaml_node *node)
+{
+    char *bytes = malloc(COMMAND_BYTES_MAX);
+    const char **words = calloc(IMPORT_WORD_MAX, sizeof *words);
+    struct dgo_text text = {.data = bytes, .size = COMMAND_BYTES_MAX};
+    struct dgo_error err = {0};
+    uint32_t count = 0;
+    char *plain;
+
+    if (!bytes || !words) {
+        import_lost(swap->entry, node->line, "out of memory");
+    } else if (node->kind != YAML_SCALAR) {
+        import_lost(swap->entry, node->line, "cmd is one text");
+    } else {
+        bytes[0] = '\0';
+        plain = dgo_arena_take_text(swap->arena, node->raw, strlen(node->raw));
+        if (plain)
+            one_line(plain); /* a macro in a comment is a word of it */
+        if (!plain)
+            import_lost(swap->entry, node->line, "out of memory");
+        else if (expand(swap, node, plain, 0, &text)) {
+            one_line(bytes);
+            if (dgo_words_split(bytes, swap->arena, &count, words, IMPORT_WORD_MAX, &err) == DGO_OK)
+                import_command(swap->entry, node->line, words, count);
+            else
+                import_lost(swap->entry, node->line, "its command: %s", err.text);
+        }
+    }
+    free(bytes);
+    free(words);
+}
+
+/* ---- a model ---- */
+
+static void read_environment(struct swap *swap, const struct yaml_node *list)
+{
+    for (const struct yaml_node *one = list->first; one; one = one->next) {
+        char bytes[1024];
+        struct dgo_text text = DGO_TEXT(bytes);
+
+        if (one->kind != YAML_SCALAR)
+            import_note(swap->entry, one->line, "not kept: a variable is a text NAME=value");
+        else if (expand(swap, one, one->raw, 0, &text))
+            import_variable(swap->entry, one->line, bytes);
+    }
+}
+
+static void tell_aliases(const struct swap *swap, const struct yaml_node *list)
+{
+    for (const struct yaml_node *one = list->first; one; one = one->next) {
+        const struct yaml_node *id = one->kind == YAML_MAP ? yaml_child(one, "id") : one;
+
+        if (id && id->kind == YAML_SCALAR)
+            import_note(swap->entry, one->line,
+                        "not kept: the alias %s; a launch has one name (run --name, or POST "
+                        "/api/v1/launches)",
+                        id->text);
+    }
+}
+
+/* What a preset cannot say, and where this program has it. */
+static const struct {
+    const char *key, *instead;
+} without[] = {
+    {"ttl", "`config set idle-timeout` holds for all launches"},
+    {"name", NULL},
+    {"description", NULL},
+    {"metadata", NULL},
+    {"useModelName", "the daemon hands the request on as it is"},
+    {"filters", "the daemon hands the request on as it is"},
+    {"concurrencyLimit", "--parallel is how many requests are served at once"},
+    {"unlisted", NULL},
+    {"cmdStop", "the engine is stopped by a signal"},
+    {"sendLoadingState", NULL},
+    {"timeouts", "--ready-timeout and --stop-timeout"},
+};
+
+/* Where the daemon looks anyway: this machine, the engine's own path of health. */
+static void read_proxy(const struct swap *swap, const struct yaml_node *node)
+{
+    const char *text = node->kind == YAML_SCALAR ? node->text : "";
+    const char *host = strstr(text, "://");
+    static const char *const here[] = {"127.0.0.1", "localhost", "[::1]"};
+
+    host = host ? host + 3 : text;
+    for (size_t i = 0; i < sizeof here / sizeof here[0]; i++)
+        if (strncmp(host, here[i], strlen(here[i])) == 0)
+            return;
+    import_note(swap->entry, node->line,
+                "not kept: proxy %.80s; an engine is reached where it was started", text);
+}
+
+static void read_key(struct swap *swap, const struct yaml_node *node)
+{
+    if (strcmp(node->key, "cmd") == 0 || strcmp(node->key, "macros") == 0 ||
+        strcmp(node->key, "checkEndpoint") == 0)
+        return; /* read, or known of every engine */
+    if (strcmp(node->key, "env") == 0 && node->kind == YAML_LIST) {
+        read_environment(swap, node);
+        return;
+    }
+    if (strcmp(node->key, "aliases") == 0 && node->kind == YAML_LIST) {
+        tell_aliases(swap, node);
+        return;
+    }
+    if (strcmp(node->key, "proxy") == 0) {
+        read_proxy(swap, node);
+        return;
+    }
+    for (size_t i = 0; i < sizeof without / sizeof without[0]; i++)
+        if (strcmp(node->key, without[i].key) == 0) {
+            import_note(swap->entry, node->key_line, "not kept: %s%s%s", node->key,
+                        without[i].instead ? "; " : "",
+                        without[i].instead ? without[i].instead : "");
+            return;
+        }
+    import_note(swap->entry, node->key_line, "not kept: %.60s, which is not known here", node->key);
+}
+
+static bool read_model(const struct import_call *call, const struct yaml_node *macros,
+                       const struct yaml_node *node, struct dgo_arena *arena)
+{
+    struct swap swap = {.call = call, .macros = macros, .name = node->key, .arena = arena};
+    const struct yaml_node *command = yaml_child(node, "cmd");
+
+    swap.entry = import_begin(call, node->key, node->key_line);
+    if (!swap.entry)
+        return false;
+    if (node->kind != YAML_MAP) {
+        import_lost(swap.entry, node->line, "a model is a map with cmd");
+    } else {
+        swap.own_macros = yaml_child(node, "macros");
+        for (const struct yaml_node *one = node->first; one; one = one->next)
+            read_key(&swap, one);
+        if (command)
+            read_command(&swap, command);
+        else
+            import_lost(swap.entry, node->key_line, "it has no cmd");
+    }
+    import_end(swap.entry);
+    return true;
+}
+
+/* ---- the file ---- */
+
+static void tell_groups(const struct import_call *call, const struct yaml_node *groups)
+{
+    for (const struct yaml_node *one = groups->kind == YAML_MAP ? groups->first : NULL; one;
+         one = one->next) {
+        char sentence[192];
+
+        snprintf(sentence, sizeof sentence,
+                 "not kept: the group %.60s; what runs side by side is decided by memory "
+                 "(--admission), and --pinned keeps a launch",
+                 one->key);
+        call->note("", one->key_line, false, sentence, call->data);
+    }
+}
+
+static void tell_file_key(const struct import_call *call, const struct yaml_node *node)
+{
+    static const char *const silent[] = {"models", "macros", "startPort", "logLevel"};
+    char sentence[192];
+
+    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)
+        if (strcmp(node->key, silent[i]) == 0)
+            return;
+    if (strcmp(node->key, "groups") == 0) {
+        tell_groups(call, node);
+        return;
+    }
+    snprintf(sentence, sizeof sentence, "not kept: %.60s%s", node->key,
+             strcmp(node->key, "globalTTL") == 0 ? "; `config set idle-timeout` is alike"
+             : strcmp(node->key, "apiKeys") == 0 ? "; `serve --token-file` is alike"
+                                                 : "");
+    call->note("", node->key_line, false, sentence, call->data);
+}
+
+enum dgo_status import_llama_swap(const struct import_call *call, struct dgo_error *err)
+{
+    struct dgo_arena arena = {.limit_bytes = YAML_MEMORY_MAX};
+    const struct yaml_node *root = NULL, *models = NULL;
+    enum dgo_status status = yaml_tree_parse(call->text, call->length, &arena, &root, err);
+
+    if (status == DGO_OK && root->kind == YAML_MAP)
+        models = yaml_child(root, "models");
+    if (status == DGO_OK && (!models || models->kind != YAML_MAP))
+        status =
+            dgo_fail(err, DGO_EFORMAT, "it has no map of models, as llama-swap's config.yaml has");
+    if (status == DGO_OK) {
+        for (const struct yaml_node *one = root->first; one; one = one->next)
+            tell_file_key(call, one);
+        for (const struct yaml_node *one = models->first; one && status == DGO_OK; one = one->next)
+            if (!read_model(call, yaml_child(root, "macros"), one, &arena))
+                status = dgo_fail(err, DGO_ENOMEM, "out of memory for presets");
+    }
+    dgo_arena_done(&arena);
+    return status;
+}

@@ -1,0 +1,182 @@
+"""Files of llama-swap and llama.cpp as presets, through the program: what is kept, what is told by line, what a hostile file does
+(nothing), and that an exported launch comes back as the same launch.
+
+usage: test_imports.py PROGRAM TOOLS MACHINES
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+program, tools, machines = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+failed = number = 0
+
+
+def say(good, name, sentence=""):
+    global failed, number
+    number += 1
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {number} - {name}", flush=True)
+    if not good and sentence:
+        print("# " + str(sentence).replace("\n", "\n# "))
+
+
+work = tempfile.TemporaryDirectory()
+box = pathlib.Path(work.name)
+model = box / "llama.gguf"
+subprocess.run([sys.executable, tools / "make-model.py", "llama-3.1-8b", model, "--sparse"], check=True,
+               stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+env = {"PATH": os.environ["PATH"], "HOME": str(box), "XDG_CONFIG_HOME": str(box / "config"), "XDG_STATE_HOME": str(box / "state"),
+       "XDG_CACHE_HOME": str(box / "cache"), "MODELS": str(box)}
+for name in ("LSAN_OPTIONS", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+    if name in os.environ:
+        env[name] = os.environ[name]
+folder = box / "config" / "dualgpuopt" / "presets"
+
+
+def run(*words):
+    return subprocess.run([program, *map(str, words)], env=env, text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+def imported(name, text, *words):
+    """Exit status, presets by name, notes; of a dry run unless told otherwise."""
+    path = box / name
+    path.write_text(text)
+    done = run("presets", "import", path, "--json", *(words or ["--dry-run"]))
+    if not done.stdout:
+        return done.returncode, {}, done.stderr
+    read = json.loads(done.stdout)
+    return done.returncode, {one["name"]: one for one in read["presets"]}, read["notes"]
+
+
+def sentences(notes):
+    return notes if isinstance(notes, str) else "\n".join(f"{n['line']} {n['entry']}: {n['sentence']}" for n in notes)
+
+
+# ---- llama-swap ----
+
+SWAP = """macros:
+  server: >
+    /opt/llama/llama-server
+    --port ${PORT}
+  tokens: 4096
+  context: "--ctx-size ${tokens}"
+groups:
+  coding: {swap: false, members: [small]}
+models:
+  "Qwen/Qwen3:8b":
+    macros: {tokens: 16384}
+    cmd: |
+      # ${server} stands above
+      ${server} --model ${env.MODELS}/llama.gguf \\
+      ${context} -np 2 -ctk q8_0 -ctv q8_0
+      -ngl 99 -ts 3,2 --temp 0.7 --grammar 'a b'
+    env:
+      - CUDA_DEVICE_ORDER=PCI_BUS_ID
+      - CUDA_VISIBLE_DEVICES=1,0
+      - HF_TOKEN=secret
+    aliases: [gpt-4o-mini]
+    ttl: 60
+  small:
+    cmd: env CUDA_VISIBLE_DEVICES=2,3 llama-server -m llama.gguf -dev CUDA1 --port 9001 -fa off
+  api:
+    cmd: vllm serve /models/qwen3 --port ${PORT} --max-model-len 8192 -tp 2 --enable-prefix-caching
+"""
+code, presets, notes = imported("config.yaml", SWAP)
+qwen = presets.get("Qwen-Qwen3-8b", {})
+say(code == 0 and qwen.get("model") == str(model) and qwen.get("args") == ["--temp", "0.7", "--grammar", "a b"] and
+    qwen.get("options") == {"engine": "/opt/llama/llama-server", "use": "1,0", "parallel": "2", "ctx": "8192", "kv-type": "q8_0",
+                            "spread": "true"}, "llama-swap: macros, comments, quotes, cards", f"{code} {qwen}")
+say(presets.get("small", {}).get("options") == {"no-flash-attention": "true", "port": "9001", "use": "3"} and
+    presets["small"]["model"] == str(model), "llama-swap: a device among the visible ones, a relative path", presets.get("small"))
+say(presets.get("api", {}).get("options") == {"engine": "vllm", "ctx": "8192", "tp": "2"} and
+    presets["api"]["args"] == ["--enable-prefix-caching"], "llama-swap: vLLM", presets.get("api"))
+told = sentences(notes)
+say(all(part in told for part in ("8 : not kept: the group coding", "21 Qwen/Qwen3:8b: not kept: the alias gpt-4o-mini",
+                                  "22 Qwen/Qwen3:8b: not kept: ttl", "20 Qwen/Qwen3:8b: not kept: the variable HF_TOKEN",
+                                  "planned anew: -ngl 99, -ts 3,2", "the preset is called Qwen-Qwen3-8b")) and "secret" not in told,
+    "what is not kept is told by line, no secret with it", told)
+say(not folder.exists(), "a dry run writes nothing")
+
+# ---- what is refused ----
+
+for name, command, sentence in (
+        ("a container", "docker run --rm image", "docker, which is no engine known here"),
+        ("a shell", "sh -c 'llama-server -m x'", "sh, which is no engine"),
+        ("two commands", "llama-server -m a.gguf; touch marker", "a shell gives this character a meaning"),
+        ("an expansion", "llama-server -m $(touch marker)", "a shell gives this character a meaning"),
+        ("a macro that is not there", "llama-server -m ${nope}", "${nope} is not defined"),
+        ("a variable that is not set", "llama-server -m ${env.NOT_SET_ANYWHERE}", "is not set in this environment"),
+        ("a macro that holds itself", "llama-server -m ${self}", "holds itself"),
+        ("a thousand million macros", "llama-server ${m8}", "holds itself, or too much"),
+        ("a model to be fetched", "llama-server -hf a/b", "fetch it once"),
+        ("no model", "llama-server --port 1", "it names no model file"),
+        ("no value", "llama-server -m", "-m needs a value")):
+    many = "".join(f"  m{i}: '{'${m%d}' % (i - 1) * 20}'\n" for i in range(1, 9))
+    code, presets, notes = imported("bad.yaml", f"macros:\n  self: '${{self}}'\n  m0: ''\n{many}models:\n  a:\n    cmd: |\n      {command}\n")
+    say(code == 1 and not presets and sentence in sentences(notes), f"not imported: {name}", f"{code} {sentences(notes)}")
+say(not (box / "marker").exists() and not pathlib.Path("marker").exists(), "nothing of a file was started")
+
+for name, file, text, code, sentence in (
+        ("no models", "bad.yaml", "a: 1\n", 1, "no map of models"),
+        ("an alias of YAML", "bad.yaml", "models: &a {}\n", 1, "line 1, column 9: anchors"),
+        ("broken YAML", "bad.yaml", "models: {\n", 1, "line 2"),
+        ("deep YAML", "bad.yaml", "models: " + "[" * 5000, 1, "line 1"),
+        ("not a section", "bad.ini", "[a]\nx\n", 1, "line 2: neither"),
+        ("an open bracket", "bad.ini", "[a\n", 1, "line 1: neither"),
+        ("no section", "bad.ini", "a = 1\n", 1, "no [section]"),
+        ("a NUL", "bad.ini", "[a]\nmodel = /x\0\n", 1, "NUL"),
+        ("too many sections", "bad.ini", "".join(f"[{i}]\n" for i in range(300)), 1, "more than 256 sections"),
+        ("too large", "bad.ini", ";" * (1 << 20) + "\n", 1, "larger than"),
+        ("another ending", "bad.txt", "", 2, "neither llama-swap's")):
+    got, presets, err = imported(file, text)
+    say(got == code and not presets and sentence in sentences(err), f"refused: {name}", f"exit {got}: {sentences(err)[:300]}")
+
+# ---- llama.cpp's presets ----
+
+code, presets, notes = imported("presets.ini", f"""version = 1
+[*]
+parallel = 4
+mlock = on
+ctx-size = 1024
+[chat]
+model = {model}
+c = 32768
+ctx-size = 32768
+jinja = true
+no-such = 1
+load-on-startup = true
+[later]
+hf = a/b:Q4_K_M
+""")
+chat = presets.get("chat", {})
+say(code == 1 and list(presets) == ["chat"] and chat["options"] == {"parallel": "4", "ctx": "8192"} and
+    chat["args"] == ["--mlock", "--jinja"], "llama.cpp: [*], its own lines first", f"{code} {presets}")
+say(all(part in sentences(notes) for part in ("11 chat: not kept: no-such", "12 chat: not kept: load-on-startup", "14 later: -hf a/b")),
+    "llama.cpp: what is not kept is told by line", sentences(notes))
+
+# ---- round trip ----
+
+OPTIONS = ["--spread", "--ctx", "4096", "--parallel", "2", "--kv-type", "q8_0", "--threads", "3"]
+for form, file in (("llama-swap", "out.yaml"), ("preset", "out.ini")):
+    for machine in ("two-equal.yaml", "two-unequal.yaml"):
+        given = ["--gpus", machines / machine, "--name", "chat"]
+        first = run("export", form, model, *given, *OPTIONS, "--", "--temp", "0.5")
+        code, presets, notes = imported(file, first.stdout, "--replace")
+        again = run("export", form, "--preset", "chat", *given)
+        say(first.returncode == 0 and code == 0 and again.stdout == first.stdout and again.returncode == 0,
+            f"{form}, imported and exported again on {machine}, is the same",
+            f"{first.stdout}\n{presets}\n{sentences(notes)}\n{again.stdout}{again.stderr}")
+
+# ---- what is there ----
+
+before = (folder / "chat.yaml").read_text()
+code, presets, notes = imported("out.ini", f"[chat]\nmodel = {model}\n[Chat!]\nmodel = {model}\n[Chat?]\nmodel = {model}\n", "--config",
+                                "/dev/null")
+say(code == 1 and list(presets) == ["Chat-"] and "there is a preset 'chat' already" in sentences(notes) and
+    "an earlier entry has the name Chat-" in sentences(notes) and (folder / "chat.yaml").read_text() == before,
+    "one that is there stays, and no two get one name", f"{code} {presets} {sentences(notes)}")
+print(f"1..{number}")
+sys.exit(1 if failed else 0)
