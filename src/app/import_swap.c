@@ -268,11 +268,11 @@ static void tell_groups(const struct import_call *call, const struct yaml_node *
 {
     for (const struct yaml_node *one = groups->kind == YAML_MAP ? groups->first : NULL; one;
          one = one->next) {
-        char sentence[192];
+        char sentence[256];
 
         snprintf(sentence, sizeof sentence,
-                 "not kept: the group %.60s; what runs side by side is decided by memory "
-                 "(--admission), and --pinned keeps a launch",
+                 "the group %.60s is the configuration's, not a preset's: copy it below `groups:` "
+                 "of `dualgpuopt config path`; its words mean the same there",
                  one->key);
         call->note("", one->key_line, false, sentence, call->data);
     }
@@ -281,7 +281,7 @@ static void tell_groups(const struct import_call *call, const struct yaml_node *
 static void tell_file_key(const struct import_call *call, const struct yaml_node *node)
 {
     static const char *const silent[] = {"models", "macros", "startPort", "logLevel"};
-    char sentence[192];
+    char sentence[256];
 
     for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)
         if (strcmp(node->key, silent[i]) == 0)

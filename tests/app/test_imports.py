@@ -94,7 +94,7 @@ say(presets.get("small", {}).get("options") == {"no-flash-attention": "true", "p
 say(presets.get("api", {}).get("options") == {"engine": "vllm", "ctx": "8192", "tp": "2"} and
     presets["api"]["args"] == ["--enable-prefix-caching"], "llama-swap: vLLM", presets.get("api"))
 told = sentences(notes)
-say(all(part in told for part in ("8 : not kept: the group coding", "21 Qwen/Qwen3:8b: not kept: the alias gpt-4o-mini",
+say(all(part in told for part in ("8 : the group coding is the configuration's", "21 Qwen/Qwen3:8b: not kept: the alias gpt-4o-mini",
                                   "22 Qwen/Qwen3:8b: not kept: ttl", "20 Qwen/Qwen3:8b: not kept: the variable HF_TOKEN",
                                   "planned anew: -ngl 99, -ts 3,2", "the preset is called Qwen-Qwen3-8b")) and "secret" not in told,
     "what is not kept is told by line, no secret with it", told)
