@@ -82,6 +82,24 @@ static int show(const struct cmd_call *call, const struct config *config)
     return 0;
 }
 
+static int get_groups(const struct cmd_call *call, const struct config *config)
+{
+    struct table *table;
+
+    if (option_given(&call->options, OPTION_JSON))
+        return print_json(view_groups(&config->groups));
+    if (config->groups.count == 0) {
+        print_message("groups has no value");
+        return 1;
+    }
+    table = table_new();
+    table_column(table, "group", false);
+    table_column(table, "members", false);
+    show_groups(table, &config->groups, false);
+    table_print(table);
+    return 0;
+}
+
 static int get(const struct cmd_call *call, const struct config *config)
 {
     json_t *view = view_config(config);
@@ -91,6 +109,10 @@ static int get(const struct cmd_call *call, const struct config *config)
     size_t at;
     int status = 0;
 
+    if (strcmp(call->args[1], "groups") == 0) {
+        json_decref(view);
+        return get_groups(call, config);
+    }
     if (!view)
         return print_json(NULL);
     json_array_foreach(json_object_get(view, "values"), at, value)

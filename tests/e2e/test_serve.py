@@ -299,6 +299,9 @@ def groups(box):
     settings.mkdir(parents=True)
     (settings / "config.yaml").write_text("groups:\n  swapped: {members: [a, b], exclusive: false}\n  alone: {members: [c]}\n"
                                           "  always: {members: [e], swap: false, exclusive: false, persistent: true}\n")
+    check_match(r"groups.swapped +a, b; one at a time\n.*groups.always +e; together, not ended by others",
+                box.run("config", "get", "groups").out, "config get groups")
+    check_equal(len(json_of(box.run("config", "show", "--json"))["groups"]), 3, "groups of config show")
     daemon = Daemon(box)
     states = lambda: {launch["name"]: launch["state"] for launch in daemon.launches() if launch["state"] != "ended"}
     first = ready(daemon, "a")
