@@ -283,7 +283,7 @@ static void submit(struct alert_sinks *sinks, const struct dgo_alert *alert, cha
                                          .arg = delivery,
                                          .done = delivered},
                        NULL, &err) == DGO_OK)
-            return;
+            return; // cppcheck-suppress memleak ; it is the job's now, delivered() frees it
     }
     if (delivery)
         sinks->jobs--;

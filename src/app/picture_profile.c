@@ -44,7 +44,8 @@ static const enum dgo_svg_paint verdict_paint[DGO_VERDICT_COUNT] = {
 /* Cards, then what is suspected, then what is large. */
 static double weight_of(const struct dgo_series_report *report)
 {
-    return (report->pid == 0 ? 1e12 : 0) + 1e9 * report->trend.verdict + report->stats.greatest_mib;
+    return (report->pid == 0 ? 1e12 : 0) + 1e9 * (int)report->trend.verdict +
+           report->stats.greatest_mib;
 }
 
 /* Puts a series in, the lightest goes out where there is no room. */

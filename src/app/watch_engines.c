@@ -138,7 +138,7 @@ static struct engine *place_of(struct watch_engines *engines, uint32_t pid, bool
 static enum dgo_status add(struct watch_engines *engines, uint32_t launch, uint32_t pid,
                            const char *url, const char *key, struct dgo_error *err)
 {
-    struct load_source source;
+    struct load_source source = {.url = ""};
     enum dgo_status status = load_source_init(&source, url, key, pid, err);
     struct engine *engine;
 

@@ -74,7 +74,7 @@ enum dgo_status dgo_buckets_make(const struct dgo_lengths *lengths, uint32_t k_m
     const size_t width = (size_t)n + 1;
     uint64_t *least = calloc(2 * width, sizeof *least);
     uint32_t *from = calloc(rows ? rows * width : 1, sizeof *from);
-    uint64_t *before = least, *now = least + width;
+    uint64_t *before, *now;
     enum dgo_status status = DGO_OK;
 
     memset(buckets, 0, k_max * sizeof *buckets);
@@ -84,6 +84,8 @@ enum dgo_status dgo_buckets_make(const struct dgo_lengths *lengths, uint32_t k_m
         status = dgo_fail(err, DGO_ENOMEM, "out of memory for the buckets of %u lengths", n);
         goto out;
     }
+    before = least;
+    now = least + width;
     for (uint32_t k = 1; k <= rows; k++) {
         if (k == 1) {
             for (uint32_t j = 1; j <= n; j++)

@@ -91,7 +91,7 @@ static enum dgo_status receive(int fd, const char *path, struct guard_hello *hel
 enum dgo_status spawn_adopt(const char *path, struct spawned *child, struct dgo_error *err)
 {
     const struct timeval wait = {.tv_sec = ANSWER_WAIT_MS / 1000};
-    struct guard_hello hello;
+    struct guard_hello hello = {0};
     struct sockaddr_un name;
     int fds[GUARD_FDS], fd = -1;
     enum dgo_status status = open_socket(path, &fd, &name, err);

@@ -79,6 +79,8 @@ static void copy_text(char *to, size_t size, const struct dgo_json_value *value)
 static enum dgo_status take_number(struct hf_config *config, const char *key,
                                    const struct dgo_json_value *value, struct dgo_error *err)
 {
+    uint32_t number;
+
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (strcmp(numbers[i].key, key) != 0)
             continue;
@@ -86,8 +88,8 @@ static enum dgo_status take_number(struct hf_config *config, const char *key,
             return dgo_fail(err, DGO_EFORMAT,
                             "config.json, byte %" PRIu64 ": %s is no count that could be",
                             value->pos, key);
-        memcpy((char *)config + numbers[i].offset, &(uint32_t){(uint32_t)value->whole},
-               sizeof(uint32_t));
+        number = (uint32_t)value->whole;
+        memcpy((char *)config + numbers[i].offset, &number, sizeof number);
         if (strcmp(key, "num_key_value_heads") == 0)
             config->head_count_kv_said = true;
         return DGO_OK;

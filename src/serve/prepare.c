@@ -208,7 +208,7 @@ static int by_use(const void *a, const void *b)
 static void list_others(struct launch *launch, struct preparation *work)
 {
     static struct dgo_ledger ledger; /* 70 KiB; loop thread only */
-    struct launch *others[FLEET_MAX];
+    struct launch *others[FLEET_MAX] = {NULL};
     uint32_t count = 0;
 
     for (struct launch *other = fleet_next(launch->fleet, NULL); other && count < FLEET_MAX;

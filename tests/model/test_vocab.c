@@ -138,8 +138,8 @@ static void test_scores_and_bytes(void **state)
                                          "b",
                                          "ab",
                                          "ba",
-                                         "\xe2\x96\x81"
-                                         "a"};
+                                         ("\xe2\x96\x81"
+                                          "a")};
     static const float scores[] = {0, 0, -9, -9, -9, -2, -1, -3};
     struct dgo_vocab *vocab = NULL;
     struct dgo_error err = {0};
