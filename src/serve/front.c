@@ -37,6 +37,7 @@ struct visit {
     struct launch_wait *wait;
     sd_event_source *patience, *again;
     uint32_t tries;
+    bool was_resent; /* once only: a request that ends its engine must not end them all */
     uint64_t launch; /* whose request this is, once it is relayed; 0: not yet */
     uint64_t tried;  /* that could not be reached */
     const struct config *config;
@@ -100,15 +101,16 @@ static int on_again(sd_event_source *source, uint64_t now_us, void *data)
     return 0;
 }
 
-static bool on_unreachable(void *data)
+static bool on_unreachable(void *data, bool was_sent)
 {
     struct visit *visit = data;
     struct launch *launch = fleet_find(visit->front->daemon->fleet, visit->launch);
 
-    if (++visit->tries > TRIES_MAX ||
+    if ((was_sent && visit->was_resent) || ++visit->tries > TRIES_MAX ||
         sd_event_add_time_relative(visit->front->daemon->app.loop, &visit->again, CLOCK_MONOTONIC,
                                    TRY_AGAIN_MS * 1000, 1000, on_again, visit) < 0)
         return false;
+    visit->was_resent |= was_sent;
     if (launch)
         launch_request_ends(launch);
     visit->tried = visit->launch;

@@ -25,7 +25,7 @@ struct transfer {
     struct transfer *previous, *next;
     struct relay *relay;
     struct http_request *request;
-    bool (*unreachable)(void *owner);
+    bool (*unreachable)(void *owner, bool was_sent);
     void *owner;
     relay_got_fn got; /* of a GET of our own, which has no request */
     CURL *easy;
@@ -168,14 +168,21 @@ static void end_get(struct transfer *transfer, CURLcode result)
     free(text);
 }
 
+/* The kernel still takes connections for an engine that is being killed, and then resets them. */
+static bool is_broken(CURLcode result)
+{
+    return result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR || result == CURLE_GOT_NOTHING;
+}
+
 static void on_end(struct transfer *transfer, CURLcode result)
 {
     if (transfer->got) {
         end_get(transfer, result);
         return;
     }
-    if (result == CURLE_COULDNT_CONNECT && transfer->unreachable &&
-        transfer->unreachable(transfer->owner)) {
+    if (transfer->unreachable && !transfer->answered &&
+        (result == CURLE_COULDNT_CONNECT || is_broken(result)) &&
+        transfer->unreachable(transfer->owner, result != CURLE_COULDNT_CONNECT)) {
         free_transfer(transfer);
         return;
     }

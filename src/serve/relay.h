@@ -22,9 +22,9 @@ struct relay_request {
     const char *host;
     uint16_t port;
     uint64_t timeout_ns; /* of the whole answer; 0: none */
-    /* Nobody listens there, so nothing was sent: true takes the request back, and it is not
-     * answered. May be NULL. */
-    bool (*unreachable)(void *owner);
+    /* Nobody listens there, or, `was_sent`, the connection broke before a byte of an answer came:
+     * true takes the request back, and it is not answered.  May be NULL. */
+    bool (*unreachable)(void *owner, bool was_sent);
     void *owner; /* for relay_cancel, too */
 };
 /* The request is answered from here on. */
