@@ -121,6 +121,8 @@ static json_t *view_process(const struct dgo_gpu_process *process)
     json_t *object = json_object();
 
     set_count(object, "pid", process->pid);
+    if (process->start_ticks)
+        set_count(object, "start_ticks", process->start_ticks);
     json_object_set_new(object, "name", text_or_null(process->name));
     if (process->used_known)
         set_count(object, "used_bytes", process->used_bytes);

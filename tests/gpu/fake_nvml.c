@@ -12,6 +12,7 @@
  *   missing nvmlDeviceGetMemoryInfo_v2 the library has no such function
  *   stride 24                          bytes of an entry in the _v3 process lists: 16, 24, 32
  *   written 16                         of those, how many are really written
+ *   backend_processes                  lists who holds memory of the pretend backend, as compute
  *   hide 2                             processes that the call for the list's size does not count
  *   delay nvmlDeviceGetPowerUsage 50   milliseconds that a function takes
  *   trace calls.txt                    appends "find NAME" and "call NAME" for each
@@ -41,9 +42,8 @@
  *     process compute 1234 512         compute, graphics or mps; a pid or `self`; MiB or `unknown`
  *     lost                             every call answers 15
  *
- * With PRETEND_GPU_USAGE=file (little-endian uint64 used bytes for each device, as the pretend GPU
- * backend of tests keeps it) what that backend holds is used too, and missing from free.
- * For one thread at a time. */
+ * With PRETEND_GPU_USAGE=file (the books of tools/pretend-gpu/usage.h) what living processes hold
+ * of the pretend backend is used too, and missing from free. For one thread at a time. */
 #include "fake_scenario.h"
 #include "nvml_abi.h"
 
@@ -503,11 +503,28 @@ static uint32_t count_of(const struct fake_card *card, enum fake_list list)
     return count;
 }
 
+/* One entry as the driver writes it; returns where the next one goes. */
+static unsigned char *put_entry(unsigned char *to, unsigned stride, unsigned written, uint32_t pid,
+                                uint64_t used)
+{
+    unsigned char entry[NVML_PROCESS_STRIDE_MAX] = {0};
+
+    memcpy(entry + NVML_PROCESS_PID_AT, &pid, sizeof pid);
+    memcpy(entry + NVML_PROCESS_USED_AT, &used, sizeof used);
+    memset(entry + 16, 0xff, 8); /* no slice */
+    memcpy(to, entry, written);
+    return to + stride;
+}
+
 static int give_list(const struct fake_card *card, enum fake_list list, unsigned stride,
                      unsigned *count, void *entries)
 {
     const struct fake_scenario *s = fake_scenario();
-    const uint32_t have = count_of(card, list);
+    struct pretend_use use[PRETEND_PROCESSES_MAX];
+    const uint32_t uses = s->backend_processes && list == FAKE_COMPUTE
+                              ? fake_backend_uses((uint32_t)(card - s->card), use)
+                              : 0;
+    const uint32_t have = count_of(card, list) + uses;
     const unsigned written = s->written < stride ? s->written : stride;
     unsigned char *to = entries;
 
@@ -518,17 +535,11 @@ static int give_list(const struct fake_card *card, enum fake_list list, unsigned
         return have ? NVML_INSUFFICIENT_SIZE : NVML_SUCCESS;
     }
     *count = have;
-    for (uint32_t i = 0; i < card->process_count; i++) {
-        unsigned char entry[NVML_PROCESS_STRIDE_MAX] = {0};
-
-        if (card->process[i].list != list)
-            continue;
-        memcpy(entry + NVML_PROCESS_PID_AT, &card->process[i].pid, sizeof(uint32_t));
-        memcpy(entry + NVML_PROCESS_USED_AT, &card->process[i].used, sizeof(uint64_t));
-        memset(entry + 16, 0xff, 8); /* no slice */
-        memcpy(to, entry, written);
-        to += stride;
-    }
+    for (uint32_t i = 0; i < card->process_count; i++)
+        if (card->process[i].list == list)
+            to = put_entry(to, stride, written, card->process[i].pid, card->process[i].used);
+    for (uint32_t i = 0; i < uses; i++)
+        to = put_entry(to, stride, written, (uint32_t)use[i].pid, use[i].bytes);
     return NVML_SUCCESS;
 }
 

@@ -229,6 +229,8 @@ static bool scenario_line(struct fake_scenario *s, const char *key, const char *
         return copy(s->driver, sizeof s->driver, rest);
     if (strcmp(key, "trace") == 0)
         return copy(s->trace, sizeof s->trace, rest);
+    if (strcmp(key, "backend_processes") == 0)
+        return s->backend_processes = true;
     if (strcmp(key, "stride") == 0)
         return sscanf(rest, "%u", &s->stride) == 1 && s->stride <= 32;
     if (strcmp(key, "written") == 0)
@@ -297,21 +299,28 @@ const struct fake_scenario *fake_scenario(void)
     return &scenario;
 }
 
+uint32_t fake_backend_uses(uint32_t index, struct pretend_use uses[PRETEND_PROCESSES_MAX])
+{
+    static struct pretend_usage *usage; /* opened once: who reads us keeps its environment */
+    const char *path = getenv("PRETEND_GPU_USAGE");
+    char error[256];
+
+    if (!path || index >= PRETEND_CARDS_MAX)
+        return 0;
+    if (!usage && !(usage = pretend_usage_open(path, error, sizeof error))) {
+        fprintf(stderr, "fake nvml: %s\n", error);
+        return 0;
+    }
+    return pretend_usage_processes(usage, index, uses);
+}
+
 uint64_t fake_backend_bytes(uint32_t index)
 {
-    const char *path = getenv("PRETEND_GPU_USAGE");
-    unsigned char bytes[8];
-    uint64_t value = 0;
-    ssize_t got;
-    int fd;
+    struct pretend_use use[PRETEND_PROCESSES_MAX];
+    const uint32_t count = fake_backend_uses(index, use);
+    uint64_t bytes = 0;
 
-    if (!path || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-        return 0;
-    got = pread(fd, bytes, sizeof bytes, (off_t)index * 8);
-    close(fd);
-    if (got != (ssize_t)sizeof bytes)
-        return 0;
-    for (int i = 7; i >= 0; i--)
-        value = value << 8 | bytes[i];
-    return value;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += use[i].bytes;
+    return bytes;
 }

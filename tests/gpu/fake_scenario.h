@@ -2,6 +2,8 @@
 #ifndef FAKE_SCENARIO_H
 #define FAKE_SCENARIO_H
 
+#include "usage.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -84,6 +86,7 @@ struct fake_scenario {
     char driver[80];
     char trace[256];
     unsigned stride, written, hide;
+    bool backend_processes; /* whoever holds memory of the pretend backend is listed, too */
     struct fake_rules fail, missing, delay;
     uint32_t card_count;
     struct fake_card card[FAKE_CARD_MAX];
@@ -97,7 +100,9 @@ const struct fake_scenario *fake_scenario(void);
 /* NULL when the function has no rule there. */
 const struct fake_rule *fake_find(const struct fake_rules *rules, const char *name);
 
-/* Bytes that the pretend GPU backend holds on that device (PRETEND_GPU_USAGE), 0 without. */
+/* Bytes that living processes hold of that card of the pretend GPU backend (PRETEND_GPU_USAGE), 0
+ * without; and who they are. */
 uint64_t fake_backend_bytes(uint32_t index);
+uint32_t fake_backend_uses(uint32_t index, struct pretend_use uses[PRETEND_PROCESSES_MAX]);
 
 #endif

@@ -1,5 +1,6 @@
 /* test_nvml_card.c - one card's readings, with each way that drivers are known to mislead a row. */
 #include "rig.h"
+#include "usage.h"
 
 #include "dgo_units.h"
 
@@ -200,26 +201,31 @@ static void test_identity(void **state)
     }
 }
 
-/* What a pretended engine backend holds is used, and missing from free, at the next look. */
+/* What a process holds of the pretend backend is used, and missing from free, at the next look; and
+ * the process is listed where the scenario says so. */
 static void test_backend_usage(void **state)
 {
-    const unsigned char usage[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0}; /* 1 GiB */
-    char path[PATH_MAX];
+    char path[PATH_MAX], error[256];
     struct dgo_error err = {0};
-    FILE *file;
+    struct pretend_usage *usage;
 
     (void)state;
     snprintf(path, sizeof path, "%s/usage", rig_root);
-    file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(usage, sizeof usage, 1, file), 1);
-    fclose(file);
+    usage = pretend_usage_open(path, error, sizeof error);
+    assert_non_null(usage);
+    assert_true(pretend_usage_take(usage, 1, MIB(1024), MIB(4000), MIB(4000)));
     setenv("PRETEND_GPU_USAGE", path, 1);
-    assert_int_equal(rig_look("card A\nmemory 4096 96 0\ncard B\nmemory 4096 96 0\n", &err),
-                     DGO_OK);
+    assert_int_equal(
+        rig_look("backend_processes\ncard A\nmemory 4096 96 0\ncard B\nmemory 4096 96 0\n", &err),
+        DGO_OK);
     assert_int_equal(rig.gpu[0].free_bytes, MIB(4000));
+    assert_int_equal(rig.gpu[0].process_count, 0);
     assert_int_equal(rig.gpu[1].used_bytes, MIB(1024));
     assert_int_equal(rig.gpu[1].free_bytes, MIB(4000 - 1024));
+    assert_int_equal(rig.gpu[1].process_count, 1);
+    assert_int_equal(rig.gpu[1].process[0].pid, getpid());
+    assert_int_equal(rig.gpu[1].process[0].used_bytes, MIB(1024));
+    pretend_usage_close(usage);
 }
 
 int main(void)
