@@ -291,6 +291,8 @@ static json_t *view_series(struct profile_live *live, const struct dgo_series_ke
         json_object_set_new(series, "gpu", json_integer((json_int_t)key->gpu_index));
     if (series && key->pid)
         json_object_set_new(series, "pid", json_integer((json_int_t)key->pid));
+    if (series && key->start)
+        json_object_set_new(series, "start", json_integer((json_int_t)key->start));
     return series;
 }
 

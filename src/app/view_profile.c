@@ -155,7 +155,7 @@ static json_t *view_freeable(const struct dgo_profiler *profiler, const struct d
     json_t *rows = json_array();
     uint32_t count;
 
-    dgo_snapshot_take(profiler, &snapshot);
+    dgo_snapshot_take(profiler, 0, &snapshot);
     count = dgo_freeable_find(&snapshot, row, DGO_SNAPSHOT_ENTRY_MAX);
     for (uint32_t i = 0; i < count; i++) {
         json_t *one = json_pack("{s:I, s:I, s:o, s:f}", "gpu", (json_int_t)row[i].gpu_index, "pid",

@@ -174,7 +174,7 @@ static void print_freeable(const struct dgo_profiler *profiler, const struct dgo
     uint32_t count;
     double sum_mib;
 
-    dgo_snapshot_take(profiler, &snapshot);
+    dgo_snapshot_take(profiler, 0, &snapshot);
     count = dgo_freeable_find(&snapshot, row, DGO_SNAPSHOT_ENTRY_MAX);
     sum_mib = dgo_freeable_sum(row, count);
     if (count)

@@ -27,8 +27,10 @@ struct dgo_snapshot {
     struct dgo_snapshot_entry entry[DGO_SNAPSHOT_ENTRY_MAX];
 };
 
-/* Processes that are gone at the end of the recording are not in it.  dgo_profiler_judge first. */
-void dgo_snapshot_take(const struct dgo_profiler *profiler, struct dgo_snapshot *snapshot);
+/* Processes that are gone at the end of the recording are not in it.  dgo_profiler_judge first.
+ * `part_s`: how long a part is, at least 1; 0: a twelfth of the recording, at least 10 s. */
+void dgo_snapshot_take(const struct dgo_profiler *profiler, double part_s,
+                       struct dgo_snapshot *snapshot);
 
 enum dgo_difference_kind { DGO_CHANGED, DGO_APPEARED, DGO_DISAPPEARED };
 
@@ -45,7 +47,11 @@ struct dgo_difference_row {
 struct dgo_difference {
     uint32_t repeat_count, count;
     struct dgo_difference_row row[DGO_SNAPSHOT_ENTRY_MAX];
-    double total_mib; /* over the cards, measurable or not */
+    /* Over the cards that were read at both ends: median, range, noise, measurable or not. */
+    double total_mib, total_low_mib, total_high_mib, total_floor_mib;
+    bool total_measurable;
+    uint32_t unread_count; /* cards that were read at one end only: nothing is said of them */
+    uint32_t unread[DGO_PROFILER_GPU_MAX];
 };
 
 /* `count` pairs, at most DGO_DIFFERENCE_REPEAT_MAX.  A process is the same when pid and start are;

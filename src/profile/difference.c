@@ -34,12 +34,14 @@ static double level_of(const struct dgo_trace_point *point, uint32_t count, doub
 }
 
 static bool take_entry(const struct dgo_profiler *profiler, uint32_t index, double end_s,
-                       struct dgo_snapshot_entry *entry, bool *quiet)
+                       double given_part_s, struct dgo_snapshot_entry *entry, bool *quiet)
 {
     static _Thread_local struct dgo_trace_point point[DGO_TRACE_CELL_MAX];
     const struct dgo_series_report *report = dgo_profiler_report(profiler, index);
     const uint32_t count = dgo_profiler_points(profiler, index, point, DGO_TRACE_CELL_MAX);
-    const double part_s = fmax(part_least_s, (end_s - report->stats.first_s) / 12);
+    const double part_s = given_part_s > 0
+                              ? fmax(1, given_part_s)
+                              : fmax(part_least_s, (end_s - report->stats.first_s) / 12);
     double span_mib;
 
     *entry = (struct dgo_snapshot_entry){.gpu_index = report->gpu_index,
@@ -63,7 +65,8 @@ static bool take_entry(const struct dgo_profiler *profiler, uint32_t index, doub
     return true;
 }
 
-void dgo_snapshot_take(const struct dgo_profiler *profiler, struct dgo_snapshot *snapshot)
+void dgo_snapshot_take(const struct dgo_profiler *profiler, double part_s,
+                       struct dgo_snapshot *snapshot)
 {
     double end_s = -INFINITY;
 
@@ -73,8 +76,8 @@ void dgo_snapshot_take(const struct dgo_profiler *profiler, struct dgo_snapshot 
         end_s = fmax(end_s, dgo_profiler_report(profiler, i)->stats.last_s);
     for (uint32_t i = 0;
          i < dgo_profiler_count(profiler) && snapshot->count < DGO_SNAPSHOT_ENTRY_MAX; i++)
-        snapshot->count +=
-            take_entry(profiler, i, end_s, &snapshot->entry[snapshot->count], &snapshot->quiet);
+        snapshot->count += take_entry(profiler, i, end_s, part_s, &snapshot->entry[snapshot->count],
+                                      &snapshot->quiet);
 }
 
 /* ---- difference ------------------------------------------------------------------------- */
@@ -153,6 +156,64 @@ static void close_row(struct dgo_difference_row *row, struct gathered *gathered)
     row->measurable = fabs(row->delta_mib) > row->floor_mib && row->low_mib * row->high_mib > 0;
 }
 
+static const struct dgo_snapshot_entry *find_card(const struct dgo_snapshot *snapshot,
+                                                  uint32_t gpu_index)
+{
+    return find_same(snapshot, &(struct dgo_snapshot_entry){.gpu_index = gpu_index});
+}
+
+/* Without a reading there is no difference: what a card holds that went away is not freed. */
+static void find_unread(const struct dgo_snapshot *before, const struct dgo_snapshot *after,
+                        struct dgo_difference *difference)
+{
+    for (uint32_t g = 0; g < DGO_PROFILER_GPU_MAX; g++) {
+        bool unread = false;
+
+        for (uint32_t repeat = 0; repeat < difference->repeat_count; repeat++)
+            unread |= !find_card(&before[repeat], g) != !find_card(&after[repeat], g);
+        if (unread)
+            difference->unread[difference->unread_count++] = g;
+    }
+}
+
+static bool is_unread(const struct dgo_difference *difference, uint32_t gpu_index)
+{
+    for (uint32_t i = 0; i < difference->unread_count; i++)
+        if (difference->unread[i] == gpu_index)
+            return true;
+    return false;
+}
+
+static void sum_cards(const struct dgo_snapshot *before, const struct dgo_snapshot *after,
+                      struct dgo_difference *difference)
+{
+    double delta[DGO_DIFFERENCE_REPEAT_MAX] = {0}, noise_mib = 0;
+    const uint32_t count = difference->repeat_count;
+
+    for (uint32_t repeat = 0; repeat < count; repeat++) {
+        double repeat_noise_mib = 0;
+
+        for (uint32_t g = 0; g < DGO_PROFILER_GPU_MAX; g++) {
+            const struct dgo_snapshot_entry *was = find_card(&before[repeat], g);
+            const struct dgo_snapshot_entry *is = find_card(&after[repeat], g);
+
+            if (!was || !is || is_unread(difference, g))
+                continue;
+            delta[repeat] += is->used_mib - was->used_mib;
+            repeat_noise_mib += fmax(was->noise_mib, is->noise_mib);
+        }
+        noise_mib = fmax(noise_mib, repeat_noise_mib);
+    }
+    if (count == 0)
+        return;
+    difference->total_floor_mib = fmax(least_mib, noise_mib);
+    difference->total_low_mib = rank_quantile(delta, count, 0);
+    difference->total_high_mib = rank_quantile(delta, count, 1);
+    difference->total_mib = rank_median(delta, count);
+    difference->total_measurable = fabs(difference->total_mib) > difference->total_floor_mib &&
+                                   difference->total_low_mib * difference->total_high_mib > 0;
+}
+
 void dgo_difference_make(const struct dgo_snapshot *before, const struct dgo_snapshot *after,
                          uint32_t count, struct dgo_difference *difference)
 {
@@ -161,17 +222,18 @@ void dgo_difference_make(const struct dgo_snapshot *before, const struct dgo_sna
     memset(difference, 0, sizeof *difference);
     difference->repeat_count =
         count < DGO_DIFFERENCE_REPEAT_MAX ? count : (uint32_t)DGO_DIFFERENCE_REPEAT_MAX;
+    find_unread(before, after, difference);
     for (uint32_t repeat = 0; repeat < difference->repeat_count; repeat++) {
         for (uint32_t i = 0; i < before[repeat].count; i++)
-            gather(difference, gathered, repeat, &before[repeat].entry[i],
-                   find_same(&after[repeat], &before[repeat].entry[i]));
+            if (!is_unread(difference, before[repeat].entry[i].gpu_index))
+                gather(difference, gathered, repeat, &before[repeat].entry[i],
+                       find_same(&after[repeat], &before[repeat].entry[i]));
         for (uint32_t i = 0; i < after[repeat].count; i++)
-            if (!find_same(&before[repeat], &after[repeat].entry[i]))
+            if (!is_unread(difference, after[repeat].entry[i].gpu_index) &&
+                !find_same(&before[repeat], &after[repeat].entry[i]))
                 gather(difference, gathered, repeat, NULL, &after[repeat].entry[i]);
     }
-    for (uint32_t i = 0; i < difference->count; i++) {
+    for (uint32_t i = 0; i < difference->count; i++)
         close_row(&difference->row[i], &gathered[i]);
-        if (difference->row[i].pid == 0)
-            difference->total_mib += difference->row[i].delta_mib;
-    }
+    sum_cards(before, after, difference);
 }

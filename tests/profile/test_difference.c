@@ -31,7 +31,7 @@ static void record(struct dgo_snapshot *snapshot, double browser_mib, double eng
     if (browser_mib > 0)
         dgo_profiler_set_name(profiler, 0, browser_pid, 6, "firefox");
     dgo_profiler_judge(profiler);
-    dgo_snapshot_take(profiler, snapshot);
+    dgo_snapshot_take(profiler, 0, snapshot);
     dgo_profiler_free(profiler);
 }
 

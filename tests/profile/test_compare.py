@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""profile compare on the running machine: real processes take memory of pretend cards, which the fake NVML library shows."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
+from e2e import BUILD, PROGRAM, Result, case, check, check_equal, check_match, json_of, main, model
+
+FAKE = BUILD / "tests/gpu/libnvidia-ml.so.1"
+SCENARIO = """driver 550.54.14
+backend_processes
+card NVIDIA GeForce RTX 3090
+  memory 24576 450 300
+card NVIDIA GeForce RTX 3060
+  memory 12288 300 100
+"""
+QUICK = ["--settle", "1s", "--interval", "100ms"]
+
+
+def set_up(box, direct=True):
+    box.env.update(PRETEND_GPU_USAGE=str(box.folder / "usage"), DUALGPUOPT_FAKE_NVML=str(box.file("scenario.txt", SCENARIO)))
+    if direct:
+        box.env["DUALGPUOPT_NVML"] = str(FAKE)
+
+
+def holder(box, name):
+    """The program that takes memory, under another name: roles follow from names."""
+    path = box.folder / name
+    if not path.exists():
+        shutil.copy(BUILD / "tests/gpu/hold", path)
+    return path
+
+
+def hold(box, name, *words):
+    process = box.start(holder(box, name), *words)
+    process.wait_for("held", "out")
+    return process
+
+
+def end(process):
+    process.signal(15)
+    process.finish()
+
+
+def row(result, gpu, pid=None, name=None):
+    found = [one for one in result["rows"] if one["gpu"] == gpu and (one["pid"] is None) == (pid is None and name is None)
+             and (name is None or one.get("name") == name) and (pid is None or one["pid"] == pid)]
+    check_equal(len(found), 1, f"rows of GPU {gpu}, {pid or name or 'card'} in {result['rows']}")
+    return found[0]
+
+
+def near(value, want, what, by=0.6):
+    check(abs(value - want) <= by, f"{what} is {value}, want {want}")
+
+
+@case("a command that stays, twice: by card and process, with its range, in tokens and layers; it is ended")
+def command_that_stays(box):
+    set_up(box)
+    done = box.run("profile", "compare", *QUICK, "--repeats", "2", "--model", model("tiny-llama"), "--json", "--",
+                   holder(box, "firefox"), "0=300", "1=120")
+    result = json_of(done)
+    check_equal((done.code, result["repeats"], result["source"], result["simulated"]), (0, 2, "driver", False), "the frame")
+    near(row(result, 0)["delta_mib"], 300, "card 0")
+    near(row(result, 1)["delta_mib"], 120, "card 1")
+    for gpu, mib in ((0, 300), (1, 120)):
+        one = row(result, gpu, name="firefox")
+        check_equal((one["kind"], one["measurable"]), ("appeared", True), "the process")
+        near(one["delta_mib"], mib, f"the process on GPU {gpu}")
+        check(one["delta_interval"][0] <= one["delta_mib"] <= one["delta_interval"][1], f"no interval: {one}")
+    near(result["total_mib"], 420, "the total")
+    check(result["total_measurable"] and result["total_floor_mib"] == 2 and not result["unsteady"], f"noise: {result}")
+    check(result["kv_tokens"] > 0 and result["layers"] > 0, "its worth is not told")
+    check("out" not in done.out.split("{")[0] and done.err.count("held") == 2, "the command's output is not on stderr")
+
+
+@case("a command that ends: what it freed, once, and why not three times")
+def command_that_ends(box):
+    set_up(box)
+    browser = hold(box, "chrome", "0=500", "1=50")
+    other = hold(box, "python3", "1=1000")
+    done = box.run("profile", "compare", *QUICK, "--repeats", "3", "--", "kill", str(browser.pid))
+    check_equal(done.code, 0, "exit")
+    check_match("has ended, and nothing takes back", done.err, "stderr")
+    check_match(r"chrome +500\.0 +0\.0 +-500\.0 +disappeared", done.out, "the table")
+    check_match(r"550\.0 MiB freed over the cards \(give or take 2\.0, the noise\); repeat it three times", done.out, "the end")
+    check_match(r"python3 +1000\.0 +1000\.0 +no measurable change", done.out, "the table")
+    browser.finish()
+    end(other)
+
+
+class Asked:
+    """A program whose standard input is ours."""
+
+    def __init__(self, box, *words):
+        self.popen = subprocess.Popen([PROGRAM, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, env=box.env, cwd=box.folder, text=True)
+
+    def until(self, word):
+        for line in self.popen.stderr:
+            if word in line:
+                return
+        check(False, f"it ended without saying '{word}'")
+
+    def enter(self):
+        self.popen.stdin.write("\n")
+        self.popen.stdin.flush()
+
+    def finish(self):
+        out, err = self.popen.communicate(timeout=120)
+        return Result(self.popen.returncode, out, err)
+
+
+@case("without a command it asks, for the change and for taking it back")
+def asks(box):
+    set_up(box)
+    steady = hold(box, "Xorg", "0=96")
+    asked = Asked(box, "profile", "compare", *QUICK, "--repeats", "2", "--json")
+    asked.until("make your change")
+    first = hold(box, "gnome-shell", "0=64")
+    asked.enter()
+    asked.until("take your change back")
+    end(first)
+    asked.enter()
+    asked.until("make your change")
+    second = hold(box, "gnome-shell", "0=80")
+    asked.enter()
+    result = json_of(asked.finish())
+    one = row(result, 0, name="gnome-shell")
+    near(one["delta_interval"][0], 64, "the least")
+    near(one["delta_interval"][1], 80, "the greatest")
+    near(one["delta_mib"], 72, "the median")
+    check_equal(row(result, 0, pid=steady.pid)["measurable"], False, "a change of the one that stayed")
+    end(second)
+    end(steady)
+
+
+@case("no Enter to come: usage, and the way out is named")
+def nobody_answers(box):
+    set_up(box)
+    done = box.run("profile", "compare", *QUICK)
+    check_equal(done.code, 2, "exit")
+    check_match(r"standard input ended.*profile compare -- COMMAND", done.err, "stderr")
+
+
+@case("memory that does not stand still is named, and its noise hides small changes on its card alone")
+def unsteady(box):
+    set_up(box)
+    grower = hold(box, "llama-server", "1=100+50")
+    done = box.run("profile", "compare", "--settle", "1500ms", "--settle-timeout", "2s", "--interval", "100ms", "--json",
+                   "--", holder(box, "firefox"), "0=40", "1=40")
+    result = json_of(done)
+    check_match(rf"does not stand still.*GPU 1 by \+50 MiB.*llama-server, process {grower.pid}", done.err, "stderr")
+    check({(one["gpu"], one["pid"]) for one in result["unsteady"]} >= {(1, None), (1, grower.pid)}, result["unsteady"])
+    near(row(result, 0)["delta_mib"], 40, "card 0")
+    check(row(result, 0)["measurable"], "the change of the still card is lost")
+    check(row(result, 1)["floor_mib"] > 100, f"the noise of the other is not seen: {row(result, 1)}")
+    end(grower)
+
+
+@case("a command that fails, one that is not there, and odd words")
+def failures(box):
+    set_up(box)
+    rows = [(["--", "sh", "-c", "exit 3"], 1, "ended with status 3: nothing was compared"),
+            (["--", "sh", "-c", "kill -9 $$"], 1, "ended by signal 9"),
+            (["--", "/nowhere/firefox"], 1, "'/nowhere/firefox' cannot be started"),
+            (["one.jsonl"], 2, "takes pairs"), (["a", "b", "--", "true"], 2, "leave away 'a'"),
+            (["--marks"], 2, "--marks needs two"), (["--marks", "a", "b"], 1, "no daemon runs"),
+            (["--socket", box.folder / "none.sock"], 1, "no daemon runs")]
+    for words, code, says in rows:
+        done = box.run("profile", "compare", *QUICK, *words)
+        check_equal((done.code, done.out), (code, ""), f"exit and output of {words}: {done.err}")
+        check(says in done.err, f"{words} does not say '{says}': {done.err}")
+
+
+def lost(text):
+    return text.replace("card NVIDIA GeForce RTX 3060", "card NVIDIA GeForce RTX 3060\n  lost")
+
+
+@case("a card that is lost between the two is not freed memory")
+def lost_card(box):
+    set_up(box)
+    other = hold(box, "python3", "1=1000")
+    gone = box.file("gone.txt", lost(SCENARIO))
+    done = box.run("profile", "compare", *QUICK, "--json", "--", "mv", gone, box.folder / "scenario.txt")
+    result = json_of(done)
+    check_equal((result["unread_gpus"], [one for one in result["rows"] if one["gpu"] == 1]), ([1], []), "GPU 1")
+    near(result["total_mib"], 0, "the total")
+    end(other)
+
+
+@case("where a daemon runs it looks, keeps the marks, and tells the same of them later")
+def by_the_daemon(box):
+    set_up(box)
+    daemon = box.program("serve", "--listen", "127.0.0.1:0", "--token-file", box.folder / "token")
+    daemon.wait_for(r"http://127\.0\.0\.1:(\d+)/")
+    box.env.pop("DUALGPUOPT_NVML")
+    live = box.run("profile", "compare", "--settle", "3s", "--interval", "200ms", "--json", "--",
+                   holder(box, "firefox"), "0=300", "1=120")
+    check_equal(live.code, 0, f"exit: {live.err}")
+    told = json_of(live)
+    check_equal((told["source"], told["simulated"]), ("daemon", False), "the source")
+    later = json_of(box.run("profile", "compare", "--marks", "before 1 of 1", "after 1 of 1", "--settle", "3s", "--json"))
+    for result in (told, later):
+        near(row(result, 0)["delta_mib"], 300, "card 0")
+        near(row(result, 1, name="firefox")["delta_mib"], 120, "the process")
+        near(result["total_mib"], 420, "the total")
+    done = box.run("profile", "compare", "--marks", "before", "after")
+    check_equal(done.code, 1, "exit")
+    check_match(r'no mark "before".*"before 1 of 1", "after 1 of 1"', done.err, "stderr")
+    end(daemon)
+
+
+main()
