@@ -15,7 +15,7 @@
 #include <sched.h>
 #include <time.h>
 
-enum { EVENTS = 300000, IDLE_EVENTS = 60000, WINDOW = 4096, HANDLERS = 8 };
+enum { EVENTS = 300000, IDLE_EVENTS = 60000, THREAD_EVENTS = 30000, WINDOW = 4096, HANDLERS = 8 };
 
 struct metrics {
     uint64_t words[6];
@@ -123,8 +123,28 @@ static struct bench_sample run_ours(void *data)
 
 /* ---- a queue and a thread that calls all handlers ---- */
 
-static GAsyncQueue *queue;
+/* As on any bus, who dispatches knows its handlers by a list only. */
+static struct listener {
+    void (*fn)(struct handler *handler, const struct metrics *metrics);
+    struct handler *handler;
+} listeners[HANDLERS];
 static uint32_t dispatch_count;
+
+static void listen_all(uint32_t handler_count)
+{
+    for (uint32_t i = 0; i < handler_count; i++)
+        listeners[i] = (struct listener){handle, &handlers[i]};
+    dispatch_count = handler_count;
+    forget_counts(handler_count);
+}
+
+static void dispatch(const struct metrics *metrics)
+{
+    for (uint32_t i = 0; i < dispatch_count; i++)
+        listeners[i].fn(listeners[i].handler, metrics);
+}
+
+static GAsyncQueue *queue;
 
 static void *dispatch_glib(void *unused)
 {
@@ -133,8 +153,8 @@ static void *dispatch_glib(void *unused)
         struct metrics *metrics = g_async_queue_pop(queue);
         const bool is_last = metrics->words[0] == UINT64_MAX;
 
-        for (uint32_t i = 0; i < dispatch_count && !is_last; i++)
-            handle(&handlers[i], metrics);
+        if (!is_last)
+            dispatch(metrics);
         g_free(metrics);
         if (is_last)
             return NULL;
@@ -156,8 +176,7 @@ static struct bench_sample run_glib_queue(void *data)
     pthread_t thread;
 
     queue = g_async_queue_new();
-    dispatch_count = shape->handler_count;
-    forget_counts(shape->handler_count);
+    listen_all(shape->handler_count);
     pthread_create(&thread, NULL, dispatch_glib, NULL);
     begun = bench_begin();
     for (uint32_t i = 0; i < EVENTS; i++) {
@@ -172,6 +191,53 @@ static struct bench_sample run_glib_queue(void *data)
     return sample;
 }
 
+/* What costs as much as strands of their own give: a queue and a thread for each handler. */
+static void *dispatch_own(void *data)
+{
+    GAsyncQueue *own = data;
+    const struct listener *listener = g_async_queue_pop(own);
+
+    for (;;) {
+        struct metrics *metrics = g_async_queue_pop(own);
+        const bool is_last = metrics->words[0] == UINT64_MAX;
+
+        if (!is_last)
+            listener->fn(listener->handler, metrics);
+        g_free(metrics);
+        if (is_last)
+            return NULL;
+    }
+}
+
+static struct bench_sample run_glib_queues(void *data)
+{
+    const struct shape *shape = data;
+    GAsyncQueue *queues[HANDLERS];
+    pthread_t thread[HANDLERS];
+    struct bench_sample begun, sample;
+
+    listen_all(shape->handler_count);
+    for (uint32_t i = 0; i < shape->handler_count; i++) {
+        queues[i] = g_async_queue_new();
+        g_async_queue_push(queues[i], &listeners[i]);
+        pthread_create(&thread[i], NULL, dispatch_own, queues[i]);
+    }
+    begun = bench_begin();
+    for (uint32_t i = 0; i < THREAD_EVENTS; i++) {
+        for (uint32_t k = 0; k < shape->handler_count; k++)
+            g_async_queue_push(queues[k], new_metrics(i));
+        keep_in_window(i + 1);
+    }
+    await_count(shape->handler_count, THREAD_EVENTS);
+    sample = bench_end(begun, THREAD_EVENTS);
+    for (uint32_t i = 0; i < shape->handler_count; i++) {
+        g_async_queue_push(queues[i], new_metrics(UINT64_MAX));
+        pthread_join(thread[i], NULL);
+        g_async_queue_unref(queues[i]);
+    }
+    return sample;
+}
+
 static struct bench_ring ring;
 
 static void *dispatch_ring(void *unused)
@@ -180,8 +246,7 @@ static void *dispatch_ring(void *unused)
 
     (void)unused;
     while ((metrics = bench_ring_get(&ring))) {
-        for (uint32_t i = 0; i < dispatch_count; i++)
-            handle(&handlers[i], metrics);
+        dispatch(metrics);
         g_free(metrics);
     }
     return NULL;
@@ -194,8 +259,7 @@ static struct bench_sample run_ring(void *data)
     pthread_t thread;
 
     bench_ring_init(&ring, WINDOW);
-    dispatch_count = shape->handler_count;
-    forget_counts(shape->handler_count);
+    listen_all(shape->handler_count);
     pthread_create(&thread, NULL, dispatch_ring, NULL);
     begun = bench_begin();
     for (uint32_t i = 0; i < EVENTS; i++) {
@@ -217,8 +281,7 @@ static GMainLoop *loop;
 
 static gboolean on_idle(gpointer data)
 {
-    for (uint32_t i = 0; i < dispatch_count; i++)
-        handle(&handlers[i], data);
+    dispatch(data);
     return G_SOURCE_REMOVE;
 }
 
@@ -239,8 +302,7 @@ static struct bench_sample run_glib_idle(void *data)
 
     context = g_main_context_new();
     loop = g_main_loop_new(context, FALSE);
-    dispatch_count = shape->handler_count;
-    forget_counts(shape->handler_count);
+    listen_all(shape->handler_count);
     pthread_create(&thread, NULL, run_loop, NULL);
     begun = bench_begin();
     for (uint32_t i = 0; i < IDLE_EVENTS; i++) {
@@ -350,8 +412,10 @@ int main(int argc, char **argv)
             {"Qt queued", run_qt, &shared},
 #endif
             {"mutex+cond ring", run_ring, &shared}};
-        const struct bench_side own_sides[] = {{"ours", run_ours, &own},
-                                               {"GAsyncQueue", run_glib_queue, &own}};
+        const struct bench_side own_sides[] = {
+            {"ours", run_ours, &own},
+            {"GAsyncQueue", run_glib_queue, &own},
+            {"GAsyncQueue and thread each", run_glib_queues, &own}};
         char name[64];
 
         snprintf(name, sizeof name, "event, %" PRIu32 " subscriber%s, one strand", count,
@@ -359,7 +423,7 @@ int main(int argc, char **argv)
         bench_sides(name, sides, sizeof sides / sizeof sides[0], rounds);
         snprintf(name, sizeof name, "event, %" PRIu32 " subscriber%s, strands of their own", count,
                  count > 1 ? "s" : "");
-        bench_sides(name, own_sides, 2, rounds);
+        bench_sides(name, own_sides, count > 1 ? 3 : 2, rounds);
     }
     return dgo_resource_stop(DGO_FOREVER, NULL) == DGO_OK ? 0 : 1;
 }

@@ -21,6 +21,8 @@ enum {
     BUS_CONFLATE = 256, /* places of the table that finds waiting NEWEST_WINS events */
     BUS_RELAY = 256,    /* events on their way through inboxes */
     BUS_LOCK_TRIES = 100,
+    BUS_FETCH_AHEAD = 4, /* events; their lines are fetched before they are written */
+    BUS_FETCH_BYTES = 256,
     BUS_FEW = 16,         /* events of a round: fewer, and it fights with its publisher */
     BUS_NAP_NS = 30000,   /* so it lets some gather */
     BUS_ROUNDS = 8,       /* swaps of one run before other jobs have their turn */
@@ -69,36 +71,42 @@ struct bus_subscriber {
 };
 
 struct bus_counts {
-    _Atomic uint64_t delivered, coalesced, dropped, refused;
+    _Atomic uint64_t coalesced, dropped, refused;
 };
 
+/* What publishers write, what the runner writes and what both only read stand on lines of their
+ * own: a line that both touch for each event costs more than the event. */
 struct bus_strand {
+    /* With the lock; publishers' but for a swap. */
     alignas(64) struct dgo_lock lock;
-    _Atomic bool is_open;
-    bool is_scheduled;     /* kicked, or running and going to look again */
-    bool is_timed;         /* a batch waits for its time */
-    bool closes_after_run; /* its last subscriber left inside its own handler; the runner's */
-    uint32_t generation, stride, number;
+    bool is_scheduled; /* kicked, or running and going to look again */
+    bool is_timed;     /* a batch waits for its time */
     uint64_t topics, order;
-    enum dgo_lane lane;
-    struct dgo_bus *bus;
+    struct bus_queue normal;
+    alignas(64) struct bus_queue critical;
+    alignas(64) _Atomic uint64_t inbox; /* relay cell + 1, newest first */
+    /* Seldom written. */
+    alignas(64) struct dgo_bus *bus;
     _Atomic uint64_t runner; /* struct dgo_strand in one word: publishers read it unlocked */
-    struct bus_queue normal, critical;
-    _Atomic uint64_t inbox;   /* relay cell + 1, newest first */
-    _Atomic uint32_t version; /* of the subscribers */
-    _Atomic uint32_t running; /* futex: subscriber + 1 whose handler is called */
-    _Atomic uint32_t rounds;  /* futex: counts runs */
-    _Atomic uint32_t waiters; /* sleeping on `running` or `rounds` */
-    _Atomic uint32_t runs_now;
-    struct bus_strand *waits_for; /* its handler waits for that one's; with the bus's lock */
-    struct bus_subscriber subscriber[DGO_BUS_SUBSCRIBER_MAX];
-    struct bus_counts counts[DGO_BUS_TOPIC_MAX];
+    enum dgo_lane lane;
+    uint32_t generation, stride, number;
+    _Atomic bool is_open;
     bool is_shared;
+    bool closes_after_run;    /* its last subscriber left inside its own handler; the runner's */
+    _Atomic uint32_t version; /* of the subscribers */
+    _Atomic uint32_t waiters; /* sleeping on `running` or `rounds` */
+    struct bus_strand *waits_for; /* its handler waits for that one's; with the bus's lock */
     char name[DGO_BUS_NAME_MAX];
     /* The runner's own. */
+    alignas(64) _Atomic uint32_t running; /* futex: subscriber + 1 whose handler is called */
+    _Atomic uint32_t rounds;              /* futex: counts runs */
+    _Atomic uint32_t runs_now;
     _Atomic uint32_t nap; /* futex: 1 while it lets events gather */
     uint32_t view_version, view_count;
     uint8_t view[DGO_BUS_SUBSCRIBER_MAX];
+    struct bus_subscriber subscriber[DGO_BUS_SUBSCRIBER_MAX];
+    _Atomic uint64_t delivered[DGO_BUS_TOPIC_MAX];
+    alignas(64) struct bus_counts counts[DGO_BUS_TOPIC_MAX]; /* publishers' */
 };
 
 struct bus_topic {
@@ -152,11 +160,11 @@ static inline uint64_t bus_tick_ns(const struct dgo_bus *bus)
 struct bus_strand **bus_current(void);
 
 /* bus_queue.c */
-struct bus_cell *bus_cell_at(const struct bus_strand *strand, const struct bus_buffer *buffer,
-                             uint32_t place);
 bool bus_queue_put(struct bus_strand *strand, const struct bus_cell *event, uint32_t payload_bytes,
                    const void *payload);
-struct bus_buffer *bus_queue_swap(struct bus_queue *queue);
+struct bus_cell *bus_cell_in_slot(const struct bus_strand *strand, const struct bus_buffer *buffer,
+                                  uint32_t slot);
+struct bus_buffer bus_queue_swap(struct bus_queue *queue);
 struct bus_queue *bus_queue_of(struct bus_strand *strand, uint16_t topic);
 
 /* bus_strand.c */

@@ -113,16 +113,24 @@ static void offer(struct bus_strand *strand, uint32_t number, const struct dgo_e
         strand->closes_after_run = true;
 }
 
-static uint32_t open_chunk(struct bus_strand *strand, const struct bus_buffer *buffer,
-                           uint32_t from, struct dgo_event event[BUS_CHUNK],
-                           uint64_t order[BUS_CHUNK])
+/* What a swap gave, its size noted: the queue itself is the publishers', line by line. */
+struct work {
+    struct bus_buffer buffer;
+    uint32_t depth;
+    bool is_normal;
+};
+
+static uint32_t open_chunk(struct bus_strand *strand, const struct work *work, uint32_t from,
+                           struct dgo_event event[BUS_CHUNK], uint64_t order[BUS_CHUNK])
 {
-    uint32_t count = 0;
+    const uint32_t left = work->buffer.count - from, count = left < BUS_CHUNK ? left : BUS_CHUNK;
+    uint32_t slot = work->buffer.head + from;
 
-    for (; count < BUS_CHUNK && from + count < buffer->count; count++) {
-        const struct bus_cell *cell = bus_cell_at(strand, buffer, from + count);
+    for (uint32_t i = 0; i < count; i++, slot++) {
+        const struct bus_cell *cell =
+            bus_cell_in_slot(strand, &work->buffer, slot < work->depth ? slot : slot - work->depth);
 
-        event[count] = (struct dgo_event){
+        event[i] = (struct dgo_event){
             .topic = cell->topic,
             .flags = cell->flags,
             .source = cell->source,
@@ -130,68 +138,70 @@ static uint32_t open_chunk(struct bus_strand *strand, const struct bus_buffer *b
             .time_ns = cell->time_ns,
             .payload = cell->payload,
         };
-        order[count] = cell->order;
-        add(&strand->counts[cell->topic].delivered, 1);
+        order[i] = cell->order;
+        add(&strand->delivered[cell->topic], 1);
     }
     return count;
 }
 
-static void work_through(struct bus_strand *strand, const struct bus_buffer *buffer);
+/* With the lock. */
+static void take(struct bus_strand *strand, struct bus_queue *queue, struct work *work)
+{
+    look_at_subscribers(strand);
+    work->buffer = bus_queue_swap(queue);
+    work->depth = queue->depth;
+    work->is_normal = queue == &strand->normal;
+}
+
+static void work_through(struct bus_strand *strand, const struct work *work);
 
 /* Critical events come first, also in the middle of others. */
 static void work_critical(struct bus_strand *strand)
 {
     while (atomic_load_explicit(&strand->critical.waiting, memory_order_relaxed) ||
            atomic_load_explicit(&strand->inbox, memory_order_relaxed)) {
-        const struct bus_buffer *buffer = NULL;
+        struct work work;
+        bool is_there;
 
         dgo_lock(&strand->lock);
         bus_strand_empty_inbox(strand);
-        if (atomic_load(&strand->critical.waiting)) {
-            look_at_subscribers(strand);
-            buffer = bus_queue_swap(&strand->critical);
-        }
+        is_there = atomic_load(&strand->critical.waiting) > 0;
+        if (is_there)
+            take(strand, &strand->critical, &work);
         dgo_unlock(&strand->lock);
-        if (!buffer)
+        if (!is_there)
             return;
-        work_through(strand, buffer);
+        work_through(strand, &work);
     }
 }
 
-static void work_through(struct bus_strand *strand, const struct bus_buffer *buffer)
+static void work_through(struct bus_strand *strand, const struct work *work)
 {
-    const bool is_normal =
-        buffer == &strand->normal.buffer[0] || buffer == &strand->normal.buffer[1];
     struct dgo_event event[BUS_CHUNK];
     uint64_t order[BUS_CHUNK];
 
-    for (uint32_t from = 0; from < buffer->count;) {
-        const uint32_t count = open_chunk(strand, buffer, from, event, order);
+    for (uint32_t from = 0; from < work->buffer.count;) {
+        const uint32_t count = open_chunk(strand, work, from, event, order);
 
         for (uint32_t i = 0; i < strand->view_count; i++)
             offer(strand, strand->view[i], event, order, count);
         from += count;
-        if (is_normal)
+        if (work->is_normal)
             work_critical(strand);
     }
 }
 
-/* With the lock: the next buffer to work through; NULL: nothing waits, and the next event kicks. */
-static const struct bus_buffer *next_buffer(struct bus_strand *strand)
+/* With the lock.  False: nothing waits, and the next event kicks. */
+static bool take_next(struct bus_strand *strand, struct work *work)
 {
-    struct bus_queue *queue = NULL;
-
     bus_strand_empty_inbox(strand);
     if (atomic_load(&strand->critical.waiting))
-        queue = &strand->critical;
+        take(strand, &strand->critical, work);
     else if (atomic_load(&strand->normal.waiting))
-        queue = &strand->normal;
-    if (!queue) {
-        strand->is_scheduled = false;
-        return NULL;
-    }
-    look_at_subscribers(strand);
-    return bus_queue_swap(queue);
+        take(strand, &strand->normal, work);
+    else
+        return false;
+    return true;
 }
 
 /* A runner that is faster than its publisher would fight with it for the same lines, an event or
@@ -213,23 +223,23 @@ enum dgo_status bus_run(void *data)
     const uint64_t until_ns = dgo_monotonic_ns() + BUS_RUN_NS;
     struct bus_strand *const outer = *bus_current();
     struct dgo_bus *const bus = strand->bus;
-    const struct bus_buffer *buffer;
 
     atomic_fetch_add(&bus->running, 1);
     *bus_current() = strand;
     atomic_fetch_add(&strand->runs_now, 1);
     for (uint32_t round = 0;; round++) {
         const bool is_over = round >= BUS_ROUNDS && dgo_monotonic_ns() >= until_ns;
+        struct work work;
+        bool is_there;
 
         dgo_lock(&strand->lock);
         strand->is_timed = false;
-        buffer = next_buffer(strand);
-        strand->is_scheduled = buffer != NULL;
+        is_there = strand->is_scheduled = take_next(strand, &work);
         dgo_unlock(&strand->lock);
-        if (!buffer)
+        if (!is_there)
             break;
-        work_through(strand, buffer);
-        nap_if_too_fast(strand, round, buffer->count);
+        work_through(strand, &work);
+        nap_if_too_fast(strand, round, work.buffer.count);
         if (is_over) { /* others have their turn, then it goes on */
             dgo_strand_kick(bus_runner(strand), DGO_LEVEL_MIDDLE);
             break;

@@ -17,7 +17,7 @@ enum dgo_status dgo_bus_topic_read_stats(struct dgo_bus *bus, uint16_t topic,
 
         if (!strand)
             continue;
-        stats.delivered += atomic_load(&strand->counts[topic].delivered);
+        stats.delivered += atomic_load(&strand->delivered[topic]);
         stats.coalesced += atomic_load(&strand->counts[topic].coalesced);
         stats.dropped += atomic_load(&strand->counts[topic].dropped);
         stats.refused += atomic_load(&strand->counts[topic].refused);

@@ -2,7 +2,7 @@
  *
  * mirrors src/bus/bus_strand.c: bus_strand_put put_in_inbox bus_strand_empty_inbox is_due wake
  * mirrors src/bus/bus_queue.c: bus_queue_put bus_queue_swap
- * mirrors src/bus/bus_run.c: bus_run next_buffer work_through offer call look_at_subscribers
+ * mirrors src/bus/bus_run.c: bus_run take_next work_through offer call look_at_subscribers
  * mirrors src/bus/bus_subscribe.c: add silence take_out wait_until_not_running
  *     dgo_bus_unsubscribe
  *
