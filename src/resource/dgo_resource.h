@@ -218,7 +218,7 @@ struct dgo_job {
     enum dgo_lane done_lane; /* DGO_LANE_OWN: called by whoever ended the job */
     uint64_t key;            /* for COALESCE, within the component; not 0 */
     uint64_t within_ns;      /* not started by then: expired.  0: no deadline */
-    uint64_t delay_ns;       /* not before then */
+    uint64_t delay_ns;       /* not before then; "full" where the system gives no thread to wait */
     struct dgo_group group;
 };
 

@@ -392,6 +392,7 @@ void rm_delay_forget(void);
 
 /* rm_keeper.c */
 bool rm_keeper_start(void);
+bool rm_keeper_ensure(void); /* false: nobody keeps the time */
 void rm_keeper_stop(void);
 bool rm_keeper_ask(enum dgo_lane lane);
 void rm_keeper_arm(void);

@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ uint32_t rm_budget_count_cpus(const char *list)
     return 0;
 }
 
-static uint32_t read_cpus(const char *root)
+static uint32_t read_cpus(const char *root, bool *has_proc)
 {
     static const char key[] = "Cpus_allowed_list:";
     char path[512], text[8192];
@@ -53,7 +54,8 @@ static uint32_t read_cpus(const char *root)
     cpu_set_t set;
 
     snprintf(path, sizeof path, "%s/proc/self/status", root);
-    if (rm_sys_read_file(path, text, sizeof text) > 0)
+    *has_proc = rm_sys_read_file(path, text, sizeof text) > 0;
+    if (*has_proc)
         line = strstr(text, key);
     if (line) {
         line += sizeof key - 1;
@@ -158,13 +160,15 @@ static void read_chain(const char *mount, const char *group,
 }
 
 /* "0::/path" is version 2; "4:cpu,cpuacct:/path" version 1. */
-static void read_cgroups(const char *root, struct rm_budget_limits *limits)
+static void read_cgroups(const char *root, bool has_proc, struct rm_budget_limits *limits)
 {
     char path[512], text[8192], mount[512], *save = NULL;
 
     snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-    if (rm_sys_read_file(path, text, sizeof text) <= 0)
+    if (rm_sys_read_file(path, text, sizeof text) < 0) {
+        limits->cgroup_unread = !has_proc || errno != ENOENT; /* else the kernel has no cgroups */
         return;
+    }
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *controllers = strchr(line, ':');
         char *group = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -193,8 +197,10 @@ static void read_cgroups(const char *root, struct rm_budget_limits *limits)
 
 void rm_budget_read(const char *root, struct rm_budget_limits *limits)
 {
-    *limits = (struct rm_budget_limits){.cpus = read_cpus(root)};
-    read_cgroups(root, limits);
+    bool has_proc;
+
+    *limits = (struct rm_budget_limits){.cpus = read_cpus(root, &has_proc)};
+    read_cgroups(root, has_proc, limits);
 }
 
 /* ---- engines ---- */
@@ -218,49 +224,74 @@ static bool read_delay(const char *root, uint32_t pid, struct rm_budget_task *ta
            sscanf(text, "%" SCNu64 " %" SCNu64, &task->run_ns, &task->delay_ns) == 2;
 }
 
-static bool is_runnable(const char *root, uint32_t pid, int32_t id)
+/* False: it could not be read, which is not "sleeps". */
+static bool read_state(const char *root, uint32_t pid, struct rm_budget_task *task)
 {
     char path[512], text[1024];
     const char *after;
 
-    snprintf(path, sizeof path, "%s/proc/%" PRIu32 "/task/%" PRId32 "/stat", root, pid, id);
+    snprintf(path, sizeof path, "%s/proc/%" PRIu32 "/task/%" PRId32 "/stat", root, pid, task->id);
     if (rm_sys_read_file(path, text, sizeof text) <= 0)
         return false;
     after = strrchr(text, ')');
-    return after && after[1] == ' ' && after[2] == 'R';
+    task->is_runnable = after && after[1] == ' ' && after[2] == 'R';
+    return after != NULL;
+}
+
+/* One thread; false: nothing of it could be read.  Kernels without SCHED_INFO have no schedstat,
+ * then it is counted all the same. */
+static bool look_at_task(const char *root, uint32_t pid, const struct rm_budget_task *before,
+                         struct rm_budget_task *task)
+{
+    task->is_timed = read_delay(root, pid, task);
+    /* Most threads of a server sleep all the time: one file to read for these. */
+    if (task->is_timed && before && before->is_timed && !before->is_runnable &&
+        task->run_ns == before->run_ns)
+        return true;
+    if (read_state(root, pid, task))
+        return true;
+    task->is_runnable = task->is_timed && before && task->run_ns != before->run_ns;
+    return task->is_timed;
+}
+
+static void note_delay(const struct rm_budget_task *before, const struct rm_budget_task *task,
+                       uint64_t wall_ns, struct rm_budget_feel *feel)
+{
+    uint64_t permille;
+
+    if (!before || !before->is_timed || !task->is_timed || task->delay_ns <= before->delay_ns)
+        return;
+    permille = (task->delay_ns - before->delay_ns) * 1000 / wall_ns;
+    if (permille > feel->delay_permille)
+        feel->delay_permille = permille > 1000 ? 1000 : (uint32_t)permille;
 }
 
 void rm_budget_feel(const char *root, struct rm_budget_engine *engine, uint64_t now_ns,
                     struct rm_budget_feel *feel)
 {
     static struct rm_budget_task fresh[RM_BUDGET_TASK_MAX]; /* one caller: the keeper, locked */
-    const uint64_t wall_ns = now_ns - engine->seen_ns;
+    const uint64_t wall_ns = engine->seen_ns ? now_ns - engine->seen_ns : 0;
     uint32_t count = 0, runnable = 0;
     char path[512];
     struct dirent *entry;
     DIR *folder;
 
-    *feel = (struct rm_budget_feel){0};
+    *feel = (struct rm_budget_feel){.runnable = engine->threads_told ? engine->threads_told : 1};
     snprintf(path, sizeof path, "%s/proc/%" PRIu32 "/task", root, engine->pid);
     folder = opendir(path);
-    if (!folder)
+    if (!folder) { /* only then it is gone: out of descriptors or memory says nothing about it */
+        feel->alive = feel->is_blind = errno != ENOENT && errno != ESRCH && errno != ENOTDIR;
         return;
+    }
     feel->alive = true;
     while (count < RM_BUDGET_TASK_MAX && (entry = readdir(folder))) {
         struct rm_budget_task task = {.id = (int32_t)strtol(entry->d_name, NULL, 10)};
         const struct rm_budget_task *before = last_look(engine, task.id);
 
-        if (task.id <= 0 || !read_delay(root, engine->pid, &task))
+        if (task.id <= 0 || !look_at_task(root, engine->pid, before, &task))
             continue;
-        if (before && engine->seen_ns && wall_ns && task.delay_ns > before->delay_ns) {
-            const uint64_t permille = (task.delay_ns - before->delay_ns) * 1000 / wall_ns;
-
-            if (permille > feel->delay_permille)
-                feel->delay_permille = permille > 1000 ? 1000 : (uint32_t)permille;
-        }
-        /* Most threads of a server sleep all the time: one file to read for these. */
-        task.is_runnable = (!before || before->is_runnable || task.run_ns != before->run_ns) &&
-                           is_runnable(root, engine->pid, task.id);
+        if (wall_ns)
+            note_delay(before, &task, wall_ns, feel);
         runnable += task.is_runnable;
         fresh[count++] = task;
     }
@@ -268,7 +299,10 @@ void rm_budget_feel(const char *root, struct rm_budget_engine *engine, uint64_t 
     memcpy(engine->task, fresh, count * sizeof *fresh);
     engine->task_count = count;
     engine->seen_ns = now_ns;
-    feel->runnable = engine->threads_told ? least_u32(engine->threads_told, runnable) : runnable;
+    feel->is_blind = count == 0;
+    if (!feel->is_blind)
+        feel->runnable =
+            engine->threads_told ? least_u32(engine->threads_told, runnable) : runnable;
 }
 
 /* ---- deciding ---- */

@@ -25,6 +25,7 @@ struct rm_budget_limits {
     bool quota_known;
     uint32_t quota_permille; /* of one CPU, the tightest of the chain */
     uint64_t throttled;      /* nr_throttled of the own group, 0 where unknown */
+    bool cgroup_unread;      /* whether there is a quota could not be read: none is not meant */
 };
 void rm_budget_read(const char *root, struct rm_budget_limits *limits);
 
@@ -35,6 +36,7 @@ uint32_t rm_budget_count_cpus(const char *list);
 struct rm_budget_task {
     int32_t id;
     bool is_runnable;
+    bool is_timed; /* the two below are known */
     uint64_t run_ns, delay_ns;
 };
 struct rm_budget_engine {
@@ -45,7 +47,8 @@ struct rm_budget_engine {
 };
 struct rm_budget_feel {
     bool alive;
-    uint32_t runnable;       /* counted, at most what was told */
+    bool is_blind;           /* it lives, but its threads cannot be read: `runnable` is a guess */
+    uint32_t runnable;       /* counted, at most what was told; blind: what was told, or one */
     uint32_t delay_permille; /* of the worst thread, since the last look */
 };
 void rm_budget_feel(const char *root, struct rm_budget_engine *engine, uint64_t now_ns,

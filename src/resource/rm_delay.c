@@ -43,6 +43,8 @@ enum rm_push rm_delay_add(uint64_t ref, uint64_t due_ns)
     bool is_first;
     uint32_t at;
 
+    if (!rm_keeper_ensure())
+        return RM_FULL; /* it would wait for ever */
     dgo_lock(&lock);
     if (is_closed || heap_count == DGO_DELAYED_MAX) {
         const enum rm_push refused = is_closed ? RM_CLOSED_LANE : RM_FULL;

@@ -10,19 +10,46 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { QUIET_TICKS = 5, SURELY_STUCK_TICKS = 5 };
+enum { QUIET_TICKS = 5, SURELY_STUCK_TICKS = 5, RETRY_MS = 10 };
 
+static struct dgo_lock keeper_lock; /* the two below; never a lane's lock inside */
 static pthread_t keeper;
 static bool keeper_runs;
+static _Atomic uint64_t next_try_ns;
 static _Atomic bool keeper_is_there;
 static _Atomic uint32_t poke;  /* futex */
 static _Atomic uint32_t asked; /* lanes to be woken, a bit each */
 static _Atomic bool armed;
 static _Atomic bool stopping;
 
+static bool make_keeper(void);
+
+/* The system refused its thread before: again, now and then. */
+static bool try_again(void)
+{
+    const uint64_t now_ns = dgo_monotonic_ns();
+    bool made = false;
+
+    if (now_ns < atomic_load(&next_try_ns) || !dgo_try_lock(&keeper_lock))
+        return false;
+    atomic_store(&next_try_ns, now_ns + RETRY_MS * DGO_NS_PER_MS);
+    if (atomic_load(&rm.phase) == RM_ON && atomic_load(&rm.threaded) && !keeper_runs)
+        made = make_keeper();
+    dgo_unlock(&keeper_lock);
+    if (made)
+        rm_size_note(DGO_LANE_NORMAL, 0, 0, "the keeper's thread could be made at last");
+    return made;
+}
+
+/* Whether somebody keeps the time; without threads that is the program itself. */
+bool rm_keeper_ensure(void)
+{
+    return atomic_load(&keeper_is_there) || !atomic_load(&rm.threaded) || try_again();
+}
+
 void rm_keeper_poke(void)
 {
-    if (!atomic_load(&keeper_is_there))
+    if (!atomic_load(&keeper_is_there) && !try_again())
         return;
     atomic_fetch_add(&poke, 1);
     dgo_wake_up(&poke, 1);
@@ -53,6 +80,8 @@ void rm_keeper_arm(void)
     if (atomic_load_explicit(&armed, memory_order_relaxed) || atomic_exchange(&armed, true))
         return;
     rm_keeper_poke();
+    if (!atomic_load(&keeper_is_there))
+        atomic_store(&armed, false); /* nobody ticks: the next one tries again */
 }
 
 /* 'R', 'S', 'D' ...; 0 where it cannot be read. */
@@ -180,29 +209,46 @@ static void *keeper_main(void *unused)
     return NULL;
 }
 
-bool rm_keeper_start(void)
+/* With the lock. */
+static bool make_keeper(void)
 {
-    atomic_store(&stopping, false);
-    atomic_store(&armed, false);
-    atomic_store(&asked, 0);
     keeper_runs = rm_sys_thread(&keeper, keeper_main, NULL) == 0;
     atomic_store(&keeper_is_there, keeper_runs);
     return keeper_runs;
 }
 
+bool rm_keeper_start(void)
+{
+    bool made;
+
+    atomic_store(&stopping, false);
+    atomic_store(&armed, false);
+    atomic_store(&asked, 0);
+    atomic_store(&next_try_ns, 0);
+    dgo_lock(&keeper_lock);
+    made = keeper_runs || make_keeper(); /* a submitter may have been faster */
+    dgo_unlock(&keeper_lock);
+    return made;
+}
+
+/* The phase is past RM_ON, or there are no threads: nobody makes it again. */
 void rm_keeper_stop(void)
 {
-    if (!keeper_runs)
-        return;
-    atomic_store(&stopping, true);
-    rm_keeper_poke();
-    pthread_join(keeper, NULL);
-    keeper_runs = false;
-    atomic_store(&keeper_is_there, false);
+    dgo_lock(&keeper_lock);
+    if (keeper_runs) {
+        atomic_store(&stopping, true);
+        atomic_fetch_add(&poke, 1);
+        dgo_wake_up(&poke, 1);
+        pthread_join(keeper, NULL);
+        keeper_runs = false;
+        atomic_store(&keeper_is_there, false);
+    }
+    dgo_unlock(&keeper_lock);
 }
 
 void rm_keeper_forget(void)
 {
+    atomic_store(&keeper_lock.word, 0);
     keeper_runs = false;
     atomic_store(&keeper_is_there, false);
     atomic_store(&armed, false);

@@ -15,6 +15,7 @@ static struct rm_budget budget;
 static struct rm_budget_limits limits;
 static struct rm_budget_engine engine[DGO_PROTECTED_MAX]; /* pid 0: free */
 static struct rm_budget_feel worst;
+static bool blind_told, unread_told, class_told; /* said once, until it is over */
 static uint64_t next_look_ns, limits_ns;
 static struct dgo_decision decisions[DGO_DECISION_MAX];
 static uint32_t decision_count; /* ever */
@@ -69,6 +70,7 @@ void rm_size_start(uint32_t workers, uint32_t background)
     rm_budget_read(rm.root, &limits);
     rm_budget_init(&budget, &limits, workers, background);
     next_look_ns = limits_ns = 0;
+    blind_told = unread_told = class_told = false;
     rm_share_set(1000, 1000);
     atomic_store(&may_spin, limits.cpus > 1 && !limits.quota_known);
     if (limits.quota_known)
@@ -98,6 +100,7 @@ static void look_at_engines(uint64_t now_ns)
             continue;
         }
         worst.alive = true;
+        worst.is_blind |= feel.is_blind;
         worst.runnable += feel.runnable;
         if (feel.delay_permille > worst.delay_permille)
             worst.delay_permille = feel.delay_permille;
@@ -116,6 +119,44 @@ static uint64_t normal_wait_ns(void)
     return (uint64_t)(now_ms - served_ms) * DGO_NS_PER_MS;
 }
 
+/* A quota that cannot be read any more has not gone: what was read before holds. */
+static void read_limits(void)
+{
+    const struct rm_budget_limits before = limits;
+
+    rm_budget_read(rm.root, &limits);
+    if (limits.cgroup_unread && before.quota_known) {
+        limits.quota_known = true;
+        limits.quota_permille = before.quota_permille;
+        limits.throttled = before.throttled;
+    }
+}
+
+static void say_once(bool *told, bool is_so, enum dgo_lane id, const char *why)
+{
+    const uint32_t allowed = (uint32_t)atomic_load(&rm.lane[id].allowed);
+
+    if (is_so && !*told)
+        note(id, allowed, allowed, why);
+    *told = is_so;
+}
+
+/* With the lock: what could not be had is no silent matter. */
+static void say_what_is_missing(void)
+{
+    const char *policy = atomic_load(&rm.lane[DGO_LANE_BACKGROUND].policy);
+
+    say_once(&unread_told, limits.cgroup_unread, DGO_LANE_NORMAL,
+             limits.quota_known
+                 ? "/proc/self/cgroup cannot be read: the quota read before is taken to hold"
+                 : "/proc/self/cgroup cannot be read: whether there is a quota is not known");
+    say_once(&blind_told, worst.is_blind, DGO_LANE_NORMAL,
+             "an engine's threads cannot be read in /proc: as many as it was told to have are "
+             "taken to run");
+    say_once(&class_told, policy && strcmp(policy, "SCHED_IDLE") != 0, DGO_LANE_BACKGROUND,
+             "the system refused SCHED_IDLE: BACKGROUND competes with engines for the CPUs");
+}
+
 /* From the keeper, every tick. */
 void rm_size_tick(uint64_t now_ns)
 {
@@ -127,10 +168,11 @@ void rm_size_tick(uint64_t now_ns)
         return;
     dgo_lock(&lock);
     if (now_ns - limits_ns >= LIMITS_S * DGO_NS_PER_S) {
-        rm_budget_read(rm.root, &limits);
+        read_limits();
         limits_ns = now_ns;
     }
     look_at_engines(now_ns);
+    say_what_is_missing();
     /* Engines may have many threads: looking must not cost more than a four-hundredth of a CPU. */
     next_look_ns =
         now_ns + dgo_max_u64(LOOK_MS * DGO_NS_PER_MS, 400 * (dgo_monotonic_ns() - now_ns));

@@ -16,18 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-struct rm_sys_faults rm_sys_faults;
-
-static bool fault_due(_Atomic int32_t *left)
-{
-    int32_t now = atomic_load_explicit(left, memory_order_relaxed);
-
-    while (now > 0)
-        if (atomic_compare_exchange_weak(left, &now, now - 1))
-            return true;
-    return false;
-}
-
 uint64_t dgo_monotonic_ns(void)
 {
     struct timespec now = {0};
@@ -62,8 +50,6 @@ int rm_sys_thread(pthread_t *thread, void *(*main)(void *), void *arg)
     sigset_t all, before;
     int failure;
 
-    if (fault_due(&rm_sys_faults.thread_create))
-        return EAGAIN;
     /* Signals are the program's business; its own threads take them. */
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -113,7 +99,7 @@ const char *rm_sys_be_express(void)
         .size = sizeof short_slice, .policy = SCHED_OTHER, .runtime_ns = 100 * DGO_NS_PER_US};
     struct sched_attributes got = {.size = sizeof got};
 
-    if (fault_due(&rm_sys_faults.set_attr) || syscall(SYS_sched_setattr, 0, &short_slice, 0) != 0)
+    if (syscall(SYS_sched_setattr, 0, &short_slice, 0) != 0)
         return "SCHED_OTHER";
     if (syscall(SYS_sched_getattr, 0, &got, sizeof got, 0) == 0 &&
         got.runtime_ns == short_slice.runtime_ns)
@@ -125,31 +111,23 @@ const char *rm_sys_be_idle(void)
 {
     const struct sched_param none = {0};
 
-    if (!fault_due(&rm_sys_faults.set_attr) && sched_setscheduler(0, SCHED_IDLE, &none) == 0)
+    if (sched_setscheduler(0, SCHED_IDLE, &none) == 0)
         return "SCHED_IDLE";
-    if (!fault_due(&rm_sys_faults.set_attr) && sched_setscheduler(0, SCHED_BATCH, &none) == 0 &&
-        setpriority(PRIO_PROCESS, 0, 19) == 0)
+    if (sched_setscheduler(0, SCHED_BATCH, &none) == 0 && setpriority(PRIO_PROCESS, 0, 19) == 0)
         return "SCHED_BATCH, nice 19";
     return "SCHED_OTHER";
 }
 
 void *rm_sys_map(size_t bytes)
 {
-    void *memory;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (fault_due(&rm_sys_faults.map))
-        return NULL;
-    memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                  -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
 int rm_sys_eventfd(void)
 {
-    if (fault_due(&rm_sys_faults.eventfd)) {
-        errno = EMFILE;
-        return -1;
-    }
     return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 }
 

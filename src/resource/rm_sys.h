@@ -1,4 +1,4 @@
-/* rm_sys.h - the few system calls of the resource manager, each of which a test can make fail. */
+/* rm_sys.h - the few system calls of the resource manager. */
 #ifndef RM_SYS_H
 #define RM_SYS_H
 
@@ -7,16 +7,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-
-/* Faults that a test orders: the next `n` calls fail as the kernel would.  All zero in a program.
- */
-struct rm_sys_faults {
-    _Atomic int32_t thread_create; /* EAGAIN */
-    _Atomic int32_t map;           /* ENOMEM */
-    _Atomic int32_t set_attr;      /* EPERM: no slice, no idle class */
-    _Atomic int32_t eventfd;       /* EMFILE */
-};
-extern struct rm_sys_faults rm_sys_faults;
 
 /* A thread with all signals blocked and a name; an errno value or 0. */
 int rm_sys_thread(pthread_t *thread, void *(*main)(void *), void *arg);

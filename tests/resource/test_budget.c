@@ -125,6 +125,60 @@ static void test_limits(void **state)
          {{"proc/self/cgroup", "0::/a\n"}, {"sys/fs/cgroup/a/cpu.max", "10 0\n"}},
          4,
          0},
+        {"v2, the file is missing", {{"proc/self/cgroup", "0::/a\n"}}, 4, 0},
+        {"v2, negative",
+         {{"proc/self/cgroup", "0::/a\n"}, {"sys/fs/cgroup/a/cpu.max", "-1 100000\n"}},
+         4,
+         0},
+        {"v2, larger than any number",
+         {{"proc/self/cgroup", "0::/a\n"},
+          {"sys/fs/cgroup/a/cpu.max", "99999999999999999999999 100000\n"}},
+         4,
+         0},
+        {"v2, more CPUs than there are numbers for",
+         {{"proc/self/cgroup", "0::/a\n"}, {"sys/fs/cgroup/a/cpu.max", "18446744073709551 1\n"}},
+         4,
+         0},
+        {"v2, cut off after the quota",
+         {{"proc/self/cgroup", "0::/a\n"}, {"sys/fs/cgroup/a/cpu.max", "150000"}},
+         4,
+         0},
+        {"v2, empty", {{"proc/self/cgroup", "0::/a\n"}, {"sys/fs/cgroup/a/cpu.max", ""}}, 4, 0},
+        {"v2, rubbish below a group that is in order",
+         {{"proc/self/cgroup", "0::/a/b\n"},
+          {"sys/fs/cgroup/a/cpu.max", "200000 100000\n"},
+          {"sys/fs/cgroup/a/b/cpu.max", "max max\n"}},
+         4,
+         2000},
+        {"v1, rubbish",
+         {{"proc/self/cgroup", "4:cpu:/x\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "many\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "10000\n"}},
+         4,
+         0},
+        {"v1, no period",
+         {{"proc/self/cgroup", "4:cpu:/x\n"}, {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "30000\n"}},
+         4,
+         0},
+        {"v1, a negative period",
+         {{"proc/self/cgroup", "4:cpu:/x\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "30000\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "-10000\n"}},
+         4,
+         0},
+        {"v1, larger than any number",
+         {{"proc/self/cgroup", "4:cpu:/x\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "99999999999999999999999\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "1\n"}},
+         4,
+         0},
+        {"both versions, the tighter one counts",
+         {{"proc/self/cgroup", "4:cpu:/x\n0::/y\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "20000\n"},
+          {"sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "10000\n"},
+          {"sys/fs/cgroup/unified/y/cpu.max", "150000 100000\n"}},
+         4,
+         1500},
         {"a path that climbs out",
          {{"proc/self/cgroup", "0::/../../a\n"}, {"sys/fs/cgroup/cpu.max", "100000 100000\n"}},
          4,
@@ -154,6 +208,60 @@ static void test_nothing_readable(void **state)
     rm_budget_read("/nowhere/at/all", &limits);
     assert_true(limits.cpus >= 1); /* from the kernel itself */
     assert_false(limits.quota_known);
+    assert_true(limits.cgroup_unread); /* which is not "no quota" */
+}
+
+/* A kernel without cgroups has no such file, and no quota. */
+static void test_no_cgroups(void **state)
+{
+    struct rm_budget_limits limits;
+
+    assert_int_equal(new_root(state), 0);
+    write_file("proc/self/status", "Name:\tx\nCpus_allowed_list:\t0-3\n");
+    rm_budget_read(root, &limits);
+    assert_false(limits.quota_known);
+    assert_false(limits.cgroup_unread);
+    remove_root(state);
+}
+
+/* Kernels without SCHED_INFO have no schedstat, and others hide stat: each alone is enough, and
+ * without both as many are taken to run as were told. */
+static void test_half_an_engine(void **state)
+{
+    static const struct {
+        const char *name, *schedstat[2], *stat;
+        uint32_t told, runnable;
+        bool is_blind;
+    } cases[] = {
+        {"both", {"5000 1 7\n", "9000 1 7\n"}, "42 (llama) S 1\n", 4, 0, false},
+        {"no schedstat", {NULL, NULL}, "42 (llama) R 1\n", 4, 1, false},
+        {"no schedstat, asleep", {NULL, NULL}, "42 (llama) S 1\n", 4, 0, false},
+        {"no stat, and it ran", {"5000 1 7\n", "9000 1 7\n"}, NULL, 4, 1, false},
+        {"no stat, and it did not", {"5000 1 7\n", "5000 1 7\n"}, NULL, 4, 0, false},
+        {"rubbish", {"?\n", "-\n"}, "llama\n", 4, 4, true},
+        {"cut off", {"5000", "5000"}, "42 (lla", 4, 4, true},
+        {"nothing, told nothing", {NULL, NULL}, NULL, 0, 1, true},
+    };
+    static struct rm_budget_engine engine;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rm_budget_feel feel;
+
+        assert_int_equal(new_root(state), 0);
+        engine = (struct rm_budget_engine){.pid = 42, .threads_told = cases[i].told};
+        write_file("proc/42/task/42/comm", "llama\n");
+        if (cases[i].stat)
+            write_file("proc/42/task/42/stat", cases[i].stat);
+        for (int look = 0; look < 2; look++) {
+            if (cases[i].schedstat[look])
+                write_file("proc/42/task/42/schedstat", cases[i].schedstat[look]);
+            rm_budget_feel(root, &engine, 1000000u * (uint32_t)(look + 1), &feel);
+        }
+        CHECK_ROW(feel.alive, cases[i].name);
+        CHECK_ROW_U64(feel.runnable, cases[i].runnable, cases[i].name);
+        CHECK_ROW(feel.is_blind == cases[i].is_blind, cases[i].name);
+        remove_root(state);
+    }
 }
 
 static void test_engine(void **state)
@@ -389,7 +497,8 @@ static void test_bounds(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_cpu_lists),        cmocka_unit_test(test_limits),
-    cmocka_unit_test(test_nothing_readable), cmocka_unit_test(test_engine),
+    cmocka_unit_test(test_nothing_readable), cmocka_unit_test(test_no_cgroups),
+    cmocka_unit_test(test_half_an_engine),   cmocka_unit_test(test_engine),
     cmocka_unit_test(test_beginning),        cmocka_unit_test(test_steps),
     cmocka_unit_test(test_shares),           cmocka_unit_test(test_quota),
     cmocka_unit_test(test_bounds),

@@ -1,5 +1,5 @@
-/* test_manager.c - being there at all times: before start, after stop, after fork, without memory,
- * without threads; strands; the UI descriptor. */
+/* test_manager.c - being there at all times: before start, after stop, after fork, without
+ * threads; strands; the UI descriptor. */
 #include "jobs.h"
 
 #include <poll.h>
@@ -213,96 +213,6 @@ static void test_start_after_fork(void **state)
     stop_now();
 }
 
-/* ---- what the system refuses ---- */
-
-static void test_refusals(void **state)
-{
-    static const struct {
-        const char *name;
-        int32_t threads, maps, attributes;
-        enum dgo_status want;
-        bool is_inline;
-    } cases[] = {
-        {"nothing", 0, 0, 0, DGO_OK, false},
-        {"no keeper", 1, 0, 0, DGO_OK, false},
-        {"no keeper, one worker less", 2, 0, 0, DGO_OK, false},
-        {"no thread at all", 1000, 0, 0, DGO_OK, true},
-        {"no scheduling class", 0, 0, 1000, DGO_OK, false},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct dgo_resource_config config = {.workers = 3};
-        _Atomic uint32_t ran = 0;
-        struct dgo_decision decisions[DGO_DECISION_MAX];
-        struct dgo_lane_stats stats;
-        struct dgo_error err = {0};
-
-        atomic_store(&rm_sys_faults.thread_create, cases[i].threads);
-        atomic_store(&rm_sys_faults.map, cases[i].maps);
-        atomic_store(&rm_sys_faults.set_attr, cases[i].attributes);
-        CHECK_ROW(dgo_resource_start(&config, &err) == cases[i].want, cases[i].name);
-        CHECK_ROW(dgo_resource_get()->is_inline == cases[i].is_inline, cases[i].name);
-        for (int lane = DGO_LANE_EXPRESS; lane < DGO_LANE_UI; lane++) {
-            const struct dgo_job job = {.fn = count_up, .arg = &ran, .lane = (enum dgo_lane)lane};
-            struct dgo_future future;
-
-            submit(&job, &future);
-            CHECK_ROW(wait_for(future).outcome == DGO_OUTCOME_DONE, cases[i].name);
-            submit(&job, NULL);
-        }
-        CHECK_ROW(dgo_resource_drain(DGO_FOREVER, NULL) == DGO_OK, cases[i].name);
-        CHECK_ROW_U64(atomic_load(&ran), 8, cases[i].name);
-        if (cases[i].threads)
-            CHECK_ROW(dgo_resource_decisions(decisions, DGO_DECISION_MAX) > 0, cases[i].name);
-        if (cases[i].attributes) {
-            dgo_lane_read_stats(DGO_LANE_BACKGROUND, &stats);
-            CHECK_ROW(strcmp(stats.policy, "SCHED_OTHER") == 0, cases[i].name);
-        }
-        atomic_store(&rm_sys_faults.thread_create, 0);
-        atomic_store(&rm_sys_faults.map, 0);
-        atomic_store(&rm_sys_faults.set_attr, 0);
-        stop_now();
-    }
-}
-
-/* Lanes whose threads could not be made are looked after by the NORMAL ones. */
-static void test_orphans(void **state)
-{
-    const struct dgo_resource_config config = {.workers = 1};
-    _Atomic uint32_t ran = 0;
-
-    (void)state;
-    assert_int_equal(dgo_resource_start(&config, NULL), DGO_OK);
-    atomic_store(&rm_sys_faults.thread_create, 1000);
-    for (int i = 0; i < 50; i++) {
-        const struct dgo_job job = {.fn = count_up, .arg = &ran, .lane = DGO_LANE_BLOCKING};
-
-        submit(&job, NULL);
-    }
-    while (atomic_load(&ran) < 50)
-        sched_yield();
-    atomic_store(&rm_sys_faults.thread_create, 0);
-    stop_now();
-}
-
-static void test_no_memory(void **state)
-{
-    const struct dgo_resource_config config = {.workers = 1, .queue_limit = DGO_QUEUE_LIMIT_MAX};
-    struct dgo_error err = {0};
-    _Atomic uint32_t ran = 0;
-    const struct dgo_job job = {.fn = count_up, .arg = &ran};
-
-    (void)state;
-    atomic_store(&rm_sys_faults.map, 10000);
-    assert_int_equal(dgo_resource_start(&config, &err), DGO_ENOMEM);
-    assert_true(err.text[0] != '\0');
-    assert_true(dgo_resource_get()->is_inline);
-    submit(&job, NULL);
-    assert_int_equal(atomic_load(&ran), 1);
-    atomic_store(&rm_sys_faults.map, 0);
-}
-
 static void test_bad_configurations(void **state)
 {
     static const struct {
@@ -434,7 +344,6 @@ static void test_strand_without_a_manager(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_no_memory), /* first: later there are slots from before */
     cmocka_unit_test(test_always_there),
     cmocka_unit_test(test_sync_call_runs_in_the_caller),
     cmocka_unit_test(test_sync_call_of_the_ui_thread_runs_elsewhere),
@@ -442,8 +351,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_stop),
     cmocka_unit_test(test_fork),
     cmocka_unit_test(test_start_after_fork),
-    cmocka_unit_test(test_refusals),
-    cmocka_unit_test(test_orphans),
     cmocka_unit_test(test_bad_configurations),
     cmocka_unit_test(test_ui_descriptor),
     cmocka_unit_test(test_kicks_are_one),
