@@ -3,35 +3,14 @@
 what was planned for each device against what it logged."""
 import re
 
-from e2e import (BUILD, MIB, Card, Machine, Process, Skip, case, cases, check, check_equal, check_match, engine, free_port, json_of,
-                 main, model, wait_until, backend)
+from e2e import MIB, Card, Machine, case, cases, check, check_equal, check_match, engine, json_of, main, model
+from nodes import start_node
 
 LOCAL = Machine(Card("NVIDIA GeForce RTX 3060", 2560, 2400))
 NODE_A = Machine(Card("NVIDIA GeForce RTX 3090", 4096, 3900))
 NODE_B = Machine(Card("NVIDIA GeForce RTX 3060", 2304, 2200))
 NODE_PAIR = Machine(Card("NVIDIA GeForce RTX 3060", 2304, 2200), Card("NVIDIA GeForce RTX 3090", 3072, 2900))
 LOG_STEP_BYTES = 0.005 * MIB + 1
-
-
-def rpc_server():
-    path = engine().parent / "ggml-rpc-server"
-    if not path.exists():
-        raise Skip("the engine came without ggml-rpc-server")
-    return path
-
-
-def start_node(box, name, machine):
-    """A server with that machine's cards; returns host:port and the machine's file."""
-    server, port = rpc_server(), free_port()
-    env = dict(box.env, GGML_BACKEND_PATH=str(backend()), PRETEND_GPUS=machine.pretend_text(),
-               PRETEND_GPU_USAGE=str(box.folder / f"usage-{name}"))
-    devices = ",".join(f"CUDA{i}" for i in range(len(machine.cards)))
-    process = Process([server, "-H", "127.0.0.1", "-p", port, "-d", devices, "-t", "1"], env, box.folder)
-    box.started.append(process)
-    wait_until(lambda: "127.0.0.1" in process.text("out") + process.text("err") or process.popen.poll() is not None,
-               "an rpc-server to listen")
-    check(process.popen.poll() is None, f"the rpc-server ended:\n{process.story()}")
-    return port, box.file(f"{name}.yaml", machine.file_text())
 
 
 def words(box, command, nodes, *options, name="llama-3.1-8b"):
