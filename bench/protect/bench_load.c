@@ -3,10 +3,12 @@
  * usage: bench_load ENGINE_PID KIND      until its stdin closes; then the jobs done a second
  * KIND: ours        NORMAL and BACKGROUND saturated with 1 ms jobs, the engine protected
  *       background  BACKGROUND alone
- *       threads     what pools do by default: one thread a CPU, no policy at all */
+ *       threads     what pools do by default: one thread a CPU, no policy at all
+ *       glib, libuv, tbb   pools of others as they come, where they are there */
 #include "dgo_clock.h"
 #include "dgo_resource.h"
 #include "dgo_units.h"
+#include "peers.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -83,6 +85,49 @@ static int run_threads(void)
     return 0;
 }
 
+static const struct {
+    const char *name;
+    void (*load)(int in_flight, peer_job_fn job, peer_more_fn more);
+} peers[] = {
+#ifdef PEER_GLIB_UV
+    {"glib", peer_load_glib},
+    {"libuv", peer_load_uv},
+#endif
+#ifdef PEER_TBB
+    {"tbb", peer_load_tbb},
+#endif
+    {NULL, NULL},
+};
+
+static bool is_on(void)
+{
+    return !atomic_load(&stopping);
+}
+
+static void *stdin_main(void *unused)
+{
+    (void)unused;
+    wait_for_stdin();
+    return NULL;
+}
+
+/* -1: no such peer. */
+static int run_peer(const char *name)
+{
+    pthread_t thread;
+
+    for (size_t i = 0; peers[i].name; i++) {
+        if (strcmp(peers[i].name, name) != 0)
+            continue;
+        if (pthread_create(&thread, NULL, stdin_main, NULL) != 0)
+            return 1;
+        peers[i].load(IN_FLIGHT, work_1_ms, is_on);
+        pthread_join(thread, NULL);
+        return 0;
+    }
+    return -1;
+}
+
 static int run_ours(uint32_t engine, bool normal)
 {
     const struct dgo_resource_config config = {0};
@@ -110,13 +155,23 @@ int main(int argc, char **argv)
     int status;
 
     if (argc != 3) {
-        fprintf(stderr, "usage: bench_load ENGINE_PID ours|background|threads\n");
+        fprintf(stderr, "usage: bench_load ENGINE_PID ours|background|threads|PEER, or bench_load "
+                        "peers kinds\n");
         return 2;
     }
+    if (strcmp(argv[2], "kinds") == 0) {
+        for (size_t i = 0; peers[i].name; i++)
+            puts(peers[i].name);
+        return 0;
+    }
+    status = run_peer(argv[2]);
+    if (status >= 0)
+        goto out;
     if (strcmp(argv[2], "threads") == 0)
         status = run_threads();
     else
         status = run_ours((uint32_t)strtoul(argv[1], NULL, 10), strcmp(argv[2], "ours") == 0);
+out:
     printf("%.1f\n", (double)atomic_load(&done) * 1e9 /
                          (double)(dgo_clock_monotonic_ns(dgo_clock_system()) - start));
     return status;

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
-"""How much of its speed a real engine keeps beside our busiest work.
+"""How much of its speed a real engine keeps beside our busiest work, and beside the thread pools of others.
 
-usage: protect.py LOAD_PROGRAM ENGINE MODEL [--threads N] [--rounds N] [--quota CPUS] [--any-round]
+usage: protect.py LOAD_PROGRAM ENGINE MODEL [--threads N] [--rounds N] [--peer-rounds N] [--seconds S] [--quota CPUS]
+                  [--minutes M] [--any-round]
 
-Starts a real llama-server on the CPU with N threads (all cores), lets it decode alone and beside each kind of load in turns, and
-prints one JSON line a kind: tokens/s kept, as part of what it does alone (medians of the rounds). A round beside which other
-programs used the CPUs is thrown away and run again, up to three times as many; `quiet_rounds` says how many were left.
-With --quota engine and load share a cgroup that gives them so many CPUs (needs the right to make one; else it is skipped).
+Starts a real llama-server on the CPU with N threads (all cores) and lets it decode alone and beside each kind of load in turns:
+alone, ours, alone, background, alone, ... Each value beside a load is compared with the mean of the two alone around it, so slow
+changes of the machine cancel. Every window notes how much of the CPUs others used; pairs with a noisy window are thrown away and
+measured again, until there are enough or the minutes are over (then what there is counts, and `quiet_rounds` says so).
+Prints one JSON line a kind: the median of the pairs, its 95 % interval (bootstrap), the least and the most.
+With --quota engine and load share a cgroup that gives them so many CPUs (needs the right to make one; else it is skipped). A quota
+is given out every 100 ms: a window is as long as 40 of these, so its ends weigh little.
 """
 import argparse
 import json
 import os
+import random
 import signal
 import socket
 import statistics
@@ -19,14 +24,15 @@ import sys
 import time
 import urllib.request
 
-KINDS = ("ours", "background", "threads")
 NAMES = {"ours": "engine speed kept beside NORMAL and BACKGROUND saturated",
          "background": "engine speed kept beside BACKGROUND saturated",
-         "threads": "engine speed kept beside a default thread pool (the peers' way)"}
+         "threads": "engine speed kept beside a default thread pool (the peers' way)",
+         "glib": "engine speed kept beside GThreadPool as it comes",
+         "libuv": "engine speed kept beside libuv's pool as it comes",
+         "tbb": "engine speed kept beside oneTBB's arena as it comes"}
+OWN = ("ours", "background")
 
-
-FOREIGN_PART = 0.08  # of all CPUs, by others, that still counts as quiet
-TRIES = 3
+FOREIGN_PART = 0.05  # of all CPUs, by others, in a window that still counts as quiet
 
 
 class Quota:
@@ -47,10 +53,20 @@ class Quota:
                     with open(f"{folder}/{name}", "w", encoding="ascii") as file:
                         file.write(str(value))
                 self.folder = folder
+                self.go_first()
                 return
             except OSError:
                 os.rmdir(folder)
         raise OSError("no cgroup with a CPU limit can be made here")
+
+    def go_first(self):
+        """Before other groups: the nice value of a shell does not reach into a group of its own."""
+        for name, value in (("cpu.shares", 262144), ("cpu.weight", 10000)):
+            try:
+                with open(f"{self.folder}/{name}", "w", encoding="ascii") as file:
+                    file.write(str(value))
+            except OSError:
+                pass  # of the other version
 
     def join(self):
         with open(f"{self.folder}/cgroup.procs", "w", encoding="ascii") as file:
@@ -124,13 +140,50 @@ def tokens_per_second(port, seconds):
     return (count - 1) / (last - first)
 
 
-def beside(load, pid, kind, measure, join):
-    program = subprocess.Popen([load, str(pid), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               preexec_fn=join)
+class Window:
+    """Tokens a second over a while, and the part of all CPUs that others used meanwhile."""
+
+    def __init__(self, port, pids, seconds):
+        start, busy, used = time.monotonic(), busy_seconds(), used_seconds(pids)
+        self.rate = tokens_per_second(port, seconds)
+        foreign = (busy_seconds() - busy) - (used_seconds(pids) - used)
+        self.foreign = foreign / (time.monotonic() - start) / os.cpu_count()
+
+    def is_quiet(self):
+        return self.foreign < FOREIGN_PART
+
+
+def beside(options, port, engine, kind, join):
+    load = subprocess.Popen([options.load, str(engine.pid), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                            preexec_fn=join)
     time.sleep(0.5)  # its controller looks at the engine a few times first
-    value = measure()
-    rate, _ = program.communicate()
-    return value, float(rate)
+    window = Window(port, [engine.pid, load.pid], options.seconds)
+    jobs, _ = load.communicate()
+    time.sleep(0.2)  # a quota that was overdrawn is paid back
+    return window, float(jobs)
+
+
+class Kind:
+    def __init__(self, name, wanted):
+        self.name, self.wanted = name, wanted
+        self.pairs = []  # kept, jobs a second, whether all three windows were quiet
+
+    def quiet(self):
+        return [pair for pair in self.pairs if pair[2]]
+
+    def is_enough(self, any_round):
+        return len(self.pairs if any_round else self.quiet()) >= self.wanted
+
+    def counted(self):
+        """The quiet pairs; where there are not three of them, all, which quiet_rounds shows."""
+        return self.quiet() if len(self.quiet()) >= min(3, self.wanted) else self.pairs
+
+
+def interval(values):
+    """95 % of the medians of as many values drawn from these."""
+    draw = random.Random(1)
+    medians = sorted(statistics.median(draw.choices(values, k=len(values))) for _ in range(2000))
+    return medians[50], medians[-51]
 
 
 def main():
@@ -139,8 +192,10 @@ def main():
     parser.add_argument("engine")
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=9, help="pairs for each kind of our own load")
+    parser.add_argument("--peer-rounds", type=int, default=3, help="pairs for each peer: what they cost is no close matter")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--minutes", type=float, default=4.0, help="no new pair after it")
     parser.add_argument("--quota", type=float)
     parser.add_argument("--any-round", action="store_true", help="keep noisy rounds, for runs at a better nice value than all others")
     options = parser.parse_args()
@@ -150,6 +205,7 @@ def main():
         print(f"protect: skipped under a quota: {error}", file=sys.stderr)
         return
     join = quota.join if quota else None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing is left behind
     port = free_port()
     engine = subprocess.Popen([options.engine, "-m", options.model, "--port", str(port), "-t", str(options.threads),
                                "-np", "1", "-c", "4096", "--no-warmup", "-dev", "none"],
@@ -170,33 +226,32 @@ def main():
 
 
 def measure(options, port, engine, join):
-    tokens_per_second(port, 0.2)  # warm
-    alone, kept, rates = [], {kind: [] for kind in KINDS}, {kind: [] for kind in KINDS}
-    quiet, runs = {kind: 0 for kind in KINDS}, 0
-    while min(len(values) for values in kept.values()) < options.rounds:
-        runs += 1
-        for kind in KINDS:
-            if len(kept[kind]) >= options.rounds:
+    peers = subprocess.run([options.load, "peers", "kinds"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    kinds = [Kind(name, options.rounds) for name in OWN] + \
+            [Kind(name, options.peer_rounds) for name in ("threads", *peers)]
+    end = time.monotonic() + 60 * options.minutes
+    tokens_per_second(port, 0.5)  # warm
+    alone = [Window(port, [engine.pid], options.seconds)]
+    while time.monotonic() < end and not all(kind.is_enough(options.any_round) for kind in kinds):
+        # Who is furthest from enough comes first.
+        for kind in sorted(kinds, key=lambda kind: len(kind.pairs) / kind.wanted):
+            if kind.is_enough(options.any_round) or (time.monotonic() > end and kind.pairs):
                 continue
-            start, busy, used = time.monotonic(), busy_seconds(), used_seconds([engine.pid])
-            before = tokens_per_second(port, options.seconds)
-            value, rate = beside(options.load, engine.pid, kind, lambda: tokens_per_second(port, options.seconds), join)
-            after = tokens_per_second(port, options.seconds)
-            foreign = (busy_seconds() - busy) - (used_seconds([engine.pid]) - used)
-            is_quiet = foreign < (time.monotonic() - start) * os.cpu_count() * FOREIGN_PART
-            if not is_quiet and not options.any_round and runs <= (TRIES - 1) * options.rounds:
-                continue
-            quiet[kind] += is_quiet
-            alone += [before, after]
-            kept[kind].append(value / ((before + after) / 2))
-            rates[kind].append(rate)
-    for kind in KINDS:
-        name = NAMES[kind] + (f", quota of {options.quota:g} CPU" if options.quota else "")
-        ours, least, most = statistics.median(kept[kind]), min(kept[kind]), max(kept[kind])
+            window, jobs = beside(options, port, engine, kind.name, join)
+            alone.append(Window(port, [engine.pid], options.seconds))
+            around = (alone[-2].rate + alone[-1].rate) / 2
+            kind.pairs.append((window.rate / around, jobs, window.is_quiet() and alone[-2].is_quiet() and alone[-1].is_quiet()))
+    for kind in kinds:
+        if not kind.pairs:
+            continue
+        kept = [pair[0] for pair in kind.counted()]
+        ours, (low, high) = statistics.median(kept), interval(kept)
+        name = NAMES[kind.name] + (f", quota of {options.quota:g} CPU" if options.quota else "")
         print(json.dumps({"name": name, "unit": "ratio", "ours": round(ours, 3), "peer": 0.97, "peer_name": "goal",
-                          "ratio": round(ours / 0.97, 3), "least": round(least, 3), "most": round(most, 3),
-                          "quiet_rounds": quiet[kind], "jobs_per_second": round(statistics.median(rates[kind]), 1),
-                          "engine_tokens_per_second_alone": round(statistics.median(alone), 1),
+                          "ratio": round(ours / 0.97, 3), "low": round(low, 3), "high": round(high, 3),
+                          "least": round(min(kept), 3), "most": round(max(kept), 3), "rounds": len(kept),
+                          "quiet_rounds": len(kind.quiet()), "jobs_per_second": round(statistics.median(p[1] for p in kind.pairs), 1),
+                          "engine_tokens_per_second_alone": round(statistics.median(window.rate for window in alone), 1),
                           "engine_threads": options.threads}), flush=True)
 
 
