@@ -1,6 +1,9 @@
-/* test_day.c - a day of looks with faults put in: the driver lost, the clock set back, a pid used
- * again, kill -9, alerts to a command and a webhook.  Nothing is lost before the last flush,
- * nothing that is normal is called a leak. */
+/* test_day.c - a day of looks with faults put in: the driver lost, the clock set forward and back,
+ * a pid used again, a full disk, kill -9, alerts to a command and a webhook.  Nothing is lost
+ * before the last flush, nothing that is normal is called a leak.
+ *
+ * The day is virtual: its seconds are those of the looks, and jobs run in their callers, so a busy
+ * machine changes nothing but how long it takes. */
 #include "alert_sinks.h"
 #include "check.h"
 #include "dgo_units.h"
@@ -11,6 +14,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -18,7 +22,7 @@
 #include <unistd.h>
 
 enum { STEP_S = 5, DAY_S = 86400 };
-static uint64_t start_ns; /* a day ago: what is kept of the last day comes back */
+static uint64_t start_ns; /* a good day ago: what is kept of the last day comes back */
 
 static struct dgo_sample sample; /* large */
 
@@ -85,7 +89,9 @@ static void look(struct dgo_machine *machine, uint32_t s)
 
 struct day {
     uint32_t lost_from_s, lost_to_s; /* the driver does not answer */
+    uint32_t forward_at_s;           /* the clock is set half an hour forward */
     uint32_t back_at_s;              /* the clock is set back an hour */
+    uint32_t full_from_s, full_to_s; /* the disk is */
 };
 
 static void take_look(struct profile_live *live, const struct day *day, uint32_t s)
@@ -95,6 +101,8 @@ static void take_look(struct profile_live *live, const struct day *day, uint32_t
     sample.sequence++;
     sample.monotonic_ns = DGO_NS_PER_S + s * DGO_NS_PER_S;
     sample.wall_ns = start_ns + s * DGO_NS_PER_S;
+    if (day->forward_at_s && s >= day->forward_at_s)
+        sample.wall_ns += 1800 * DGO_NS_PER_S;
     if (day->back_at_s && s >= day->back_at_s)
         sample.wall_ns -= 3600 * DGO_NS_PER_S;
     snprintf(sample.problem, sizeof sample.problem, "%s", lost ? "the driver was unloaded" : "");
@@ -105,11 +113,14 @@ static void take_look(struct profile_live *live, const struct day *day, uint32_t
 
 static struct profile_live *open_live(struct dgo_app *app, const struct folder *folder)
 {
+    const struct dgo_resource_config no_threads = {.workers = DGO_WORKERS_NONE};
     const struct profile_live_options options = {.state_directory = folder ? folder->path : NULL};
     struct profile_live *live = NULL;
     struct dgo_error err = {0};
 
     assert_int_equal(dgo_app_open(app, &err), DGO_OK);
+    assert_int_equal(dgo_resource_stop(DGO_NS_PER_S, &err), DGO_OK);
+    assert_int_equal(dgo_resource_start(&no_threads, &err), DGO_OK);
     assert_int_equal(profile_live_start(app, &options, &live, &err), DGO_OK);
     return live;
 }
@@ -174,10 +185,43 @@ static uint32_t count_events(struct profile_live *live, enum dgo_timeline_event_
     return of_kind;
 }
 
+/* No file of ours may grow: what a full disk is to the store. */
+static void set_disk_full(bool full)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = full ? 0 : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void pass_day(struct profile_live *live, const struct day *day)
+{
+    uint64_t kept_ns = 0;
+
+    for (uint32_t s = 0; s < DAY_S; s += STEP_S) {
+        if (day->full_from_s && s == day->full_from_s) {
+            set_disk_full(true);
+            kept_ns = live->kept_ns;
+        }
+        if (day->full_from_s && s == day->full_to_s) {
+            assert_true(live->flush_failures >= (day->full_to_s - day->full_from_s) / 60 - 1);
+            assert_int_equal(live->kept_ns, kept_ns);
+            set_disk_full(false);
+        }
+        take_look(live, day, s);
+    }
+    assert_int_equal(live->flush_failures, 0); /* it works again, and was told */
+}
+
 static void test_a_day_with_faults(void **state)
 {
-    static const struct day day = {
-        .lost_from_s = 8 * 3600, .lost_to_s = 8 * 3600 + 900, .back_at_s = 16 * 3600};
+    static const struct day day = {.lost_from_s = 8 * 3600,
+                                   .lost_to_s = 8 * 3600 + 900,
+                                   .forward_at_s = 4 * 3600,
+                                   .back_at_s = 16 * 3600,
+                                   .full_from_s = 19 * 3600,
+                                   .full_to_s = 21 * 3600};
     struct folder folder;
     struct dgo_app app;
     struct profile_live *live;
@@ -187,8 +231,7 @@ static void test_a_day_with_faults(void **state)
     (void)state;
     make_folder(&folder);
     live = open_live(&app, &folder);
-    for (uint32_t s = 0; s < DAY_S; s += STEP_S)
-        take_look(live, &day, s);
+    pass_day(live, &day);
     check_verdicts(live);
     assert_int_equal(count_events(live, DGO_TIMELINE_DRIVER), 2); /* lost, and back */
     assert_int_equal(count_events(live, DGO_TIMELINE_CLOCK), 1);
@@ -199,7 +242,7 @@ static void test_a_day_with_faults(void **state)
     profile_live_stop(live);
     dgo_app_close(&app);
     stored = read_back(&folder);
-    /* Every minute but those of the lost driver; the clock took none away. */
+    /* Every minute but those of the lost driver; neither clock nor disk took any away. */
     assert_in_range(stored.minutes, 24 * 60 - 15 - 1, 24 * 60 - 15 + 1);
     live = open_live(&app, &folder); /* and it is there again */
     assert_int_equal(count_events(live, DGO_TIMELINE_DRIVER), 2);
@@ -208,43 +251,58 @@ static void test_a_day_with_faults(void **state)
     remove_folder(&folder);
 }
 
-/* The child tells by shared memory how far it says that it has kept; then it is killed. */
-static void test_kill_9(void **state)
+/* What a child that is about to be killed says of itself. */
+struct told {
+    _Atomic uint64_t kept_ns; /* that everything before is kept */
+    _Atomic uint32_t second;  /* of its day */
+};
+
+static void live_on(const struct folder *folder, struct told *told)
 {
     static const struct day day = {0};
+    struct dgo_app app;
+    struct profile_live *live = open_live(&app, folder);
+
+    for (uint32_t s = 0; s < DAY_S; s += STEP_S) {
+        take_look(live, &day, s);
+        told->kept_ns = live->kept_ns;
+        told->second = s;
+    }
+    for (;;)
+        (void)pause();
+}
+
+/* Killed at a second of its day that the seed chooses; where in its work it is by then, chance. */
+static void test_kill_9(void **state)
+{
     uint64_t seed = check_seed();
 
     (void)state;
-    for (uint32_t round = 0; round < 3; round++) {
-        uint64_t *kept =
-            mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        const struct timespec pause = {.tv_nsec = (long)(20000000 + check_below(&seed, 150000000))};
+    for (uint32_t round = 0; round < 5; round++) {
+        struct told *told =
+            mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        const uint32_t last_s = 600 + (uint32_t)check_below(&seed, 4 * 3600);
         struct folder folder;
         struct stored stored;
         int status;
         pid_t child;
 
-        assert_true(kept != MAP_FAILED);
+        assert_true(told != MAP_FAILED);
         make_folder(&folder);
         child = fork();
-        if (child == 0) {
-            struct dgo_app app;
-            struct profile_live *live = open_live(&app, &folder);
-
-            for (uint32_t s = 0;; s += STEP_S) {
-                take_look(live, &day, s);
-                *kept = live->kept_ns;
-            }
+        if (child == 0)
+            live_on(&folder, told);
+        while (told->second < last_s) {
+            assert_int_equal(waitpid(child, &status, WNOHANG), 0); /* it must not end by itself */
+            (void)nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
         }
-        while (*kept < start_ns + 600 * DGO_NS_PER_S)
-            (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        (void)nanosleep(&pause, NULL);
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, &status, 0), child);
         stored = read_back(&folder);
-        assert_true(stored.last_ns + 60 * DGO_NS_PER_S > *kept);
-        assert_true(stored.minutes >= (*kept - start_ns) / (60 * DGO_NS_PER_S));
-        munmap(kept, 4096);
+        assert_true(told->kept_ns >= start_ns + (last_s - 60ull - STEP_S) * DGO_NS_PER_S);
+        assert_true(stored.last_ns + 60 * DGO_NS_PER_S > told->kept_ns);
+        assert_true(stored.minutes >= (told->kept_ns - start_ns) / (60 * DGO_NS_PER_S));
+        munmap(told, sizeof *told);
         remove_folder(&folder);
     }
 }
@@ -379,7 +437,8 @@ static const struct CMUnitTest tests[] = {
 };
 int main(void)
 {
-    start_ns = ((uint64_t)time(NULL) - DAY_S) / 60 * 60 * DGO_NS_PER_S;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    start_ns = ((uint64_t)time(NULL) - DAY_S - 3600) / 60 * 60 * DGO_NS_PER_S;
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
