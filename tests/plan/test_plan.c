@@ -542,7 +542,7 @@ static uint32_t layers_on(const struct dgo_plan *plan, uint32_t gpu)
     return 0;
 }
 
-/* Cards that change places change shares. */
+/* Cards that change places change shares; where two splits are equally fast, either is right. */
 static void shares_follow_the_cards(void **unused)
 {
     static struct dgo_machine machine;
@@ -567,8 +567,16 @@ static void shares_follow_the_cards(void **unused)
         if (status != DGO_OK)
             continue;
         compared++;
-        assert_int_equal(layers_on(&one, 0), layers_on(&other, 1));
-        assert_int_equal(layers_on(&one, 1), layers_on(&other, 0));
+        if (layers_on(&one, 0) == layers_on(&other, 1) &&
+            layers_on(&one, 1) == layers_on(&other, 0))
+            continue;
+
+        const double speed = one.predicted.decode_tokens_per_second;
+
+        if (fabs(other.predicted.decode_tokens_per_second / speed - 1) > 1e-6)
+            fail_msg("machine %u: %u and %u layers at %.6f tokens/s, swapped %u and %u at %.6f", n,
+                     layers_on(&one, 0), layers_on(&one, 1), speed, layers_on(&other, 1),
+                     layers_on(&other, 0), other.predicted.decode_tokens_per_second);
     }
     assert_true(compared > 5);
     make_model_done(model);

@@ -25,6 +25,13 @@ void *calloc(size_t count, size_t size)
 }
 #endif
 
+/* Gives the processor away: on a busy machine a thread that only yields keeps those of
+ * SCHED_IDLE, which it waits for, from ever running. */
+static void wait_a_moment(void)
+{
+    (void)nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+}
+
 /* ---- a full queue ---- */
 
 /* The UI lane is drained by this thread alone, so what waits is exact. */
@@ -235,7 +242,7 @@ static void test_blocked_workers_are_replaced(void **state)
         for (int n = 0; n < 100; n++)
             submit(&counted, NULL);
         while (atomic_load(&ran) < 100) /* hangs where nobody takes their place */
-            sched_yield();
+            wait_a_moment();
         open_gate(&gate);
         stop_now();
     }
@@ -255,11 +262,11 @@ static void test_a_batch_is_not_stuck(void **state)
     for (int i = 0; i < 200; i++)
         assert_int_equal(dgo_submit_many(jobs, 64, NULL, NULL, NULL), DGO_OK);
     while (atomic_load(&ran) < 64 * 200)
-        sched_yield();
+        wait_a_moment();
     jobs[1] = (struct dgo_job){.fn = wait_at_gate, .arg = &gate};
     assert_int_equal(dgo_submit_many(jobs, 64, NULL, NULL, NULL), DGO_OK);
     while (atomic_load(&ran) < 64 * 200 + 63)
-        sched_yield();
+        wait_a_moment();
     open_gate(&gate);
     stop_now();
 }
@@ -285,7 +292,7 @@ static void test_announced_blocking(void **state)
     await_waiting(&gate, 1);
     submit(&counted, NULL);
     while (atomic_load(&ran) < 1)
-        sched_yield();
+        wait_a_moment();
     open_gate(&gate);
     stop_now();
 }
@@ -304,7 +311,7 @@ static void test_idle_wakes_nobody(void **state)
     submit(&job, NULL);
     assert_int_equal(dgo_resource_drain(DGO_FOREVER, NULL), DGO_OK);
     while (rm_keeper_is_armed()) /* a few ticks, then it goes to sleep by itself */
-        sched_yield();
+        wait_a_moment();
     for (int look = 0; look < 2; look++) {
         const struct timespec moment = {0, 30 * 1000000};
 
