@@ -5,15 +5,19 @@ usage: telemetry.py BUILD [SECONDS]
 
 Starts, all at the same time and against the fake driver library of the tests with two busy cards: `dualgpuopt profile record`
 (the sampler alone), `dualgpuopt serve` (the daemon with nobody looking), a fork a second as scripts around nvidia-smi do (our
-own `gpus --json`), and every monitor that is installed (nvtop, nvitop, gpustat). Prints the share of a core and the resident memory of each
-after a warm-up, one JSON line a figure. The fake library's own time is in all of them alike; the real one's is in none.
+own `gpus --json`), and every monitor that is installed: Performance Co-Pilot with its NVIDIA agent, once in one process (pmlogger -o)
+and once as it is set up by its package (pmcd, pmdanvidia and pmlogger, added up; loopback), nvtop, nvitop, gpustat. Prints the share
+of a core, the resident memory and the wakes a second of each after a warm-up, one JSON line a figure. What a peer wrote is read back: one
+that did not see the cards is not measured. The fake library's own time is in all of them alike; the real one's is in none.
 """
+import getpass
 import json
 import os
 import pathlib
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +28,23 @@ HERE = pathlib.Path(__file__).resolve().parent
 WARM_UP_S = 3
 TICK = os.sysconf("SC_CLK_TCK")
 MONITORS = {"nvtop": ["nvtop", "-d", "10"], "nvitop": ["nvitop", "-m", "full", "--interval", "1"], "gpustat": ["gpustat", "-i", "1"]}
+# Why those of Debian 12 that watch GPUs are no peers (looked up in the packages named).
+NO_PEERS = """glances 3.3.1: its GPU plugin imports py3nvml, which Debian does not carry
+collectd-core 5.12.0: built without gpu_nvidia.so
+mangohud 0.6.8: reads NVML inside a program that draws on an NVIDIA device by OpenGL or Vulkan, and there is none here"""
+PCP_AGENTS = pathlib.Path("/var/lib/pcp/pmdas")
+PCP_METRICS = ("numcards temperature fanspeed perfstate gpuactive memactive memused memtotal memfree power "
+               "proc.all.memused proc.all.running").split()
+CARD_USED = str((20000 + 450) << 20)  # of the first card in two-cards.txt, as the driver's older call counts it
+
+
+def family(pid):
+    """The process and its living children, themselves included."""
+    pids = [pid]
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            pids += family(int(child))
+    return pids
 
 
 def cpu_s(pid):
@@ -32,11 +53,51 @@ def cpu_s(pid):
     return sum(int(field) for field in fields[11:15]) / TICK
 
 
-def rss_mib(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def status_sum(pid, key):
+    """A line of /proc/PID/status, over the threads where it is counted by thread."""
+    files = pathlib.Path(f"/proc/{pid}/task").glob("*/status") if "ctxt" in key else [pathlib.Path(f"/proc/{pid}/status")]
+    return sum(int(line.split()[1]) for file in files for line in file.read_text().splitlines() if line.startswith(key + ":"))
+
+
+class Watched:
+    """Processes that together are one monitor."""
+
+    def __init__(self, *processes, read_back=lambda: True, of_pid=lambda pid: [pid]):
+        self.processes = processes
+        self.read_back = read_back
+        self.of_pid = of_pid
+
+    def ended(self):
+        return [process.returncode for process in self.processes if process.poll() is not None]
+
+    def start(self):
+        self.pids = [pid for process in self.processes for pid in self.of_pid(process.pid)]
+        self.since = time.monotonic()
+        self.cpu = self.cpu_now()
+        self.woken = self.wakes_now()
+
+    def cpu_now(self):
+        return sum(map(cpu_s, self.pids))
+
+    def wakes_now(self):
+        return sum(status_sum(pid, "voluntary_ctxt_switches") for pid in self.pids)
+
+    def figures(self):
+        elapsed = time.monotonic() - self.since
+        return [("", "% of a core", 100 * (self.cpu_now() - self.cpu) / elapsed, 3),
+                (", resident", "MiB", sum(status_sum(pid, "VmRSS") for pid in self.pids) / 1024, 1),
+                (", wakes", "1/s", (self.wakes_now() - self.woken) / elapsed, 1)]
+
+    def end(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def in_terminal(command, env):
@@ -56,6 +117,63 @@ def in_terminal(command, env):
     return process
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_pcp(folder, env, quiet):
+    """Performance Co-Pilot twice: its agent inside pmlogger, and behind pmcd; {} where it is not installed."""
+    pmcd, agent = pathlib.Path("/usr/lib/pcp/bin/pmcd"), PCP_AGENTS / "nvidia/pmda_nvidia.so"
+    if not (pmcd.exists() and agent.exists() and shutil.which("pmlogger")):
+        print("bench: no Performance Co-Pilot here (package pcp): not measured", file=sys.stderr)
+        return {}
+    names = folder / "names"
+    names.write_text("root { nvidia }\n" + (PCP_AGENTS / "nvidia/pmns").read_text().replace("NVML", "120"))
+    wanted = folder / "pmlogger.conf"
+    wanted.write_text("log mandatory on 1 sec { " + " ".join(f"nvidia.{name}" for name in PCP_METRICS) + " }\n")
+    agents = folder / "pmcd.conf"
+    agents.write_text(f"pmcd 2 dso pmcd_init {PCP_AGENTS}/pmcd/pmda_pmcd.so\n"
+                      f"nvidia 120 pipe binary {PCP_AGENTS}/nvidia/pmdanvidia -d 120 -l {folder}/agent.log\n")
+    user, port = getpass.getuser(), free_port()
+
+    def logger(archive, *source):
+        return subprocess.Popen(["pmlogger", *source, "-n", names, "-c", wanted, "-l", folder / f"{archive}.log", "-U", user,
+                                 folder / archive], **quiet)
+
+    def saw(archive):
+        told = subprocess.run(["pmval", "-a", folder / archive, "-n", names, "nvidia.memused"], capture_output=True,
+                              text=True, env=env)
+        return CARD_USED in told.stdout
+
+    alone = logger("alone", "-o", "-K", "clear", "-K", f"add,120,{agent},nvidia_init")
+    server = subprocess.Popen([pmcd, "-f", "-A", "-U", user, "-i", "127.0.0.1", "-p", str(port), "-s", folder / "pmcd.sock", "-c",
+                               agents, "-l", folder / "pmcd.log", "-n", names], **quiet)
+    for _ in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    behind = logger("behind", "-h", f"127.0.0.1:{port}")
+    return {"PCP, pmlogger with the agent inside": Watched(alone, read_back=lambda: saw("alone")),
+            "PCP, pmcd with pmdanvidia and pmlogger": Watched(behind, server, read_back=lambda: saw("behind"), of_pid=family)}
+
+
+def tell(name, watched):
+    ended = watched.ended()
+    if ended:
+        print(f"bench: {name} ended by itself with {ended[0]}", file=sys.stderr)
+        return
+    figures = watched.figures()
+    if not watched.read_back():
+        print(f"bench: {name} did not see the cards: not measured", file=sys.stderr)
+        return
+    for what, unit, value, digits in figures:
+        print(json.dumps({"name": f"two cards at 1 Hz: {name}{what}", "unit": unit, "ours": round(value, digits)}))
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
@@ -68,40 +186,31 @@ def main():
                XDG_STATE_HOME=str(folder / "state"), XDG_CONFIG_HOME=str(folder / "config"), XDG_RUNTIME_DIR=str(folder),
                LD_LIBRARY_PATH=str(library.parent))
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": env}
-    started = {
-        "sampler (profile record)": subprocess.Popen([program, "profile", "record", "-o", folder / "machine.jsonl"], **quiet),
-        "daemon (serve)": subprocess.Popen([program, "serve", "--listen", "127.0.0.1:0"], **quiet),
-        "a fork a second (gpus --json)": subprocess.Popen(
-            ["sh", "-c", f"while :; do '{program}' gpus --json >/dev/null; sleep 1; done"], start_new_session=True, **quiet),
-    }
-    for name, command in MONITORS.items():
-        if shutil.which(command[0]):
-            started[name] = in_terminal(command, env)
-        else:
-            print(f"bench: no {name} here: not measured", file=sys.stderr)
+    started = {}
     try:
+        started["sampler (profile record)"] = Watched(
+            subprocess.Popen([program, "profile", "record", "-o", folder / "machine.jsonl"], **quiet))
+        started["daemon (serve)"] = Watched(subprocess.Popen([program, "serve", "--listen", "127.0.0.1:0"], **quiet))
+        started["a fork a second (gpus --json)"] = Watched(subprocess.Popen(
+            ["sh", "-c", f"while :; do '{program}' gpus --json >/dev/null; sleep 1; done"], start_new_session=True, **quiet))
+        started.update(start_pcp(folder, env, quiet))
+        for name, command in MONITORS.items():
+            if shutil.which(command[0]):
+                started[name] = Watched(in_terminal(command, env))
+            else:
+                print(f"bench: no {name} here: not measured", file=sys.stderr)
+        for line in NO_PEERS.splitlines():
+            print(f"bench: no peer: {line}", file=sys.stderr)
         time.sleep(WARM_UP_S)
-        before = {name: cpu_s(process.pid) for name, process in started.items()}
-        start = time.monotonic()
+        for watched in started.values():
+            if not watched.ended():
+                watched.start()
         time.sleep(seconds)
-        elapsed = time.monotonic() - start
-        for name, process in started.items():
-            if process.poll() is not None:
-                print(f"bench: {name} ended by itself with {process.returncode}", file=sys.stderr)
-                continue
-            share = 100 * (cpu_s(process.pid) - before[name]) / elapsed
-            print(json.dumps({"name": f"two cards at 1 Hz: {name}", "unit": "% of a core", "ours": round(share, 3)}))
-            print(json.dumps({"name": f"two cards at 1 Hz: {name}, resident", "unit": "MiB", "ours": round(rss_mib(process.pid), 1)}))
+        for name, watched in started.items():
+            tell(name, watched)
     finally:
-        for process in started.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in started.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for watched in started.values():
+            watched.end()
         shutil.rmtree(folder, ignore_errors=True)
 
 
