@@ -198,7 +198,7 @@ static void add_freeable(struct page *page)
     static _Thread_local struct dgo_freeable row[DGO_SNAPSHOT_ENTRY_MAX];
     uint32_t count;
 
-    dgo_snapshot_take(page->profiler, 0, &snapshot);
+    dgo_snapshot_now(page->profiler, &snapshot);
     count = dgo_freeable_find(&snapshot, row, DGO_SNAPSHOT_ENTRY_MAX);
     if (count == 0)
         return;

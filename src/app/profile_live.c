@@ -232,6 +232,8 @@ json_t *profile_live_view(struct profile_live *live)
     dgo_profiler_judge(live->profiler);
     dgo_profiler_find_patterns(live->profiler);
     view = view_profile(live->profiler, NULL, NULL);
+    if (view)
+        json_object_set_new(view, "simulated", json_boolean(live->simulated));
     pthread_mutex_unlock(&live->lock);
     return view;
 }

@@ -68,8 +68,21 @@ static void add_stats(json_t *series, const struct dgo_trace_stats *stats)
         json_object_set_new(series, "clock_jumps", json_integer((json_int_t)stats->clock_jumps));
 }
 
-static json_t *view_series(const struct dgo_series_report *report)
+/* The greatest value of each of equal parts; null: no reading. */
+static json_t *view_shape(const struct dgo_profiler *profiler, uint32_t index)
 {
+    struct dgo_trace_point point[VIEW_PROFILE_SHAPE];
+    const uint32_t count = dgo_profiler_points(profiler, index, point, VIEW_PROFILE_SHAPE);
+    json_t *shape = json_array();
+
+    for (uint32_t i = 0; i < count; i++)
+        json_array_append_new(shape, real_or_null(true, point[i].max_mib));
+    return shape;
+}
+
+static json_t *view_series(const struct dgo_profiler *profiler, uint32_t index)
+{
+    const struct dgo_series_report *report = dgo_profiler_report(profiler, index);
     const struct dgo_trend *trend = &report->trend;
     json_t *series = json_pack(
         "{s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "gpu", (json_int_t)report->gpu_index,
@@ -94,6 +107,7 @@ static json_t *view_series(const struct dgo_series_report *report)
     if (!isnan(trend->period_s))
         json_object_set_new(series, "period_seconds", json_real(trend->period_s));
     add_stats(series, &report->stats);
+    json_object_set_new(series, "over_time_mib", view_shape(profiler, index));
     return series;
 }
 
@@ -155,7 +169,7 @@ static json_t *view_freeable(const struct dgo_profiler *profiler, const struct d
     json_t *rows = json_array();
     uint32_t count;
 
-    dgo_snapshot_take(profiler, 0, &snapshot);
+    dgo_snapshot_now(profiler, &snapshot);
     count = dgo_freeable_find(&snapshot, row, DGO_SNAPSHOT_ENTRY_MAX);
     for (uint32_t i = 0; i < count; i++) {
         json_t *one = json_pack("{s:I, s:I, s:o, s:f}", "gpu", (json_int_t)row[i].gpu_index, "pid",
@@ -179,7 +193,7 @@ json_t *view_profile(const struct dgo_profiler *profiler, const struct dgo_worth
     json_t *series = json_array(), *profile;
 
     for (uint32_t i = 0; i < dgo_profiler_count(profiler); i++)
-        json_array_append_new(series, view_series(dgo_profiler_report(profiler, i)));
+        json_array_append_new(series, view_series(profiler, i));
     profile = json_pack("{s:s, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.profile/1", "series",
                         series, "changes", view_changes(profiler), "marks", view_marks(profiler),
                         "could_free", view_freeable(profiler, worth));

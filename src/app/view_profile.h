@@ -8,6 +8,8 @@
 
 #include <jansson.h>
 
+enum { VIEW_PROFILE_SHAPE = 24 }; /* values of .over_time_mib */
+
 /* .series[], .changes[], .marks[], .could_free[], and what could not be read.  `worth` of the model
  * that the memory is wanted for and `stats` may be NULL.  A new reference, NULL without memory. */
 json_t *view_profile(const struct dgo_profiler *profiler, const struct dgo_worth *worth,

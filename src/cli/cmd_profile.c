@@ -1,6 +1,27 @@
 /* cmd_profile.c - `dualgpuopt profile`: the commands of the memory profiler. */
 #include "cmd_profile.h"
 
+#include "dgo_plan.h"
+
+/* A token of a cache in blocks of another type than f16. */
+static enum dgo_status set_cache_type(const struct options *options, struct dgo_worth *worth,
+                                      struct dgo_error *err)
+{
+    enum { F16_BYTES = 2 };
+    enum dgo_kv_type type = DGO_KV_F16;
+    const struct dgo_ggml_type *block;
+    enum dgo_status status;
+
+    if (!option_given(options, OPTION_KV_TYPE))
+        return DGO_OK;
+    status = dgo_kv_type_parse(option_text(options, OPTION_KV_TYPE), &type, err);
+    block = status == DGO_OK ? dgo_ggml_type_by_name(dgo_kv_type_name(type)) : NULL;
+    if (block)
+        worth->token_bytes =
+            worth->token_bytes * block->block_bytes / (F16_BYTES * block->block_values);
+    return status;
+}
+
 enum dgo_status profile_read_worth(const struct cmd_call *call, struct dgo_worth *worth,
                                    struct dgo_error *err)
 {
@@ -14,7 +35,7 @@ enum dgo_status profile_read_worth(const struct cmd_call *call, struct dgo_worth
     if (status == DGO_OK)
         *worth = dgo_worth_of(model);
     dgo_model_close(model);
-    return status;
+    return status == DGO_OK ? set_cache_type(&call->options, worth, err) : status;
 }
 
 static const struct cmd *const profile_commands[] = {&cmd_profile_record, &cmd_profile_replay,

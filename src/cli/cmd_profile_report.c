@@ -2,6 +2,7 @@
  * the card is full. */
 #include "cmd_profile.h"
 
+#include "client.h"
 #include "dgo_app.h"
 #include "dgo_file.h"
 #include "dgo_units.h"
@@ -133,6 +134,71 @@ static int print_csv(const struct work *work)
     return 0;
 }
 
+static int print_text(json_t *profile, const char *source)
+{
+    if (!profile) {
+        print_message("out of memory");
+        return 1;
+    }
+    if (json_is_true(json_object_get(profile, "simulated")))
+        printf("SIMULATED: these readings come from a %s\n", source);
+    print_profile(profile);
+    json_decref(profile);
+    return 0;
+}
+
+/* ---- the daemon -------------------------------------------------------------------------- */
+
+/* What it cannot give: it keeps no file, and knows the sizes of its cards. */
+static const enum option_id of_files[] = {OPTION_GPUS, OPTION_SVG, OPTION_HTML, OPTION_CSV};
+
+static enum dgo_status check_daemon_options(const struct options *options, struct dgo_error *err)
+{
+    for (size_t i = 0; i < sizeof of_files / sizeof of_files[0]; i++) {
+        const enum option_id id = of_files[i];
+
+        if (option_given(options, id) && options->value[id].origin == ORIGIN_FLAG)
+            return dgo_fail(err, DGO_EUSAGE,
+                            "--%s is for a FILE; dualgpuopt profile record makes one",
+                            option_specs[id].name);
+    }
+    return DGO_OK;
+}
+
+static void add_worth(json_t *profile, const struct dgo_worth *worth)
+{
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(json_object_get(profile, "could_free"), i, row)
+    {
+        view_add_worth(row, worth, json_number_value(json_object_get(row, "used_mib")));
+    }
+}
+
+/* The running daemon's own judgement. */
+static int report_daemon(const struct cmd_call *call)
+{
+    struct dgo_worth worth = {0};
+    struct dgo_error err = {0}, why = {0};
+    json_t *profile = NULL;
+    enum dgo_status status = check_daemon_options(&call->options, &err);
+
+    if (status == DGO_OK)
+        status = profile_read_worth(call, &worth, &err);
+    if (status == DGO_OK) {
+        status = client_ask(&call->options, "GET", "/api/v1/profile", NULL, &profile, &why);
+        if (status != DGO_OK)
+            status = dgo_fail(&err, status, "%s%s", why.text,
+                              status == DGO_ENOTFOUND ? "; or name a recording or CSV file" : "");
+    }
+    if (status != DGO_OK)
+        return print_failure(&err);
+    add_worth(profile, &worth);
+    return option_given(&call->options, OPTION_JSON) ? print_json(profile)
+                                                     : print_text(profile, "machine file");
+}
+
 /* ---- the command ------------------------------------------------------------------------- */
 
 static int show(const struct cmd_call *call, const struct work *work)
@@ -150,10 +216,7 @@ static int show(const struct cmd_call *call, const struct work *work)
         return print_csv(work);
     if (option_given(&call->options, OPTION_JSON))
         return print_json(view_profile(work->profiler, &work->worth, &work->stats));
-    if (work->stats.simulated)
-        printf("SIMULATED: these readings come from a recording\n");
-    print_profile(work->profiler, &work->worth);
-    return 0;
+    return print_text(view_profile(work->profiler, &work->worth, &work->stats), "recording");
 }
 
 static int run(const struct cmd_call *call)
@@ -167,6 +230,8 @@ static int run(const struct cmd_call *call)
         print_message("profile report prints one of --csv and --json");
         return dgo_status_exit(DGO_EUSAGE);
     }
+    if (call->arg_count == 0)
+        return report_daemon(call);
     status = dgo_profiler_new(&(struct dgo_profiler_options){.judge_every_s = judge_every_s},
                               &work.profiler, &err);
     work.path = call->args[0];
@@ -189,15 +254,17 @@ static int run(const struct cmd_call *call)
 
 const struct cmd cmd_profile_report = {
     .name = "profile report",
-    .does = "judge a recording: leaks, patterns, time to full",
-    .usage = "FILE [--gpus FILE] [--model MODEL] [--svg FILE] [--html FILE] [--csv | --json]",
-    .examples = "dualgpuopt profile report machine.jsonl\n"
+    .does = "judge memory over time: leaks, patterns, time to full, what could be freed",
+    .usage = "[FILE] [--gpus FILE] [--model MODEL] [--svg FILE] [--html FILE] [--csv | --json]",
+    .examples = "dualgpuopt profile report --model model.gguf\n"
+                "dualgpuopt profile report machine.jsonl\n"
                 "dualgpuopt profile report machine.jsonl --model model.gguf\n"
                 "dualgpuopt profile report machine.jsonl --html report.html --svg timeline.svg\n"
                 "dualgpuopt profile report machine.jsonl --csv > verdicts.csv\n"
                 "dualgpuopt profile report memory.csv --json\n"
                 "dualgpuopt profile report memory.csv --gpus examples/machines/two-unequal.yaml",
     .details =
+        "Without FILE the daemon tells what it has seen on this machine.\n"
         "FILE is a recording, or CSV whose first line names the columns seconds,gpu,pid,used_mib\n"
         "(in any order; requests,busy,start,name,total_mib may follow; - is stdin). A row without "
         "a\n"
@@ -213,9 +280,8 @@ const struct cmd cmd_profile_report = {
         "in tokens of KV cache and layers.\n\n"
         "--svg draws each series with its verdict, --html writes one page with everything in it,\n"
         "--csv prints the table of series.",
-    .arg_min = 1,
     .arg_max = 1,
-    .options = {OPTION_GPUS, OPTION_MODEL, OPTION_SVG, OPTION_HTML, OPTION_CSV, OPTION_JSON,
-                OPTION_VERBOSE, OPTION_HELP},
+    .options = {OPTION_GPUS, OPTION_MODEL, OPTION_KV_TYPE, OPTION_SVG, OPTION_HTML, OPTION_CSV,
+                OPTION_SOCKET, OPTION_STATE_DIR, OPTION_JSON, OPTION_VERBOSE, OPTION_HELP},
     .run = run,
 };

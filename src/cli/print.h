@@ -47,8 +47,7 @@ struct rival;
 void print_rivals(const struct rival *rivals, uint32_t count);
 void print_needs(const struct dgo_machine *machine, const struct dgo_needs *needs);
 void print_comparison(const struct dgo_comparison *comparison);
-/* After dgo_profiler_judge. */
-void print_profile(const struct dgo_profiler *profiler, const struct dgo_worth *worth);
+void print_profile(const json_t *profile); /* what view_profile made; only reads it */
 /* ", 1024 tokens of KV cache or 0.5 layers": as much as is known. */
 void print_worth(const struct dgo_worth *worth, double mib);
 void print_resources(const json_t *resources); /* what view_resources made; only reads it */

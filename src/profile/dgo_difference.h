@@ -32,6 +32,10 @@ struct dgo_snapshot {
 void dgo_snapshot_take(const struct dgo_profiler *profiler, double part_s,
                        struct dgo_snapshot *snapshot);
 
+/* Who holds what at the end, without noise: a process that has been silent for three of its usual
+ * distances, at least 30 s, is gone.  dgo_profiler_judge first. */
+void dgo_snapshot_now(const struct dgo_profiler *profiler, struct dgo_snapshot *snapshot);
+
 enum dgo_difference_kind { DGO_CHANGED, DGO_APPEARED, DGO_DISAPPEARED };
 
 struct dgo_difference_row {

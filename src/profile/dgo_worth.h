@@ -33,7 +33,4 @@ struct dgo_freeable {
 uint32_t dgo_freeable_find(const struct dgo_snapshot *snapshot, struct dgo_freeable *rows,
                            uint32_t max);
 
-/* The sum over the rows whose role is known. */
-double dgo_freeable_sum(const struct dgo_freeable *rows, uint32_t count);
-
 #endif

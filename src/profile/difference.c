@@ -2,6 +2,7 @@
 #include "dgo_difference.h"
 
 #include "dgo_text.h"
+#include "dgo_units.h"
 #include "rank.h"
 
 #include <math.h>
@@ -33,15 +34,29 @@ static double level_of(const struct dgo_trace_point *point, uint32_t count, doub
     return rank_median(value, found);
 }
 
+enum { PART_NOW = -1 };
+
+/* PART_NOW: long enough for three readings of a series that goes on, and for its widest cell. */
+static double part_of(const struct dgo_series_report *report, double given_s, double end_s,
+                      const struct dgo_trace_point *last)
+{
+    const double length_s = report->stats.last_s - report->stats.first_s;
+
+    if (given_s > 0)
+        return fmax(1, given_s);
+    if (given_s == 0)
+        return fmax(part_least_s, (end_s - report->stats.first_s) / 12);
+    return fmax(fmax(30, last ? 1.5 * last->span_s : 0),
+                3 * length_s / (double)dgo_max_u64(report->stats.sample_count, 2));
+}
+
 static bool take_entry(const struct dgo_profiler *profiler, uint32_t index, double end_s,
                        double given_part_s, struct dgo_snapshot_entry *entry, bool *quiet)
 {
     static _Thread_local struct dgo_trace_point point[DGO_TRACE_CELL_MAX];
     const struct dgo_series_report *report = dgo_profiler_report(profiler, index);
     const uint32_t count = dgo_profiler_points(profiler, index, point, DGO_TRACE_CELL_MAX);
-    const double part_s = given_part_s > 0
-                              ? fmax(1, given_part_s)
-                              : fmax(part_least_s, (end_s - report->stats.first_s) / 12);
+    const double part_s = part_of(report, given_part_s, end_s, count ? &point[count - 1] : NULL);
     double span_mib;
 
     *entry = (struct dgo_snapshot_entry){.gpu_index = report->gpu_index,
@@ -78,6 +93,11 @@ void dgo_snapshot_take(const struct dgo_profiler *profiler, double part_s,
          i < dgo_profiler_count(profiler) && snapshot->count < DGO_SNAPSHOT_ENTRY_MAX; i++)
         snapshot->count += take_entry(profiler, i, end_s, part_s, &snapshot->entry[snapshot->count],
                                       &snapshot->quiet);
+}
+
+void dgo_snapshot_now(const struct dgo_profiler *profiler, struct dgo_snapshot *snapshot)
+{
+    dgo_snapshot_take(profiler, PART_NOW, snapshot);
 }
 
 /* ---- difference ------------------------------------------------------------------------- */

@@ -72,12 +72,3 @@ uint32_t dgo_freeable_find(const struct dgo_snapshot *snapshot, struct dgo_freea
         qsort(rows, count, sizeof *rows, by_size);
     return count;
 }
-
-double dgo_freeable_sum(const struct dgo_freeable *rows, uint32_t count)
-{
-    double sum_mib = 0;
-
-    for (uint32_t i = 0; i < count; i++)
-        sum_mib += rows[i].role_known ? rows[i].used_mib : 0;
-    return sum_mib;
-}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
-from e2e import BUILD, PROGRAM, Result, case, check, check_equal, check_match, json_of, main, model
+from e2e import BUILD, PROGRAM, Result, case, check, check_equal, check_match, json_of, main, model, wait_until
 
 FAKE = BUILD / "tests/gpu/libnvidia-ml.so.1"
 SCENARIO = """driver 550.54.14
@@ -211,6 +211,38 @@ def by_the_daemon(box):
     check_equal(done.code, 1, "exit")
     check_match(r'no mark "before".*"before 1 of 1", "after 1 of 1"', done.err, "stderr")
     end(daemon)
+
+
+def report(box, *words):
+    return json_of(box.run("profile", "report", "--json", *words))
+
+
+@case("profile report asks the daemon: what could be freed, what it would buy")
+def reports_of_the_daemon(box):
+    set_up(box)
+    browser = hold(box, "firefox", "0=300", "1=120")
+    engine = hold(box, "llama-server", "0=4000")
+    daemon = box.program("serve", "--listen", "127.0.0.1:0", "--token-file", box.folder / "token")
+    daemon.wait_for(r"http://127\.0\.0\.1:(\d+)/")
+    free = wait_until(lambda: report(box, "--model", model("tiny-llama"))["could_free"], "readings")
+    check_equal([(one["gpu"], one["pid"], one["role"], one["used_mib"]) for one in free],
+                [(0, browser.pid, "browser", 300.0), (1, browser.pid, "browser", 120.0)], "what could be freed")
+    quarter = report(box, "--model", model("tiny-llama"), "--kv-type", "q8_0")["could_free"]
+    near(quarter[0]["kv_tokens"] / free[0]["kv_tokens"], 32 / 17, "tokens at q8_0 over those at f16", 0.01)
+    text = box.run("profile", "report", "--model", model("tiny-llama")).out
+    check_match(rf"300\.0 MiB on GPU 0, process {browser.pid} \(firefox\), browser, \d+ tokens of KV cache or", text, "the text")
+    check_match(r"420\.0 MiB together, \d+ tokens", text, "the text")
+    check_match(rf"{engine.pid} +llama-server +4000 .* steady", text, "the table")
+    for words, says in ((["--svg", "x.svg"], "--svg is for a FILE"), (["--csv"], "--csv is for a FILE")):
+        done = box.run("profile", "report", *words)
+        check(done.code == 2 and says in done.err, f"{words}: {done}")
+    check_equal(box.run("profile", "mark", "browser closed").code, 0, "exit of mark")
+    check_equal([mark["text"] for mark in report(box)["marks"]], ["browser closed"], "marks")
+    for process in (daemon, browser, engine):
+        end(process)
+    done = box.run("profile", "report")
+    check_equal((done.code, done.out), (1, ""), "exit and output without a daemon")
+    check_match(r"no daemon runs.*dualgpuopt serve; or name a recording", done.err, "stderr")
 
 
 main()

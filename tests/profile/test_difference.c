@@ -92,9 +92,43 @@ static void test_repeats(void **state)
     assert_false(row_of(20)->measurable);
 }
 
+/* A day at 1 Hz, its cells more than a minute wide; the browser was closed ten minutes before. */
+static void test_who_holds_it_now(void **state)
+{
+    struct dgo_profiler *profiler = NULL;
+    struct dgo_error err = {0};
+
+    (void)state;
+    assert_int_equal(dgo_profiler_new(NULL, &profiler, &err), DGO_OK);
+    for (uint32_t s = 0; s < 86400; s++) {
+        const struct dgo_profiler_reading reading[] = {
+            {.pid = 10, .start = 5, .sample = {.seconds = s, .used_mib = s < 86000 ? 900 : 700}},
+            {.pid = 20, .start = 6, .sample = {.seconds = s, .used_mib = 500}}};
+
+        for (uint32_t i = 0; i < (s < 85800 ? 2u : 1u); i++)
+            assert_int_equal(dgo_profiler_add(profiler, &reading[i], &err), DGO_OK);
+    }
+    dgo_profiler_judge(profiler);
+    dgo_snapshot_now(profiler, &before[0]);
+    assert_int_equal(before[0].count, 1);
+    assert_true(before[0].entry[0].pid == 10 && fabs(before[0].entry[0].used_mib - 700) < 0.1);
+    dgo_profiler_free(profiler);
+}
+
+static void test_a_card_that_went_away(void **state)
+{
+    (void)state;
+    record(&before[0], 800, 9000, 0, 20);
+    record(&after[0], 0, 9000, 0, 20);
+    after[0].count = 0;
+    dgo_difference_make(before, after, 1, &difference);
+    assert_true(difference.count == 0 && difference.unread_count == 1 && difference.unread[0] == 0);
+    assert_false(difference.total_measurable);
+}
+
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_browser_closed),
-    cmocka_unit_test(test_noise_is_no_change),
+    cmocka_unit_test(test_who_holds_it_now), cmocka_unit_test(test_a_card_that_went_away),
+    cmocka_unit_test(test_browser_closed),   cmocka_unit_test(test_noise_is_no_change),
     cmocka_unit_test(test_repeats),
 };
 CHECK_MAIN(tests)
