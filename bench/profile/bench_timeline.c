@@ -13,7 +13,7 @@ static double now_s(void)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t); /* a busy machine costs us time, not work */
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 

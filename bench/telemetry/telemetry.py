@@ -59,6 +59,10 @@ def status_sum(pid, key):
     return sum(int(line.split()[1]) for file in files for line in file.read_text().splitlines() if line.startswith(key + ":"))
 
 
+def counts(pid):
+    return cpu_s(pid), status_sum(pid, "voluntary_ctxt_switches")
+
+
 class Watched:
     """Processes that together are one monitor."""
 
@@ -71,22 +75,17 @@ class Watched:
         return [process.returncode for process in self.processes if process.poll() is not None]
 
     def start(self):
-        self.pids = [pid for process in self.processes for pid in self.of_pid(process.pid)]
         self.since = time.monotonic()
-        self.cpu = self.cpu_now()
-        self.woken = self.wakes_now()
-
-    def cpu_now(self):
-        return sum(map(cpu_s, self.pids))
-
-    def wakes_now(self):
-        return sum(status_sum(pid, "voluntary_ctxt_switches") for pid in self.pids)
+        self.before = {pid: counts(pid) for process in self.processes for pid in self.of_pid(process.pid)}
 
     def figures(self):
+        """A child that ended meanwhile (a preprocessor at the start) is left out; its CPU is its parent's."""
         elapsed = time.monotonic() - self.since
-        return [("", "% of a core", 100 * (self.cpu_now() - self.cpu) / elapsed, 3),
-                (", resident", "MiB", sum(status_sum(pid, "VmRSS") for pid in self.pids) / 1024, 1),
-                (", wakes", "1/s", (self.wakes_now() - self.woken) / elapsed, 1)]
+        now = {pid: counts(pid) for pid in self.before if pathlib.Path(f"/proc/{pid}").exists()}
+        cpu, wakes = (sum(now[pid][i] - self.before[pid][i] for pid in now) for i in (0, 1))
+        return [("", "% of a core", 100 * cpu / elapsed, 3),
+                (", resident", "MiB", sum(status_sum(pid, "VmRSS") for pid in now) / 1024, 1),
+                (", wakes", "1/s", wakes / elapsed, 1)]
 
     def end(self):
         for process in self.processes:

@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 # Nothing here waits this long when all is well; it only keeps a broken program from hanging the tests.  Generous, because the
 # machines that run tests are small and busy.
-PATIENCE_S = float(os.environ.get("DGO_E2E_PATIENCE_S", "90"))
+PATIENCE_S = float(os.environ.get("DGO_E2E_PATIENCE_S", "240"))
 
 
 class Skip(Exception):
