@@ -3,7 +3,7 @@
 
 usage: run.py BUILD [NAME...]        BUILD: a release build (./dev bench makes one)
 
-Names: accuracy, serve, plan, header, token, and every program that the build put into bench/ (resource, bus).  Without names all of them.  Runs of
+Names: accuracy, serve, plan, header, token, and every program that the build put into bench/ (place, whole, resource, bus).  Without names all of them.  Runs of
 us and of the peer alternate; each figure is the median.  A line is
 {"name", "unit", "ours", "peer", "peer_name", "ratio"}: ratio > 1 where we are better.  Keep what you learn in
 docs/MEASUREMENTS.md, with date and versions.

@@ -5,61 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "place_work.h"
+
 /* The objective of a mixed (sum and slowest stage) search is settled to this part of itself. */
 #define SETTLED 1e-6
 /* Costs that differ by less are equal: the earlier found wins, so that ties do not follow noise. */
 #define TIE 1e-12
+/* What is cut off by the bound has at least this part of it more: above what adding up rounds. */
+#define SLACK 1e-9
 
-/* A state is a set of devices in use and the last of them; value[state][k] is the least cost of
- * having the first k items placed in it, from[state][k] where its last segment starts. */
-struct work {
-    const struct place_problem *problem;
-    bool ordered;
-    uint32_t state_count, width; /* width: item_count + 1 */
-    /* Devices that are the same in everything: earlier and later ones, as bits.  They may stand in
-     * for each other, so only one order of them is weighed: the machine's. */
-    uint32_t same_before[PLACE_DEVICE_MAX], same_after[PLACE_DEVICE_MAX];
-    double *value;
-    uint16_t *from;
-    uint64_t *bytes_sum; /* prefix sums, `width` values */
-    double *cpu_sum;
-    double *cost_sum, *stage_sum; /* the same for each device */
-    double *start;
-};
-
-static uint32_t bits(uint32_t set)
-{
-    return (uint32_t)__builtin_popcount(set);
-}
-
-/* Exact: state = set * devices + last.  Ordered: `last` as the first device, then as a later one.
- */
 static uint32_t state_device(const struct work *work, uint32_t state)
 {
     return state % work->problem->device_count;
-}
-
-static bool state_possible(const struct work *work, uint32_t state)
-{
-    const uint32_t devices = work->problem->device_count;
-
-    if (work->ordered)
-        return !(work->problem->single && state >= devices);
-    const uint32_t set = state / devices, last = state % devices;
-
-    if (!(set >> last & 1) || (work->problem->single && bits(set) > 1))
-        return false;
-    for (uint32_t d = 0; d < devices; d++)
-        if (set >> d & 1 && (work->same_before[d] & ~set))
-            return false;
-    return !(work->same_after[last] & set);
-}
-
-static bool state_first(const struct work *work, uint32_t state)
-{
-    const uint32_t devices = work->problem->device_count;
-
-    return work->ordered ? state < devices : bits(state / devices) == 1;
 }
 
 /* States that `state` may follow; at most 2 * PLACE_DEVICE_MAX.  Later devices come first, so that
@@ -71,7 +28,7 @@ static uint32_t states_before(const struct work *work, uint32_t state,
     const uint32_t last = state % devices;
     uint32_t count = 0;
 
-    if (state_first(work, state))
+    if (work_first(work, state))
         return 0;
     if (work->ordered) {
         for (uint32_t d = last; d-- > 0;) {
@@ -109,40 +66,73 @@ static bool better(double candidate, double than)
     return candidate < than - TIE * fabs(than) || (isinf(than) && !isinf(candidate));
 }
 
-/* Cost of having i items placed and going on with `device` next. */
-static void fill_start(struct work *work, uint32_t state)
+static double *value_of(const struct work *work, uint32_t row)
+{
+    return work->value + (size_t)row * work->width;
+}
+
+/* NULL for a state that cannot be. */
+static const struct work_row *row_of(const struct work *work, uint32_t state)
+{
+    return work->row[state] == WORK_NO_ROW ? NULL : &work->rows[work->row[state]];
+}
+
+/* Item counts from which a run may start. */
+struct starts {
+    uint32_t low, high; /* low > high: none */
+};
+
+/* start[i]: cost of having i items placed and going on with the state's device. */
+static struct starts fill_start(struct work *work, uint32_t state)
 {
     const struct place_problem *p = work->problem;
     const uint32_t device = state_device(work, state);
+    struct starts starts = {p->item_count, 0};
     uint32_t before[2 * PLACE_DEVICE_MAX];
     const uint32_t count = states_before(work, state, before);
 
-    for (uint32_t i = 0; i < work->width; i++)
-        work->start[i] = INFINITY;
-    if (state_first(work, state))
-        for (uint32_t i = p->cpu_items_min; i <= p->cpu_items_max && i < p->item_count; i++)
+    if (work_first(work, state)) {
+        starts.low = p->cpu_items_min;
+        starts.high = p->cpu_items_max < p->item_count ? p->cpu_items_max : p->item_count - 1;
+        for (uint32_t i = starts.low; i <= starts.high; i++)
             work->start[i] = work->cpu_sum[i] + (i > 0 ? p->cpu_boundary[device] : 0);
+        return starts;
+    }
     for (uint32_t b = 0; b < count; b++) {
-        const double *value = work->value + (size_t)before[b] * work->width;
+        const struct work_row *of = row_of(work, before[b]);
+
+        if (of && of->low <= of->high) {
+            starts.low = of->low < starts.low ? of->low : starts.low;
+            starts.high = of->high > starts.high ? of->high : starts.high;
+        }
+    }
+    for (uint32_t i = starts.low; i <= starts.high; i++)
+        work->start[i] = INFINITY;
+    for (uint32_t b = 0; b < count; b++) {
+        const struct work_row *of = row_of(work, before[b]);
         const double step = p->boundary[state_device(work, before[b])][device];
 
-        for (uint32_t i = 1; i < p->item_count; i++)
-            if (better(value[i] + step, work->start[i]))
-                work->start[i] = value[i] + step;
+        if (!of || of->low > of->high)
+            continue;
+        const double *value = value_of(work, work->row[before[b]]);
+
+        for (uint32_t i = of->low; i <= of->high; i++) /* no branch: the compiler makes vectors */
+            work->start[i] = value[i] + step < work->start[i] ? value[i] + step : work->start[i];
     }
+    return starts;
 }
 
 /* The last segment takes its own role's bytes: tried one start at a time. */
-static void end_row(struct work *work, uint32_t state, double cap)
+static void end_row(struct work *work, uint32_t row, const struct starts *starts, double cap)
 {
     const struct place_problem *p = work->problem;
-    const uint32_t device = state_device(work, state), end = p->item_count;
-    const uint32_t role = PLACE_LAST | (state_first(work, state) ? PLACE_FIRST : PLACE_MIDDLE);
+    struct work_row *of = &work->rows[row];
+    const uint32_t device = state_device(work, of->state), end = p->item_count;
+    const uint32_t role = PLACE_LAST | (work_first(work, of->state) ? PLACE_FIRST : PLACE_MIDDLE);
     const double *cost = work->cost_sum + (size_t)device * work->width;
     const double *stage = work->stage_sum + (size_t)device * work->width;
-    double *value = work->value + (size_t)state * work->width;
 
-    for (uint32_t i = end; i-- > 0;) {
+    for (uint32_t i = starts->high + 1; i-- > starts->low;) {
         const double candidate = work->start[i] + cost[end] - cost[i];
         const bool longer = end - i > 2; /* than the runs that may take less: room only shrinks */
         uint64_t room = 0;
@@ -153,52 +143,34 @@ static void end_row(struct work *work, uint32_t state, double cap)
                 break;
             continue;
         }
-        if (better(candidate, value[end])) {
-            value[end] = candidate;
-            work->from[(size_t)state * work->width + end] = (uint16_t)i;
+        if (better(candidate, of->whole)) {
+            of->whole = candidate;
+            of->whole_from = (uint16_t)i;
         }
     }
-}
-
-/* The first item alone on the first device, which may take less than longer runs. */
-static void head_alone(struct work *work, uint32_t state, double cap)
-{
-    const struct place_problem *p = work->problem;
-    const uint32_t device = state_device(work, state);
-    const double stage = work->stage_sum[(size_t)device * work->width + 1];
-    uint64_t room = 0;
-
-    if (p->item_count < 2 || !state_first(work, state) || isinf(work->start[0]) || stage > cap ||
-        !place_room(p, device, PLACE_FIRST, 0, 1, &room) || p->bytes[0] > room)
-        return;
-    work->value[(size_t)state * work->width + 1] =
-        work->start[0] + work->cost_sum[(size_t)device * work->width + 1];
-    work->from[(size_t)state * work->width + 1] = 0;
 }
 
 /* value[k] = cost_sum[k] + min (start[i] - cost_sum[i]) over the starts i from which the device
  * can hold up to k.  Those form a window that only moves right: a queue of candidates gives each
  * minimum in constant time on average. */
-static void fill_row(struct work *work, uint32_t state, double cap)
+static void fill_row(struct work *work, uint32_t row, const struct starts *starts, double cap)
 {
     const struct place_problem *p = work->problem;
-    const uint32_t device = state_device(work, state);
+    const uint32_t state = work->rows[row].state, device = state_device(work, state);
     const double *cost = work->cost_sum + (size_t)device * work->width;
     const double *stage = work->stage_sum + (size_t)device * work->width;
-    double *value = work->value + (size_t)state * work->width;
-    uint16_t *from = work->from + (size_t)state * work->width;
-    const uint32_t role = state_first(work, state) ? PLACE_FIRST : PLACE_MIDDLE;
+    double *value = value_of(work, row);
+    uint16_t *from = work->from + (size_t)row * work->width;
+    const uint32_t role = work_first(work, state) ? PLACE_FIRST : PLACE_MIDDLE;
     uint16_t queue[PLACE_ITEM_MAX + 1];
-    uint32_t head = 0, tail = 0, low = 0;
+    uint32_t head = 0, tail = 0, low = starts->low;
     uint64_t room = 0;
+    const bool any = place_room(p, device, role, 0, 2, &room);
 
-    head_alone(work, state, cap);
-    if (!place_room(p, device, role, 0, 2, &room))
-        return;
-    for (uint32_t k = 1; k < p->item_count; k++) {
-        const double candidate = work->start[k - 1] - cost[k - 1];
+    for (uint32_t k = starts->low + 1; k < p->item_count && any; k++) {
+        if (k - 1 <= starts->high && !isinf(work->start[k - 1])) {
+            const double candidate = work->start[k - 1] - cost[k - 1];
 
-        if (!isinf(candidate)) {
             while (tail > head &&
                    better(candidate, work->start[queue[tail - 1]] - cost[queue[tail - 1]]))
                 tail--;
@@ -209,12 +181,38 @@ static void fill_row(struct work *work, uint32_t state, double cap)
             low++;
         while (head < tail && queue[head] < low)
             head++;
-        if (head < tail &&
-            better(work->start[queue[head]] - cost[queue[head]] + cost[k], value[k])) {
+        if (head == tail && k > starts->high)
+            break;
+        work->rows[row].high = (uint16_t)k;
+        value[k] = INFINITY;
+        if (head < tail) {
             value[k] = work->start[queue[head]] - cost[queue[head]] + cost[k];
             from[k] = queue[head];
         }
     }
+}
+
+/* The first item alone on the first device, which may take less than longer runs. */
+static void head_alone(struct work *work, uint32_t row, double cap)
+{
+    const struct place_problem *p = work->problem;
+    struct work_row *of = &work->rows[row];
+    const uint32_t device = state_device(work, of->state);
+    double *value = value_of(work, row);
+    uint64_t room = 0;
+
+    if (p->item_count < 2 || !work_first(work, of->state) || p->cpu_items_min > 0 ||
+        work->stage_sum[(size_t)device * work->width + 1] > cap ||
+        !place_room(p, device, PLACE_FIRST, 0, 1, &room) || p->bytes[0] > room)
+        return;
+    const double alone = work->start[0] + work->cost_sum[(size_t)device * work->width + 1];
+
+    if (of->high == 0)
+        of->high = 1;
+    else if (!better(alone, value[1]))
+        return;
+    value[1] = alone;
+    work->from[(size_t)row * work->width + 1] = 0;
 }
 
 /* Whether a state may be the end: the number of devices is what the problem wants. */
@@ -222,62 +220,67 @@ static bool state_final(const struct work *work, uint32_t state)
 {
     const struct place_problem *p = work->problem;
 
-    return state_possible(work, state) && state_first(work, state) == p->single &&
+    return work_first(work, state) == p->single &&
            (work->ordered || bits(state / p->device_count) >= p->device_min);
 }
 
+/* The row that is the best end. */
 static uint32_t best_final(const struct work *work, double *cost)
 {
     const uint32_t devices = work->problem->device_count;
-    uint32_t best = UINT32_MAX;
+    uint32_t best = WORK_NO_ROW;
 
     *cost = INFINITY;
     /* What is weighed first wins a tie: few devices, and those in the caller's order. */
     for (uint32_t set = 0; set < work->state_count; set += devices)
         for (uint32_t last = devices; last-- > 0;) {
-            const uint32_t state = set + last;
-            const double value =
-                work->value[(size_t)state * work->width + work->problem->item_count];
+            const uint32_t row = work->row[set + last];
 
-            if (state_final(work, state) && better(value, *cost)) {
-                *cost = value;
-                best = state;
+            if (row != WORK_NO_ROW && better(work->rows[row].whole, *cost)) {
+                *cost = work->rows[row].whole;
+                best = row;
             }
         }
     return best;
 }
 
-/* The state that `state` followed when its last segment starts at item i. */
-static uint32_t state_before_at(const struct work *work, uint32_t state, uint32_t i)
+/* The row that `row` followed when its last segment starts at item i. */
+static uint32_t row_before_at(const struct work *work, uint32_t row, uint32_t i)
 {
-    uint32_t before[2 * PLACE_DEVICE_MAX], best = UINT32_MAX;
+    const uint32_t state = work->rows[row].state;
+    uint32_t before[2 * PLACE_DEVICE_MAX], best = WORK_NO_ROW;
     const uint32_t count = states_before(work, state, before);
     double least = INFINITY;
 
     for (uint32_t b = 0; b < count; b++) {
+        const uint32_t other = work->row[before[b]];
+
+        if (other == WORK_NO_ROW || i < work->rows[other].low || i > work->rows[other].high)
+            continue;
         const double value =
-            work->value[(size_t)before[b] * work->width + i] +
+            value_of(work, other)[i] +
             work->problem->boundary[state_device(work, before[b])][state_device(work, state)];
 
         if (better(value, least)) {
             least = value;
-            best = before[b];
+            best = other;
         }
     }
     return best;
 }
 
-static void walk_back(const struct work *work, uint32_t state, struct place_answer *answer)
+static void walk_back(const struct work *work, uint32_t row, struct place_answer *answer)
 {
     struct place_segment found[PLACE_DEVICE_MAX];
-    uint32_t count = 0, end = work->problem->item_count;
+    uint32_t count = 0, end = work->problem->item_count, first = work->rows[row].whole_from;
 
-    while (state != UINT32_MAX && count < PLACE_DEVICE_MAX) {
-        const uint32_t first = work->from[(size_t)state * work->width + end];
-
-        found[count++] = (struct place_segment){state_device(work, state), first, end - first};
+    while (row != WORK_NO_ROW && count < PLACE_DEVICE_MAX) {
+        found[count++] =
+            (struct place_segment){state_device(work, work->rows[row].state), first, end - first};
         end = first;
-        state = state_before_at(work, state, first);
+        row = row_before_at(work, row, end);
+        if (row != WORK_NO_ROW)
+            first = work->from[(size_t)row * work->width + end];
     }
     answer->cpu_items = end;
     answer->segment_count = count;
@@ -292,24 +295,69 @@ static void walk_back(const struct work *work, uint32_t state, struct place_answ
     }
 }
 
-/* The least sum of costs with no stage above `cap`. */
-static bool solve_sum(struct work *work, double cap, struct place_answer *answer)
+/* Takes out what cannot end at `limit` or below. */
+static void cut_row(const struct work *work, uint32_t row, double limit)
 {
-    const size_t cells = (size_t)work->state_count * work->width;
+    struct work_row *of = &work->rows[row];
+    double *value = value_of(work, row);
+    const double *after = work->after ? work->after + (size_t)row * work->width : NULL;
+    uint32_t low = 1, high = 0;
 
-    for (size_t i = 0; i < cells; i++)
-        work->value[i] = INFINITY;
-    for (uint32_t state = 0; state < work->state_count; state++) {
-        if (!state_possible(work, state))
+    for (uint32_t k = of->low; k <= of->high; k++) {
+        if (after && value[k] + after[k] > limit)
+            value[k] = INFINITY;
+        if (isinf(value[k]))
             continue;
-        fill_start(work, state);
-        fill_row(work, state, cap);
-        if (state_final(work, state))
-            end_row(work, state, cap);
+        low = low > high ? k : low;
+        high = k;
+    }
+    of->low = (uint16_t)low;
+    of->high = (uint16_t)high;
+}
+
+/* Where no stage is limited, what is placed and what is left to pay make a whole: no more than the
+ * cheapest of those is wanted. */
+static double tighten(const struct work *work, uint32_t row, double limit)
+{
+    const struct work_row *of = &work->rows[row];
+    const double *value = value_of(work, row);
+    const double *after = work->after + (size_t)row * work->width;
+    double least = INFINITY;
+
+    for (uint32_t k = of->low; k <= of->high; k++)
+        least = fmin(least, value[k] + after[k]);
+    return fmin(limit, least + SLACK * fabs(least));
+}
+
+/* The least sum of costs with no stage above `cap`, where one of `limit` or less is wanted. */
+static bool solve_sum(struct work *work, double cap, double limit, struct place_answer *answer)
+{
+    const uint32_t all = (UINT32_C(1) << work->problem->device_count) - 1;
+
+    for (uint32_t row = 0; row < work->row_count; row++) {
+        struct work_row *of = &work->rows[row];
+        const struct starts starts = fill_start(work, of->state);
+        const bool full = !work->ordered && of->state / work->problem->device_count == all;
+
+        of->whole = INFINITY;
+        of->low = 1;
+        of->high = 0;
+        if (starts.low > starts.high)
+            continue;
+        if (state_final(work, of->state))
+            end_row(work, row, &starts, cap);
+        if (full)
+            continue;
+        of->low = (uint16_t)(starts.low + 1);
+        fill_row(work, row, &starts, cap);
+        head_alone(work, row, cap);
+        if (isinf(cap) && work->after && work->after_exact)
+            limit = tighten(work, row, limit);
+        cut_row(work, row, limit);
     }
     const uint32_t best = best_final(work, &answer->cost);
 
-    if (best == UINT32_MAX)
+    if (best == WORK_NO_ROW)
         return false;
     walk_back(work, best, answer);
     return true;
@@ -345,7 +393,7 @@ static bool solve_mixed(struct work *work, struct place_answer *best)
     uint32_t count = 0;
     double bound = 0;
 
-    if (!solve_sum(work, INFINITY, best))
+    if (!solve_sum(work, INFINITY, INFINITY, best))
         return false;
     list[count++] = (struct interval){0, best->slowest_stage, best->cost};
     best->cost += weight * best->slowest_stage;
@@ -358,7 +406,7 @@ static bool solve_mixed(struct work *work, struct place_answer *best)
         if (bound >= best->cost * (1 - SETTLED) || middle <= open.low || middle >= open.high)
             break;
         list[at] = (struct interval){middle, open.high, open.sum};
-        if (!solve_sum(work, middle, &answer))
+        if (!solve_sum(work, middle, best->cost - weight * open.low, &answer))
             continue;
         list[count++] = (struct interval){open.low, answer.slowest_stage, answer.cost};
         answer.cost += weight * answer.slowest_stage;
@@ -366,85 +414,6 @@ static bool solve_mixed(struct work *work, struct place_answer *best)
             *best = answer;
     }
     return true;
-}
-
-/* Exactly the same, and at the same place among all others. */
-static bool interchangeable(const struct place_problem *p, uint32_t a, uint32_t b)
-{
-    const struct place_device *x = &p->device[a], *y = &p->device[b];
-    const size_t cost_bytes = p->item_count * sizeof x->cost[0];
-
-    if (x->room_bytes != y->room_bytes || p->cpu_boundary[a] != p->cpu_boundary[b] ||
-        memcmp(x->fixed_bytes, y->fixed_bytes, sizeof x->fixed_bytes) != 0 ||
-        memcmp(x->cost, y->cost, cost_bytes) != 0 || memcmp(x->stage, y->stage, cost_bytes) != 0 ||
-        p->boundary[a][b] != p->boundary[b][a])
-        return false;
-    for (uint32_t d = 0; d < p->device_count; d++)
-        if (d != a && d != b &&
-            (p->boundary[a][d] != p->boundary[b][d] || p->boundary[d][a] != p->boundary[d][b]))
-            return false;
-    return true;
-}
-
-static void find_same(struct work *work)
-{
-    for (uint32_t a = 0; a < work->problem->device_count; a++)
-        for (uint32_t b = a + 1; b < work->problem->device_count; b++)
-            if (interchangeable(work->problem, a, b)) {
-                work->same_after[a] |= UINT32_C(1) << b;
-                work->same_before[b] |= UINT32_C(1) << a;
-            }
-}
-
-static void work_done(struct work *work)
-{
-    free(work->value);
-    free(work->from);
-    free(work->bytes_sum);
-    free(work->cpu_sum);
-    free(work->cost_sum);
-    free(work->stage_sum);
-    free(work->start);
-}
-
-static void sum_up(const double *items, uint32_t count, double *sums)
-{
-    sums[0] = 0;
-    for (uint32_t i = 0; i < count; i++)
-        sums[i + 1] = sums[i] + items[i];
-}
-
-static enum dgo_status work_init(struct work *work, const struct place_problem *p,
-                                 struct dgo_error *err)
-{
-    const uint32_t devices = p->device_count;
-
-    *work = (struct work){.problem = p, .ordered = devices > PLACE_EXACT_MAX};
-    work->width = p->item_count + 1;
-    find_same(work);
-    work->state_count = work->ordered ? 2 * devices : devices << devices;
-    const size_t cells = (size_t)work->state_count * work->width;
-
-    work->value = malloc(cells * sizeof *work->value);
-    work->from = calloc(cells, sizeof *work->from);
-    work->bytes_sum = calloc(work->width, sizeof *work->bytes_sum);
-    work->cpu_sum = calloc(work->width, sizeof *work->cpu_sum);
-    work->cost_sum = calloc((size_t)devices * work->width, sizeof *work->cost_sum);
-    work->stage_sum = calloc((size_t)devices * work->width, sizeof *work->stage_sum);
-    work->start = calloc(work->width, sizeof *work->start);
-    if (!work->value || !work->from || !work->bytes_sum || !work->cpu_sum || !work->cost_sum ||
-        !work->stage_sum || !work->start) {
-        work_done(work);
-        return dgo_fail(err, DGO_ENOMEM, "no memory to search for a placement");
-    }
-    for (uint32_t i = 0; i < p->item_count; i++)
-        work->bytes_sum[i + 1] = work->bytes_sum[i] + p->bytes[i];
-    sum_up(p->cpu_cost, p->item_count, work->cpu_sum);
-    for (uint32_t d = 0; d < devices; d++) {
-        sum_up(p->device[d].cost, p->item_count, work->cost_sum + (size_t)d * work->width);
-        sum_up(p->device[d].stage, p->item_count, work->stage_sum + (size_t)d * work->width);
-    }
-    return DGO_OK;
 }
 
 enum dgo_status place_solve(const struct place_problem *problem, bool *found,
@@ -456,12 +425,14 @@ enum dgo_status place_solve(const struct place_problem *problem, bool *found,
     *found = false;
     if (problem->device_count == 0 || problem->item_count == 0)
         return DGO_OK;
-    status = work_init(&work, problem, err);
-    if (status != DGO_OK)
-        return status;
     *answer = (struct place_answer){0};
-    *found =
-        problem->stage_weight > 0 ? solve_mixed(&work, answer) : solve_sum(&work, INFINITY, answer);
+    status = work_init(&work, problem, err);
+    if (status == DGO_OK && !problem->single && !work.ordered)
+        status = work_rest(&work, err);
+    if (status == DGO_OK && problem->stage_weight > 0 && !problem->single)
+        *found = solve_mixed(&work, answer);
+    else if (status == DGO_OK)
+        *found = solve_sum(&work, INFINITY, INFINITY, answer);
     work_done(&work);
-    return DGO_OK;
+    return status;
 }

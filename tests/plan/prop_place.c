@@ -228,7 +228,7 @@ static void many_equal_devices(void **unused)
     (void)unused;
     for (uint32_t n = 0; n < 200; n++) {
         struct place_answer few, many;
-        bool found_few = false, found_many = false;
+        bool found_few = false, found_many = false, fits = false;
 
         random_problem(&p, &state);
         for (uint32_t d = 1; d < PLACE_DEVICE_MAX; d++)
@@ -246,6 +246,8 @@ static void many_equal_devices(void **unused)
         p.device_count = PLACE_DEVICE_MAX;
         assert_int_equal(place_solve(&p, &found_many, &many, NULL), DGO_OK);
         assert_int_equal(found_few, found_many);
+        assert_int_equal(place_fits(&p, &fits, NULL), DGO_OK);
+        assert_int_equal(found_many, fits);
         if (found_few)
             assert_true(fabs(few.cost - many.cost) <= 2e-6 * few.cost);
     }
