@@ -69,7 +69,14 @@ class Spec:
     rope_size: int = 0
     value_size: int = 0
     dense_layers: int = 0  # the first ones have no experts
+    # gated delta nets: every interval-th layer attends to everything, the others keep a state
+    interval: int = 0
+    state_size: int = 0
+    state_groups: int = 0
+    state_heads: int = 0
 
+
+CONVOLUTION = 4  # tokens that a delta net's convolution sees
 
 SPECS = {
     "tiny-llama": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4),
@@ -87,6 +94,14 @@ SPECS = {
     "deepseek-v3": Spec("deepseek2", 61, 7168, 18432, 128, 1, 192, 129280, 163840, 1e4,
                         "deepseek-v3", experts=256, experts_used=8, expert_feed_forward=2048,
                         query_rank=1536, kv_rank=512, rope_size=64, value_size=128, dense_layers=3),
+    "qwen3.5-35b-a3b": Spec("qwen35moe", 40, 2048, 512, 16, 2, 256, 248320, 262144, 1e7, "qwen35",
+                            qk_norm=True, experts=256, experts_used=8, expert_feed_forward=512,
+                            rope_size=64, interval=4, state_size=128, state_groups=16,
+                            state_heads=32),
+    "qwen3-next-80b-a3b": Spec("qwen3next", 48, 2048, 512, 16, 2, 256, 151936, 262144, 1e7, "qwen2",
+                               qk_norm=True, experts=512, experts_used=10, expert_feed_forward=512,
+                               rope_size=64, interval=4, state_size=128, state_groups=16,
+                               state_heads=32),
 }
 
 
@@ -164,7 +179,22 @@ def architecture_pairs(name, spec, file_type):
         pairs[prefix + "expert_used_count"] = u32(spec.experts_used)
     if spec.expert_feed_forward:
         pairs[prefix + "expert_feed_forward_length"] = u32(spec.expert_feed_forward)
+    if spec.interval:
+        pairs.update(delta_net_pairs(prefix, spec))
     return pairs
+
+
+def delta_net_pairs(prefix, spec):
+    return {
+        prefix + "expert_shared_feed_forward_length": u32(spec.expert_feed_forward),
+        prefix + "full_attention_interval": u32(spec.interval),
+        prefix + "rope.dimension_sections": i32_array([11, 11, 10, 0]),
+        prefix + "ssm.conv_kernel": u32(CONVOLUTION),
+        prefix + "ssm.inner_size": u32(spec.state_size * spec.state_heads),
+        prefix + "ssm.state_size": u32(spec.state_size),
+        prefix + "ssm.time_step_rank": u32(spec.state_heads),
+        prefix + "ssm.group_count": u32(spec.state_groups),
+    }
 
 
 def latent_attention_pairs(prefix, spec):
@@ -312,7 +342,8 @@ class Tensor:
 
 def attention_tensors(prefix, spec, more_bits):
     rows, kv_rows = spec.heads * spec.head_size, spec.kv_heads * spec.head_size
-    yield Tensor(prefix + "attn_q.weight", (spec.width, rows))
+    gates = 2 if spec.interval else 1  # attention between delta nets has a gate for each query
+    yield Tensor(prefix + "attn_q.weight", (spec.width, rows * gates))
     yield Tensor(prefix + "attn_k.weight", (spec.width, kv_rows))
     yield Tensor(prefix + "attn_v.weight", (spec.width, kv_rows), more_bits=more_bits)
     yield Tensor(prefix + "attn_output.weight", (rows, spec.width))
@@ -333,6 +364,23 @@ def latent_attention_tensors(prefix, spec):
     yield Tensor(prefix + "attn_output.weight", (spec.heads * spec.value_size, spec.width))
 
 
+def delta_net_tensors(prefix, spec):
+    inner = spec.state_size * spec.state_heads
+    mixed = inner + 2 * spec.state_size * spec.state_groups
+    yield Tensor(prefix + "attn_qkv.weight", (spec.width, mixed))
+    yield Tensor(prefix + "attn_gate.weight", (spec.width, inner))
+    yield Tensor(prefix + "ssm_conv1d.weight", (CONVOLUTION, mixed), "bias")
+    yield Tensor(prefix + "ssm_dt.bias", (spec.state_heads,), "bias")
+    yield Tensor(prefix + "ssm_a", (spec.state_heads,), "bias")
+    if spec.architecture == "qwen3next":
+        yield Tensor(prefix + "ssm_ba.weight", (spec.width, 2 * spec.state_heads))
+    else:
+        yield Tensor(prefix + "ssm_beta.weight", (spec.width, spec.state_heads))
+        yield Tensor(prefix + "ssm_alpha.weight", (spec.width, spec.state_heads))
+    yield Tensor(prefix + "ssm_norm.weight", (spec.state_size,), "norm")
+    yield Tensor(prefix + "ssm_out.weight", (inner, spec.width))
+
+
 def dense_tensors(prefix, suffix, width, inner, more_bits):
     yield Tensor(prefix + "ffn_gate" + suffix, (width, inner))
     yield Tensor(prefix + "ffn_up" + suffix, (width, inner))
@@ -345,6 +393,9 @@ def expert_tensors(prefix, spec, more_bits):
     for tensor in dense_tensors(prefix, "_exps.weight", spec.width, inner, more_bits):
         tensor.shape += (spec.experts,)
         yield tensor
+    if spec.interval:
+        yield Tensor(prefix + "ffn_gate_inp_shexp.weight", (spec.width,), "router")
+        yield from dense_tensors(prefix, "_shexp.weight", spec.width, inner, more_bits)
     if spec.kv_rank:
         yield Tensor(prefix + "exp_probs_b.bias", (spec.experts,), "bias")
         yield from dense_tensors(prefix, "_shexp.weight", spec.width, inner, more_bits)
@@ -358,9 +409,12 @@ def layer_tensors(spec, layer):
     yield Tensor(prefix + "attn_norm.weight", (spec.width,), "norm")
     if spec.kv_rank:
         yield from latent_attention_tensors(prefix, spec)
+    elif spec.interval and (layer + 1) % spec.interval:
+        yield from delta_net_tensors(prefix, spec)
     else:
         yield from attention_tensors(prefix, spec, more_bits)
-    yield Tensor(prefix + "ffn_norm.weight", (spec.width,), "norm")
+    yield Tensor(prefix + ("post_attention_norm" if spec.interval else "ffn_norm") + ".weight",
+                 (spec.width,), "norm")
     if spec.experts and layer >= spec.dense_layers:
         yield from expert_tensors(prefix, spec, more_bits)
     else:
