@@ -4,7 +4,6 @@
 #include "dgo_clock.h"
 #include "view.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <sched.h>
 #include <stdio.h>
@@ -18,28 +17,14 @@ static void set_count(json_t *object, const char *key, uint64_t value)
 
 /* ---- components ---- */
 
-/* Whose word is above the declaration; false: nobody's.  At this time the environment's only: the
- * manager has read the same variable and would not have started had it been malformed. */
-static bool find_override(const char *name, char variable[64], enum dgo_hint *hint)
+static void set_override(json_t *object, dgo_component_id id)
 {
-    const char *value;
-    int length = snprintf(variable, 64, "DUALGPUOPT_COMPONENT_%s", name);
-
-    for (int i = 0; i < length && i < 63; i++)
-        variable[i] = (char)toupper((unsigned char)variable[i]);
-    value = getenv(variable);
-    return value && value[0] && dgo_hint_parse(value, hint, NULL) == DGO_OK;
-}
-
-static void set_override(json_t *object, const char *name)
-{
-    char variable[64];
+    char origin[DGO_COMPONENT_ORIGIN_MAX];
     enum dgo_hint hint;
 
-    if (find_override(name, variable, &hint))
-        json_object_set_new(
-            object, "override",
-            json_pack("{s:s, s:s}", "hint", dgo_hint_name(hint), "origin", variable));
+    if (dgo_component_overridden(id, &hint, origin))
+        json_object_set_new(object, "override",
+                            json_pack("{s:s, s:s}", "hint", dgo_hint_name(hint), "origin", origin));
 }
 
 static void set_stats(json_t *object, const struct dgo_component_stats *stats)
@@ -88,7 +73,7 @@ static json_t *view_component(dgo_component_id id, const char *state)
                   dgo_hint_name(component->hint), "place", cpu ? "cpu" : "gpu", "why", why);
 
     set_count(object, "vram_bytes", component->vram_bytes);
-    set_override(object, component->name);
+    set_override(object, id);
     dgo_component_read_stats(id, &stats);
     set_stats(object, &stats);
     return object;

@@ -37,6 +37,7 @@ enum {
     DGO_DELAYED_MAX = 1024, /* jobs and strands waiting for their time */
     DGO_DECISION_MAX = 64,  /* remembered */
     DGO_REASON_MAX = 160,
+    DGO_COMPONENT_ORIGIN_MAX = 64,
     DGO_PROTECTED_MAX = 16, /* engines */
 };
 
@@ -141,6 +142,9 @@ bool dgo_should_use_cpu_why(dgo_component_id id, char why[DGO_REASON_MAX]);
 enum dgo_status dgo_component_override(const char *name, enum dgo_hint hint, const char *origin,
                                        struct dgo_error *err);
 void dgo_component_override_clear(const char *name);
+/* Whether somebody's word is above the declaration; then which, and whose. */
+bool dgo_component_overridden(dgo_component_id id, enum dgo_hint *hint,
+                              char origin[DGO_COMPONENT_ORIGIN_MAX]);
 
 /* Facts that the application knows. */
 void dgo_resource_set_streaming(bool is_streaming); /* an engine is answering somebody now */

@@ -433,7 +433,7 @@ enum dgo_status rm_component_read_env(const struct dgo_resource_config *config,
 /* rm_policy.c */
 struct rm_choice {
     enum dgo_hint hint;
-    char origin[64]; /* "its declaration", "DUALGPUOPT_COMPONENT_..." */
+    char origin[DGO_COMPONENT_ORIGIN_MAX]; /* "its declaration", "DUALGPUOPT_COMPONENT_..." */
 };
 void rm_component_choice(uint32_t component, struct rm_choice *choice);
 void rm_policy_refresh(void);

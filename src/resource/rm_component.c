@@ -241,6 +241,22 @@ void rm_component_choice(uint32_t component, struct rm_choice *out)
     dgo_unlock(&table_lock);
 }
 
+bool dgo_component_overridden(dgo_component_id id, enum dgo_hint *hint,
+                              char origin[DGO_COMPONENT_ORIGIN_MAX])
+{
+    const char *name = dgo_component_get(id)->name;
+    const struct choice *choice;
+
+    dgo_lock(&table_lock);
+    choice = find_choice(name, false);
+    if (choice) {
+        *hint = choice->hint;
+        dgo_text_copy(origin, DGO_COMPONENT_ORIGIN_MAX, choice->origin);
+    }
+    dgo_unlock(&table_lock);
+    return choice != NULL;
+}
+
 static const char *environment(const struct dgo_resource_config *config, const char *name)
 {
     static const char *(*reader)(const char *name, void *data);

@@ -3,6 +3,7 @@
 #include "metrics.h"
 
 #include "front.h"
+#include "metrics_work.h"
 #include "openmetrics.h"
 #include "pass.h"
 #include "relay.h"
@@ -331,6 +332,7 @@ static void answer(struct gathering *gathering)
         write_ledger(&om, machine);
         write_launches(&om, daemon->fleet);
         write_self(&om, daemon);
+        metrics_write_work(&om, &daemon->app);
         pass_write(gathering->pass, &om);
         text = om_close(&om, &length);
         http_answer_text(request, text ? 200 : 500, om_content_type(gathering->strict),

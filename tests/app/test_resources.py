@@ -132,6 +132,17 @@ def override():
     assert "gpu by DUALGPUOPT_COMPONENT_OPTIMIZER" in done.stdout
 
 
+def override_by_the_file():
+    file = work / "settings.yaml"
+    file.write_text("components:\n  optimizer: gpu\n")
+    _, value = run("--json", "--gpus", machine("two-unequal"), DUALGPUOPT_CONFIG=str(file))
+    assert component(value, "optimizer")["override"] == {"hint": "gpu", "origin": "the configuration file, line 2"}
+    assert "override" not in component(value, "validation")
+    _, value = run("--json", "--gpus", machine("two-unequal"), DUALGPUOPT_CONFIG=str(file),
+                   DUALGPUOPT_COMPONENT_OPTIMIZER="cpu")  # the environment is above the file
+    assert component(value, "optimizer")["override"] == {"hint": "cpu", "origin": "DUALGPUOPT_COMPONENT_OPTIMIZER"}
+
+
 def plan_twice():
     model = work / "model.gguf"
     maker = MACHINES.parents[1] / "tools" / "make-model.py"
@@ -153,7 +164,7 @@ def table():
 
 TESTS = [no_driver, figures_of_the_self_check, ledger, somebody_else_is_listed, we_are_listed,
          we_are_listed_beside_a_machine_file, a_compute_library_is_mapped,
-         without_prove_it_is_no_failure, override, plan_twice, table]
+         without_prove_it_is_no_failure, override, override_by_the_file, plan_twice, table]
 
 print(f"1..{len(TESTS)}")
 failed = False

@@ -632,7 +632,7 @@ def metrics(box):
     ready(daemon, "a")
     status, headers, text = daemon.ask("GET", "/metrics", None, daemon.head(Accept="application/openmetrics-text; version=1.0.0"))
     check_equal((status, headers["Content-Type"]), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"), "head")
-    seen, family, kind = set(), None, None
+    seen, samples, family, kind = set(), {}, None, None
     lines = text.decode().splitlines()
     check_equal(lines[-1], "# EOF", "the last line")
     for line in lines[:-1]:
@@ -649,11 +649,22 @@ def metrics(box):
         name = re.match(r"[a-zA-Z_][a-zA-Z0-9_]*", line).group(0)
         suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
         check_equal(name, family + suffix, "sample in its family")
+        sample, value = line.rsplit(" ", 1)
+        check(sample not in samples, f"{sample} is there twice")
+        samples[sample] = float(value)
     wanted = {"dualgpuopt_gpu_memory_used_bytes", "dualgpuopt_self_vram_bytes", "dualgpuopt_launch_ready",
-              "dualgpuopt_process_cpu_seconds", "dualgpuopt_vram_ledger_bytes"}
+              "dualgpuopt_process_cpu_seconds", "dualgpuopt_vram_ledger_bytes", "dualgpuopt_bus_events",
+              "dualgpuopt_bus_handler_seconds", "dualgpuopt_component_jobs", "dualgpuopt_lane_threads"}
     check_equal(wanted - seen, set(), "families that are missing")
     passed = [line for line in lines if line.startswith("llamacpp_prompt_tokens_total{")]
     check(len(passed) == 1 and 'launch="1",model="a"' in passed[0], f"the engine's own metrics with our labels: {passed}")
+    for sample in ('dualgpuopt_bus_events_total{topic="launch.state",kind="published"}',
+                   'dualgpuopt_bus_events_total{topic="launch.state",kind="delivered"}',
+                   'dualgpuopt_component_jobs_total{component="launch_preparation",kind="done"}',
+                   'dualgpuopt_lane_threads{lane="express",kind="there"}'):
+        check(samples[sample] > 0, f"{sample}: {samples[sample]}")
+    check(any(sample.startswith("dualgpuopt_bus_handler_events_total{") and value > 0 for sample, value in samples.items()),
+          "a subscriber got events")
     check("dualgpuopt_self_vram_bytes 0" in lines, "our own VRAM")
     check('dualgpuopt_launch_ready{launch="1",model="a"} 1' in lines, "the launch")
     _, headers, old = daemon.ask("GET", "/metrics")
