@@ -250,6 +250,16 @@ static void bytes_cell(struct table *table, const json_t *row, const char *key)
         table_cell(table, "-");
 }
 
+/* Measured less planned may be below nothing. */
+static void drift_cell(struct table *table, const json_t *row)
+{
+    const json_int_t drift = json_integer_value(json_object_get(row, "drift_bytes"));
+    char bytes[DGO_UNIT_TEXT_MAX];
+
+    table_cell(table, "%s%s", drift < 0 ? "-" : "",
+               dgo_mib_text(drift < 0 ? -(uint64_t)drift : (uint64_t)drift, bytes));
+}
+
 static void print_ledger(const json_t *vram)
 {
     static const char *const columns[][2] = {
@@ -277,11 +287,13 @@ static void print_ledger(const json_t *vram)
     table_column(table, "card", false);
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
         table_column(table, columns[c][0], true);
+    table_column(table, "drift", true);
     for (i = 0; (row = json_array_get(gpus, i)); i++) {
         table_cell(table, "%" PRIu64, count_of(row, "gpu_index"));
         table_cell(table, "%s", text_of(row, "gpu_name"));
         for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
             bytes_cell(table, row, columns[c][1]);
+        drift_cell(table, row);
     }
     table_print(table);
 }

@@ -180,6 +180,17 @@ static void write_ledger(struct om *om, const struct dgo_machine *machine)
                     om, (const struct om_label[]){{"gpu", index}, {"kind", kinds[k]}, {NULL, NULL}},
                     values[k]);
     }
+    om_family(om, "dualgpuopt_vram_ledger_drift_bytes", OM_GAUGE, "bytes",
+              "What launches that have loaded hold, less what was planned for them.");
+    for (uint32_t g = 0; g < machine->gpu_count; g++) {
+        struct dgo_ledger_balance balance;
+        char index[12];
+
+        snprintf(index, sizeof index, "%u", (unsigned)g);
+        if (ledger.gpu[g].known && dgo_ledger_balance_of(&ledger, g, &balance, NULL) == DGO_OK)
+            om_sample(om, (const struct om_label[]){{"gpu", index}, {NULL, NULL}},
+                      (double)balance.drift_bytes);
+    }
 }
 
 /* One family over all launches, by a function that says whether and what. */

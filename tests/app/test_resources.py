@@ -158,7 +158,7 @@ def plan_twice():
 
 def table():
     done, _ = run("--prove", "--gpus", machine("two-unequal"))
-    for words in ("SIMULATED", "SCHED_OTHER", "VRAM ledger", "self.check", "Proven:", "decisions:"):
+    for words in ("SIMULATED", "SCHED_OTHER", "VRAM ledger", " drift", "self.check", "Proven:", "decisions:"):
         assert words in done.stdout, words
 
 

@@ -424,6 +424,10 @@ def driver(box):
                 [("a", "settled", launch["pid"])], "the reservation")
     check(abs(free - gpu["free_bytes"] - held) < 64 * MIB, f"{free - gpu['free_bytes']} bytes taken, {held} planned")
     check_equal((gpu["ours_planned_bytes"], gpu["outstanding_bytes"]), (launch["reserved_bytes"][0], 0), "planned, outstanding")
+    booked = view["vram"]["reservations"][0]["gpus"][0]
+    check_equal(gpu["drift_bytes"], booked["measured_bytes"] - booked["planned_bytes"], "measured less planned")
+    check(gpu["drift_bytes"] != 0, "an engine takes to the byte what was planned: then this row proves nothing")
+    check_match(r'dualgpuopt_vram_ledger_drift_bytes\{gpu="0"\} -?[0-9.e+]+', daemon.ask("GET", "/metrics")[2].decode(), "drift")
     check_equal(gpu["promisable_bytes"], gpu["free_bytes"], "what may be promised")
     check_equal(gpu["total_bytes"], gpu["driver_bytes"] + gpu["free_bytes"] + gpu["ours_measured_bytes"]
                 + gpu.get("others_bytes", 0) + gpu["unexplained_bytes"], "the sum of the books")
