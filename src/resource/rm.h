@@ -58,6 +58,7 @@ enum { /* low half of rm_job.state; the high half is the generation, never 0 */
        RM_CANCEL = 1 << 7,  /* asked to stop */
        RM_DELAYED = 1 << 8, /* pending, not before its time */
        RM_POST = 1 << 9,    /* ended, waiting on the lane of its callback */
+       RM_TAKEN = 1 << 10,  /* one waiter reads the result; RM_HELD goes next */
 };
 
 struct rm_job {

@@ -98,16 +98,25 @@ static void sleep_on(struct rm_thread *self, struct rm_job *job, uint32_t genera
         rm_worker_unblock(self->worker);
 }
 
-/* Uses the future up; false when another thread was first. */
-static bool let_go(struct rm_thread *self, struct rm_job *job, struct dgo_future future)
+/* Uses the future up; false when another thread was first.  Of several waiters only that one reads
+ * the result: the slot may be another job's for the rest. */
+static bool let_go(struct rm_thread *self, struct rm_job *job, struct dgo_future future,
+                   struct dgo_result *ended)
 {
     uint64_t state = atomic_load(&job->state), left;
 
     do {
-        if (rm_generation(state) != future.generation || !(state & RM_HELD))
+        if (rm_generation(state) != future.generation || !(state & RM_HELD) || state & RM_TAKEN)
             return false;
-        left = state & ~(uint64_t)RM_HELD;
+        left = ended ? state | RM_TAKEN : state & ~(uint64_t)RM_HELD;
     } while (!atomic_compare_exchange_weak(&job->state, &state, left));
+    if (ended) {
+        *ended = job->result;
+        state = left;
+        do
+            left = state & ~(uint64_t)(RM_HELD | RM_TAKEN);
+        while (!atomic_compare_exchange_weak(&job->state, &state, left));
+    }
     if ((left & RM_PHASE) == RM_ENDED && !(left & (RM_LINKED | RM_BUSY)))
         rm_slot_give(self, job, future.index);
     return true;
@@ -134,8 +143,7 @@ enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct d
         if (!job)
             return not_there(future, err);
         if ((state & RM_PHASE) == RM_ENDED) {
-            ended = job->result;
-            if (!let_go(self, job, future))
+            if (!let_go(self, job, future, &ended))
                 return not_there(future, err);
             if (result)
                 *result = ended;
@@ -176,7 +184,7 @@ void dgo_future_forget(struct dgo_future future)
     struct rm_job *job = rm_job_find(future, &state);
 
     if (job)
-        let_go(rm_thread(), job, future);
+        let_go(rm_thread(), job, future, NULL);
 }
 
 enum dgo_status dgo_cancel(struct dgo_future future, struct dgo_error *err)
