@@ -30,7 +30,8 @@
  * mutant 6 forgotten: letting go frees the slot of a job that still runs
  * mutant 7 forgotten: a job that somebody forgot ends without telling those who wait
  * mutant 8 two: the word that waiters sleep on says "not ended" again in the slot's next job
- * mutant 9 forgotten: a waiter announces itself for a future that was used up meanwhile */
+ * mutant 9 forgotten: a waiter announces itself for a future that was used up meanwhile
+ * mutant 10 two: a waiter reads the result before it has taken the future */
 #ifndef MUTANT
 #define MUTANT 0
 #endif
@@ -46,6 +47,7 @@
 #define BUSY 16
 #define WAITER 32
 #define CANCEL 64
+#define TAKEN 128
 #define GENERATION(s) ((s) >> 8)
 #define WORD(generation) ((generation) << 8)
 
@@ -153,16 +155,8 @@ inline run_and_end(generation)
     end(generation)
 }
 
-/* The future is used up; false: somebody else was first. */
-inline let_go(generation, is_ours)
+inline give_if_last(generation, is_ours)
 {
-    atomic {
-        is_ours = GENERATION(state) == generation && (state & HELD);
-        if
-        :: is_ours -> state = state & ~HELD; seen = state
-        :: else
-        fi
-    };
     if
 #if MUTANT == 6
     :: is_ours && !(seen & (LINKED | BUSY)) -> give(generation)
@@ -172,6 +166,41 @@ inline let_go(generation, is_ours)
     :: else
     fi;
     seen = 0
+}
+
+/* The future is used up; false: somebody else was first. */
+inline let_go(generation, is_ours)
+{
+    atomic {
+        is_ours = GENERATION(state) == generation && (state & HELD) && !(state & TAKEN);
+        if
+        :: is_ours -> state = state & ~HELD; seen = state
+        :: else
+        fi
+    };
+    give_if_last(generation, is_ours)
+}
+
+/* A waiter's way: only who has taken it reads the result. */
+inline take_and_let_go(generation, is_ours)
+{
+#if MUTANT == 10
+    atomic { assert(IS_MINE(generation)); got = result };
+#endif
+    atomic {
+        is_ours = GENERATION(state) == generation && (state & HELD) && !(state & TAKEN);
+        if
+        :: is_ours -> state = state | TAKEN
+        :: else
+        fi
+    };
+    if
+    :: is_ours ->
+        atomic { assert(IS_MINE(generation)); got = result };
+        atomic { state = state & ~(HELD | TAKEN); seen = state }
+    :: else
+    fi;
+    give_if_last(generation, is_ours)
 }
 
 /* Until the job has ended; the futex compares and goes to sleep in one. */
@@ -218,8 +247,7 @@ proctype waiter(byte generation)
        if
        :: GENERATION(seen) != generation || !(seen & HELD) -> break
        :: GENERATION(seen) == generation && seen & HELD && PHASE(seen) == ENDED ->
-           got = result;
-           let_go(generation, is_ok);
+           take_and_let_go(generation, is_ok);
            if
            :: is_ok -> atomic { assert(got == generation); told[generation]++ }
            :: else
