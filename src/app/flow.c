@@ -4,6 +4,8 @@
  * UI thread, which waits for it while a worker does it. */
 #include "flow.h"
 
+#include "engine_threads.h"
+
 #include "batch.h"
 #include "calibrate.h"
 #include "dgo_app.h"
@@ -361,9 +363,24 @@ uint16_t flow_shown_port(const struct flow *flow)
     return port ? (uint16_t)port : FLOW_PORT_DEFAULT;
 }
 
+/* CPUs of this machine for the engine; those of a machine file are only what the file says. */
+static uint32_t cpus_here(const struct flow *flow, struct engine_threads *threads)
+{
+    struct dgo_budget_facts facts;
+
+    if (flow->machine.simulated)
+        return 0;
+    dgo_resource_budget(&facts);
+    engine_threads_decide(&facts, flow->machine.host.core_count,
+                          engine_threads_near("", &flow->machine, &flow->plan), &flow->plan,
+                          threads);
+    return threads->count;
+}
+
 static enum dgo_status command(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
+    struct engine_threads threads = {0};
     const struct dgo_launch_options options = {
         .binary = flow->binary_found ? flow->binary : flow->engine->binary,
         .model_path = flow->model->path,
@@ -374,6 +391,8 @@ static enum dgo_status command(const struct arrow *arrow)
         .thread_count = option_given(flow->options, OPTION_THREADS)
                             ? (int32_t)option_number(flow->options, OPTION_THREADS)
                             : -1,
+        .cpu_count = cpus_here(flow, &threads),
+        .cpu_why = threads.why,
     };
     enum dgo_status status;
 

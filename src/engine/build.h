@@ -31,12 +31,23 @@ void build_word(struct command_builder *builder, const char *word, const char *w
 void build_wordf(struct command_builder *builder, const char *why, const char *fmt, ...)
     DGO_PRINTF(3, 4);
 
+/* A reason made of parts, kept as long as the command. */
+const char *build_why(struct command_builder *builder, const char *fmt, ...) DGO_PRINTF(2, 3);
+
+/* The flag for CPU threads: as the user says, else as many as this machine gives; none when neither
+ * is known. */
+void build_threads(struct command_builder *builder, const char *spellings,
+                   const struct dgo_launch_options *options);
+
 /* Sets a variable; value NULL removes it (a name that ends in '*' is a prefix). */
 void build_environment(struct command_builder *builder, const char *name, const char *value,
                        const char *why);
 
 /* The first of the spellings ("-c --ctx-size") that the binary knows; NULL none. */
 const char *build_spelling(const struct command_builder *builder, const char *spellings);
+
+/* Hands the finished command over; after a failure it is freed and *made left alone. */
+enum dgo_status build_end(struct command_builder *builder, struct dgo_command *made);
 
 enum build_need { BUILD_WANTED, BUILD_NEEDED };
 

@@ -149,6 +149,37 @@ void build_wordf(struct command_builder *builder, const char *why, const char *f
     build_word(builder, word, why);
 }
 
+const char *build_why(struct command_builder *builder, const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return keep(builder, text);
+}
+
+void build_threads(struct command_builder *builder, const char *spellings,
+                   const struct dgo_launch_options *options)
+{
+    if (options->thread_count > 0)
+        build_flag_u32(builder, BUILD_NEEDED, spellings, (uint32_t)options->thread_count,
+                       "CPU threads, as --threads says");
+    else if (options->cpu_count > 0)
+        build_flag_u32(builder, BUILD_WANTED, spellings, options->cpu_count,
+                       build_why(builder, "CPU threads: %s", options->cpu_why));
+}
+
+enum dgo_status build_end(struct command_builder *builder, struct dgo_command *made)
+{
+    if (builder->status != DGO_OK)
+        dgo_command_done(builder->command);
+    else
+        *made = *builder->command;
+    return builder->status;
+}
+
 /* The row whose first spelling is this name. */
 static const struct engine_flag *find_row(const struct command_builder *builder, const char *name)
 {

@@ -96,7 +96,9 @@ struct dgo_launch_options {
     uint16_t port;
     const char *const *extra_args; /* the user's own flags, last; may be NULL */
     uint32_t extra_count;
-    int32_t thread_count; /* -t; -1: the engine's default */
+    int32_t thread_count; /* as the user says; -1: not said */
+    uint32_t cpu_count;   /* that the engine may keep busy on this machine; 0 unknown */
+    const char *cpu_why;  /* what limits it, one clause; read during the call only */
 };
 
 /* What went wrong, as far as the log tells. */
@@ -166,6 +168,8 @@ struct dgo_report {
         char held_device[32];
         uint64_t held_bytes;
         char held_line[256];
+        /* by the lowest device of a remote server: own numbers of its devices seen so far */
+        uint32_t remote_seen[DGO_GPU_MAX + 8];
         uint32_t buffer_count;
         struct {
             uint8_t device, kind, tag;

@@ -90,6 +90,14 @@ const char *export_value(const struct dgo_command *command, const char *flag)
     return NULL;
 }
 
+const char *export_variable(const struct dgo_command *command, const char *name)
+{
+    for (uint32_t i = 0; i < command->env_count; i++)
+        if (command->env[i].value && strcmp(command->env[i].name, name) == 0)
+            return command->env[i].value;
+    return "";
+}
+
 uint32_t export_nodes(const struct dgo_export_question *question, uint32_t nodes[DGO_NODE_MAX])
 {
     uint32_t count = 1;

@@ -34,6 +34,9 @@ void export_head(const struct dgo_export_question *question, struct dgo_text *te
 /* The value of the flag in the command, or NULL. */
 const char *export_value(const struct dgo_command *command, const char *flag);
 
+/* What the command sets the variable to; "" where it does not. */
+const char *export_variable(const struct dgo_command *command, const char *name);
+
 /* Nodes whose cards the plan uses, this machine first; returns how many. */
 uint32_t export_nodes(const struct dgo_export_question *question, uint32_t nodes[DGO_NODE_MAX]);
 /* Cards of the plan on that node, in the plan's order, as its own driver counts: "0,1". */

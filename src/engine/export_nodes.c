@@ -42,6 +42,29 @@ static void add_command(const struct dgo_export_question *question, uint32_t nod
     dgo_text_addf(text, "%s\n", tail);
 }
 
+/* The same words for Ray, which starts the others' processes by itself: no ranks, no addresses. */
+static void add_ray_command(const struct dgo_export_question *question, struct dgo_text *text)
+{
+    static const char *const native[] = {"--nnodes", "--node-rank", "--master-addr"};
+    struct dgo_export_question asked = *question;
+    struct dgo_command command = *question->command;
+
+    command.arg_count = 0;
+    for (uint32_t i = 0; i < question->command->arg_count; i++) {
+        const char *word = question->command->arg[i];
+        const char *before = i > 0 ? question->command->arg[i - 1] : "";
+        bool is_native = false;
+
+        for (size_t n = 0; n < sizeof native / sizeof native[0]; n++)
+            is_native = is_native || strcmp(word, native[n]) == 0 || strcmp(before, native[n]) == 0;
+        if (!is_native)
+            command.arg[command.arg_count++] =
+                strcmp(before, "--distributed-executor-backend") == 0 ? "ray" : word;
+    }
+    asked.command = &command; /* lives as long as the original's words, which it points to */
+    add_command(&asked, 0, 0, "", text);
+}
+
 static void add_warning(struct dgo_text *text, const char *what)
 {
     dgo_text_addf(text,
@@ -101,9 +124,11 @@ EXPORT(export_ray)
                         "the plan uses this machine only; name others with --node HOST=FILE");
     export_head(question, text, "#");
     add_warning(text, "Ray");
+    dgo_text_add(text, "\n# here\nenv CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=");
+    dgo_word_quote(text, export_variable(question->command, "CUDA_VISIBLE_DEVICES"));
     dgo_text_addf(text,
-                  "\n# here\nenv VLLM_HOST_IP=%s ray start --head --node-ip-address=%s "
-                  "--port=6379 --num-gpus=%u\n",
+                  " VLLM_HOST_IP=%s ray start --head --node-ip-address=%s --port=6379 "
+                  "--num-gpus=%u\n",
                   head, head, (unsigned)export_node_card_count(question, 0));
     for (uint32_t n = 1; n < count; n++) {
         char cards[DGO_GPU_MAX * 4];
@@ -119,7 +144,7 @@ EXPORT(export_ray)
                       (unsigned)export_node_card_count(question, nodes[n]));
     }
     dgo_text_add(text, "\n# here, when `ray status` shows all cards\n");
-    add_command(question, 0, 0, "", text);
+    add_ray_command(question, text);
     return DGO_OK;
 }
 
@@ -194,7 +219,7 @@ static void k8s_script(const struct dgo_export_question *question, bool leader, 
     const bool vllm = strcmp(question->engine->name, "vllm") == 0;
 
     if (!leader && strcmp(question->engine->name, "llama.cpp") == 0) {
-        dgo_text_add(script, "exec /app/rpc-server -H 0.0.0.0 -p 50052 -c");
+        dgo_text_add(script, "exec /app/ggml-rpc-server -H 0.0.0.0 -p 50052 -c");
         return;
     }
     dgo_text_add(script, "exec");

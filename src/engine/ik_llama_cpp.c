@@ -97,19 +97,12 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_flag(&builder, BUILD_NEEDED, "-m", options->model_path, "the model file");
     add_placement(&builder, machine, &plan->settings);
     add_context(&builder, &plan->settings);
-    if (options->thread_count > 0)
-        build_flag_u32(&builder, BUILD_NEEDED, "-t", (uint32_t)options->thread_count,
-                       "CPU threads while generating");
+    build_threads(&builder, "-t", options);
     build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
     build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
     llama_cpp_environment(&builder, machine, &plan->settings);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 const struct dgo_engine dgo_ik_llama_cpp = {

@@ -11,21 +11,21 @@
 
 static const struct engine_flag flags[] = {
     {"--model", 0, 0, ARGS},
-    {"--usecuda --usecublas", 0, 0, ARGS},
-    {"--usevulkan", 0, 0, ARGS},
-    {"--usecpu", DGO_ENGINE_VERSION(1, 70, 0), 0, ARGS},
-    {"--gpulayers", 0, 0, ARGS},
-    {"--tensor_split", 0, 0, ARGS},
+    {"--usecuda --usecublas", DGO_ENGINE_VERSION(1, 33, 0), 0, ARGS},
+    {"--usevulkan", DGO_ENGINE_VERSION(1, 56, 0), 0, ARGS},
+    {"--usecpu", DGO_ENGINE_VERSION(1, 75, 0), 0, ARGS},
+    {"--gpulayers", DGO_ENGINE_VERSION(1, 23, 0), 0, ARGS},
+    {"--tensor_split", DGO_ENGINE_VERSION(1, 37, 0), 0, ARGS},
     {"--moecpu", DGO_ENGINE_VERSION(1, 97, 0), 0, ARGS},
-    {"--contextsize", 0, 0, ARGS},
-    {"--batchsize --blasbatchsize", 0, 0, ARGS},
-    {"--flashattention", DGO_ENGINE_VERSION(1, 65, 0), 0, ARGS},
+    {"--contextsize", DGO_ENGINE_VERSION(1, 20, 0), 0, ARGS},
+    {"--batchsize --blasbatchsize", DGO_ENGINE_VERSION(1, 8, 0), 0, ARGS},
+    {"--flashattention", DGO_ENGINE_VERSION(1, 64, 0), 0, ARGS},
     {"--quantkv", DGO_ENGINE_VERSION(1, 67, 0), 0, ARGS},
     {"--threads", 0, 0, ARGS},
     {"--host", 0, 0, ARGS},
     {"--port", 0, 0, ARGS},
-    {"--skiplauncher", 0, 0, ARGS},
-    {"--quiet", 0, 0, ARGS},
+    {"--skiplauncher", DGO_ENGINE_VERSION(1, 15, 0), 0, ARGS},
+    {"--quiet", DGO_ENGINE_VERSION(1, 51, 0), 0, ARGS},
     {0},
 };
 
@@ -106,9 +106,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     if (builder.status == DGO_OK)
         build_flag(&builder, BUILD_WANTED, "--quantkv", cache_level(settings),
                    "precision of the cache: 0 f16, 1 q8_0, 2 q4_0");
-    if (options->thread_count > 0)
-        build_flag_u32(&builder, BUILD_NEEDED, "--threads", (uint32_t)options->thread_count,
-                       "CPU threads");
+    build_threads(&builder, "--threads", options);
     build_flag(&builder, BUILD_NEEDED, "--host", options->host,
                "where it listens; without it on every address");
     build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
@@ -116,12 +114,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_flag(&builder, BUILD_WANTED, "--quiet", NULL, "what is asked and answered is not logged");
     llama_cpp_environment(&builder, machine, settings);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 const struct dgo_engine dgo_koboldcpp = {

@@ -8,21 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define README "kt-kernel/README.md"
+#define ARGS "python/sglang/srt/server_args.py"
 
 static const struct engine_flag flags[] = {
-    {"--model-path --model", 0, 0, "python/sglang/srt/server_args.py"},
-    {"--kt-weight-path", 0, 0, README},
-    {"--kt-method", 0, 0, README},
-    {"--kt-cpuinfer", 0, 0, README},
-    {"--kt-num-gpu-experts", 0, 0, README},
-    {"--tp-size --tensor-parallel-size --tp", 0, 0, "python/sglang/srt/server_args.py"},
-    {"--mem-fraction-static", 0, 0, "python/sglang/srt/server_args.py"},
-    {"--context-length", 0, 0, "python/sglang/srt/server_args.py"},
-    {"--max-running-requests", 0, 0, "python/sglang/srt/server_args.py"},
-    {"--chunked-prefill-size", 0, 0, "python/sglang/srt/server_args.py"},
-    {"--host", 0, 0, "python/sglang/srt/server_args.py"},
-    {"--port", 0, 0, "python/sglang/srt/server_args.py"},
+    {"--model-path --model", 0, 0, ARGS},
+    {"--kt-weight-path", 0, 0, ARGS},
+    {"--kt-method", 0, 0, ARGS},
+    {"--kt-cpuinfer", 0, 0, ARGS},
+    {"--kt-num-gpu-experts", 0, 0, ARGS},
+    {"--tp-size --tensor-parallel-size --tp", 0, 0, ARGS},
+    {"--mem-fraction-static", 0, 0, ARGS},
+    {"--context-length", 0, 0, ARGS},
+    {"--max-running-requests", 0, 0, ARGS},
+    {"--chunked-prefill-size", 0, 0, ARGS},
+    {"--host", 0, 0, ARGS},
+    {"--port", 0, 0, ARGS},
     {0},
 };
 
@@ -150,7 +150,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                                       .probe = probe,
                                       .flags = flags,
                                       .err = err};
-    const uint32_t cores = machine->host.core_count;
+    const uint32_t cores = options->cpu_count ? options->cpu_count : machine->host.core_count;
     char share[16];
 
     ranked_share_text(plan->partition.memory_share, share);
@@ -168,7 +168,12 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                        options->thread_count > 0 ? (uint32_t)options->thread_count
                        : cores > 2               ? cores - 2
                                                  : 1,
-                       "threads for the experts; two cores are left to the server");
+                       options->thread_count > 0 ? "threads for the experts, as --threads says"
+                       : options->cpu_count
+                           ? build_why(&builder,
+                                       "threads for the experts, two fewer for the server: %s",
+                                       options->cpu_why)
+                           : "threads for the experts; two cores are left to the server");
     build_flag_u32(&builder, BUILD_NEEDED, "--kt-num-gpu-experts",
                    model->expert_count - plan->settings.cpu_moe_layer_count,
                    "experts of each layer that the cards have room for");
@@ -186,12 +191,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
     ranked_environment(&builder, machine, plan, options);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 /* What it prints is SGLang's. */

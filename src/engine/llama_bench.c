@@ -83,18 +83,11 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                "as in the plan");
     build_flag(&builder, BUILD_NEEDED, "-ctv", dgo_kv_type_name(settings->value_type),
                "as in the plan");
-    if (options->thread_count > 0)
-        build_flag_u32(&builder, BUILD_NEEDED, "-t", (uint32_t)options->thread_count,
-                       "CPU threads");
+    build_threads(&builder, "-t", options);
     build_flag(&builder, BUILD_NEEDED, "-o", "json", "figures a program can read");
     llama_cpp_environment(&builder, machine, settings);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 const struct dgo_engine dgo_llama_bench = {

@@ -49,33 +49,46 @@ static uint32_t remote_number(const char *name)
     return (uint32_t)strtoul(name + strlen("RPC"), NULL, 10);
 }
 
-/* Buffers of remote devices are called after the device's number on its own server, "RPC0[h:p]",
- * while the device list counts over all servers, and has only those in use: the endpoint joins the
- * two.  The first server's numbers begin with 0, a later one's with the lowest of it in use. */
-int llama_cpp_buffer_device(struct dgo_report *report, const char *name)
+/* Whether every number in `seen`, counted from `base`, is a device in use at that endpoint. */
+static bool is_base(const struct dgo_report *report, const char *endpoint, uint32_t seen,
+                    uint32_t base)
 {
-    const char *open = strchr(name, '[');
-    uint32_t lowest = UINT32_MAX, number;
-    bool first_server = true;
-    int first = -1;
+    for (uint32_t d = 0; d < report->device_count; d++) {
+        const uint32_t number = remote_number(report->device[d].name) - base;
 
-    if (!starts(name, "RPC") || !open)
-        return llama_cpp_device_named(report, name);
+        if (is_at(&report->device[d], endpoint) && number < 32)
+            seen &= ~(UINT32_C(1) << number);
+    }
+    return seen == 0;
+}
+
+/* The number over all servers of that server's own number 0: the highest that explains what was
+ * seen.  `lowest` is its lowest device in use; the first server begins with 0. */
+static uint32_t remote_base(const struct dgo_report *report, const char *endpoint, uint32_t seen,
+                            uint32_t lowest)
+{
+    uint32_t least = 0;
+
     for (uint32_t d = 0; d < report->device_count; d++)
-        if (is_at(&report->device[d], open + 1) && remote_number(report->device[d].name) < lowest) {
-            lowest = remote_number(report->device[d].name);
-            first = (int)d;
-        }
-    if (first < 0)
-        return llama_cpp_device_named(report, name);
+        if (report->device[d].endpoint[0] && !is_at(&report->device[d], endpoint) &&
+            remote_number(report->device[d].name) < lowest)
+            least = remote_number(report->device[d].name) + 1 > least
+                        ? remote_number(report->device[d].name) + 1
+                        : least;
+    if (least == 0)
+        return 0;
+    for (uint32_t base = lowest; base > least; base--)
+        if (is_base(report, endpoint, seen, base))
+            return base;
+    return is_base(report, endpoint, seen, least) ? least : lowest;
+}
+
+static int device_at(const struct dgo_report *report, const char *endpoint, uint32_t number)
+{
     for (uint32_t d = 0; d < report->device_count; d++)
-        if (report->device[d].endpoint[0] && !is_at(&report->device[d], open + 1))
-            first_server &= remote_number(report->device[d].name) > lowest;
-    number = remote_number(name) + (first_server ? 0 : lowest);
-    for (uint32_t d = 0; d < report->device_count; d++)
-        if (is_at(&report->device[d], open + 1) && remote_number(report->device[d].name) == number)
+        if (is_at(&report->device[d], endpoint) && remote_number(report->device[d].name) == number)
             return (int)d;
-    return first;
+    return -1;
 }
 
 static void sum_device(struct dgo_report *report, uint8_t device, uint8_t kind)
@@ -86,6 +99,63 @@ static void sum_device(struct dgo_report *report, uint8_t device, uint8_t kind)
         if (report->state.buffer[i].device == device && report->state.buffer[i].kind == kind)
             sum += report->state.buffer[i].bytes;
     report->device[device].bytes[kind] = sum;
+}
+
+/* What was booked under another base belongs to the devices so many numbers further. */
+static void move_books(struct dgo_report *report, const char *endpoint, uint32_t by)
+{
+    for (uint32_t i = 0; i < report->state.buffer_count; i++) {
+        const struct dgo_report_device *device = &report->device[report->state.buffer[i].device];
+        const int to = is_at(device, endpoint)
+                           ? device_at(report, endpoint, remote_number(device->name) + by)
+                           : -1;
+
+        if (to < 0)
+            continue;
+        report->state.buffer[i].device = (uint8_t)to;
+    }
+    for (uint32_t d = 0; d < report->device_count; d++) {
+        if (!is_at(&report->device[d], endpoint))
+            continue;
+        report->device[d].known = 0;
+        for (uint32_t i = 0; i < report->state.buffer_count; i++)
+            if (report->state.buffer[i].device == d)
+                report->device[d].known |= UINT64_C(1) << report->state.buffer[i].kind;
+        for (uint8_t kind = 0; kind < DGO_BUFFER_KIND_COUNT; kind++)
+            sum_device(report, (uint8_t)d, kind);
+    }
+}
+
+/* Buffers of remote devices are called after the device's number on its own server, "RPC0[h:p]",
+ * while the device list counts over all servers, and has only those in use: the endpoint joins the
+ * two.  Which device of a later server is its own first one shows only when more of them have been
+ * seen, as that one may be unused. */
+int llama_cpp_buffer_device(struct dgo_report *report, const char *name)
+{
+    const char *open = strchr(name, '[');
+    uint32_t lowest = UINT32_MAX, base;
+    int first = -1, found;
+
+    if (!starts(name, "RPC") || !open)
+        return llama_cpp_device_named(report, name);
+    for (uint32_t d = 0; d < report->device_count; d++)
+        if (is_at(&report->device[d], open + 1) && remote_number(report->device[d].name) < lowest) {
+            lowest = remote_number(report->device[d].name);
+            first = (int)d;
+        }
+    if (first < 0)
+        return llama_cpp_device_named(report, name);
+    base = remote_base(report, open + 1, report->state.remote_seen[first], lowest);
+    if (remote_number(name) < 32)
+        report->state.remote_seen[first] |= UINT32_C(1) << remote_number(name);
+    if (remote_base(report, open + 1, report->state.remote_seen[first], lowest) != base) {
+        const uint32_t before = base;
+
+        base = remote_base(report, open + 1, report->state.remote_seen[first], lowest);
+        move_books(report, open + 1, base - before);
+    }
+    found = device_at(report, open + 1, base + remote_number(name));
+    return found < 0 ? first : found;
 }
 
 void llama_cpp_book(struct dgo_report *report, uint8_t device, uint8_t kind, uint8_t tag, bool adds,

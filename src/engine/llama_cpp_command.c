@@ -272,9 +272,7 @@ static void add_log(struct command_builder *builder)
 
 static void add_server(struct command_builder *builder, const struct dgo_launch_options *options)
 {
-    if (options->thread_count > 0)
-        build_flag_u32(builder, BUILD_NEEDED, "-t --threads", (uint32_t)options->thread_count,
-                       "CPU threads while generating");
+    build_threads(builder, "-t --threads", options);
     build_flag(builder, BUILD_NEEDED, "--host", options->host, "where it listens");
     build_flag_u32(builder, BUILD_NEEDED, "--port", options->port, "where it listens");
     build_flag(builder, BUILD_WANTED, "--cors-origins", "localhost",
@@ -380,12 +378,5 @@ enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struc
     add_context(&builder, model, &plan->settings);
     add_server(&builder, options);
     llama_cpp_environment(&builder, machine, &plan->settings);
-    if (builder.status != DGO_OK) {
-        const enum dgo_status status = builder.status;
-
-        dgo_command_done(&made);
-        return status;
-    }
-    *command = made;
-    return DGO_OK;
+    return build_end(&builder, command);
 }

@@ -7,14 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOAD "lmstudio.ai/docs/cli/load"
+#define LOAD "src/subcommands/load.ts" /* of lmstudio-ai/lms */
 
 static const struct engine_flag flags[] = {
-    {"--gpu", 0, 0, LOAD},
-    {"--context-length", 0, 0, LOAD},
-    {"--identifier", 0, 0, LOAD},
-    {"-y --yes", 0, 0, "lmstudio-ai/lms README.md"},
-    {0},
+    {"--gpu", 0, 0, LOAD},        {"--context-length", 0, 0, LOAD},
+    {"--identifier", 0, 0, LOAD}, {"--parallel", 0, 0, LOAD}, /* since January 2026 */
+    {"-y --yes", 0, 0, LOAD},     {0},
 };
 
 /* It spreads by its own setting; only a plan for one card is what it will do. */
@@ -25,10 +23,6 @@ static enum dgo_status check(const struct dgo_settings *settings, struct dgo_err
             err, DGO_EUNSUPPORTED,
             "lms cannot be told which layers go on which card (its window can: Hardware, "
             "GPUs); plan for one card with --use N, or for llama.cpp");
-    if (settings->slot_count > 1)
-        return dgo_fail(err, DGO_EUNSUPPORTED,
-                        "lms load takes no number of slots; leave out "
-                        "--parallel");
     if (settings->key_type != DGO_KV_F16 || settings->value_type != DGO_KV_F16)
         return dgo_fail(err, DGO_EUNSUPPORTED, "lms load takes no cache type; leave out --kv-type");
     if (settings->cpu_moe_layer_count)
@@ -64,15 +58,13 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                "share of the layers on the card");
     build_flag_u32(&builder, BUILD_NEEDED, "--context-length", settings->ctx_tokens,
                    "context in tokens");
+    if (settings->slot_count > 1)
+        build_flag_u32(&builder, BUILD_NEEDED, "--parallel", settings->slot_count,
+                       "requests served side by side");
     build_flag(&builder, BUILD_WANTED, "-y", NULL, "no question asked");
     llama_cpp_environment(&builder, machine, settings);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 const struct dgo_engine dgo_lm_studio = {

@@ -8,13 +8,11 @@
 #include <string.h>
 
 #define CONFIG "envconfig/config.go"
-/* Its child gets the whole environment (llm/llama_server.go), and llama-server reads LLAMA_ARG_*
- * for every flag that its command line leaves out.  So it is in the repository of August 2026; the
- * release that began it is not known to us, the floor is the first after the last one known to run
- * models itself (0.16, February 2026). */
+/* Its child gets the whole environment, and llama-server reads LLAMA_ARG_* for every flag that its
+ * command line leaves out: since the release whose engine is llama-server alone. */
 #define CHILD "llm/llama_server.go"
 
-#define OWN_SERVER DGO_ENGINE_VERSION(0, 17, 0)
+#define OWN_SERVER DGO_ENGINE_VERSION(0, 30, 0)
 
 static const struct engine_flag flags[] = {
     {"OLLAMA_HOST", 0, 0, CONFIG},
@@ -24,7 +22,7 @@ static const struct engine_flag flags[] = {
     {"OLLAMA_FLASH_ATTENTION", DGO_ENGINE_VERSION(0, 1, 39), 0, CONFIG},
     {"OLLAMA_SCHED_SPREAD", DGO_ENGINE_VERSION(0, 1, 45), 0, CONFIG},
     {"OLLAMA_MAX_LOADED_MODELS", DGO_ENGINE_VERSION(0, 1, 33), 0, CONFIG},
-    {"OLLAMA_KEEP_ALIVE", DGO_ENGINE_VERSION(0, 1, 27), 0, CONFIG},
+    {"OLLAMA_KEEP_ALIVE", DGO_ENGINE_VERSION(0, 1, 29), 0, CONFIG},
     {"LLAMA_ARG_FIT", OWN_SERVER, 0, CONFIG},
     {"LLAMA_ARG_TENSOR_SPLIT", OWN_SERVER, 0, CHILD},
     {"LLAMA_ARG_DEVICE", OWN_SERVER, 0, CHILD},
@@ -121,12 +119,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                           "all cards of the plan, even where one would do");
     add_child(&builder, machine, settings);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 const struct dgo_engine dgo_ollama = {

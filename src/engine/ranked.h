@@ -71,6 +71,15 @@ bool transformers_device_map(const struct dgo_model *model, const struct dgo_pla
 struct dgo_report_device *ranked_device(struct dgo_report *report, uint32_t number);
 void ranked_set(struct dgo_report_device *device, enum dgo_buffer_kind kind, double gib);
 
+/* A line of the log as a string, cut where it is longer. */
+void ranked_line(char *copy, size_t size, const char *line, size_t length);
+
+/* Notes what went wrong and the line that says so: the first cause, not the last echo. */
+void ranked_trouble(struct dgo_report *report, enum dgo_trouble trouble, const char *line);
+
+/* What running out of memory means by how far the start has come. */
+enum dgo_trouble ranked_oom(const struct dgo_report *report);
+
 /* Finds `after` in a line and reads the number that follows ("1,234.5" too); false: not there. */
 bool ranked_number(const char *line, const char *after, double *number);
 

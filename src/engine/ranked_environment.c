@@ -91,15 +91,20 @@ static void add_threads(struct command_builder *builder, const struct dgo_machin
     if (options->thread_count > 0) {
         snprintf(text, sizeof text, "%d", (int)options->thread_count);
         build_environment(builder, "OMP_NUM_THREADS", text, "as --threads says");
-    } else if (machine->host.core_count > 0) {
-        const uint32_t each = machine->host.core_count / (ranks + 1);
+    } else if (options->cpu_count > 0 || machine->host.core_count > 0) {
+        const uint32_t cpus = options->cpu_count ? options->cpu_count : machine->host.core_count;
+        const uint32_t each = cpus / (ranks + 1);
 
         snprintf(text, sizeof text, "%u",
                  (unsigned)(each < 1              ? 1
                             : each > THREADS_MOST ? THREADS_MOST
                                                   : each));
         build_environment(builder, "OMP_NUM_THREADS", text,
-                          "cores shared by one process a card and the server");
+                          options->cpu_count
+                              ? build_why(builder,
+                                          "%u CPUs shared by one process a card and the server: %s",
+                                          (unsigned)cpus, options->cpu_why)
+                              : "cores shared by one process a card and the server");
     }
 }
 

@@ -133,6 +133,26 @@ void ranked_set(struct dgo_report_device *device, enum dgo_buffer_kind kind, dou
     device->bytes[kind] = (uint64_t)(gib * (double)DGO_GIB);
 }
 
+void ranked_line(char *copy, size_t size, const char *line, size_t length)
+{
+    snprintf(copy, size, "%.*s", (int)(length < size ? length : size - 1), line);
+}
+
+void ranked_trouble(struct dgo_report *report, enum dgo_trouble trouble, const char *line)
+{
+    if (report->trouble != DGO_TROUBLE_NONE)
+        return;
+    report->trouble = trouble;
+    dgo_text_copy_escaped(report->trouble_line, sizeof report->trouble_line, line, strlen(line));
+}
+
+enum dgo_trouble ranked_oom(const struct dgo_report *report)
+{
+    return report->listening      ? DGO_TROUBLE_OOM_RUNTIME
+           : report->model_loaded ? DGO_TROUBLE_OOM_COMPUTE
+                                  : DGO_TROUBLE_OOM_WEIGHTS;
+}
+
 bool ranked_number(const char *line, const char *after, double *number)
 {
     const char *at = strstr(line, after);

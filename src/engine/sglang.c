@@ -14,22 +14,23 @@ static const struct engine_flag flags[] = {
     {"--tp-size --tensor-parallel-size --tp", 0, 0, ARGS},
     {"--pp-size --pipeline-parallel-size", DGO_ENGINE_VERSION(0, 4, 6), 0, ARGS},
     {"--mem-fraction-static", 0, 0, ARGS},
-    {"--context-length", 0, 0, ARGS},
-    {"--max-running-requests", 0, 0, ARGS},
-    {"--chunked-prefill-size", DGO_ENGINE_VERSION(0, 2, 0), 0, ARGS},
-    {"--kv-cache-dtype", DGO_ENGINE_VERSION(0, 3, 0), 0, ARGS},
-    {"--disable-custom-all-reduce", DGO_ENGINE_VERSION(0, 3, 0), 0, ARGS},
-    {"--nnodes", 0, 0, ARGS},
-    {"--node-rank", 0, 0, ARGS},
-    {"--dist-init-addr", DGO_ENGINE_VERSION(0, 4, 0), 0, ARGS},
+    {"--context-length", DGO_ENGINE_VERSION(0, 1, 13), 0, ARGS},
+    {"--max-running-requests", DGO_ENGINE_VERSION(0, 1, 17), 0, ARGS},
+    {"--chunked-prefill-size", DGO_ENGINE_VERSION(0, 2, 7), 0, ARGS},
+    {"--kv-cache-dtype", DGO_ENGINE_VERSION(0, 2, 14), 0, ARGS},
+    {"--disable-custom-all-reduce", DGO_ENGINE_VERSION(0, 2, 14), 0, ARGS},
+    {"--nnodes", DGO_ENGINE_VERSION(0, 1, 18), 0, ARGS},
+    {"--node-rank", DGO_ENGINE_VERSION(0, 1, 18), 0, ARGS},
+    {"--dist-init-addr", DGO_ENGINE_VERSION(0, 3, 3), 0, ARGS},
     {"--host", 0, 0, ARGS},
     {"--port", 0, 0, ARGS},
     {"SGLANG_PP_LAYER_PARTITION", DGO_ENGINE_VERSION(0, 4, 6), 0,
      "python/sglang/srt/distributed/utils.py"},
-    {"SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK", DGO_ENGINE_VERSION(0, 5, 0), 0,
-     "docs/references/environment_variables.md"},
-    {"SGL_DISABLE_TP_MEMORY_INBALANCE_CHECK", 0, DGO_ENGINE_VERSION(0, 6, 0),
-     "docs/references/environment_variables.md"},
+    /* The older name went with 0.5.6.post2; releases and their posts count as one here. */
+    {"SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK", DGO_ENGINE_VERSION(0, 5, 6), 0,
+     "python/sglang/srt/environ.py"},
+    {"SGL_DISABLE_TP_MEMORY_INBALANCE_CHECK", DGO_ENGINE_VERSION(0, 4, 5),
+     DGO_ENGINE_VERSION(0, 5, 7), "python/sglang/srt/model_executor/model_runner.py"},
     {0},
 };
 
@@ -170,12 +171,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
     build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 /* ---- the log ---- */
@@ -214,14 +210,11 @@ static void read_trouble(struct dgo_report *report, const char *line)
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (report->trouble != DGO_TROUBLE_NONE || !strstr(line, rows[i].text))
-            continue;
-        report->trouble =
-            rows[i].trouble == DGO_TROUBLE_OOM_WEIGHTS && report->model_loaded
-                ? (report->listening ? DGO_TROUBLE_OOM_RUNTIME : DGO_TROUBLE_OOM_COMPUTE)
-                : rows[i].trouble;
-        dgo_text_copy_escaped(report->trouble_line, sizeof report->trouble_line, line,
-                              strlen(line));
+        if (strstr(line, rows[i].text))
+            ranked_trouble(report,
+                           rows[i].trouble == DGO_TROUBLE_OOM_WEIGHTS ? ranked_oom(report)
+                                                                      : rows[i].trouble,
+                           line);
     }
 }
 
@@ -254,8 +247,7 @@ static void read_line(struct dgo_report *report, const char *line, size_t length
     char copy[2048];
     double number;
 
-    snprintf(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
-             line);
+    ranked_line(copy, sizeof copy, line, length);
     if (report->state.generation == 0 && ranked_number(copy, "tp_size=", &number) &&
         number <= DGO_GPU_MAX)
         report->state.generation = (uint8_t)number;

@@ -143,12 +143,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
     ranked_environment(&builder, machine, plan, options);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 static void read_line(struct dgo_report *report, const char *line, size_t length)
@@ -156,18 +151,14 @@ static void read_line(struct dgo_report *report, const char *line, size_t length
     char copy[1024];
     double number;
 
-    snprintf(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
-             line);
+    ranked_line(copy, sizeof copy, line, length);
     report->model_loaded |= strstr(copy, "Model successfully loaded") != NULL;
     report->listening |= strstr(copy, "Uvicorn running on") || strstr(copy, "Developer docs:");
     if (ranked_number(copy, "Using configured cache_size:", &number))
         report->kv_tokens = (uint64_t)number;
-    if (report->trouble == DGO_TROUBLE_NONE &&
-        (strstr(copy, "Insufficient VRAM") || strstr(copy, "out of memory"))) {
-        report->trouble = report->model_loaded ? DGO_TROUBLE_OOM_RUNTIME : DGO_TROUBLE_OOM_WEIGHTS;
-        dgo_text_copy_escaped(report->trouble_line, sizeof report->trouble_line, copy,
-                              strlen(copy));
-    }
+    if (strstr(copy, "Insufficient VRAM") || strstr(copy, "out of memory"))
+        ranked_trouble(
+            report, report->model_loaded ? DGO_TROUBLE_OOM_RUNTIME : DGO_TROUBLE_OOM_WEIGHTS, copy);
 }
 
 const struct dgo_engine dgo_tabbyapi = {

@@ -9,12 +9,13 @@
 #define SERVE "tensorrt_llm/commands/serve.py"
 
 static const struct engine_flag flags[] = {
-    {"--tensor_parallel_size --tp_size", 0, 0, SERVE},
-    {"--pipeline_parallel_size --pp_size", 0, 0, SERVE},
+    /* Releases of 2025 know the short spellings only, later ones both. */
+    {"--tp_size --tensor_parallel_size", 0, 0, SERVE},
+    {"--pp_size --pipeline_parallel_size", 0, 0, SERVE},
     {"--max_seq_len", 0, 0, SERVE},
     {"--max_batch_size", 0, 0, SERVE},
     {"--max_num_tokens", 0, 0, SERVE},
-    {"--free_gpu_memory_fraction --kv_cache_free_gpu_memory_fraction", 0, 0, SERVE},
+    {"--kv_cache_free_gpu_memory_fraction --free_gpu_memory_fraction", 0, 0, SERVE},
     {"--backend", 0, 0, SERVE},
     {"--host", 0, 0, SERVE},
     {"--port", 0, 0, SERVE},
@@ -93,28 +94,23 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_word(&builder, options->model_path, NULL);
     build_flag(&builder, BUILD_WANTED, "--backend", "pytorch",
                "runs the folder as it is; the other one needs an engine that was built before");
-    build_flag_u32(&builder, BUILD_NEEDED, "--tensor_parallel_size",
-                   plan->partition.tensor_parallel, "equal shards of every layer");
-    build_flag_u32(&builder, BUILD_NEEDED, "--pipeline_parallel_size",
-                   plan->partition.pipeline_parallel, "equal runs of layers");
+    build_flag_u32(&builder, BUILD_NEEDED, "--tp_size", plan->partition.tensor_parallel,
+                   "equal shards of every layer");
+    build_flag_u32(&builder, BUILD_NEEDED, "--pp_size", plan->partition.pipeline_parallel,
+                   "equal runs of layers");
     build_flag_u32(&builder, BUILD_NEEDED, "--max_seq_len", plan->settings.ctx_tokens,
                    "the longest request");
     build_flag_u32(&builder, BUILD_NEEDED, "--max_batch_size", plan->settings.slot_count,
                    "requests served side by side");
     build_flag_u32(&builder, BUILD_NEEDED, "--max_num_tokens", plan->settings.batch_tokens,
                    "tokens computed at once: sets the activations' peak");
-    build_flag(&builder, BUILD_NEEDED, "--free_gpu_memory_fraction", fraction,
+    build_flag(&builder, BUILD_NEEDED, "--kv_cache_free_gpu_memory_fraction", fraction,
                "cache, of what is free after weights and buffers");
     build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
     build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
     ranked_environment(&builder, machine, plan, options);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 /* "[MemUsageChange] Allocated 12.34 GiB for max tokens in paged KV cache (101088)." */
@@ -123,8 +119,7 @@ static void read_line(struct dgo_report *report, const char *line, size_t length
     char copy[1024];
     double number;
 
-    snprintf(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
-             line);
+    ranked_line(copy, sizeof copy, line, length);
     if (ranked_number(copy, "max tokens in paged KV cache (", &number)) {
         report->kv_tokens = (uint64_t)number;
         if (ranked_number(copy, "Allocated", &number))
@@ -132,11 +127,8 @@ static void read_line(struct dgo_report *report, const char *line, size_t length
     }
     if (strstr(copy, "Application startup complete"))
         report->listening = report->model_loaded = true;
-    if (report->trouble == DGO_TROUBLE_NONE && strstr(copy, "out of memory")) {
-        report->trouble = report->listening ? DGO_TROUBLE_OOM_RUNTIME : DGO_TROUBLE_OOM_WEIGHTS;
-        dgo_text_copy_escaped(report->trouble_line, sizeof report->trouble_line, copy,
-                              strlen(copy));
-    }
+    if (strstr(copy, "out of memory"))
+        ranked_trouble(report, ranked_oom(report), copy);
 }
 
 static const char *const help_args[] = {"serve", "--help", NULL};

@@ -10,15 +10,15 @@
 
 static const struct engine_flag flags[] = {
     {"--model-id", 0, 0, MAIN},
-    {"--sharded", 0, 0, MAIN},
-    {"--num-shard", 0, 0, MAIN},
-    {"--cuda-memory-fraction", 0, 0, MAIN},
-    {"--max-input-tokens --max-input-length", DGO_ENGINE_VERSION(1, 4, 4), 0, MAIN},
-    {"--max-total-tokens", 0, 0, MAIN},
-    {"--max-batch-prefill-tokens", 0, 0, MAIN},
-    {"--max-batch-size", DGO_ENGINE_VERSION(1, 3, 0), 0, MAIN},
-    {"--kv-cache-dtype", DGO_ENGINE_VERSION(2, 3, 0), 0, MAIN},
-    {"--hostname", 0, 0, MAIN},
+    {"--sharded", DGO_ENGINE_VERSION(0, 4, 0), 0, MAIN},
+    {"--num-shard", DGO_ENGINE_VERSION(0, 4, 0), 0, MAIN},
+    {"--cuda-memory-fraction", DGO_ENGINE_VERSION(0, 9, 4), 0, MAIN},
+    {"--max-input-tokens --max-input-length", DGO_ENGINE_VERSION(2, 0, 0), 0, MAIN},
+    {"--max-total-tokens", DGO_ENGINE_VERSION(0, 3, 2), 0, MAIN},
+    {"--max-batch-prefill-tokens", DGO_ENGINE_VERSION(0, 9, 0), 0, MAIN},
+    {"--max-batch-size", DGO_ENGINE_VERSION(1, 4, 1), 0, MAIN},
+    {"--kv-cache-dtype", DGO_ENGINE_VERSION(2, 4, 0), 0, MAIN},
+    {"--hostname", DGO_ENGINE_VERSION(0, 9, 1), 0, MAIN},
     {"--port -p", 0, 0, MAIN},
     {0},
 };
@@ -105,12 +105,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
     ranked_environment(&builder, machine, plan, options);
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 static void read_line(struct dgo_report *report, const char *line, size_t length)
@@ -118,20 +113,15 @@ static void read_line(struct dgo_report *report, const char *line, size_t length
     char copy[1024];
     double number;
 
-    snprintf(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
-             line);
+    ranked_line(copy, sizeof copy, line, length);
     if (ranked_number(copy, "Setting max batch total tokens to", &number))
         report->kv_tokens = (uint64_t)number;
     report->model_loaded |= strstr(copy, "Shard ready in") != NULL;
     report->listening |= strstr(copy, "Connected") && report->model_loaded;
-    if (report->trouble == DGO_TROUBLE_NONE &&
-        (strstr(copy, "out of memory") || strstr(copy, "Not enough memory to handle"))) {
-        report->trouble = strstr(copy, "Not enough memory to handle") ? DGO_TROUBLE_OOM_CONTEXT
-                          : report->listening                         ? DGO_TROUBLE_OOM_RUNTIME
-                                                                      : DGO_TROUBLE_OOM_WEIGHTS;
-        dgo_text_copy_escaped(report->trouble_line, sizeof report->trouble_line, copy,
-                              strlen(copy));
-    }
+    if (strstr(copy, "Not enough memory to handle"))
+        ranked_trouble(report, DGO_TROUBLE_OOM_CONTEXT, copy);
+    else if (strstr(copy, "out of memory"))
+        ranked_trouble(report, ranked_oom(report), copy);
 }
 
 const struct dgo_engine dgo_tgi = {

@@ -104,12 +104,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                       "the card of each part, for device_map= of from_pretrained");
     ranked_extra(&builder, options, decided);
     free(map);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 /* The program's own lines. */
@@ -118,18 +113,14 @@ static void read_line(struct dgo_report *report, const char *line, size_t length
     char copy[256];
     double number;
 
-    snprintf(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
-             line);
+    ranked_line(copy, sizeof copy, line, length);
     if (strncmp(copy, "cuda:", 5) == 0 && ranked_number(copy, " weights", &number)) {
         ranked_set(ranked_device(report, (uint32_t)strtoul(copy + 5, NULL, 10)), DGO_BUFFER_MODEL,
                    number);
         report->model_loaded = true;
     }
-    if (report->trouble == DGO_TROUBLE_NONE && strstr(copy, "CUDA out of memory")) {
-        report->trouble = DGO_TROUBLE_OOM_WEIGHTS;
-        dgo_text_copy_escaped(report->trouble_line, sizeof report->trouble_line, copy,
-                              strlen(copy));
-    }
+    if (strstr(copy, "CUDA out of memory"))
+        ranked_trouble(report, DGO_TROUBLE_OOM_WEIGHTS, copy);
 }
 
 const struct dgo_engine dgo_transformers = {

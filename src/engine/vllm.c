@@ -20,10 +20,10 @@ static const struct engine_flag flags[] = {
     {"--kv-cache-dtype", DGO_ENGINE_VERSION(0, 3, 0), 0, ARGS},
     {"--disable-custom-all-reduce", DGO_ENGINE_VERSION(0, 2, 7), 0, ARGS},
     {"--served-model-name", 0, 0, ARGS},
-    {"--nnodes", DGO_ENGINE_VERSION(0, 11, 1), 0, "docs/serving/parallelism_scaling.md"},
-    {"--node-rank", DGO_ENGINE_VERSION(0, 11, 1), 0, "docs/serving/parallelism_scaling.md"},
-    {"--master-addr", DGO_ENGINE_VERSION(0, 11, 1), 0, "docs/serving/parallelism_scaling.md"},
-    {"--headless", DGO_ENGINE_VERSION(0, 9, 0), 0, "docs/serving/parallelism_scaling.md"},
+    {"--nnodes", DGO_ENGINE_VERSION(0, 11, 1), 0, ARGS},
+    {"--node-rank", DGO_ENGINE_VERSION(0, 11, 1), 0, ARGS},
+    {"--master-addr", DGO_ENGINE_VERSION(0, 11, 1), 0, ARGS},
+    {"--headless", DGO_ENGINE_VERSION(0, 9, 0), 0, "vllm/entrypoints/openai/cli_args.py"},
     {"--host", 0, 0, "vllm/entrypoints/openai/cli_args.py"},
     {"--port", 0, 0, "vllm/entrypoints/openai/cli_args.py"},
     {"VLLM_PP_LAYER_PARTITION", DGO_ENGINE_VERSION(0, 6, 0), 0, "vllm/envs.py"},
@@ -172,12 +172,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
     build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
     ranked_extra(&builder, options, decided);
-    if (builder.status != DGO_OK) {
-        dgo_command_done(&building);
-        return builder.status;
-    }
-    *made = building;
-    return DGO_OK;
+    return build_end(&builder, made);
 }
 
 /* ---- the log ---- */
@@ -201,14 +196,6 @@ static uint32_t rank_of(const struct dgo_report *report, const char *line)
     return rank;
 }
 
-static void note_trouble(struct dgo_report *report, enum dgo_trouble trouble, const char *line)
-{
-    if (report->trouble != DGO_TROUBLE_NONE)
-        return; /* the first cause, not the last echo */
-    report->trouble = trouble;
-    dgo_text_copy_escaped(report->trouble_line, sizeof report->trouble_line, line, strlen(line));
-}
-
 static void read_trouble(struct dgo_report *report, const char *line)
 {
     static const struct {
@@ -228,18 +215,14 @@ static void read_trouble(struct dgo_report *report, const char *line)
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strstr(line, rows[i].text))
-            note_trouble(report, rows[i].trouble, line);
+            ranked_trouble(report, rows[i].trouble, line);
     if (strstr(line, "CUDA out of memory")) {
         double gib;
 
         if (report->trouble == DGO_TROUBLE_NONE && ranked_number(line, "Tried to allocate", &gib))
             report->trouble_bytes =
                 (uint64_t)(gib * (strstr(line, "MiB. GPU") ? 1 << 20 : 1 << 30));
-        note_trouble(report,
-                     !report->model_loaded ? DGO_TROUBLE_OOM_WEIGHTS
-                     : report->listening   ? DGO_TROUBLE_OOM_RUNTIME
-                                           : DGO_TROUBLE_OOM_COMPUTE,
-                     line);
+        ranked_trouble(report, ranked_oom(report), line);
     }
 }
 
@@ -269,8 +252,7 @@ static void read_line(struct dgo_report *report, const char *line, size_t length
     char copy[2048];
     double number;
 
-    snprintf(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
-             line);
+    ranked_line(copy, sizeof copy, line, length);
     if (report->state.generation == 0 && ranked_number(copy, "tensor_parallel_size=", &number) &&
         number <= DGO_GPU_MAX)
         report->state.generation = (uint8_t)number;

@@ -199,6 +199,21 @@ def kubernetes(box):
         check("--node-rank $LWS_WORKER_INDEX" in container["args"][0], f"the {role} has no rank")
     check("--headless" in template["workerTemplate"]["spec"]["containers"][0]["args"][0], "the worker serves too")
     check_equal(service["kind"], "Service", "the second document")
+    text = export(box, "ray", folder(box, "llama-3.1-70b", "fp8"), "--gpus", machine, "--node", f"10.0.0.2={machine}", "--engine", "vllm",
+                  "--host", "10.0.0.1")
+    heads = [shlex.split(line) for line in text.splitlines() if " ray start " in line]
+    check_equal([("--head" in head, "--num-gpus=2" in head) for head in heads], [(True, True), (False, True)], "ray start")
+    for head in heads:  # each machine shows Ray the cards of the plan only
+        check_equal(sorted(next(word for word in head if word.startswith("CUDA_VISIBLE_DEVICES=")).split("=")[1].split(",")), ["0", "1"],
+                    "cards that Ray sees")
+    serve = shlex.split(next(line for line in text.splitlines() if " vllm serve " in line))
+    check_equal(serve[serve.index("--distributed-executor-backend") + 1], "ray", "the backend")
+    for word in ("--nnodes", "--node-rank", "--master-addr", "10.0.0.2"):
+        check(word not in serve, f"{word} stands in a command for Ray")
+    text = export(box, "k8s", model(FULL), "--gpus", box.file("small.yaml", PAIR.file_text()), "--node",
+                  f"10.0.0.2={box.folder / 'small.yaml'}", "--spread", "--no-cpu-layers")
+    worker = next(yaml.safe_load_all(text))["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["containers"][0]
+    check("/app/ggml-rpc-server " in worker["args"][0], f"the worker runs {worker['args']}")
     result = box.run("export", "native", folder(box, "llama-3.1-70b", "fp8"), "--gpus", machine, "--node", f"10.0.0.2={machine}",
                      "--engine", "vllm")
     check_equal(result.code, 2, "exit with a loopback address")

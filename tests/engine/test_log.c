@@ -165,6 +165,34 @@ static void test_books(void **state)
          "load_tensors: RPC1[10.0.0.1:50052] model buffer size = 1.00 MiB\n"
          "load_tensors: RPC2[10.0.0.1:50052] model buffer size = 2.00 MiB\n",
          "[RPC2 free 24576.00 MiB model 2.00 MiB][RPC1 free 12288.00 MiB model 1.00 MiB]"},
+        {"a later server's first card unused",
+         "x: using device RPC0 (a:1) (unknown id) - 9 MiB free\n"
+         "x: using device RPC2 (b:1) (unknown id) - 9 MiB free\n"
+         "x: using device RPC3 (b:1) (unknown id) - 9 MiB free\n"
+         "load_tensors: RPC1[b:1] model buffer size = 1.00 MiB\n"
+         "load_tensors: RPC2[b:1] model buffer size = 2.00 MiB\n"
+         "x: RPC1[b:1] KV buffer size = 3.00 MiB\n",
+         "[RPC0 free 9.00 MiB][RPC2 free 9.00 MiB model 1.00 MiB context 3.00 MiB]"
+         "[RPC3 free 9.00 MiB model 2.00 MiB]"},
+        {"the same, the last card's buffer first",
+         "x: using device RPC0 (a:1) (unknown id) - 9 MiB free\n"
+         "x: using device RPC2 (b:1) (unknown id) - 9 MiB free\n"
+         "x: using device RPC3 (b:1) (unknown id) - 9 MiB free\n"
+         "load_tensors: RPC2[b:1] model buffer size = 2.00 MiB\n"
+         "load_tensors: RPC1[b:1] model buffer size = 1.00 MiB\n",
+         "[RPC0 free 9.00 MiB][RPC2 free 9.00 MiB model 1.00 MiB]"
+         "[RPC3 free 9.00 MiB model 2.00 MiB]"},
+        {"a server whose one used card is not its first",
+         "x: using device RPC0 (a:1) (unknown id) - 9 MiB free\n"
+         "x: using device RPC2 (b:1) (unknown id) - 9 MiB free\n"
+         "load_tensors: RPC1[b:1] model buffer size = 1.00 MiB\n",
+         "[RPC0 free 9.00 MiB][RPC2 free 9.00 MiB model 1.00 MiB]"},
+        {"a used card without buffers",
+         "x: using device RPC0 (a:1) (unknown id) - 9 MiB free\n"
+         "x: using device RPC1 (b:1) (unknown id) - 9 MiB free\n"
+         "x: using device RPC2 (b:1) (unknown id) - 9 MiB free\n"
+         "load_tensors: RPC1[b:1] model buffer size = 1.00 MiB\n",
+         "[RPC0 free 9.00 MiB][RPC1 free 9.00 MiB][RPC2 free 9.00 MiB model 1.00 MiB]"},
         {"remote buffer of no known server", "load_tensors: RPC0[h:1] model buffer size = 1.00 MiB",
          "[RPC0[h:1] model 1.00 MiB]"},
     };
