@@ -2,6 +2,7 @@
  * ring and a plain one: tiny jobs, latency of urgent ones, queues of a hundred thousand, blocked
  * workers, idling, the end. Usage: bench_resource [ROUNDS [PART OF A NAME]] */
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 
 #include "bench.h"
@@ -17,7 +18,6 @@
 
 enum { JOBS = 400000, WORKERS = 2, LATENCY_SAMPLES = 2000 };
 
-/* Each worker counts for itself, as real jobs would. */
 static _Thread_local uint64_t local_count;
 static _Atomic uint32_t finished; /* futex: marker jobs that came through */
 
@@ -35,21 +35,47 @@ struct shape {
     void *(*produce)(void *shape);
     struct dgo_group group;
 };
-static _Atomic uint64_t completed;
+
+/* Each thread counts for itself, on a line of its own, as real jobs would: with one counter for all
+ * of them, whichever pool is fastest would be measured by that counter. */
+enum { COUNTERS = 64 };
+static struct {
+    alignas(64) _Atomic uint64_t count;
+} completed[COUNTERS];
+
+static void complete(void)
+{
+    static _Atomic uint32_t threads;
+    static _Thread_local uint32_t number;
+    _Atomic uint64_t *count;
+
+    if (!number)
+        number = atomic_fetch_add(&threads, 1) + 1;
+    count = &completed[number % COUNTERS].count;
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
+static uint64_t completed_count(void)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < COUNTERS; i++)
+        sum += atomic_load_explicit(&completed[i].count, memory_order_acquire);
+    return sum;
+}
 
 static void tiny_glib(gpointer data, gpointer unused)
 {
     (void)data;
     (void)unused;
-    local_count++;
-    atomic_fetch_add_explicit(&completed, 1, memory_order_relaxed);
+    complete();
 }
 
 static enum dgo_status tiny_counted(void *data)
 {
     (void)data;
-    local_count++;
-    atomic_fetch_add_explicit(&completed, 1, memory_order_relaxed);
+    complete();
     return DGO_OK;
 }
 
@@ -67,19 +93,18 @@ static void await_completed(uint64_t count)
 {
     const struct timespec moment = {0, 20000};
 
-    while (atomic_load(&completed) < count)
+    while (completed_count() < count)
         nanosleep(&moment, NULL);
 }
 
 static struct bench_sample timed(struct shape *shape)
 {
-    struct bench_sample begun;
     const uint64_t count = JOBS / shape->producers * shape->producers;
+    const uint64_t before = completed_count();
+    const struct bench_sample begun = bench_begin();
 
-    atomic_store(&completed, 0);
-    begun = bench_begin();
     run_producers(shape);
-    await_completed(count);
+    await_completed(before + count);
     return bench_end(begun, (double)count);
 }
 
@@ -123,8 +148,7 @@ static void *produce_sorted(void *data)
 static void uv_tiny(uv_work_t *work)
 {
     (void)work;
-    local_count++;
-    atomic_fetch_add_explicit(&completed, 1, memory_order_relaxed);
+    complete();
 }
 
 static void uv_after(uv_work_t *work, int status)
@@ -155,8 +179,7 @@ static void *ring_worker(void *unused)
 {
     (void)unused;
     while (bench_ring_get(&ring)) {
-        local_count++;
-        atomic_fetch_add_explicit(&completed, 1, memory_order_relaxed);
+        complete();
     }
     return NULL;
 }
@@ -173,8 +196,7 @@ static void *produce_ring(void *data)
 #if defined PEER_TBB || defined PEER_CK
 static void tiny_of_peer(void)
 {
-    local_count++;
-    atomic_fetch_add_explicit(&completed, 1, memory_order_relaxed);
+    complete();
 }
 #endif
 

@@ -26,11 +26,16 @@
 enum {
     RM_MAGAZINE = 64,   /* free slots that a thread keeps */
     RM_BLOCK = 16,      /* free slots that travel together */
+    RM_REFILL_AT = 8,   /* left in the magazine when a block is fetched */
     RM_CHUNK = 1 << 14, /* slots mapped at a time */
     RM_CHUNK_MAX = 512,
-    RM_BATCH_MAX = 32,
+    RM_BATCH_MAX = 64,
     RM_BATCH_NS = 20000,  /* work taken at once, by the running average */
     RM_RING_SLACK = 4096, /* strands, returned batches: never refused */
+    RM_SHARDS = 16,       /* threads with a way of their own into each lane */
+    RM_NO_SHARD = 255,
+    RM_SHARD_MAX = 1 << 15, /* entries that wait in one */
+    RM_PLACES_AT_ONCE = 64, /* of a lane's bound, kept by a thread for pushes to come */
     RM_KEY_BUCKETS = 256,
     RM_TICK_MS = 10,     /* of the keeper, while anything runs */
     RM_STARVE_POPS = 61, /* every so many, a lower level is served */
@@ -90,7 +95,7 @@ _Static_assert(sizeof(struct rm_job) == 128, "two cache lines a job");
 
 /* A reference in a queue: generation << 32 | tags | index.  0 is none. */
 enum {
-    RM_INDEX_MASK = (1 << 27) - 1,
+    RM_INDEX_MASK = (1 << 25) - 1,
     RM_TAG_KEPT = 1 << 27, /* RM_LINKED is set: others may end the job before it is queued */
     RM_TAG_DROPPABLE = 1 << 28,
     RM_TAG_DONE = 1 << 29, /* not the job but its callback */
@@ -168,6 +173,7 @@ struct rm_thread {
     uint32_t epoch;  /* of rm.fork_epoch: another one means the magazine is the parent's */
     uint32_t sample; /* counts jobs, to pick those that are timed */
     uint32_t depth;  /* jobs run inside each other */
+    uint8_t shard;   /* its number + 1; 0: not asked for yet; RM_NO_SHARD: all have their owner */
     bool known, is_ui, is_idle_class, is_draining;
     struct rm_counter_set *counters; /* NULL: the shared ones */
     struct rm_worker *worker;
@@ -227,6 +233,12 @@ struct rm_ring {
     uint32_t served_ms;  /* coarse: last taken from, or when it began to wait */
 };
 
+/* Written by its owner alone: rm_shard.c. */
+struct rm_shard {
+    alignas(64) _Atomic uint64_t word;
+    _Atomic uint32_t seen_head; /* how far it was emptied when the owner last looked */
+};
+
 enum { RM_INBOX_EMPTY = 0, RM_INBOX_CLOSED = 1, RM_INBOX_FIRST = 2 /* tagged index + 2 */ };
 
 /* What pushes and takes touch lies together, apart from what only sleepers and wakers touch. */
@@ -237,9 +249,18 @@ struct rm_lane {
     bool eager;      /* one job, one wake: jobs are expected to block */
     enum dgo_lane id;
     uint32_t limit, ring_mask, pops;
-    _Atomic uint32_t ring_count, inbox_count, reserved, stale;
+    _Atomic uint32_t ring_count, inbox_count, stale;
     _Atomic uint64_t inbox;
     _Atomic uint64_t taken;
+
+    /* Places taken of `limit`: by what waits, by callbacks to come, by threads for their next
+     * pushes.  Strands and returned batches take theirs beyond it. */
+    alignas(64) _Atomic uint32_t places;
+
+    alignas(64) _Atomic uint32_t shard_head[RM_SHARDS]; /* entries taken out; with the lock */
+    struct rm_shard shard[RM_SHARDS];
+    _Atomic uint64_t *shard_ref; /* the entries of all; NULL: this lane has no shards */
+    uint32_t shard_mask;
 
     alignas(64) struct rm_ring ring[DGO_LEVEL_COUNT];
     _Atomic uint32_t queued_max;
@@ -277,6 +298,9 @@ static inline void rm_lane_unlock(struct rm_lane *lane)
 }
 
 enum rm_push { RM_PUSHED, RM_FULL, RM_CLOSED_LANE };
+
+/* The place of what is pushed: asked for; taken whether there is one or not; there already. */
+enum rm_place { RM_PLACE_ASK, RM_PLACE_ADD, RM_PLACE_HAS };
 
 /* Jobs that ended under a lock and are finished after it. */
 struct rm_dead {
@@ -326,13 +350,27 @@ void rm_lane_close(struct rm_lane *lane);
 bool rm_lane_push_late(struct rm_lane *lane, uint64_t ref);
 void rm_lane_seal(struct rm_lane *lane);
 enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
-                          enum dgo_level level, bool always, struct rm_dead *dead);
+                          enum dgo_level level, enum rm_place place, struct rm_dead *dead);
+void rm_lane_admit_keyed(struct rm_lane *lane, uint64_t ref, struct rm_dead *dead);
 void rm_lane_raise(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
                    enum dgo_level level);
 uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most);
 void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count);
-bool rm_lane_reserve(struct rm_lane *lane); /* room for a callback to come */
 uint32_t rm_lane_queued(const struct rm_lane *lane);
+
+/* rm_shard.c */
+uint32_t rm_shard_of(struct rm_thread *self, const struct rm_lane *lane);
+void rm_shard_leave(struct rm_thread *self); /* the thread ends */
+void rm_shards_forget(struct rm_thread *self);
+bool rm_place_take(struct rm_lane *lane);
+void rm_places_leave(struct rm_lane *lane, uint32_t count);
+enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, uint64_t ref,
+                           enum dgo_level level, bool has_place);
+bool rm_shards_have_work(const struct rm_lane *lane);
+uint32_t rm_shards_queued(const struct rm_lane *lane);
+void rm_shards_move(struct rm_lane *lane, struct rm_dead *dead); /* with the lane's lock */
+void rm_shards_open(struct rm_lane *lane);
+void rm_shards_close(struct rm_lane *lane);
 
 /* rm_worker.c, rm_threads.c */
 void *rm_worker_main(void *worker);

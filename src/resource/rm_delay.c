@@ -124,8 +124,8 @@ static void start(struct rm_thread *self, uint64_t ref)
         return;
     lane = (enum dgo_lane)job->lane;
     /* It was accepted, so it has room; the heap is its bound. */
-    if (rm_lane_push(&rm.lane[lane], self, ref | tags, (enum dgo_level)job->level, true, &dead) !=
-        RM_PUSHED)
+    if (rm_lane_push(&rm.lane[lane], self, ref | tags, (enum dgo_level)job->level, RM_PLACE_ADD,
+                     &dead) != RM_PUSHED)
         rm_cancel_ref(self, ref);
     rm_end_dead(self, &dead);
     rm_submitted(self, lane);

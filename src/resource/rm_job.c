@@ -52,9 +52,8 @@ static bool post_done(struct rm_thread *self, struct rm_job *job, uint32_t index
     const uint32_t generation =
         rm_generation(atomic_fetch_or_explicit(&job->state, RM_POST, memory_order_acq_rel));
 
-    atomic_fetch_sub_explicit(&lane->reserved, 1, memory_order_relaxed);
     pushed = rm_lane_push(lane, self, rm_ref(generation, index | RM_TAG_DONE), DGO_LEVEL_MIDDLE,
-                          true, &dead);
+                          RM_PLACE_HAS, &dead);
     rm_end_dead(self, &dead);
     if (pushed != RM_PUSHED && !rm_lane_push_late(lane, rm_ref(generation, index | RM_TAG_DONE))) {
         atomic_fetch_and_explicit(&job->state, ~(uint64_t)RM_POST, memory_order_acq_rel);

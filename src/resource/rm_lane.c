@@ -1,8 +1,10 @@
-/* rm_lane.c - the queue of a lane: three rings behind a lock, and an inbox in front of it.
+/* rm_lane.c - the queue of a lane: three rings behind a lock, shards and an inbox in front of it.
  *
- * A push takes the lock if it is free and the thread may hold it, else it goes to the inbox; who
- * holds the lock empties the inbox first, so each producer's order stays.  Rings have more room
- * than the bound of the lane: strands and returned batches are never refused. */
+ * A push goes to the shard of its thread (rm_shard.c).  A thread that has none takes the lock if it
+ * is free and may be held by it, else it goes to the inbox.  Who holds the lock first moves what
+ * waits in front to the rings, so each producer's order stays: a thread with a shard that needs the
+ * rings themselves (its job has a key, or there is no room) waits for the lock.  Rings have more
+ * room than the bound of the lane: strands and returned batches are never refused. */
 #include "rm_ring.h"
 
 #include <string.h>
@@ -23,6 +25,15 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
             lane->ring[level].ref = refs + (size_t)level * size;
         lane->ring_mask = size - 1;
     }
+    if (id != DGO_LANE_EXPRESS && (!lane->shard_ref || lane->shard_mask + 1 < size)) {
+        const uint32_t shard_size = size < RM_SHARD_MAX ? size : RM_SHARD_MAX;
+        _Atomic uint64_t *refs = rm_sys_map(shard_size * sizeof *refs * RM_SHARDS);
+
+        if (refs) { /* without them everything takes the lock */
+            lane->shard_ref = refs;
+            lane->shard_mask = shard_size - 1;
+        }
+    }
     rm_lane_lock(lane);
     for (uint32_t level = 0; level < DGO_LEVEL_COUNT; level++)
         lane->ring[level].head = lane->ring[level].tail = 0;
@@ -34,9 +45,10 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
     lane->closed = false;
     atomic_store(&lane->ring_count, 0);
     atomic_store(&lane->inbox_count, 0);
-    atomic_store(&lane->reserved, 0);
+    atomic_store(&lane->places, 0);
     atomic_store(&lane->stale, 0);
     atomic_store(&lane->queued_max, 0);
+    rm_shards_open(lane);
     atomic_store(&lane->inbox, RM_INBOX_EMPTY);
     rm_lane_unlock(lane);
     return true;
@@ -45,21 +57,7 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
 uint32_t rm_lane_queued(const struct rm_lane *lane)
 {
     return atomic_load_explicit(&lane->ring_count, memory_order_relaxed) +
-           atomic_load_explicit(&lane->inbox_count, memory_order_relaxed);
-}
-
-static bool has_room(const struct rm_lane *lane)
-{
-    return rm_lane_queued(lane) + atomic_load_explicit(&lane->reserved, memory_order_relaxed) <
-           lane->limit;
-}
-
-bool rm_lane_reserve(struct rm_lane *lane)
-{
-    if (!has_room(lane))
-        return false;
-    atomic_fetch_add_explicit(&lane->reserved, 1, memory_order_relaxed);
-    return true;
+           atomic_load_explicit(&lane->inbox_count, memory_order_relaxed) + rm_shards_queued(lane);
 }
 
 /* ---- with the lock held ---- */
@@ -169,6 +167,7 @@ static bool drop_oldest(struct rm_lane *lane, struct rm_dead *dead)
             }
             ring->head++;
             add_count(lane, UINT32_MAX);
+            rm_places_leave(lane, 1);
             add_dead(&dead->dropped, (uint32_t)ref & RM_INDEX_MASK);
             return true;
         }
@@ -208,8 +207,18 @@ static void sweep(struct rm_lane *lane)
             ring->ref[to++ & lane->ring_mask] = ref;
         }
         add_count(lane, to - ring->tail);
+        rm_places_leave(lane, ring->tail - to);
         ring->tail = to;
     }
+}
+
+/* Out of an inbox or a shard. */
+void rm_lane_admit_keyed(struct rm_lane *lane, uint64_t ref, struct rm_dead *dead)
+{
+    if (take_place(lane, ref, dead))
+        rm_places_leave(lane, 1);
+    else
+        ring_put(lane, ref, (enum dgo_level)job_of(ref)->level);
 }
 
 /* Moves the inbox, which is newest first, to the rings, oldest first. */
@@ -247,6 +256,8 @@ static void empty_inbox(struct rm_lane *lane, struct rm_dead *dead)
             ref = rm_strand_ref(tagged);
             if (rm_strand_is_of(tagged, lane->id))
                 ring_put(lane, ref, rm_strand_level(tagged));
+            else
+                rm_places_leave(lane, 1);
             continue;
         }
         job = job_of(tagged);
@@ -259,8 +270,7 @@ static void empty_inbox(struct rm_lane *lane, struct rm_dead *dead)
         }
         oldest_first = job->next ? (uint64_t)job->next - 1 + RM_INBOX_FIRST : 0;
         if (tagged & RM_TAG_KEYED) { /* stays linked, now in the key table */
-            if (!take_place(lane, ref, dead))
-                ring_put(lane, ref, job->level);
+            rm_lane_admit_keyed(lane, ref, dead);
             continue;
         }
         ring_put(lane, ref, job->level);
@@ -269,20 +279,30 @@ static void empty_inbox(struct rm_lane *lane, struct rm_dead *dead)
     atomic_fetch_sub_explicit(&lane->inbox_count, moved, memory_order_relaxed);
 }
 
+static void empty_front(struct rm_lane *lane, struct rm_dead *dead)
+{
+    empty_inbox(lane, dead);
+    rm_shards_move(lane, dead);
+}
+
 /* ---- push ---- */
 
 static enum rm_push push_locked(struct rm_lane *lane, uint64_t ref, enum dgo_level level,
-                                bool always, struct rm_dead *dead)
+                                bool has_place, struct rm_dead *dead)
 {
     if (lane->closed)
         return RM_CLOSED_LANE;
-    empty_inbox(lane, dead);
-    if ((uint32_t)ref & RM_TAG_KEYED && take_place(lane, ref, dead))
+    empty_front(lane, dead);
+    if ((uint32_t)ref & RM_TAG_KEYED && take_place(lane, ref, dead)) {
+        if (has_place)
+            rm_places_leave(lane, 1);
         return RM_PUSHED;
-    if (!always && !has_room(lane)) {
+    }
+    if (!has_place && !rm_place_take(lane)) {
         if (atomic_load_explicit(&lane->stale, memory_order_relaxed) > lane->limit / 8)
             sweep(lane);
-        if (!has_room(lane) && !((uint32_t)ref & RM_TAG_DROPPABLE && drop_oldest(lane, dead)))
+        if (!rm_place_take(lane) &&
+            !((uint32_t)ref & RM_TAG_DROPPABLE && drop_oldest(lane, dead) && rm_place_take(lane)))
             return RM_FULL;
     }
     ring_put(lane, ref, level);
@@ -291,7 +311,7 @@ static enum rm_push push_locked(struct rm_lane *lane, uint64_t ref, enum dgo_lev
     return RM_PUSHED;
 }
 
-static enum rm_push push_inbox(struct rm_lane *lane, uint64_t ref, bool always)
+static enum rm_push push_inbox(struct rm_lane *lane, uint64_t ref, bool has_place)
 {
     const uint32_t tagged = (uint32_t)ref;
     uint32_t *link = tagged & RM_TAG_STRAND ? rm_strand_link(tagged)
@@ -299,24 +319,24 @@ static enum rm_push push_inbox(struct rm_lane *lane, uint64_t ref, bool always)
                                             : &job_of(ref)->next;
     uint64_t head = atomic_load_explicit(&lane->inbox, memory_order_relaxed);
 
-    atomic_fetch_add_explicit(&lane->inbox_count, 1, memory_order_relaxed);
-    if (!always && !has_room(lane)) {
-        atomic_fetch_sub_explicit(&lane->inbox_count, 1, memory_order_relaxed);
+    if (!has_place && !rm_place_take(lane))
         return RM_FULL;
-    }
     if (!(tagged & (RM_TAG_STRAND | RM_TAG_DONE | RM_TAG_KEPT | RM_TAG_KEYED)))
         atomic_fetch_or_explicit(&job_of(ref)->state, RM_LINKED, memory_order_relaxed);
     if (tagged & RM_TAG_STRAND && rm_strand_linked(tagged, true)) {
         /* It is there, or somebody is just putting it there: that one's reference is made when
          * the inbox is emptied, and will be the newest. */
-        atomic_fetch_sub_explicit(&lane->inbox_count, 1, memory_order_relaxed);
+        rm_places_leave(lane, 1);
         return RM_PUSHED;
     }
+    atomic_fetch_add_explicit(&lane->inbox_count, 1, memory_order_relaxed);
     do {
         if (head == RM_INBOX_CLOSED) {
             if (tagged & RM_TAG_STRAND)
                 rm_strand_linked(tagged, false);
             atomic_fetch_sub_explicit(&lane->inbox_count, 1, memory_order_relaxed);
+            if (!has_place)
+                rm_places_leave(lane, 1);
             return RM_CLOSED_LANE;
         }
         *link = head ? (uint32_t)(head - RM_INBOX_FIRST) + 1 : 0;
@@ -325,27 +345,61 @@ static enum rm_push push_inbox(struct rm_lane *lane, uint64_t ref, bool always)
     return RM_PUSHED;
 }
 
-enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
-                          enum dgo_level level, bool always, struct rm_dead *dead)
+static bool try_for(struct rm_lane *lane, uint32_t tries)
 {
-    enum rm_push pushed = RM_FULL;
-    uint32_t tries = 64;
-
-    if (self->is_idle_class)
-        return push_inbox(lane, ref, always);
-    if (lane->id == DGO_LANE_BACKGROUND) { /* its threads may sleep with the lock in hand */
-        pushed = push_inbox(lane, ref, always);
-        if (pushed != RM_FULL)
-            return pushed;
-        tries = 1024; /* to coalesce, drop or sweep, if the holder is awake */
-    }
     while (!dgo_try_lock(&lane->lock)) {
         if (--tries == 0)
-            return lane->id == DGO_LANE_BACKGROUND ? pushed : push_inbox(lane, ref, always);
+            return false;
         dgo_pause();
     }
-    pushed = push_locked(lane, ref, level, always, dead);
+    return true;
+}
+
+/* The threads of BACKGROUND may sleep with its lock in hand, and so might one of theirs with any
+ * other: there nobody waits for a lock, and keys are looked at when the front is emptied. */
+static enum rm_push push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
+                         enum dgo_level level, bool has_place, struct rm_dead *dead)
+{
+    const bool may_wait = !self->is_idle_class && lane->id != DGO_LANE_BACKGROUND;
+    const uint32_t shard = rm_shard_of(self, lane);
+    enum rm_push pushed = RM_FULL;
+    bool is_held;
+
+    if (shard != RM_NO_SHARD && !(may_wait && (uint32_t)ref & RM_TAG_KEYED)) {
+        pushed = rm_shard_push(lane, shard, ref, level, has_place);
+        if (pushed == RM_PUSHED && (uint32_t)ref & RM_TAG_KEPT)
+            rm_job_release(self, job_of(ref), (uint32_t)ref & RM_INDEX_MASK, RM_LINKED);
+    } else if (!may_wait) {
+        pushed = push_inbox(lane, ref, has_place);
+    }
+    if (pushed != RM_FULL)
+        return pushed;
+    if (self->is_idle_class) {
+        is_held = false;
+    } else if (may_wait && shard != RM_NO_SHARD) {
+        rm_lane_lock(lane);
+        is_held = true;
+    } else {
+        is_held = try_for(lane, may_wait ? 64 : 1024);
+    }
+    if (!is_held) /* a strand or a callback is late rather than lost */
+        return has_place || (may_wait && shard == RM_NO_SHARD) ? push_inbox(lane, ref, has_place)
+                                                               : RM_FULL;
+    pushed = push_locked(lane, ref, level, has_place, dead);
     rm_lane_unlock(lane);
+    return pushed;
+}
+
+enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
+                          enum dgo_level level, enum rm_place place, struct rm_dead *dead)
+{
+    enum rm_push pushed;
+
+    if (place == RM_PLACE_ADD)
+        add_places(lane, 1);
+    pushed = push(lane, self, ref, level, place != RM_PLACE_ASK, dead);
+    if (pushed != RM_PUSHED && place != RM_PLACE_ASK)
+        rm_places_leave(lane, 1);
     return pushed;
 }
 
@@ -354,8 +408,10 @@ void rm_lane_raise(struct rm_lane *lane, struct rm_thread *self, uint64_t ref, e
 {
     if (self->is_idle_class || lane->id == DGO_LANE_BACKGROUND || !dgo_try_lock(&lane->lock))
         return;
-    if (!lane->closed && ring_length(&lane->ring[level]) < lane->limit + RM_RING_SLACK / 2)
+    if (!lane->closed && ring_length(&lane->ring[level]) < lane->limit + RM_RING_SLACK / 2) {
+        add_places(lane, 1);
         ring_put(lane, ref, level);
+    }
     rm_lane_unlock(lane);
 }
 
@@ -410,6 +466,7 @@ static uint32_t take_locked(struct rm_lane *lane, uint64_t *ref, uint32_t most)
         ref[count++] = got;
     }
     add_count(lane, 0 - count);
+    rm_places_leave(lane, count);
     note_taken(lane, count);
     return count;
 }
@@ -433,6 +490,7 @@ static uint32_t take_run(struct rm_lane *lane, uint64_t *ref, uint32_t most)
     ring->head += count;
     ring->served_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
     add_count(lane, 0 - count);
+    rm_places_leave(lane, count);
     note_taken(lane, count);
     return count;
 }
@@ -443,7 +501,7 @@ uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most)
     uint32_t count;
 
     rm_lane_lock(lane);
-    empty_inbox(lane, &dead);
+    empty_front(lane, &dead);
     count = take_run(lane, ref, most);
     rm_lane_unlock(lane);
     rm_end_dead(rm_thread(), &dead);
@@ -464,6 +522,7 @@ void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count)
             /* A key left the table when its job was taken; it must not be looked for again. */
             ring->ref[--ring->head & lane->ring_mask] = ref[i] & ~(uint64_t)RM_TAG_KEYED;
             add_count(lane, 1);
+            add_places(lane, 1);
         }
     rm_lane_unlock(lane);
 }
@@ -478,8 +537,10 @@ bool rm_lane_push_late(struct rm_lane *lane, uint64_t ref)
         return false;
     rm_lane_lock(lane);
     is_open = lane->closed && lane->takes_late;
-    if (is_open)
+    if (is_open) {
+        add_places(lane, 1);
         ring_put(lane, ref, DGO_LEVEL_MIDDLE);
+    }
     rm_lane_unlock(lane);
     return is_open;
 }
@@ -500,7 +561,8 @@ void rm_lane_close(struct rm_lane *lane)
     rm_lane_lock(lane);
     lane->closed = true;
     lane->takes_late = lane->id == DGO_LANE_UI;
-    empty_inbox(lane, &dead);
+    rm_shards_close(lane);
+    empty_front(lane, &dead);
     head = RM_INBOX_EMPTY;
     while (!atomic_compare_exchange_strong(&lane->inbox, &head, RM_INBOX_CLOSED)) {
         empty_inbox(lane, &dead);

@@ -55,6 +55,7 @@ static void after_fork(void)
     atomic_store(&rm.outside, 0);
     atomic_store(&rm.ui_fd, 0); /* shared with the parent: not ours any more */
     rm_slots_forget();
+    rm_shards_forget(self);
     rm_groups_forget();
     rm_strands_forget();
     rm_delay_forget();

@@ -43,4 +43,10 @@ static inline void add_count(struct rm_lane *lane, uint32_t change)
                           memory_order_relaxed);
 }
 
+/* Beyond the bound, too: what was accepted before comes back, or is never refused. */
+static inline void add_places(struct rm_lane *lane, uint32_t count)
+{
+    atomic_fetch_add_explicit(&lane->places, count, memory_order_relaxed);
+}
+
 #endif

@@ -5,6 +5,8 @@
  * thread of the idle class that held a lock here would stop everybody. */
 #include "rm.h"
 
+#include <string.h>
+
 struct rm_slots rm_slots;
 
 bool rm_slots_reserve(uint32_t slot_count)
@@ -89,14 +91,42 @@ static bool take_fresh(struct rm_thread *self)
     return true;
 }
 
+/* The list of the block that will be fetched, if nobody else does it. */
+static void look_ahead(void)
+{
+    const uint32_t first = (uint32_t)atomic_load_explicit(&rm_slots.free, memory_order_relaxed);
+
+    if (first == 0)
+        return;
+    dgo_prefetch_to_write(rm_job_at(first - 1));
+    __builtin_prefetch(rm_job_at(first - 1)->block);
+}
+
+/* Before it is needed, and below what is left: the lines of the new ones come from the core that
+ * ran them last while the old ones are used up. */
+static void refill(struct rm_thread *self)
+{
+    uint32_t left[RM_REFILL_AT];
+    bool is_there;
+
+    memcpy(left, self->magazine, sizeof left);
+    self->magazine_count = 0;
+    is_there = pop_block(self) || take_fresh(self);
+    for (uint32_t i = 0; is_there && i < self->magazine_count; i++)
+        dgo_prefetch_to_write(rm_job_at(self->magazine[i]));
+    memcpy(self->magazine + self->magazine_count, left, sizeof left);
+    self->magazine_count += RM_REFILL_AT;
+}
+
 struct rm_job *rm_slot_take(struct rm_thread *self, uint32_t *index)
 {
+    if (self->magazine_count == RM_REFILL_AT)
+        refill(self);
+    else if (self->magazine_count == RM_REFILL_AT + 4)
+        look_ahead();
     if (self->magazine_count == 0 && !pop_block(self) && !take_fresh(self))
         return NULL;
     *index = self->magazine[--self->magazine_count];
-    /* One of the next: its line comes from the core that ran it last. */
-    if (self->magazine_count > 3)
-        __builtin_prefetch(rm_job_at(self->magazine[self->magazine_count - 4]), 1);
     return rm_job_at(*index);
 }
 

@@ -17,8 +17,10 @@ static void leave(void *data)
 {
     struct rm_thread *self = data;
 
-    if (self->epoch == atomic_load(&rm.fork_epoch))
+    if (self->epoch == atomic_load(&rm.fork_epoch)) {
         rm_slots_leave(self);
+        rm_shard_leave(self);
+    }
     if (self->counters)
         atomic_store(&self->counters->owned, false);
     self->counters = NULL;
@@ -55,7 +57,7 @@ void rm_get_to_know(struct rm_thread *self)
     const uint32_t epoch = atomic_load(&rm.fork_epoch);
 
     if (self->epoch != epoch)
-        self->magazine_count = 0; /* slots of the process before fork */
+        self->magazine_count = self->shard = 0; /* of the process before fork */
     self->epoch = epoch;
     self->known = true;
     pthread_once(&leave_once, make_key);

@@ -231,7 +231,7 @@ static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_leve
         lane = (enum dgo_lane)atomic_load(&strand->lane);
         atomic_store(&strand->level, level);
         if (atomic_load(&rm.phase) == RM_OFF ||
-            (rm_lane_push(&rm.lane[lane], self, ref, level, true, &dead) != RM_PUSHED &&
+            (rm_lane_push(&rm.lane[lane], self, ref, level, RM_PLACE_ADD, &dead) != RM_PUSHED &&
              !rm_lane_push_late(&rm.lane[lane], ref))) {
             run_in_caller(self, strand, ref); /* a kick is a promise */
             lane = DGO_LANE_COUNT;

@@ -158,7 +158,7 @@ static bool take_back(struct rm_thread *self, struct rm_job *job, uint32_t index
     if (job->group)
         rm_group_leave(index, job);
     if (job->done_lane != DGO_LANE_OWN)
-        atomic_fetch_sub_explicit(&rm.lane[job->done_lane].reserved, 1, memory_order_relaxed);
+        rm_places_leave(&rm.lane[job->done_lane], 1);
     rm_slot_give(self, job, index);
     return true;
 }
@@ -173,7 +173,7 @@ static enum rm_push place(struct rm_thread *self, const struct dgo_job *spec, st
 
     if (spec->delay_ns)
         return rm_delay_add(ref, rm_time_after(rm_now_ns(), spec->delay_ns));
-    pushed = rm_lane_push(&rm.lane[lane], self, ref, spec->level, false, &dead);
+    pushed = rm_lane_push(&rm.lane[lane], self, ref, spec->level, RM_PLACE_ASK, &dead);
     if (dead.coalesced | dead.dropped)
         rm_end_dead(self, &dead);
     return pushed;
@@ -192,12 +192,12 @@ static enum dgo_status accept_one(struct rm_thread *self, const struct dgo_job *
     enum rm_push pushed;
 
     *lane_out = lane;
-    if (has_done_lane && !rm_lane_reserve(&rm.lane[spec->done_lane]))
+    if (has_done_lane && !rm_place_take(&rm.lane[spec->done_lane]))
         return refuse_full(self, spec, spec->done_lane, future, err);
     job = fill(self, spec, lane, future != NULL, &index);
     if (!job) {
         if (has_done_lane)
-            atomic_fetch_sub(&rm.lane[spec->done_lane].reserved, 1);
+            rm_places_leave(&rm.lane[spec->done_lane], 1);
         return refuse_full(self, spec, lane, future, err);
     }
     generation = rm_generation(atomic_load_explicit(&job->state, memory_order_relaxed));

@@ -14,7 +14,7 @@ enum { SPIN_NS = 4000, SPIN_WORTH_PERMILLE = 250, WAKE_NEXT_NS = 50000, AHEAD = 
 bool rm_lane_has_work(const struct rm_lane *lane)
 {
     return atomic_load_explicit(&lane->ring_count, memory_order_relaxed) != 0 ||
-           atomic_load(&lane->inbox) >= RM_INBOX_FIRST;
+           atomic_load(&lane->inbox) >= RM_INBOX_FIRST || rm_shards_have_work(lane);
 }
 
 static bool may_run_one_more(const struct rm_lane *lane)
@@ -267,7 +267,7 @@ static void learn(struct rm_lane *lane, uint64_t took_ns, uint32_t count)
 static void prefetch(uint64_t ref)
 {
     if (!((uint32_t)ref & RM_TAG_STRAND))
-        __builtin_prefetch(rm_job_at((uint32_t)ref & RM_INDEX_MASK), 1);
+        dgo_prefetch_to_write(rm_job_at((uint32_t)ref & RM_INDEX_MASK));
 }
 
 /* EXPRESS jobs do not wait for the end of a NORMAL worker's batch. */
@@ -355,7 +355,7 @@ static bool work(struct rm_worker *worker, struct rm_thread *self)
                 count = gather(worker, &rm.lane[id]);
     if (count == 0)
         return false;
-    left = rm_lane_queued(lane);
+    left = atomic_load_explicit(&lane->ring_count, memory_order_relaxed);
     if (left &&
         (lane->eager || is_background ||
          (uint64_t)left * atomic_load_explicit(&lane->est_ns, memory_order_relaxed) > WAKE_NEXT_NS))

@@ -4,6 +4,10 @@
  *     rm_lane_wake look_again stand_up rest gather work rm_worker_main
  * mirrors src/resource/rm_threads.c: rm_worker_block rm_worker_unblock
  * mirrors src/resource/rm_lane.c: rm_lane_push push_locked push_inbox empty_inbox rm_lane_take
+ * mirrors src/resource/rm_shard.c: rm_shard_push rm_shards_have_work rm_shards_move
+ *
+ * A shard is an inbox of one thread: published by one locked instruction, emptied with the lock. So
+ * `inbox` stands for both, and a push that takes the lock for one with a key or without room.
  *
  * Leaves out: what a job is (numbers of jobs stand for them; wait_claim.pml has their life),
  * levels, keys and bounds, spinning (it only makes sleep rarer), closing (shutdown.pml), spare

@@ -2,6 +2,7 @@
  *
  * mirrors src/resource/rm_manager.c: dgo_resource_stop cancel_waiting join_threads
  * mirrors src/resource/rm_lane.c: rm_lane_close push_locked push_inbox rm_lane_take
+ * mirrors src/resource/rm_shard.c: rm_shard_push rm_shards_close
  * mirrors src/resource/rm_worker.c: run_batch look_again rest rm_run_here
  * mirrors src/resource/rm_threads.c: rm_lane_spawn rm_lane_join
  * mirrors src/resource/rm_submit.c: dgo_submit accept_one take_back
