@@ -4,9 +4,9 @@
  *  - A job lives in a slot that is never unmapped.  A reference is {index, generation}; it is weak:
  *    whoever wants to run, cancel or expire the job claims it by one compare-and-swap on the slot's
  *    state word, and a stale or second reference simply fails.  Queues hold references.
- *  - Each lane has rings behind one lock and an inbox that is pushed to without it.  Threads of the
- *    idle class and losers of the lock use the inbox, so nobody waits for a thread that the
- *    scheduler has put aside.
+ *  - Each lane has rings behind one lock, and in front of them a shard for each of the first threads
+ *    and an inbox for all others, which are pushed to without it: nobody waits for a thread that the
+ *    scheduler has put aside, and producers do not meet.
  *  - At most one wake of a lane is on its way; a woken worker that sees more wakes the next.
  *  - Idle threads sleep without a timeout.  Only while something runs does the keeper tick.
  *
@@ -283,7 +283,7 @@ struct rm_lane {
 };
 
 /* The lock of a lane: given back by a plain store, so whoever cannot have it spins, then yields.
- * Pushing threads do neither for long, they go to the inbox. */
+ * Few pushes need it: those with a key, and those that find no room. */
 static inline void rm_lane_lock(struct rm_lane *lane)
 {
     for (uint32_t spin = 1; !dgo_try_lock(&lane->lock); spin++)
