@@ -4,9 +4,9 @@
  *  - A job lives in a slot that is never unmapped.  A reference is {index, generation}; it is weak:
  *    whoever wants to run, cancel or expire the job claims it by one compare-and-swap on the slot's
  *    state word, and a stale or second reference simply fails.  Queues hold references.
- *  - Each lane has rings behind one lock, and in front of them a shard for each of the first threads
- *    and an inbox for all others, which are pushed to without it: nobody waits for a thread that the
- *    scheduler has put aside, and producers do not meet.
+ *  - Each lane has rings behind one lock, and in front of them a shard for each of the first
+ * threads and an inbox for all others, which are pushed to without it: nobody waits for a thread
+ * that the scheduler has put aside, and producers do not meet.
  *  - At most one wake of a lane is on its way; a woken worker that sees more wakes the next.
  *  - Idle threads sleep without a timeout.  Only while something runs does the keeper tick.
  *
