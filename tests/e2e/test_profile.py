@@ -73,6 +73,24 @@ def records_the_engine(box):
     server.finish()
 
 
+@case("profile compare around a real engine tells what it holds, and ends it")
+def compares_the_engine(box):
+    box.use(Machine(RTX_3060))
+    scenario = box.file("scenario.txt", "driver 550.54.14\nbackend_processes\ncard NVIDIA GeForce RTX 3060\n memory 12288 300 100\n")
+    box.env.update(DUALGPUOPT_NVML=str(BUILD / "tests/gpu/libnvidia-ml.so.1"), DUALGPUOPT_FAKE_NVML=str(scenario))
+    compare = box.program("profile", "compare", "--settle", "3s", "--interval", "100ms", "--model", model("tiny-llama"), "--json",
+                          "--", engine(), "-m", model("tiny-llama"), "--port", "0", "-c", "4096", "-np", "1", "--threads", "1",
+                          "--no-webui", "--offline")
+    compare.wait_for(r"server is listening|listening on http")
+    held_mib = wait_until(lambda: box.used_bytes(0), "memory of the engine") / (1 << 20)
+    result = json_of(compare.finish())
+    [row] = [row for row in result["rows"] if row["pid"]]
+    check_equal((row["name"], row["kind"], row["measurable"]), ("llama-server", "appeared", True), "the engine's row")
+    check(row["delta_mib"] >= held_mib - 0.1 and abs(row["delta_mib"] - result["total_mib"]) < 0.1,
+          f"the engine held {held_mib} MiB when it listened: {result}")
+    check(result["layers"] > 0, f"its worth: {result}")
+
+
 @case("an engine that is not there is told once, and the cards are recorded all the same")
 def records_without_engine(box):
     scenario = box.file("scenario.txt", SCENARIO.format(pid=1))
