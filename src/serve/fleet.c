@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TICK_MS = 100, LOOK_AGAIN_MS = 5000 };
+enum { TICK_MS = 100, REST_MS = 1000, LOOK_AGAIN_MS = 5000 };
 
 struct fleet {
     struct dgo_app *app;
@@ -27,9 +27,10 @@ struct fleet {
     uint64_t last_id;
     struct dgo_subscription subscription;
     sd_event_source *tick, *again;
-    uint32_t tick_count;
-    bool leaving; /* nothing new is taken */
-    bool left;    /* engines stay */
+    uint32_t tick_ms;    /* to the next tick: REST_MS while nothing runs */
+    uint64_t elapsed_ms; /* over all ticks */
+    bool leaving;        /* nothing new is taken */
+    bool left;           /* engines stay */
 };
 
 struct dgo_app *fleet_app(struct fleet *fleet)
@@ -383,27 +384,44 @@ static void stop_idle(struct fleet *fleet)
     }
 }
 
+static void set_tick(struct fleet *fleet, uint32_t tick_ms)
+{
+    fleet->tick_ms = tick_ms;
+    (void)sd_event_source_set_time_relative(fleet->tick, tick_ms * 1000ull);
+    (void)sd_event_source_set_enabled(fleet->tick, SD_EVENT_ONESHOT);
+}
+
+/* Whether one more of these periods is over since the last tick. */
+static bool passes(const struct fleet *fleet, uint64_t period_ms)
+{
+    return fleet->elapsed_ms / period_ms != (fleet->elapsed_ms - fleet->tick_ms) / period_ms;
+}
+
 static int on_tick(sd_event_source *source, uint64_t now_us, void *data)
 {
     struct fleet *fleet = data;
 
+    (void)source;
     (void)now_us;
+    fleet->elapsed_ms += fleet->tick_ms;
     tell_lines(fleet);
-    if (++fleet->tick_count % (1000 / TICK_MS) == 0)
+    if (passes(fleet, 1000))
         stop_idle(fleet);
-    if (fleet->tick_count % (LOOK_AGAIN_MS / TICK_MS) == 0 && fleet_queue_waits(fleet))
+    if (passes(fleet, LOOK_AGAIN_MS) && fleet_queue_waits(fleet))
         fleet_changed(fleet); /* others than ours may have gone */
-    (void)sd_event_source_set_time_relative(source, TICK_MS * 1000);
-    (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    set_tick(fleet, fleet_running_count(fleet) > 0 ? TICK_MS : REST_MS);
     return 0;
 }
 
 static enum dgo_status on_event(const struct dgo_event *event, void *data)
 {
-    struct launch *launch = fleet_find(data, event->source);
+    struct fleet *fleet = data;
+    struct launch *launch = fleet_find(fleet, event->source);
 
     if (launch)
         launch_on_state(launch, event->payload);
+    if (fleet->tick_ms == REST_MS) /* there will be lines to tell */
+        set_tick(fleet, TICK_MS);
     return DGO_OK;
 }
 
@@ -432,6 +450,7 @@ enum dgo_status fleet_new(struct dgo_app *app, struct watch *watch,
     made->options = *options;
     made->event = event;
     made->data = data;
+    made->tick_ms = TICK_MS;
     result = sd_event_add_defer(app->loop, &made->again, on_again, made);
     if (result >= 0)
         result = sd_event_source_set_enabled(made->again, SD_EVENT_OFF);
