@@ -1,5 +1,6 @@
-/* fuzz_request.c - what ours reads of a request: the model's name in a body, an intent, headers,
- * and the metrics of an engine. */
+/* fuzz_request.c - what ours reads of a request: the model's name in a body or form, an intent,
+ * headers, and the metrics of an engine. */
+#include "form.h"
 #include "intent.h"
 #include "pass.h"
 #include "peek.h"
@@ -32,6 +33,26 @@ static void judge(const char *text, size_t size)
         policy_judge_route(&policy, &route, &head).status == 0)
         abort();
     free(copy);
+}
+
+/* The first line is a Content-Type, what follows the form. */
+static void fill_in(const char *text, size_t size)
+{
+    const char *end = memchr(text, '\n', size);
+    char *type = end ? strndup(text, (size_t)(end - text)) : NULL, name[64];
+    char boundary[FORM_BOUNDARY_MAX + 1], again[FORM_BOUNDARY_MAX + 1], told[FORM_TYPE_MAX];
+
+    if (type && form_boundary(type, boundary, NULL) == DGO_OK) {
+        form_type_text(boundary, told);
+        if (strpbrk(told, "\r\n") || form_boundary(told, again, NULL) != DGO_OK ||
+            strcmp(again, boundary) != 0)
+            abort(); /* the engine would split it otherwise than we did */
+        if (form_text(end + 1, (size_t)(text + size - end - 1), boundary, "model", name,
+                      sizeof name, NULL) == DGO_OK &&
+            strlen(name) >= sizeof name)
+            abort();
+    }
+    free(type);
 }
 
 static void wish(const char *text, size_t size)
@@ -74,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (peek_text(text, size, "model", name, sizeof name, NULL) == DGO_OK &&
         strlen(name) >= sizeof name)
         abort();
+    fill_in(text, size);
     wish(text, size);
     pass_on(text, size);
     judge(text, size);

@@ -375,6 +375,11 @@ static void config(struct http_request *request, void *data)
         .body = true, .body_max = HTTP_FRONT_BODY_MAX                                              \
     }
 
+#define UPLOAD                                                                                     \
+    {                                                                                              \
+        .body = true, .form = true, .body_max = HTTP_UPLOAD_BODY_MAX                               \
+    }
+
 /* docs/HTTP.md, "Routes", in its order; tests/serve walks the same rows. */
 const struct http_route api_routes[] = {
     {"GET", "/healthz", healthz, OPEN},
@@ -404,6 +409,18 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/embeddings", front_forward, FRONT},
     {"POST", "/v1/rerank", front_forward, FRONT},
     {"POST", "/v1/responses", front_forward, FRONT},
+    {"POST", "/v1/reranking", front_forward, FRONT},
     {"POST", "/v1/messages", front_forward, FRONT},
+    {"POST", "/v1/messages/count_tokens", front_forward, FRONT},
+    {"POST", "/v1/audio/speech", front_forward, FRONT},
+    {"POST", "/v1/audio/transcriptions", front_forward, UPLOAD},
+    {"POST", "/v1/audio/translations", front_forward, UPLOAD},
+    {"POST", "/v1/images/generations", front_forward, FRONT},
+    {"POST", "/v1/images/edits", front_forward, UPLOAD},
+    {"POST", "/v1/images/variations", front_forward, UPLOAD},
+    {"POST", "/completion", front_forward, FRONT},
+    {"POST", "/infill", front_forward, FRONT},
+    {"POST", "/rerank", front_forward, FRONT},
+    {"POST", "/reranking", front_forward, FRONT},
     {NULL, NULL, NULL, LOOK},
 };

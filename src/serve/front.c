@@ -11,10 +11,12 @@
 #include "dgo_log.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "form.h"
 #include "peek.h"
 #include "relay.h"
 #include "view.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,6 +36,7 @@ struct visit {
     struct front *front;
     struct http_request *request;
     char model[CATALOG_NAME_MAX];
+    char type[FORM_TYPE_MAX]; /* of the body, as the engine is told it */
     struct launch_wait *wait;
     sd_event_source *patience, *again;
     uint32_t tries;
@@ -131,6 +134,7 @@ static void relay_now(struct visit *visit, struct launch *launch)
                         .request = visit->request,
                         .host = launch_host(launch),
                         .port = launch_port(launch),
+                        .type = visit->type,
                         .timeout_ns = option_number(daemon_options(daemon), OPTION_REQUEST_TIMEOUT),
                         .unreachable = on_unreachable,
                         .owner = visit},
@@ -259,23 +263,43 @@ static struct visit *new_visit(struct front *front, struct http_request *request
     return visit;
 }
 
+/* The name of the model, out of JSON or a form, and the type that goes on to the engine: what of it
+ * we understood, not what the client wrote. */
+static enum dgo_status read_model(struct visit *visit, const char **param, struct dgo_error *err)
+{
+    const char *type = http_header(visit->request, "Content-Type");
+    char boundary[FORM_BOUNDARY_MAX + 1];
+    size_t length;
+    const char *body = http_body(visit->request, &length);
+
+    if (!type || !form_is(type)) {
+        snprintf(visit->type, sizeof visit->type, "application/json");
+        return peek_text(body, length, "model", visit->model, sizeof visit->model, err);
+    }
+    if (form_boundary(type, boundary, err) != DGO_OK) {
+        *param = NULL;
+        return DGO_EUSAGE;
+    }
+    form_type_text(boundary, visit->type);
+    return form_text(body, length, boundary, "model", visit->model, sizeof visit->model, err);
+}
+
 void front_forward(struct http_request *request, void *data)
 {
     struct daemon *daemon = data;
     struct visit *visit = new_visit(daemon->front, request);
     struct launch *launch;
     struct dgo_error err = {0};
-    size_t length;
-    const char *body = http_body(request, &length);
+    const char *param = "model";
     enum dgo_status status;
 
     if (!visit) {
         http_answer_error(request, &(struct dgo_error){DGO_ENOMEM, "out of memory"}, NULL);
         return;
     }
-    status = peek_text(body, length, "model", visit->model, sizeof visit->model, &err);
+    status = read_model(visit, &param, &err);
     if (status != DGO_OK && status != DGO_ENOTFOUND) {
-        http_answer_error(request, &err, "model");
+        http_answer_error(request, &err, param);
         return;
     }
     launch =

@@ -19,6 +19,8 @@ enum {
     HTTP_CLIENTS_MAX = 1280,
     HTTP_API_BODY_MAX = 1 << 20,
     HTTP_FRONT_BODY_MAX = 16 << 20,
+    HTTP_UPLOAD_BODY_MAX = 64 << 20, /* sound and pictures */
+    HTTP_BODIES_MAX = 512 << 20,     /* of all requests together */
     HTTP_HEAD_WAIT_S = 10,
     HTTP_BODY_WAIT_S = 30,
     HTTP_IDLE_S = 30, /* a client that takes nothing, or says nothing between requests */

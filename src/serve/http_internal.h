@@ -26,6 +26,7 @@ struct http {
     struct connection *connections;
     struct http_request *requests;
     uint32_t client_count;
+    uint64_t body_bytes; /* held by all requests */
     bool closing;
 };
 

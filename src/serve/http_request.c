@@ -165,11 +165,22 @@ void http_set_deadline(struct connection *connection, uint64_t seconds)
         connection->deadline_ns = seconds ? http_now_ns() + seconds * DGO_NS_PER_S : 0;
 }
 
+/* Whether a body of that announced length would fit beside those that are here. */
+static bool has_room(const struct http *http, const char *announced)
+{
+    uint64_t length = 0;
+
+    return dgo_u64_parse(announced, "Content-Length", 0, INT64_MAX, &length, NULL) == DGO_OK &&
+           http->body_bytes + length <= HTTP_BODIES_MAX;
+}
+
 static struct verdict judge(struct http *http, struct http_request *request)
 {
     static const struct policy_route files = {.open = true};
     static const struct policy_route closed = {.open = false};
     const struct verdict unknown = {404, "not_found", "there is nothing here"};
+    const struct verdict busy = {503, "busy",
+                                 "other requests fill the memory for bodies; try again"};
     const struct verdict wrong_method = {405, "invalid_request", "this route takes another method"};
     struct policy_head head = {0};
     struct verdict verdict;
@@ -184,7 +195,9 @@ static struct verdict judge(struct http *http, struct http_request *request)
     request->route = find_route(http, request->method, request->path, &request->number, &other);
     if (request->route) {
         request->body_max = request->route->policy.body_max;
-        return policy_judge_route(&http->policy, &request->route->policy, &head);
+        verdict = policy_judge_route(&http->policy, &request->route->policy, &head);
+        return verdict.status == 200 && head.length && !has_room(http, head.length) ? busy
+                                                                                    : verdict;
     }
     if (http->options.fallback && !other && request->method[0] != 'P' &&
         request->method[0] != 'D' && strncmp(request->path, "/api/", 5) != 0 &&
@@ -228,7 +241,8 @@ static enum MHD_Result take_body(struct http_request *request, const char *bytes
 {
     const size_t wanted = request->body_length + length;
 
-    if (request->body_length + length > request->body_max) {
+    if (wanted > request->body_max || request->http->body_bytes + length > HTTP_BODIES_MAX) {
+        request->http->body_bytes -= request->body_length;
         request->body_length = 0;
         request->body_max = 0;
         return MHD_NO; /* more than it announced, or chunks without end: closed */
@@ -244,6 +258,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *bytes
     }
     memcpy(request->body + request->body_length, bytes, length);
     request->body_length = wanted;
+    request->http->body_bytes += length;
     request->body[wanted] = '\0';
     return MHD_YES;
 }
@@ -309,6 +324,7 @@ void http_on_completed(void *data, struct MHD_Connection *mhd, void **context,
     if (request->response)
         MHD_destroy_response(request->response);
     dgo_arena_done(&request->arena);
+    request->http->body_bytes -= request->body_length;
     free(request->body);
     free(request);
 }

@@ -2,6 +2,7 @@
 #include "policy.h"
 
 #include "dgo_units.h"
+#include "form.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -144,7 +145,10 @@ struct verdict policy_judge_route(const struct policy *policy, const struct poli
         return length > 0 || head->encoding_count
                    ? refuse(400, "invalid_request", "this route takes no body")
                    : fine;
-    if (head->type_count != 1 || !is_json(head->type))
+    if (route->form && head->type_count == 1 && !is_json(head->type) && !form_is(head->type))
+        return refuse(415, "invalid_request",
+                      "Content-Type must be multipart/form-data or application/json");
+    if (head->type_count != 1 || (!route->form && !is_json(head->type)))
         return refuse(415, "invalid_request", "Content-Type must be application/json");
     if (length > route->body_max)
         return refuse(413, "invalid_request", "the body is too long");

@@ -35,6 +35,7 @@ void policy_take(struct policy_head *head, const char *name, const char *value);
 struct policy_route {
     bool open; /* without a token */
     bool body; /* takes a JSON body */
+    bool form; /* or a form with files */
     uint64_t body_max;
 };
 

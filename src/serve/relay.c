@@ -385,13 +385,16 @@ static bool set_up(struct transfer *transfer, const char *host, uint16_t port, c
 }
 
 /* Nothing of the client's head is sent on but the type. */
-static bool set_body(struct transfer *transfer, const struct http_request *request)
+static bool set_body(struct transfer *transfer, const struct relay_request *wanted)
 {
     CURL *easy = transfer->easy;
     size_t length;
-    const char *body = http_body(request, &length);
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    const char *body = http_body(wanted->request, &length);
+    char type[TYPE_MAX + sizeof "Content-Type: "];
+    struct curl_slist *headers;
 
+    snprintf(type, sizeof type, "Content-Type: %s", wanted->type);
+    headers = curl_slist_append(NULL, type);
     if (!headers)
         return false;
     transfer->headers = curl_slist_append(headers, "Expect:");
@@ -431,7 +434,7 @@ enum dgo_status relay_start(struct relay *relay, const struct relay_request *wan
     if (!transfer->easy ||
         !set_up(transfer, wanted->host, wanted->port, http_path(wanted->request),
                 wanted->timeout_ns) ||
-        !set_body(transfer, wanted->request) ||
+        !set_body(transfer, wanted) ||
         curl_multi_add_handle(relay->multi, transfer->easy) != CURLM_OK) {
         free_transfer(transfer);
         return dgo_fail(err, DGO_ENOMEM, "out of memory for a request to the engine");

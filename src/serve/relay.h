@@ -22,6 +22,7 @@ struct relay_request {
     const char *host;
     uint16_t port;
     uint64_t timeout_ns; /* of the whole answer; 0: none */
+    const char *type;    /* of the body; printable */
     /* Nobody listens there, or, `was_sent`, the connection broke before a byte of an answer came:
      * true takes the request back, and it is not answered.  May be NULL. */
     bool (*unreachable)(void *owner, bool was_sent);

@@ -6,7 +6,7 @@ import shutil
 import socket
 import time
 
-from e2e import (PATIENCE_S, ROOT, RTX_3060, RTX_3090, Machine, check, check_equal, engine, json_of, model, wait_until)
+from e2e import (PATIENCE_S, ROOT, RTX_3060, RTX_3090, Card, Machine, check, check_equal, engine, json_of, model, wait_until)
 
 PAIR = Machine(RTX_3090, RTX_3060)
 
@@ -173,3 +173,30 @@ class Events:
 
     def close(self):
         self.connection.close()
+
+
+# Room for two launches of the tiny model, not for three: each takes 306 MiB of overhead and some.
+SMALL = Machine(Card("NVIDIA GeForce RTX 3060", 1200, 1100))
+SMALL_WISH = {"ctx": 1024}
+
+
+def done(daemon):
+    check_equal(daemon.stop().code, 0, "exit of serve")
+
+
+def start(daemon, name, want=202, **more):
+    return daemon.launch({"model": "tiny-llama", "name": name, "intent": SMALL_WISH, **more}, want)
+
+
+def ready(daemon, name, **more):
+    launch = start(daemon, name, **more)
+    return daemon.wait_state(launch["id"], "ready", "ended")
+
+
+def endless(daemon):
+    """A connection on which launch "a" streams more tokens than anybody waits for."""
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port)
+    connection.request("POST", "/v1/completions", json.dumps({"model": "a", "prompt": "x", "n_predict": 100000,
+                                                              "ignore_eos": True, "stream": True}),
+                       {"Content-Type": "application/json", **daemon.head()})
+    return connection

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""The daemon with the real engine on pretend cards: launches, admission, the front, crashes, and what the docs say."""
-import http.client
+"""The daemon with the real engine on pretend cards: launches, admission, crashes, and what the docs say."""
 import json
 import os
 import re
@@ -9,28 +8,10 @@ import signal
 import threading
 import time
 
-from daemon import PAIR, Daemon, Events, engines
+from daemon import PAIR, SMALL, SMALL_WISH, Daemon, Events, done, engines, ready, start
 from e2e import (BUILD, MIB, ROOT, RTX_3060, Card, Machine, Skip, case, cases, check, check_equal, check_match, engine, json_of,
                  main, wait_until)
 from stand_in_engine import stand_in
-
-# Room for two launches of the tiny model, not for three: each takes 306 MiB of overhead and some.
-SMALL = Machine(Card("NVIDIA GeForce RTX 3060", 1200, 1100))
-SMALL_WISH = {"ctx": 1024}
-
-
-def done(daemon):
-    check_equal(daemon.stop().code, 0, "exit of serve")
-
-
-def start(daemon, name, want=202, **more):
-    return daemon.launch({"model": "tiny-llama", "name": name, "intent": SMALL_WISH, **more}, want)
-
-
-def ready(daemon, name, **more):
-    launch = start(daemon, name, **more)
-    return daemon.wait_state(launch["id"], "ready", "ended")
-
 
 # ---- one launch ----------------------------------------------------------------------------------------------------------
 
@@ -128,96 +109,6 @@ def by_preset(box):
     words = daemon.wait_state(launch["id"], "ready", "ended")["plan"]["command"]
     check_equal([words[words.index(flag) + 1] for flag in ("-c", "-np", "--temp")], ["1024", "1", "0.5"], "the flags")
     check_match("no preset", daemon.launch({"preset": "yours"}, 404)["error"]["message"], "one that is not there")
-    done(daemon)
-
-
-def endless(daemon):
-    """A connection on which launch "a" streams more tokens than anybody waits for."""
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port)
-    connection.request("POST", "/v1/completions", json.dumps({"model": "a", "prompt": "x", "n_predict": 100000,
-                                                              "ignore_eos": True, "stream": True}),
-                       {"Content-Type": "application/json", **daemon.head()})
-    return connection
-
-
-# ---- the front -----------------------------------------------------------------------------------------------------------
-
-@case("a model is started when it is asked for, once for all who ask; answers come through, streams too")
-def on_demand(box):
-    daemon = Daemon(box)
-    listed = daemon.json("GET", "/v1/models")
-    check_equal([(row["id"], row["running"]) for row in listed["data"]], [("tiny-llama", False)], "models")
-    answers = []
-    threads = [threading.Thread(target=lambda: answers.append(daemon.chat("tiny-llama"))) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    check_equal(len(answers), 6, "answers")
-    check_equal(len(engines(box)), 1, "engines")
-    launch = daemon.launches()[0]
-    check_equal((launch["origin"], launch["request_count"], launch["active_request_count"]), ("request", 6, 0), "the launch")
-    direct = http.client.HTTPConnection("127.0.0.1", launch["port"])
-    body = json.dumps({"model": "tiny-llama", "max_tokens": 8, "seed": 1, "temperature": 0, "stream": True,
-                       "messages": [{"role": "user", "content": "hello"}]})
-
-    def tokens(connection, headers):
-        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json", **headers})
-        answer = connection.getresponse()
-        check_equal((answer.status, answer.headers["Content-Type"].split(";")[0]), (200, "text/event-stream"), "the stream")
-        rows = re.findall(rb"^data: (\{.*\})", answer.read(), re.M)
-        return [json.loads(row)["choices"][0]["delta"].get("content") for row in rows if json.loads(row)["choices"]]
-
-    through = tokens(http.client.HTTPConnection("127.0.0.1", daemon.port), daemon.head())
-    check_equal(through, tokens(direct, {}), "the streamed tokens, beside the engine's own")
-    check(len(through) >= 8, "tokens are missing")
-    check_equal(daemon.json("GET", "/v1/models")["data"][0]["running"], True, "running")
-    status, _, text = daemon.ask("POST", "/v1/chat/completions", {"model": "tiny-llama", "messages": "none"})
-    check(400 <= status < 600 and b"error" in text, f"the engine's own refusal: {status} {text[:200]!r}")
-    daemon.chat("nobody", want=404)
-    daemon.json("POST", "/v1/chat/completions", {"model": 3}, 422)
-    check_equal(len(daemon.json("POST", "/v1/completions", {"prompt": "a", "max_tokens": 2})["choices"]), 1, "without a model, "
-                "with one launch")
-    direct.close()
-    done(daemon)
-
-
-@case("a client that goes away ends the work for it")
-def client_goes(box):
-    daemon = Daemon(box)
-    launch = ready(daemon, "a", **{"intent": {"ctx": 8192}})
-    connection = endless(daemon)
-    connection.getresponse().read1(10)
-    check_equal(daemon.one(launch["id"])["active_request_count"], 1, "requests under way")
-    connection.close()
-    wait_until(lambda: daemon.one(launch["id"])["active_request_count"] == 0, "the request to end")
-    wait_until(lambda: "all slots are idle" in daemon.command("logs", "a", "--lines", "1").out, "the engine to be idle", 30)
-    done(daemon)
-
-
-@case("an engine that dies while it answers: the stream breaks, it is started again, the next request waits for it")
-def engine_dies(box):
-    daemon = Daemon(box)
-    launch = ready(daemon, "a", **{"intent": {"ctx": 8192}})
-    connection = endless(daemon)
-    answer = connection.getresponse()
-    answer.read1(10)
-    os.kill(launch["pid"], signal.SIGKILL)
-    try:
-        while answer.read1(65536):
-            pass
-        broken = False
-    except (http.client.IncompleteRead, ConnectionError):
-        broken = True
-    check(broken, "the stream ended as if it were whole")
-    check_equal(daemon.chat("a")["object"], "chat.completion", "the next answer")
-    now = daemon.one(launch["id"])
-    check(now["pid"] != launch["pid"], "the same pid")
-    check_equal([(act["action"], act["effect"].split(":")[0]) for act in now["actions"]], [("restart", "it works")], "actions")
-    check_match(r"signal 9 \(Killed\); its last words: ", now["actions"][0]["why"], "why")
-    events = daemon.json("GET", "/api/v1/timeline")["events"]
-    check(any(event["kind"] == "end" and "restarting: the engine was ended" in event["text"] for event in events),
-          "its end on the timeline")
     done(daemon)
 
 

@@ -120,6 +120,7 @@ static void test_heads(void **state)
 static const struct policy_route look = {.open = false};
 static const struct policy_route open_route = {.open = true};
 static const struct policy_route post = {.body = true, .body_max = 100};
+static const struct policy_route upload = {.body = true, .form = true, .body_max = 100};
 
 static const struct {
     const char *name;
@@ -162,6 +163,29 @@ static const struct {
      415},
     {"text, likewise", &post, {{"Authorization", BEARER}, {"Content-Type", "text/plain"}}, 415},
     {"nearly JSON", &post, {{"Authorization", BEARER}, {"Content-Type", "application/jsonp"}}, 415},
+    {"a form with files where only JSON is read",
+     &post,
+     {{"Authorization", BEARER}, {"Content-Type", "multipart/form-data; boundary=x"}},
+     415},
+    {"a form with files where it is",
+     &upload,
+     {{"Authorization", BEARER}, {"Content-Type", "multipart/form-data; boundary=x"}},
+     200},
+    {"JSON where a form is read too",
+     &upload,
+     {{"Authorization", BEARER}, {"Content-Type", "application/json"}},
+     200},
+    {"another form there",
+     &upload,
+     {{"Authorization", BEARER}, {"Content-Type", "application/x-www-form-urlencoded"}},
+     415},
+    {"two types",
+     &upload,
+     {{"Authorization", BEARER},
+      {"Content-Type", "multipart/form-data; boundary=x"},
+      {"Content-Type", "application/json"}},
+     415},
+    {"a form without a token", &upload, {{"Content-Type", "multipart/form-data; boundary=x"}}, 401},
     {"no type", &post, {{"Authorization", BEARER}}, 415},
     {"too long",
      &post,
