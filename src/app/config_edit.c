@@ -35,7 +35,7 @@ struct change {
 /* ---- values as YAML ------------------------------------------------------------------------ */
 
 /* Needs no quotes: letters, digits and what cannot start or end anything in YAML. */
-static bool is_plain(const char *text)
+bool config_is_plain(const char *text)
 {
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+";
     const char *const first = text;
@@ -46,9 +46,9 @@ static bool is_plain(const char *text)
     return text > first;
 }
 
-static void add_scalar(struct dgo_text *out, const char *text)
+void config_add_scalar(struct dgo_text *out, const char *text)
 {
-    if (is_plain(text)) {
+    if (config_is_plain(text)) {
         dgo_text_add(out, text);
         return;
     }
@@ -76,7 +76,7 @@ static void add_value(struct dgo_text *out, const char *key, const char *const *
     for (uint32_t i = 0; i < count; i++) {
         if (i)
             dgo_text_add(out, ", ");
-        add_scalar(out, values[i]);
+        config_add_scalar(out, values[i]);
     }
     if (is_list)
         dgo_text_add(out, "]");
@@ -215,48 +215,85 @@ static enum dgo_status find_change(const struct edit *edit, const struct yaml_no
     return DGO_OK;
 }
 
+/* "alerts.free" is `free` in the section `alerts`. */
+static void find_section(struct edit *edit, const char *key)
+{
+    static const char *const sections[] = {"alerts.", "components.", "groups."};
+
+    edit->leaf = key;
+    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
+        if (strncmp(key, sections[i], strlen(sections[i])) == 0) {
+            edit->leaf = key + strlen(sections[i]);
+            (void)snprintf(edit->section, sizeof edit->section, "%.*s",
+                           (int)strlen(sections[i]) - 1, key);
+        }
+}
+
+/* A group is written anew as a whole: what of it is not said stays as the file has it. */
+static enum dgo_status write_group(struct edit *edit, const struct yaml_node *root,
+                                   struct dgo_arena *arena, const char *const *values,
+                                   uint32_t value_count, char name[CONFIG_GROUP_NAME_MAX],
+                                   struct dgo_text *yaml, struct dgo_error *err)
+{
+    const struct yaml_node *map =
+        root && root->kind == YAML_MAP ? yaml_child(root, "groups") : NULL;
+    struct config_groups *groups = dgo_arena_take(arena, sizeof *groups);
+    enum dgo_status status;
+
+    if (!groups)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    *groups = (struct config_groups){0};
+    status = map ? config_read_groups(map, arena, groups, err) : DGO_OK;
+    if (status == DGO_OK)
+        status = config_change_group(groups, edit->leaf, values, value_count, name, yaml, err);
+    edit->leaf = name;
+    edit->value = yaml->length ? yaml->data : NULL;
+    return status;
+}
+
+static enum dgo_status apply(const struct edit *edit, const struct change *change, char **out,
+                             size_t *out_length, struct dgo_error *err)
+{
+    const size_t added = strlen(change->text), rest = edit->length - change->end;
+    char *made = malloc(change->at + added + rest + 1);
+
+    if (!made)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory");
+    memcpy(made, edit->bytes, change->at);
+    memcpy(made + change->at, change->text, added);
+    memcpy(made + change->at + added, edit->bytes + change->end, rest);
+    *out = made;
+    *out_length = change->at + added + rest;
+    return DGO_OK;
+}
+
 enum dgo_status config_edit(const char *bytes, size_t length, const char *key,
                             const char *const *values, uint32_t value_count, char **out,
                             size_t *out_length, struct dgo_error *err)
 {
-    static const char *const sections[] = {"alerts.", "components."};
-    struct edit edit = {.bytes = bytes, .length = length, .leaf = key};
+    struct edit edit = {.bytes = bytes, .length = length};
     struct dgo_arena arena = {.limit_bytes = YAML_MEMORY_MAX};
     const struct yaml_node *root = NULL;
     struct change *change = calloc(1, sizeof *change);
-    char value[2 * PATH_MAX];
+    char value[2 * PATH_MAX], name[CONFIG_GROUP_NAME_MAX];
     struct dgo_text text = DGO_TEXT(value);
     enum dgo_status status;
-    char *made = NULL;
 
-    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
-        if (strncmp(key, sections[i], strlen(sections[i])) == 0) {
-            edit.leaf = key + strlen(sections[i]);
-            (void)snprintf(edit.section, sizeof edit.section, "%.*s", (int)strlen(sections[i]) - 1,
-                           key);
-        }
-    add_value(&text, key, values, value_count);
-    if (value_count)
+    find_section(&edit, key);
+    status = change ? yaml_tree_parse_any(bytes, length, &arena, &root, err)
+                    : dgo_fail(err, DGO_ENOMEM, "out of memory");
+    if (status == DGO_OK && strcmp(edit.section, "groups") == 0) {
+        status = write_group(&edit, root, &arena, values, value_count, name, &text, err);
+    } else if (value_count) {
+        add_value(&text, key, values, value_count);
         edit.value = value;
-    status = !change          ? dgo_fail(err, DGO_ENOMEM, "out of memory")
-             : text.truncated ? dgo_fail(err, DGO_ELIMIT, "%s: that much cannot be written", key)
-                              : yaml_tree_parse_any(bytes, length, &arena, &root, err);
+    }
+    if (status == DGO_OK && text.truncated)
+        status = dgo_fail(err, DGO_ELIMIT, "%s: that much cannot be written", key);
     if (status == DGO_OK)
         status = find_change(&edit, root, change, err);
-    if (status == DGO_OK) {
-        const size_t added = strlen(change->text), rest = length - change->end;
-
-        made = malloc(change->at + added + rest + 1);
-        if (made) {
-            memcpy(made, bytes, change->at);
-            memcpy(made + change->at, change->text, added);
-            memcpy(made + change->at + added, bytes + change->end, rest);
-            *out = made;
-            *out_length = change->at + added + rest;
-        } else {
-            status = dgo_fail(err, DGO_ENOMEM, "out of memory");
-        }
-    }
+    if (status == DGO_OK)
+        status = apply(&edit, change, out, out_length, err);
     dgo_arena_done(&arena);
     free(change);
     return status;
@@ -364,7 +401,8 @@ static enum dgo_status job_set(void *data)
     if (!path[0])
         return dgo_fail(job->err, DGO_EUSAGE,
                         "no folder for the configuration: set HOME or give --config FILE");
-    if (job->value_count > 0)
+    if (job->value_count > 0 &&
+        strncmp(job->key, "groups.", 7) != 0) /* their sentences name no line */
         status = check_alone(job);
     if (status == DGO_OK)
         status = lock_folder(path, &lock, job->err);

@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "dgo_arena.h"
+#include "dgo_text.h"
 #include "yaml_tree.h"
 
 /* Counted, with the memory that its values point into. */
@@ -18,6 +19,24 @@ DGO_MUST_CHECK
 enum dgo_status config_edit(const char *bytes, size_t length, const char *key,
                             const char *const *values, uint32_t value_count, char **out,
                             size_t *out_length, struct dgo_error *err);
+
+/* A YAML scalar that means `text`, in quotes where it needs them. */
+void config_add_scalar(struct dgo_text *out, const char *text);
+
+/* Whether a scalar needs none. */
+bool config_is_plain(const char *text);
+
+enum { CONFIG_GROUP_NAME_MAX = 64 };
+
+/* `rest` is what stands behind "groups.": NAME.members, NAME.swap, NAME.exclusive, NAME.persistent,
+ * or NAME for its members.  *yaml becomes the whole group with that changed, or stays empty where
+ * the group is to go (value_count 0 and NAME alone).  Sentences name no line: they are about what
+ * was asked for. */
+DGO_MUST_CHECK
+enum dgo_status config_change_group(const struct config_groups *groups, const char *rest,
+                                    const char *const *values, uint32_t value_count,
+                                    char name[CONFIG_GROUP_NAME_MAX], struct dgo_text *yaml,
+                                    struct dgo_error *err);
 
 /* The value of `groups`; on failure with line and column. */
 DGO_MUST_CHECK

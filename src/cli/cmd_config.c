@@ -239,6 +239,8 @@ const struct cmd cmd_config = {
     .examples = "dualgpuopt config show --origin\n"
                 "dualgpuopt config set models ~/models /srv/models\n"
                 "dualgpuopt config set alerts.free 1GiB\n"
+                "dualgpuopt config set groups.chat.members qwen gemma\n"
+                "dualgpuopt config set groups.chat.exclusive false\n"
                 "dualgpuopt config get kv-type\n"
                 "dualgpuopt config unset kv-type\n"
                 "dualgpuopt config check",

@@ -218,7 +218,65 @@ static const struct {
     {"out of braces, first", "{ctx: 1, parallel: 2}\n", "ctx", NULL, "{parallel: 2}\n"},
     {"out of braces, last", "{ctx: 1, parallel: 2}\n", "parallel", NULL, "{ctx: 1}\n"},
     {"out, not in", "ctx: 1\n", "parallel", NULL, NULL},
+    {"a group into nothing", "# mine\n", "groups.chat.members", "a b: c",
+     "# mine\ngroups: {chat: {members: [\"a b: c\"]}}\n"},
+    {"a second group", "groups:\n  x: {members: [a]} # one\nctx: 1\n", "groups.y.members", "b",
+     "groups:\n  x: {members: [a]} # one\n  y: {members: [b]}\nctx: 1\n"},
+    {"a group's switch: the rest of it stays", "groups: {x: {members: [a, b], swap: false}}\n",
+     "groups.x.exclusive", "false",
+     "groups: {x: {members: [a, b], swap: false, exclusive: false}}\n"},
+    {"a group in lines", "groups:\n  x:\n    members:\n      - a\n    swap: false\nctx: 1\n",
+     "groups.x.persistent", "true",
+     "groups:\n  x: {members: [a], swap: false, persistent: true}\nctx: 1\n"},
+    {"a group's switch, back to what it is by itself",
+     "groups: {x: {members: [a], exclusive: false}}\n", "groups.x.exclusive", NULL,
+     "groups: {x: {members: [a]}}\n"},
+    {"members alone", "groups: {x: {members: [a], swap: false}}\n", "groups.x", "c",
+     "groups: {x: {members: [c], swap: false}}\n"},
+    {"a name with a point that is there already", "groups: {a.b: {members: [a]}}\n",
+     "groups.a.b.swap", "false", "groups: {a.b: {members: [a], swap: false}}\n"},
+    {"a group out", "groups:\n  x: {members: [a]}\n  y: {members: [b]}\n", "groups.x", NULL,
+     "groups:\n  y: {members: [b]}\n"},
+    {"the last group out", "ctx: 1\ngroups:\n  x: {members: [a]}\n", "groups.x", NULL, "ctx: 1\n"},
+    {"all groups out", "ctx: 1\ngroups:\n  x: {members: [a]}\n", "groups", NULL, "ctx: 1\n"},
+    {"a group out that is not in", "ctx: 1\n", "groups.x", NULL, NULL},
 };
+
+static const struct {
+    const char *key, *value, *sentence;
+} group_refusals[] = {
+    {"groups.new.swap", "true", "there is no group 'new': give it members first"},
+    {"groups.x.swap", "yes", "groups.x.swap must be true or false"},
+    {"groups.x.ttl", "3", "groups.x.ttl is no key: a group has members, swap, exclusive"},
+    {"groups.new.members", "a", "'a' is a member of group 'x' already"},
+    {"groups.new.members", "", "a member of a group needs a name"},
+    {"groups.a b.members", "c", "a group's name has letters, digits, - and _"},
+    {"groups.a.b.members", "c", "a group's name has letters, digits, - and _"},
+    {"groups.a:\n  b.members", "c", "a group's name has letters, digits, - and _"},
+    {"groups..members", "c", "a group's name has 1 to 63 characters"},
+    {"groups.", "c", "a group's name has 1 to 63 characters"},
+    {"groups.0123456789012345678901234567890123456789012345678901234567890123.members", "c",
+     "a group's name has 1 to 63 characters"},
+};
+
+static void test_groups_that_cannot_be(void **state)
+{
+    static const char before[] = "groups: {x: {members: [a]}}\n";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof group_refusals / sizeof group_refusals[0]; i++) {
+        const char *values[] = {group_refusals[i].value};
+        struct dgo_error err = {0};
+        char *made = NULL;
+        size_t length;
+
+        CHECK_ROW(config_edit(before, sizeof before - 1, group_refusals[i].key, values, 1, &made,
+                              &length, &err) != DGO_OK,
+                  group_refusals[i].key);
+        CHECK_ROW(strstr(err.text, group_refusals[i].sentence), err.text);
+        free(made);
+    }
+}
 
 static void test_edits_keep_the_rest(void **state)
 {
@@ -489,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_a_bad_variable_is_named),
         cmocka_unit_test(test_edits_keep_the_rest),
+        cmocka_unit_test(test_groups_that_cannot_be),
         cmocka_unit_test(test_the_view_says_where_from),
         cmocka_unit_test_setup_teardown(test_set_makes_the_file_and_its_folder, place_make,
                                         place_remove),
