@@ -8,7 +8,7 @@
  *
  * Ready means two things at once: the health address answers 200, and the log has said that the
  * server listens, because the figures to compare stand in the log before that line. */
-#include "supervise.h"
+#include "supervise_internal.h"
 
 #include "dgo_launch.h"
 #include "dgo_log.h"
@@ -36,31 +36,9 @@ enum {
 /* An engine that ran this long before it crashed starts its back-off anew. */
 #define STABLE_NS (600 * DGO_NS_PER_S)
 
-struct supervise {
-    struct dgo_app *app;
-    struct flow *flow;
-    struct supervise_options options;
-    enum launch_state state;
-    uint16_t port;
-    uint32_t starts, restarts, port_tries;
-    struct dgo_process *process;
-    struct dgo_health *health;
-    sd_event_source *timer; /* back-off, or the grace after health */
-    bool healthy, in_grace; /* in_grace: loaded and healthy, listening not seen in the log */
-    uint64_t ready_ns;      /* monotonic; 0: never */
-    struct dgo_report report;
-    struct dgo_comparison comparison;
-    bool was_ready, adopted;
-    struct engine_witness witness;
-    struct dgo_error failure; /* status DGO_OK: none */
-};
-
 static void begin(struct supervise *launch);
 
-static void enter(struct supervise *launch, enum launch_state state, const char *fmt, ...)
-    DGO_PRINTF(3, 4);
-
-static void enter(struct supervise *launch, enum launch_state state, const char *fmt, ...)
+void supervise_enter(struct supervise *launch, enum launch_state state, const char *fmt, ...)
 {
     struct launch_event event = {
         .state = state, .attempt = launch->starts ? launch->starts - 1 : 0, .port = launch->port};
@@ -81,7 +59,7 @@ static void end_with(struct supervise *launch, const struct dgo_error *failure)
 {
     if (failure)
         launch->failure = *failure;
-    enter(launch, LAUNCH_ENDED, "%s", failure ? failure->text : "stopped");
+    supervise_enter(launch, LAUNCH_ENDED, "%s", failure ? failure->text : "stopped");
 }
 
 static uint64_t now_ns(struct supervise *launch)
@@ -110,7 +88,7 @@ static void become_ready(struct supervise *launch)
     flow_compare(launch->flow, &launch->report, &launch->comparison);
     if (!launch->adopted) /* else it is in the history since it was first ready */
         history_start(launch->flow, &launch->comparison, &launch->report);
-    enter(launch, LAUNCH_READY, "%s", launch->comparison.sentence);
+    supervise_enter(launch, LAUNCH_READY, "%s", launch->comparison.sentence);
 }
 
 static int on_grace_over(sd_event_source *source, uint64_t usec, void *data)
@@ -134,11 +112,11 @@ static void give_up_waiting(struct supervise *launch, const char *reason)
              "the engine was not ready after %s (%.200s); see its log with --log, or allow more "
              "with --ready-timeout",
              dgo_duration_text(launch->options.ready_timeout_ns, took), reason);
-    enter(launch, LAUNCH_STOPPING, "the engine takes too long");
+    supervise_enter(launch, LAUNCH_STOPPING, "the engine takes too long");
     dgo_process_stop(launch->process);
 }
 
-static void on_ready_timeout(struct dgo_health *health, const char *last_error, void *data)
+void supervise_on_ready_timeout(struct dgo_health *health, const char *last_error, void *data)
 {
     (void)health;
     give_up_waiting(data, last_error);
@@ -171,7 +149,7 @@ static void check_ready(struct supervise *launch)
         become_ready(launch);
 }
 
-static void on_healthy(struct dgo_health *health, void *data)
+void supervise_on_healthy(struct dgo_health *health, void *data)
 {
     struct supervise *launch = data;
 
@@ -180,8 +158,8 @@ static void on_healthy(struct dgo_health *health, void *data)
     check_ready(launch);
 }
 
-static void on_line(struct dgo_process *process, enum dgo_stream stream, const char *line,
-                    size_t length, bool partial, void *data)
+void supervise_on_line(struct dgo_process *process, enum dgo_stream stream, const char *line,
+                       size_t length, bool partial, void *data)
 {
     struct supervise *launch = data;
     struct line_event event = {.text = ""};
@@ -228,7 +206,7 @@ static bool retry_smaller(struct supervise *launch, int32_t device, struct dgo_e
         return false;
     }
     engine_end_add_sentence(&text, failure->text, 400);
-    enter(launch, LAUNCH_RESTARTING, "%s Trying a smaller plan: %s.", reason, change);
+    supervise_enter(launch, LAUNCH_RESTARTING, "%s Trying a smaller plan: %s.", reason, change);
     begin(launch);
     return true;
 }
@@ -255,13 +233,13 @@ static void restart_later(struct supervise *launch, const struct dgo_error *fail
     launch->ready_ns = 0;
     delay_ns = dgo_restart_delay_ns(launch->restarts++);
     engine_end_add_sentence(&text, failure->text, 480);
-    enter(launch, LAUNCH_RESTARTING, "%s Starting it again in %s.", reason,
-          dgo_duration_text(delay_ns, wait));
+    supervise_enter(launch, LAUNCH_RESTARTING, "%s Starting it again in %s.", reason,
+                    dgo_duration_text(delay_ns, wait));
     if (!start_timer(launch, delay_ns, on_backoff_over))
         end_with(launch, failure);
 }
 
-static void on_process_exit(struct dgo_process *process, const struct dgo_exit *end, void *data)
+void supervise_on_exit(struct dgo_process *process, const struct dgo_exit *end, void *data)
 {
     struct supervise *launch = data;
     struct engine_end_verdict verdict;
@@ -285,8 +263,8 @@ static void on_process_exit(struct dgo_process *process, const struct dgo_exit *
     } else if (launch->report.trouble == DGO_TROUBLE_PORT && launch->options.port == 0 &&
                launch->port_tries < PORT_TRIES_MAX) {
         launch->port_tries++;
-        enter(launch, LAUNCH_RESTARTING, "port %u was taken meanwhile; trying another",
-              launch->port);
+        supervise_enter(launch, LAUNCH_RESTARTING, "port %u was taken meanwhile; trying another",
+                        launch->port);
         launch->port++;
         begin(launch);
     } else if (launch->state == LAUNCH_READY && (end->signalled || end->code != 0) &&
@@ -297,121 +275,16 @@ static void on_process_exit(struct dgo_process *process, const struct dgo_exit *
     }
 }
 
-/* What a start and a take-over have in common. */
-static struct dgo_process_options process_options(struct supervise *launch)
-{
-    return (struct dgo_process_options){
-        .keep = launch->options.keep,
-        .term_wait_ns = dgo_max_u64(launch->options.stop_timeout_ns, 1), /* there 0 is 10 s */
-        .line = on_line,
-        .exited = on_process_exit,
-        .data = launch,
-    };
-}
-
-static enum dgo_status start_process(struct supervise *launch, struct dgo_error *err)
-{
-    struct dgo_arena arena = {0};
-    struct dgo_process_options options = process_options(launch);
-    const char **environment = NULL;
-    enum dgo_status status;
-
-    status = flow_environment(launch->flow, &arena, &environment, err);
-    options.argv = launch->flow->command.arg;
-    options.environment = environment;
-    if (status == DGO_OK)
-        status = dgo_process_start(launch->app->loop, &options, &launch->process, err);
-    dgo_arena_done(&arena);
-    return status;
-}
-
-static enum dgo_status start_health(struct supervise *launch, struct dgo_error *err)
-{
-    const struct dgo_health_options options = {
-        .host = option_text(launch->flow->options, OPTION_HOST),
-        .port = launch->port,
-        .path = launch->flow->engine->health_path,
-        .timeout_ns = launch->options.ready_timeout_ns,
-        .ready = on_healthy,
-        .timed_out = on_ready_timeout,
-        .data = launch,
-    };
-
-    return dgo_health_start(launch->app->loop, &options, &launch->health, err);
-}
-
-/* A port that is taken is told now: the engine would find out only after it has loaded the model.
- */
-static enum dgo_status choose_port(struct supervise *launch, struct dgo_error *err)
-{
-    const char *host = option_text(launch->flow->options, OPTION_HOST);
-    const uint16_t wanted = launch->options.port;
-    const uint16_t first = launch->port ? launch->port : FLOW_PORT_DEFAULT;
-    uint16_t found = 0;
-    const enum dgo_status status = dgo_port_find(host, wanted ? wanted : first, &found, err);
-
-    if (status != DGO_OK)
-        return status;
-    if (wanted && found != wanted)
-        return dgo_fail(err, DGO_EBUSY,
-                        "port %u of %.64s cannot be had: another program uses it%s; choose another "
-                        "--port, or 0 for a free one",
-                        wanted, host,
-                        wanted < 1024 ? ", or a port below 1024 is not allowed to you" : "");
-    launch->port = found;
-    return DGO_OK;
-}
-
-/* From now on our own threads give way to the engine's. */
-static void protect(const struct supervise *launch)
-{
-    struct dgo_error err = {0};
-
-    if (dgo_resource_protect((uint32_t)dgo_process_pid(launch->process), 0, &err) != DGO_OK)
-        dgo_log(DGO_LOG_INFO, "the engine is not protected from our own threads: %s", err.text);
-}
-
-static enum dgo_status start_engine(struct supervise *launch, struct dgo_error *err)
-{
-    enum dgo_status status = DGO_OK;
-
-    if (launch->options.admit)
-        status = launch->options.admit(launch->options.data, err);
-    if (status == DGO_OK)
-        status = choose_port(launch, err);
-    if (status == DGO_OK)
-        status = flow_command(launch->flow, launch->port, launch->options.extra_args,
-                              launch->options.extra_count, err);
-    if (status != DGO_OK)
-        return status;
-    dgo_process_free(launch->process);
-    launch->process = NULL;
-    memset(&launch->report, 0, sizeof launch->report);
-    memset(&launch->comparison, 0, sizeof launch->comparison);
-    launch->healthy = launch->in_grace = launch->adopted = false;
-    launch->starts++;
-    engine_witness_start(&launch->witness);
-    enter(launch, LAUNCH_STARTING, "starting %s", launch->flow->engine->binary);
-    status = start_process(launch, err);
-    if (status == DGO_OK)
-        protect(launch);
-    if (status == DGO_OK)
-        status = start_health(launch, err);
-    if (status == DGO_OK)
-        enter(launch, LAUNCH_LOADING, "loading the model");
-    return status;
-}
-
 /* One start; a failure of it ends the launch. */
 static void begin(struct supervise *launch)
 {
     struct dgo_error failure = {0};
 
-    if (start_engine(launch, &failure) == DGO_OK)
+    if (supervise_start_engine(launch, &failure) == DGO_OK)
         return;
     if (launch->process && dgo_process_running(launch->process)) {
         launch->failure = failure; /* its exit will end the launch */
-        enter(launch, LAUNCH_STOPPING, "%s", failure.text);
+        supervise_enter(launch, LAUNCH_STOPPING, "%s", failure.text);
         dgo_process_stop(launch->process);
     } else {
         end_with(launch, &failure);
@@ -431,7 +304,7 @@ enum dgo_status supervise_start(struct dgo_app *app, struct flow *flow,
     made->flow = flow;
     made->options = *options;
     made->witness = (struct engine_witness){.look = options->look, .data = options->look_data};
-    status = start_engine(made, err);
+    status = supervise_start_engine(made, err);
     if (status != DGO_OK) {
         supervise_free(made);
         return status;
@@ -443,20 +316,6 @@ enum dgo_status supervise_start(struct dgo_app *app, struct flow *flow,
 void supervise_replay(struct supervise *launch, const char *line, size_t length)
 {
     flow_read_line(launch->flow, &launch->report, line, length);
-}
-
-static enum dgo_status adopt_engine(struct supervise *launch, struct dgo_error *err)
-{
-    const struct dgo_process_options options = process_options(launch);
-    enum dgo_status status = dgo_process_adopt(launch->app->loop, &options, &launch->process, err);
-
-    if (status != DGO_OK)
-        return status;
-    protect(launch);
-    status = start_health(launch, err);
-    if (status == DGO_OK)
-        enter(launch, LAUNCH_LOADING, "found again");
-    return status;
 }
 
 enum dgo_status supervise_adopt(struct dgo_app *app, struct flow *flow,
@@ -476,7 +335,7 @@ enum dgo_status supervise_adopt(struct dgo_app *app, struct flow *flow,
     made->starts = 1;
     made->adopted = true;
     engine_witness_start(&made->witness);
-    status = adopt_engine(made, err);
+    status = supervise_adopt_engine(made, err);
     if (status != DGO_OK) {
         supervise_free(made);
         return status;
@@ -497,7 +356,7 @@ void supervise_stop(struct supervise *launch)
     if (launch->state != LAUNCH_STOPPING) {
         if (!launch->was_ready)
             dgo_fail(&launch->failure, DGO_ECANCELLED, "stopped before the engine was ready");
-        enter(launch, LAUNCH_STOPPING, "stopping the engine");
+        supervise_enter(launch, LAUNCH_STOPPING, "stopping the engine");
     }
     dgo_process_stop(launch->process);
 }

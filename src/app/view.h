@@ -32,6 +32,10 @@ json_t *view_alternative(const struct dgo_machine *machine,
 json_t *view_plan(const struct dgo_machine *machine, const struct dgo_model *model,
                   const struct dgo_plan *plan, const struct dgo_command *command);
 
+/* Adds .explanation[] to a plan, and .command_explanation[] where it has a command. */
+void view_explain(json_t *object, const struct dgo_machine *machine, const struct dgo_model *model,
+                  const struct dgo_plan *plan, const struct dgo_command *command);
+
 /* Plan against measured, by device: .devices[] with planned{} and measured{}, .equal. */
 json_t *view_comparison(const struct dgo_machine *machine, const struct dgo_comparison *comparison,
                         const struct dgo_report *report);

@@ -17,11 +17,6 @@ static void print_line(const char *line, void *data)
     printf("%s\n", line);
 }
 
-static void append_line(const char *line, void *lines)
-{
-    json_array_append_new(lines, view_text(line));
-}
-
 /* What --need and --compare ask for. */
 struct extra {
     bool needs_known;
@@ -64,17 +59,8 @@ static json_t *view(const struct cmd_call *call, const struct flow *flow,
         json_object_set_new(object, "tensor_split",
                             view_tensor_split(flow->model, &flow->plan, &extra->tensor));
     }
-    if (option_given(&call->options, OPTION_EXPLAIN)) {
-        json_t *lines = json_array();
-
-        dgo_engine_explain(&flow->machine, flow->model, &flow->plan, append_line, lines);
-        json_object_set_new(object, "explanation", lines);
-        if (command) {
-            lines = json_array();
-            dgo_command_explain(command, append_line, lines);
-            json_object_set_new(object, "command_explanation", lines);
-        }
-    }
+    if (option_given(&call->options, OPTION_EXPLAIN))
+        view_explain(object, &flow->machine, flow->model, &flow->plan, command);
     return object;
 }
 
