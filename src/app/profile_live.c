@@ -115,13 +115,16 @@ static void start_job(struct profile_live *live, _Atomic bool *running, enum com
 
 /* ---- a look ----------------------------------------------------------------------------- */
 
-/* The axis follows the wall, but never back. */
+/* The axis follows the wall, but never back.  A look that failed brings the last good one with its
+ * age: time goes on while the driver is away, or no alert about it would ever be due. */
 static void move_axis(struct profile_live *live, const struct dgo_sample *sample)
 {
-    const uint64_t passed_ns = live->monotonic_ns ? sample->monotonic_ns - live->monotonic_ns : 0;
-    const uint64_t expected_ns = live->axis_ns ? live->axis_ns + passed_ns : sample->wall_ns;
+    const uint64_t monotonic_ns = sample->monotonic_ns + sample->age_ns;
+    const uint64_t wall_ns = sample->wall_ns + sample->age_ns;
+    const uint64_t passed_ns = live->monotonic_ns ? monotonic_ns - live->monotonic_ns : 0;
+    const uint64_t expected_ns = live->axis_ns ? live->axis_ns + passed_ns : wall_ns;
 
-    const bool behind = live->monotonic_ns && sample->wall_ns + jump_ns < live->axis_ns;
+    const bool behind = live->monotonic_ns && wall_ns + jump_ns < live->axis_ns;
 
     if (behind && !live->clock_behind)
         dgo_timeline_note(live->timeline,
@@ -130,8 +133,8 @@ static void move_axis(struct profile_live *live, const struct dgo_sample *sample
                                                        .gpu_index = DGO_TIMELINE_NO_GPU,
                                                        .text = "the clock was set back"});
     live->clock_behind = behind;
-    live->axis_ns = dgo_max_u64(sample->wall_ns, expected_ns);
-    live->monotonic_ns = sample->monotonic_ns;
+    live->axis_ns = dgo_max_u64(wall_ns, expected_ns);
+    live->monotonic_ns = monotonic_ns;
 }
 
 struct look {
@@ -387,6 +390,13 @@ static void set_limits(struct profile_live *live, const struct option_value *set
         live->oom[g].soon_limit_s = (double)setting[SETTING_ALERTS_TIME_TO_FULL].number / 1e9;
         live->oom[g].little_mib = (double)setting[SETTING_ALERTS_FREE].number / (double)DGO_MIB;
     }
+}
+
+void profile_live_set_limits(struct profile_live *live, const struct option_value *setting)
+{
+    pthread_mutex_lock(&live->lock);
+    set_limits(live, setting);
+    pthread_mutex_unlock(&live->lock);
 }
 
 enum dgo_status profile_live_start(struct dgo_app *app, const struct profile_live_options *options,

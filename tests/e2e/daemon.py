@@ -33,19 +33,24 @@ def engines(box):
 
 
 class Daemon:
-    """`serve` with a free port and a token file; models are copied into its folder by name."""
+    """`serve` with a free port and a token file; models are copied into its folder by name.  Without `cards` the box has a driver of
+    its own."""
 
-    def __init__(self, box, *options, machine=PAIR, models=("tiny-llama",), real=True, wait=True):
+    def __init__(self, box, *options, machine=PAIR, models=("tiny-llama",), real=True, wait=True, cards=True):
         self.box = box
         self.folder = box.folder / "models"
         self.folder.mkdir(exist_ok=True)
         for name in models:
             self.add_model(name)
         self.token_file = box.folder / "token"
-        self.machine_file = box.use(machine) if real else box.file("machine.yaml", machine.file_text())
+        self.machine_file = None
+        if cards:
+            self.machine_file = box.use(machine) if real else box.file("machine.yaml", machine.file_text())
         self.words = ["serve", "--listen", "127.0.0.1:0", "--token-file", self.token_file, "--model-folders", self.folder,
-                      "--gpus", self.machine_file, *options]
-        if real:
+                      *options]
+        if cards:
+            self.words += ["--gpus", self.machine_file]
+        if real or not cards:
             self.words += ["--engine", engine()]
         self.start(wait)
 

@@ -3,7 +3,8 @@
 import os
 import signal
 
-from e2e import (BUILD, Card, Machine, Skip, case, check, check_equal, check_match, engine, free_port, json_of, main, model)
+from daemon import Daemon
+from e2e import (BUILD, Card, Machine, Skip, case, check, check_equal, check_match, engine, free_port, json_of, main, model, wait_until)
 
 # Neither card alone holds the full-size model (without data).
 MACHINE = Machine(Card("NVIDIA GeForce RTX 3090", 4096, 3900), Card("NVIDIA GeForce RTX 3060", 3584, 3400))
@@ -78,6 +79,31 @@ def no_driver(box):
     result = box.run(*run_words("tiny-llama", "--once"))
     check_equal(result.code, 1, "exit")
     check_match("NVIDIA.*modprobe", result.err, "stderr")
+
+
+@case("a driver that goes away beneath a running engine: an alert, the last good look, and answers as before; then it is over")
+def goes_away(box):
+    use_driver(box)
+    daemon = Daemon(box, real=False, models=("tiny-llama",), cards=False)
+    launch = daemon.wait_state(daemon.launch({"model": "tiny-llama", "intent": {"ctx": 1024}})["id"], "ready", "ended")
+    check_equal(launch["state"], "ready", launch["text"])
+    view = lambda: daemon.json("GET", "/api/v1/view")
+    drivers = lambda: [alert for alert in view()["alerts"] if alert["rule"] == "driver"]
+    os.rename(box.folder / "driver.txt", box.folder / "driver.gone")
+    alert = wait_until(drivers, "the alert", 60)[0]
+    check_equal(alert["level"], "critical", "its level")
+    check_match("driver went away.*modprobe", alert["text"], "its sentence")
+    now = view()
+    check_match("driver went away", now["machine_problem"], "the problem")
+    check_equal((now["machine_stale"], len(now["machine"]["gpus"])), (True, 2), "the last good look")
+    check_equal(daemon.one(launch["id"])["state"], "ready", "the launch")
+    check_equal(daemon.chat("tiny-llama")["object"], "chat.completion", "an answer")
+    os.rename(box.folder / "driver.gone", box.folder / "driver.txt")
+    wait_until(lambda: not drivers() and "machine_problem" not in view(), "its end", 120)
+    told = [event["text"] for event in daemon.json("GET", "/api/v1/timeline")["events"] if event["kind"] == "driver"]
+    check(len(told) >= 2 and "answers again" in told[-1], f"the timeline: {told}")
+    check_equal(daemon.one(launch["id"])["pid"], launch["pid"], "the engine")
+    check_equal(daemon.stop().code, 0, "exit of serve")
 
 
 if __name__ == "__main__":
