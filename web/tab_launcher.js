@@ -9,7 +9,7 @@ import {addLines, changed, say, store} from "./store.js";
 
 const my = {
   id: null, query: "", only: "all", follow: true, asked: new Set(), error: null,
-  models: null, presets: [], model: "", preset: "", name: "", ctx: "", parallel: 1, admission: "", creating: false,
+  models: null, presets: [], model: "", preset: "", name: "", ctx: "", parallel: "", admission: "", creating: false,
   talk: new Map(), /* launch id -> {messages, busy, aborter, speed, text} */
 };
 
@@ -81,31 +81,48 @@ function list() {
 
 const field = (id, name, control) => h("div", {class: "control"}, h("label", {for: id}, name), control);
 
+/* A preset brings its model; what is filled in below it wins. */
+function usePreset(name) {
+  my.preset = name;
+  my.model = name ? "" : my.model || my.models?.[0]?.name || "";
+  changed();
+}
+
+function presetFacts(preset) {
+  const said = Object.entries(preset.options).map(([key, text]) => `${key} ${text}`).join(", ");
+  return h("p", {class: "quiet", id: "preset-facts"}, `${(preset.model || "").split("/").pop()}${said ? `: ${said}` : ""}`);
+}
+
 function form() {
-  const refused = my.refused;
+  const refused = my.refused, preset = my.presets.find((p) => p.name === my.preset);
   return card("New launch", {class: "new-launch"},
     my.models && !my.models.length ? empty("No model files were found", "dualgpuopt config set models ~/models") :
       h("form", {on: {submit: (event) => { event.preventDefault(); start(); }}},
+        my.presets.length > 0 && field("new-preset", "preset", h("select", {id: "new-preset", value: my.preset, on: {change: (e) => usePreset(e.target.value)}},
+          h("option", {value: "", selected: !my.preset}, "none"),
+          my.presets.map((p) => h("option", {key: p.name, value: p.name, selected: p.name === my.preset, disabled: !!p.problem}, p.problem ? `${p.name}: cannot be read` : p.name)))),
+        preset && presetFacts(preset),
         field("new-model", "model", h("select", {id: "new-model", value: my.model, on: {change: (e) => { my.model = e.target.value; changed(); }}},
+          preset && h("option", {key: "", value: "", selected: my.model === ""}, "the preset's own"),
           (my.models || []).map((m) => h("option", {key: m.name, value: m.name, selected: m.name === my.model}, `${m.name} · ${bytes(m.file_bytes, 1)}`)))),
-        my.presets.length > 0 && field("new-preset", "preset", h("select", {id: "new-preset", value: my.preset, on: {change: (e) => { my.preset = e.target.value; changed(); }}},
-          h("option", {value: ""}, "none"), my.presets.map((p) => h("option", {key: p.name || p, value: p.name || p}, p.name || p)))),
-        field("new-name", "name for clients", h("input", {id: "new-name", type: "text", value: my.name, placeholder: my.model, maxlength: "64", on: {input: (e) => { my.name = e.target.value; }}})),
-        field("new-ctx", "context of each slot", h("input", {id: "new-ctx", type: "text", inputmode: "numeric", value: my.ctx, pattern: "[0-9]*|max", placeholder: "the plan's default; a number, or max", on: {input: (e) => { my.ctx = e.target.value; }}})),
-        field("new-parallel", "slots", h("input", {id: "new-parallel", type: "number", min: "1", max: "256", value: String(my.parallel), on: {input: (e) => { my.parallel = Number(e.target.value) || 1; }}})),
+        field("new-name", "name for clients", h("input", {id: "new-name", type: "text", value: my.name, placeholder: my.model || my.preset, maxlength: "64", on: {input: (e) => { my.name = e.target.value; }}})),
+        field("new-ctx", "context of each slot", h("input", {id: "new-ctx", type: "text", inputmode: "numeric", value: my.ctx, pattern: "[0-9]*|max", placeholder: preset?.options.ctx ? `the preset's: ${preset.options.ctx}` : "the plan's default; a number, or max", on: {input: (e) => { my.ctx = e.target.value; }}})),
+        field("new-parallel", "slots", h("input", {id: "new-parallel", type: "number", min: "1", max: "256", value: my.parallel, placeholder: preset?.options.parallel ? `the preset's: ${preset.options.parallel}` : "1", on: {input: (e) => { my.parallel = e.target.value; }}})),
         h("div", {class: "control"}, h("span", {class: "label"}, "where it does not fit"), choice("where it does not fit", "admission",
           [["", "as configured"], ["refuse", "refuse"], ["queue", "wait"], ["evict", "make room"]], my.admission, (id) => { my.admission = id; changed(); })),
         refused && h("div", {class: "no-fit", role: "alert"}, h("strong", null, state("bad", "Refused")), h("p", null, refused.message),
           refused.body?.would_have_to_stop?.length ? h("p", null, "Would have to stop: ", refused.body.would_have_to_stop.map((id) =>
             h("a", {key: id, href: `#/launcher/${id}`}, `${launches().find((l) => l.id === id)?.name || id} `))) : null),
-        h("div", {class: "actions"}, h("button", {type: "submit", class: "main", disabled: !my.model}, "Launch"),
-          h("a", {class: "button", href: `#/optimizer/${encodeURIComponent(my.model)}`}, "plan it first"))));
+        h("div", {class: "actions"}, h("button", {type: "submit", class: "main", disabled: !my.model && !my.preset}, "Launch"),
+          my.model && h("a", {class: "button", href: `#/optimizer/${encodeURIComponent(my.model)}`}, "plan it first"))));
 }
 
 async function start() {
   my.refused = null;
   try {
-    const body = {model: my.model, intent: {parallel: my.parallel}};
+    const body = {intent: {}};
+    if (my.model) body.model = my.model;
+    if (my.parallel) body.intent.parallel = Number(my.parallel);
     if (my.ctx) body.intent.ctx = my.ctx === "max" ? "max" : Number(my.ctx);
     if (my.preset) body.preset = my.preset;
     if (my.name) body.name = my.name;
@@ -138,7 +155,7 @@ function actions(launch) {
 
 function summary(launch) {
   const now = store.view.time_ns;
-  return card(launch.name, {key: "summary", side: [simulatedBadge(launch), launch.pinned && badge("pinned"), launchState(launch)]},
+  return card(launch.name, {key: "summary", side: [simulatedBadge(launch), launch.group && badge(`group ${launch.group}`), launch.preset && badge(`preset ${launch.preset}`), launch.pinned && badge("pinned"), launchState(launch)]},
     launch.text && h("p", null, launch.text),
     my.error && problem(my.error),
     h("div", {class: "tiles"},

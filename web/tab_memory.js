@@ -12,6 +12,7 @@ const WINDOWS = [["300", "5 min"], ["3600", "1 h"], ["21600", "6 h"], ["86400", 
 const KINDS = [["used", "memory"], ["utilisation", "busy"], ["power", "power"], ["temperature", "heat"], ["busy", "requests"], ["tokens_per_second", "tokens/s"]];
 
 const my = {
+  before: "", later: "", marked: null, /* two marks, and what was between them */
   window: "300", kind: "used", processes: false, zoom: null, timeline: null, profile: null, error: null, mark: "", baseline: null, after: null, at: 0,
 };
 
@@ -29,7 +30,7 @@ async function refresh() {
   const ns = (ms) => `${Math.round(ms)}000000`;
   try {
     const [timeline, profile] = await Promise.all([
-      get(`api/v1/timeline?since_ns=${ns(from)}&until_ns=${ns(to)}&points=${Math.min(800, Math.max(120, innerWidth))}&series=${my.kind}`),
+      get(`api/v1/timeline?since_ns=${ns(from)}&until_ns=${ns(to)}&points=${Math.min(800, Math.max(120, innerWidth))}&series=${my.kind === "used" ? "used,planned" : my.kind}`),
       get("api/v1/profile").catch(() => null),
     ]);
     my.timeline = {...readTimeline(timeline), from, to};
@@ -63,6 +64,48 @@ function readTimeline(value) {
 
 /* ---- the picture ---- */
 
+const highest = (series) => Math.max(0, ...series.flatMap((s) => s.points.map((p) => p.max ?? p.v)));
+
+/* Of a series, the newest value at or before each time; null where it has none near. */
+function valueAt(points, t, within) {
+  let found = null;
+  for (const p of points) {
+    if (p.t > t + within / 2) break;
+    found = p;
+  }
+  return found && t - found.t <= within ? found.v : null;
+}
+
+/* What a card would hold if each launch took what its plan says: the others' bytes as they are, and the plans.
+ * A driver that lists no process leaves what was used before the launch; without either there is no line. */
+function asPlanned(whole, measured, planned) {
+  const usual = whole.points.length > 1 ? (whole.points.at(-1).t - whole.points[0].t) / (whole.points.length - 1) : 1000;
+  const within = Math.max(3000, usual * 2.5), points = [];
+  for (const p of whole.points) {
+    let sum = 0, ours = 0, begin = 0, any = false, listed = true;
+    for (const plan of planned) {
+      const wanted = valueAt(plan.points, p.t, within), own = measured.find((m) => m.pid === plan.pid);
+      if (wanted === null) continue;
+      any = true;
+      sum += wanted;
+      if (own) ours += valueAt(own.points, p.t, within) || 0;
+      else {
+        listed = false;
+        begin = begin ? Math.min(begin, plan.points[0].t) : plan.points[0].t;
+      }
+    }
+    const others = listed ? Math.max(0, p.v - ours) : valueAt(whole.points, begin - within, within);
+    if (any && others !== null) points.push({t: p.t, v: others + sum});
+  }
+  return points;
+}
+
+function plannedSeries(cards, names) {
+  const all = my.timeline?.series || [], of = (kind, gpu) => all.filter((s) => s.kind === kind && s.gpu === gpu && s.pid);
+  if (my.processes) return all.filter((s) => s.kind === "planned").map((s) => ({name: `plan of ${names.get(s.pid) || `pid ${s.pid}`} on GPU ${s.gpu}`, colour: "--mark", dash: 2, points: s.points}));
+  return cards.map((s) => ({name: `GPU ${s.gpu} as planned`, colour: gpuColour(s.gpu), dash: 2, points: asPlanned(s, of("used", s.gpu), of("planned", s.gpu))})).filter((s) => s.points.length);
+}
+
 function picture() {
   const {timeline} = my, gpus = store.view.machine?.gpus || [];
   const ofCards = !["busy", "tokens_per_second"].includes(my.kind);
@@ -80,8 +123,10 @@ function picture() {
     from: timeline?.from ?? Date.now() - 300000, to: timeline?.to ?? Date.now(), unit, binary: my.kind === "used", least: 0,
     most: my.kind === "utilisation" ? 100 : undefined,
     series: [...cards.map((s) => ({name: `GPU ${s.gpu}`, colour: gpuColour(s.gpu), dash: s.gpu, fill: true, points: s.points})),
+      ...(my.kind === "used" ? plannedSeries(cards, names) : []),
       ...others.map((s, i) => ({name: `${names.get(s.pid) || `pid ${s.pid}`}${s.gpu === undefined ? "" : ` on GPU ${s.gpu}`}`, colour: gpuColour(2 + i), dash: i, points: s.points}))],
-    levels: my.kind === "used" ? gpus.map((gpu) => ({name: `GPU ${gpu.index} holds ${bytes(gpu.total_bytes, 0)}`, value: gpu.total_bytes, colour: gpuColour(gpu.index)})) : [],
+    levels: my.kind === "used" ? gpus.map((gpu) => ({name: `GPU ${gpu.index} holds ${bytes(gpu.total_bytes, 0)}`, value: gpu.total_bytes, colour: gpuColour(gpu.index),
+      fit: highest(shown) > gpu.total_bytes * 0.4})) : [], /* a card that is nearly empty would flatten all that moves */
     marks: timeline?.events || [],
   };
   const zoom = (from, to) => {
@@ -104,7 +149,8 @@ function picture() {
         h("button", {type: "submit"}, "Mark"))),
     cards.length ? h("p", {class: "quiet chart-text"}, cards.filter((s) => s.points.length).map((s) => {
       const least = Math.min(...s.points.map((p) => p.min ?? p.v)), most = Math.max(...s.points.map((p) => p.max ?? p.v));
-      return `GPU ${s.gpu}: now ${unit(s.points.at(-1).v)}, between ${unit(least)} and ${unit(most)}. `;
+      const plan = data.series.find((other) => other.name === `GPU ${s.gpu} as planned`)?.points.at(-1);
+      return `GPU ${s.gpu}: now ${unit(s.points.at(-1).v)}, between ${unit(least)} and ${unit(most)}${plan ? `; as planned it would be ${unit(plan.v)}` : ""}. `;
     })) : null);
 }
 
@@ -193,6 +239,74 @@ function difference(before, after, there) {
   return Math.abs(delta) < MIB / 2 ? "same" : `${delta > 0 ? "+" : "−"}${bytes(Math.abs(delta))}`;
 }
 
+/* ---- between two marks ---- */
+
+const QUIET_S = 20; /* before the first mark and behind the second: what holds then is compared */
+
+const marks = () => (my.timeline?.events || []).filter((e) => e.kind === "mark").slice(-30);
+
+/* Mean, least and greatest of each card and program in a window. */
+async function levels(from, to) {
+  const ns = (ms) => `${Math.round(ms)}000000`;
+  const {series} = readTimeline(await get(`api/v1/timeline?since_ns=${ns(from)}&until_ns=${ns(to)}&points=40&series=used`));
+  const rows = new Map();
+  for (const s of series) {
+    const points = s.points.filter((p) => p.t >= from && p.t <= to);
+    if (!points.length) continue;
+    rows.set(`${s.gpu}-${s.pid}`, {gpu: s.gpu, pid: s.pid, mean: points.reduce((sum, p) => sum + p.v, 0) / points.length,
+      spread: Math.max(...points.map((p) => p.max ?? p.v)) - Math.min(...points.map((p) => p.min ?? p.v))});
+  }
+  return rows;
+}
+
+async function betweenMarks() {
+  const list = marks(), first = list.find((m) => String(m.t) === my.before), second = list.find((m) => String(m.t) === my.later);
+  my.marked = null;
+  if (!first || (!second && my.later !== "now")) { changed(); return; }
+  const end = second ? second.t : store.view.time_ns / 1e6 - QUIET_S * 1000;
+  try {
+    const [was, is] = await Promise.all([levels(first.t - QUIET_S * 1000, first.t), levels(end, end + QUIET_S * 1000)]);
+    my.marked = [...new Set([...was.keys(), ...is.keys()])].map((key) => ({key, before: was.get(key), after: is.get(key)}))
+      .sort((a, b) => (a.before || a.after).gpu - (b.before || b.after).gpu || (a.before || a.after).pid - (b.before || b.after).pid);
+  } catch (error) {
+    my.error = error.message;
+  }
+  changed();
+}
+
+/* Not more than what moves by itself is no difference. */
+function markedDifference({before, after}) {
+  if (!before) return badge("new", "warn");
+  if (!after) return badge("gone");
+  const delta = after.mean - before.mean, noise = Math.max(before.spread, after.spread, MIB);
+  return Math.abs(delta) <= noise ? h("span", {class: "quiet", title: `it moves by ${bytes(noise)} by itself`}, "within its noise")
+    : h("b", {class: delta > 0 ? "more" : "less"}, `${delta > 0 ? "+" : "−"}${bytes(Math.abs(delta))}`);
+}
+
+function markedTable() {
+  const names = new Map((store.view.launches || []).map((launch) => [launch.pid, launch.name]));
+  for (const gpu of store.view.machine?.gpus || []) for (const p of gpu.processes || []) if (!names.has(p.pid)) names.set(p.pid, p.name);
+  const of = (row) => row.before || row.after;
+  if (!my.marked.length) return empty("No readings around these marks");
+  return table("Between two marks", [
+    {name: "what", cell: (row) => of(row).pid ? names.get(of(row).pid) || `pid ${of(row).pid}` : "whole card"},
+    {name: "GPU", cell: (row) => of(row).gpu},
+    {name: "before", right: true, cell: (row) => bytes(row.before?.mean)},
+    {name: "after", right: true, cell: (row) => bytes(row.after?.mean)},
+    {name: "difference", right: true, cell: markedDifference},
+  ], my.marked, {key: (row) => row.key});
+}
+
+function markChoice() {
+  const list = marks();
+  if (!list.length) return null;
+  const pick = (id, label, more) => h("label", {class: "mark-pick"}, label, h("select", {value: my[id], on: {change: (e) => { my[id] = e.target.value; betweenMarks(); }}},
+    h("option", {value: ""}, "a mark"), list.map((m) => h("option", {key: String(m.t), value: String(m.t), selected: String(m.t) === my[id]}, `${clock(m.t)} ${m.text}`)), more));
+  return h("div", {class: "mark-choice"}, h("h3", null, "Between two marks"),
+    h("div", {class: "actions"}, pick("before", "before ", null), pick("later", "after ", h("option", {value: "now", selected: my.later === "now"}, "now"))),
+    my.marked && markedTable());
+}
+
 function compare() {
   const after = my.after || (my.baseline && snapshot());
   const rows = my.baseline ? [...new Map([...my.baseline.rows, ...after.rows].map((row) => [row.key, row])).values()] : [];
@@ -207,7 +321,8 @@ function compare() {
       {name: `before, ${clock(my.baseline.t)}`, right: true, cell: (row) => bytes(at(my.baseline, row.key))},
       {name: `after, ${my.after ? clock(my.after.t) : "now"}`, right: true, cell: (row) => bytes(at(after, row.key))},
       {name: "difference", right: true, cell: (row) => difference(at(my.baseline, row.key), at(after, row.key), true)},
-    ], rows, {key: (row) => row.key}) : empty("No baseline yet", "Set one, do something, and see what it took."));
+    ], rows, {key: (row) => row.key}) : empty("No baseline yet", "Set one, do something, and see what it took."),
+    markChoice());
 }
 
 function happenings() {

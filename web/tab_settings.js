@@ -1,12 +1,13 @@
-/* tab_settings.js - the settings in force, where each came from, and how to change it. */
+/* tab_settings.js - the settings in force, where each came from, and changing those that a page may change. */
 
-import {get} from "./api.js";
+import {get, post} from "./api.js";
 import {h} from "./dom.js";
 import {NONE, clock, day, duration, number} from "./units.js";
 import {badge, card, choice, copyButton, empty, problem, table} from "./parts.js";
-import {changed, store} from "./store.js";
+import {changed, say, store} from "./store.js";
+import * as groups from "./groups.js";
 
-const my = {value: null, error: null, query: "", only: "given"};
+const my = {value: null, error: null, query: "", only: "given", edit: null}; /* edit: {key, text, problem, busy, quiet: without a form} */
 
 export const title = "Settings";
 
@@ -20,6 +21,14 @@ export async function open() {
   changed();
 }
 
+/* The daemon answers with all of them, as they are in force a moment later. */
+async function save(key, value) {
+  my.value = await post("api/v1/config", {key, value});
+  say(`${key} saved`);
+}
+
+/* ---- one setting ---- */
+
 const ORIGIN = {default: "", file: "name", environment: "warn", flag: "good"};
 
 function origin(row) {
@@ -28,24 +37,87 @@ function origin(row) {
   return badge(where, ORIGIN[row.origin]);
 }
 
-const groupOf = (key) => key.startsWith("alerts.") ? "Alerts" : key.startsWith("components.") ? "Places of components" : key === "models" ? "Models" : "Options";
+const fixed = (row) => row.origin === "flag" || row.origin === "environment";
+const words = (row) => row.kind === "flag" ? ["true", "false"] : row.kind === "choice" ? row.accepts.split("|") : null;
+
+async function change(row, value) {
+  const edit = my.edit;
+  edit.busy = true;
+  edit.problem = null;
+  changed();
+  try {
+    await save(row.key, value);
+    if (my.edit === edit) my.edit = null;
+  } catch (error) {
+    edit.problem = error.message;
+    say(error.message);
+  }
+  edit.busy = false;
+  changed();
+}
+
+function editor(row) {
+  const {edit} = my, label = `value of ${row.key}`, list = words(row);
+  const take = (event) => { edit.text = event.target.value; };
+  return h("form", {class: "edit", on: {
+    submit: (event) => { event.preventDefault(); change(row, row.kind === "flag" ? edit.text === "true" : edit.text); },
+    keydown: (event) => { if (event.key === "Escape") { my.edit = null; changed(); } },
+  }},
+    list ? h("select", {"aria-label": label, value: edit.text, on: {change: take}, mount: (element) => requestAnimationFrame(() => element.focus())},
+      list.map((word) => h("option", {key: word, value: word, selected: word === edit.text}, word)))
+      : h("input", {type: "text", "aria-label": label, value: edit.text, placeholder: row.default || row.accepts, maxlength: "255", required: true, on: {input: take},
+        mount: (element) => requestAnimationFrame(() => { element.focus(); element.select(); })}),
+    h("button", {type: "submit", class: "main small", disabled: edit.busy}, "Save"),
+    h("button", {type: "button", class: "small", on: {click: () => { my.edit = null; changed(); }}}, "Cancel"),
+    edit.problem && problem(edit.problem));
+}
+
+const edits = (row) => my.edit?.key === row.key && (!my.edit.quiet || my.edit.problem);
+
+function value(row) {
+  if (edits(row)) return editor(row);
+  return "value" in row ? h("b", null, row.text) : h("span", {class: "quiet"}, row.default || NONE);
+}
+
+function actions(row) {
+  if (edits(row)) return null;
+  if (!row.editable) return copyButton(`dualgpuopt config set ${row.key} ${row.text || (row.accepts || "VALUE").split("|")[0]}`, "copy command");
+  if (fixed(row)) return h("span", {class: "quiet", title: "the daemon was started with it, which beats the file"}, "by the start");
+  return h("span", {class: "row-actions"},
+    h("button", {type: "button", class: "small", "aria-label": `Change ${row.key}`, on: {click: () => {
+      my.edit = {key: row.key, text: row.text ?? row.default ?? words(row)?.[0] ?? "", problem: null, busy: false};
+      changed();
+    }}}, "Change"),
+    row.origin === "file" && h("button", {type: "button", class: "small", "aria-label": `Default for ${row.key}`, title: "take it out of the file", on: {click: () => {
+      my.edit = {key: row.key, text: row.text, problem: null, busy: true, quiet: true};
+      change(row, null);
+    }}}, "Default"));
+}
+
+/* ---- all of them ---- */
+
+const PACES = new Set(["admission", "oom", "idle-timeout", "keep-engines", "no-on-demand", "request-timeout", "queue-timeout", "restart", "ready-timeout", "stop-timeout"]);
+const groupOf = (row) => row.key.startsWith("alerts.") ? "Alerts" : row.key.startsWith("components.") ? "Where work runs"
+  : PACES.has(row.key) ? "Launches and requests" : row.editable ? "Plans" : "The owner's: by the command line or the file";
+const ORDER = ["Launches and requests", "Plans", "Alerts", "Where work runs"];
 
 function settings() {
-  const {value} = my, query = my.query.toLowerCase();
-  const rows = value.values.filter((row) => (my.only === "all" || (my.only === "given" ? "value" in row : row.origin && row.origin !== "default"))
+  const {value: all} = my, query = my.query.toLowerCase();
+  const rows = all.values.filter((row) => (my.only === "all" || (my.only === "given" ? "value" in row : row.origin && row.origin !== "default"))
     && (!query || row.key.includes(query) || row.help.toLowerCase().includes(query)));
-  const groups = new Map();
-  for (const row of rows) groups.set(groupOf(row.key), [...(groups.get(groupOf(row.key)) || []), row]);
+  const sorted = new Map(ORDER.map((name) => [name, []]));
+  for (const row of rows) sorted.set(groupOf(row), [...(sorted.get(groupOf(row)) || []), row]);
   return card("In force", {side: [h("input", {type: "search", "aria-label": "Search the settings", placeholder: "search", value: my.query, on: {input: (e) => { my.query = e.target.value; changed(); }}}),
     choice("shown", "shown", [["given", "with a value"], ["changed", "changed"], ["all", "all"]], my.only, (id) => { my.only = id; changed(); })]},
     h("p", {class: "quiet"}, "A flag beats the environment, the environment the file, the file the default. ",
-      value.from_file ? ["The file is ", h("code", null, value.path), "; a change is noticed at once."] : ["There is no ", h("code", null, value.path || "configuration file"), " yet."]),
-    rows.length ? [...groups].map(([name, list]) => h("div", {key: name}, h("h3", null, name), table(`Settings: ${name}`, [
+      all.from_file ? ["The file is ", h("code", null, all.path), "; a change is noticed at once."] : ["There is no ", h("code", null, all.path || "configuration file"), " yet; the first change makes it."],
+      " What names a file, a program or an address is changed by its owner, not by a page."),
+    rows.length ? [...sorted].filter(([, list]) => list.length).map(([name, list]) => h("div", {key: name}, h("h3", null, name), table(`Settings: ${name}`, [
       {name: "key", cell: (row) => h("code", null, row.key)},
-      {name: "value", wrap: true, cell: (row) => "value" in row ? h("b", null, row.text) : h("span", {class: "quiet"}, NONE)},
+      {name: "value", wrap: true, cell: value},
       {name: "from", cell: origin},
-      {name: "what it is", wrap: true, cell: (row) => row.help},
-      {name: "to change it", cell: (row) => copyButton(`dualgpuopt config set ${row.key} ${row.text || (row.accepts || "VALUE").split("|")[0]}`, "copy command")},
+      {name: "what it is", wrap: true, wide: true, cell: (row) => row.help},
+      {name: "to change it", cell: actions},
     ], list, {key: (row) => row.key}))) : empty("No setting matches"));
 }
 
@@ -67,5 +139,6 @@ function daemon() {
 
 export function draw() {
   return [h("div", {class: "two", key: "top"}, looks(), daemon()),
+    my.value && groups.draw(my.value.groups, save),
     my.value ? settings() : my.error ? card("In force", {}, problem(my.error)) : card("In force", {}, empty("Asking …"))];
 }

@@ -146,6 +146,11 @@ const struct config *config_watch_current(const struct config_watch *watch)
     return watch->current;
 }
 
+const struct options *config_watch_given(const struct config_watch *watch)
+{
+    return watch->given;
+}
+
 void config_watch_reload(struct config_watch *watch)
 {
     read_again(watch, true);

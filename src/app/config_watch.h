@@ -19,6 +19,9 @@ enum dgo_status config_watch_start(struct dgo_app *app, const struct options *gi
 /* Never NULL.  config_ref what is used beyond this turn of the loop. */
 const struct config *config_watch_current(const struct config_watch *watch);
 
+/* What it was started with: flags, environment and defaults. */
+const struct options *config_watch_given(const struct config_watch *watch);
+
 /* Reads the file now and publishes the result, also when nothing changed. */
 void config_watch_reload(struct config_watch *watch);
 

@@ -37,6 +37,10 @@ void profile_live_stop(struct profile_live *live);
 void profile_live_sample(const struct dgo_sample *sample, void *data);
 void profile_live_load(const struct dgo_engine_load *load, uint64_t at_ns, void *data);
 
+/* The levels of alerts.* as they are from now on; command and webhook stay as they were at the
+ * start. `setting` is of SETTING_COUNT. */
+void profile_live_set_limits(struct profile_live *live, const struct option_value *setting);
+
 void profile_live_note(struct profile_live *live, enum dgo_timeline_event_kind kind,
                        uint32_t gpu_index, uint32_t pid, const char *text);
 

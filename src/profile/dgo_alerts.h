@@ -71,7 +71,7 @@ enum dgo_status dgo_alerts_new(dgo_alert_fn fn, void *data, struct dgo_alerts **
                                struct dgo_error *err);
 void dgo_alerts_free(struct dgo_alerts *alerts); /* accepts NULL */
 
-/* Another level, or how long it must last, than the table says.  Before the first value. */
+/* Another level, or how long it must last, than the table says: from the next value on. */
 void dgo_alerts_set_level(struct dgo_alerts *alerts, enum dgo_alert_rule rule,
                           enum dgo_alert_level level, double value);
 void dgo_alerts_set_hold(struct dgo_alerts *alerts, enum dgo_alert_rule rule, double hold_s);

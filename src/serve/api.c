@@ -11,7 +11,6 @@
 #include "metrics.h"
 #include "proof.h"
 #include "view.h"
-#include "view_config.h"
 #include "view_resources.h"
 
 #include <stdlib.h>
@@ -63,59 +62,6 @@ static void resources(struct http_request *request, void *data)
 }
 
 /* ---- models, plans, estimates: on a worker ---- */
-
-enum dgo_status api_scan(const struct config *config, struct catalog **catalog,
-                         struct dgo_error *err)
-{
-    const char *text = option_text(&config->options, OPTION_MODEL_FOLDERS);
-    const char *folders[CONFIG_FOLDER_MAX];
-    char *copy;
-    enum dgo_status status;
-
-    if (!text)
-        return catalog_scan(config->folders.path, config->folders.count, catalog, err);
-    copy = strdup(text);
-    if (!copy)
-        return dgo_fail(err, DGO_ENOMEM, "out of memory");
-    status = catalog_scan(folders, catalog_split(copy, folders, CONFIG_FOLDER_MAX), catalog, err);
-    free(copy);
-    return status;
-}
-
-enum dgo_status api_find_model(const struct config *config, const char *name,
-                               struct catalog **catalog, const struct catalog_model **model,
-                               struct dgo_error *err)
-{
-    enum dgo_status status;
-
-    if (!name)
-        return dgo_fail(err, DGO_EUSAGE, "a model is needed, as /api/v1/models names it");
-    status = api_scan(config, catalog, err);
-    if (status == DGO_OK)
-        status = catalog_find(*catalog, name, model, err);
-    return status;
-}
-
-enum dgo_status api_read_preset(char *const *environment, const json_t *body,
-                                struct preset **preset, struct dgo_error *err)
-{
-    const json_t *name = json_object_get(body, "preset");
-    struct preset *made;
-    enum dgo_status status;
-
-    if (!name || json_is_null(name))
-        return DGO_OK;
-    if (!json_is_string(name))
-        return dgo_fail(err, DGO_EUSAGE, "preset is a name, as /api/v1/presets lists them");
-    made = malloc(sizeof *made);
-    status = made ? preset_read(environment, json_string_value(name), made, err)
-                  : dgo_fail(err, DGO_ENOMEM, "out of memory");
-    if (status != DGO_OK)
-        free(made);
-    else
-        *preset = made;
-    return status;
-}
 
 static void add_preset(const char *name, const struct preset *preset, const char *problem,
                        void *data)
@@ -228,11 +174,6 @@ static void end_flow(struct ground *ground)
     free(ground->preset);
 }
 
-static void append_line(const char *line, void *lines)
-{
-    json_array_append_new(lines, view_text(line));
-}
-
 static enum dgo_status make_plan(struct task *task, struct dgo_error *err)
 {
     struct ground ground = {0};
@@ -250,12 +191,9 @@ static enum dgo_status make_plan(struct task *task, struct dgo_error *err)
                 json_object_set_new(task->answer, "problem", view_text(err->text));
             status = DGO_OK;
         }
-        if (task->answer && json_is_true(json_object_get(task->body, "explain"))) {
-            json_t *lines = json_array();
-
-            dgo_plan_explain(&flow->machine, flow->model, &flow->plan, append_line, lines);
-            json_object_set_new(task->answer, "explanation", lines);
-        }
+        if (task->answer && json_is_true(json_object_get(task->body, "explain")))
+            view_explain(task->answer, &flow->machine, flow->model, &flow->plan,
+                         flow->command_made ? &flow->command : NULL);
     }
     end_flow(&ground);
     return status;
@@ -353,11 +291,6 @@ static void estimate(struct http_request *request, void *data)
         task_start(data, request, body, make_estimate);
 }
 
-static void config(struct http_request *request, void *data)
-{
-    http_answer_json(request, 200, view_config(daemon_config(data)));
-}
-
 #define OPEN                                                                                       \
     {                                                                                              \
         .open = true                                                                               \
@@ -400,7 +333,8 @@ const struct http_route api_routes[] = {
     {"GET", "/api/v1/profile", api_profile, LOOK},
     {"POST", "/api/v1/marks", api_mark, WRITE},
     {"GET", "/api/v1/resources", resources, LOOK},
-    {"GET", "/api/v1/config", config, LOOK},
+    {"GET", "/api/v1/config", api_config, LOOK},
+    {"POST", "/api/v1/config", api_set_config, WRITE},
     {"GET", "/api/v1/presets", presets, LOOK},
     {"GET", "/metrics", metrics_serve, LOOK},
     {"GET", "/v1/models", front_models, LOOK},

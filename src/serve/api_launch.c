@@ -233,6 +233,9 @@ static enum dgo_status begin(struct starting *starting, struct launch **launch, 
     status = read_extra(starting, extra, &wish, param, err);
     if (status != DGO_OK)
         return status;
+    if (!wish.name && starting->preset && !json_object_get(starting->body, "model") &&
+        !json_object_get(starting->body, "path"))
+        wish.name = starting->preset->name; /* as clients of the front ask for it */
     wish.preset = starting->preset;
     starting->preset = NULL;
     status = fleet_launch(starting->daemon->fleet, &wish, launch, param, err);
@@ -265,37 +268,6 @@ static void on_found(const struct dgo_result *result, void *data)
     free_starting(starting);
 }
 
-/* A path is taken from a user of this machine only; a client names what the folders hold. */
-static enum dgo_status take_path(struct starting *starting, const char *path)
-{
-    struct catalog_model *model;
-    char *real = realpath(path, NULL);
-    const char *base;
-    size_t stem;
-
-    if (!real)
-        return dgo_fail(&starting->err, DGO_ENOTFOUND, "there is no file \"%.300s\"", path);
-    base = strrchr(real, '/') ? strrchr(real, '/') + 1 : real;
-    stem = strlen(base);
-    if (stem > 5 && strcmp(base + stem - 5, ".gguf") == 0)
-        stem -= 5;
-    starting->catalog = calloc(1, sizeof *starting->catalog);
-    if (starting->catalog)
-        starting->catalog->model = calloc(1, sizeof *starting->catalog->model);
-    if (!starting->catalog || !starting->catalog->model) {
-        free(real);
-        return dgo_fail(&starting->err, DGO_ENOMEM, "out of memory");
-    }
-    model = starting->catalog->model;
-    starting->catalog->model_count = 1;
-    model->path = real;
-    model->name = strndup(base, stem);
-    if (!model->name)
-        return dgo_fail(&starting->err, DGO_ENOMEM, "out of memory");
-    starting->model = model;
-    return DGO_OK;
-}
-
 static enum dgo_status job_find(void *data)
 {
     struct starting *starting = data;
@@ -308,9 +280,10 @@ static enum dgo_status job_find(void *data)
         return starting->status;
     if (starting->preset && !name && !path)
         path = starting->preset->model; /* the user's own file names it */
-    starting->status = path ? take_path(starting, path)
-                            : api_find_model(starting->config, name, &starting->catalog,
-                                             &starting->model, &starting->err);
+    starting->status =
+        path ? api_take_path(path, &starting->catalog, &starting->model, &starting->err)
+             : api_find_model(starting->config, name, &starting->catalog, &starting->model,
+                              &starting->err);
     return starting->status;
 }
 

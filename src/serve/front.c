@@ -47,6 +47,7 @@ struct visit {
     bool looking; /* a worker looks it up; it may outlive the request */
     struct catalog *catalog;
     const struct catalog_model *found;
+    struct preset *preset; /* until the launch has it */
     enum dgo_status status;
     struct dgo_error err;
 };
@@ -68,6 +69,7 @@ static void end_visit(struct visit *visit)
     if (visit->next)
         visit->next->previous = visit->previous;
     catalog_free(visit->catalog);
+    free(visit->preset);
     config_unref(visit->config);
     free(visit);
 }
@@ -194,8 +196,8 @@ static enum dgo_status job_look_up(void *data)
 {
     struct visit *visit = data;
 
-    visit->status =
-        api_find_model(visit->config, visit->model, &visit->catalog, &visit->found, &visit->err);
+    visit->status = api_find_asked(visit->front->daemon->environment, visit->config, visit->model,
+                                   &visit->catalog, &visit->found, &visit->preset, &visit->err);
     return visit->status;
 }
 
@@ -215,12 +217,16 @@ static void on_looked_up(const struct dgo_result *result, void *data)
         visit->status = dgo_fail(&visit->err, DGO_ECANCELLED, "the daemon ends");
     /* Meanwhile another request may have started it. */
     launch = fleet_find_name(fleet, visit->model);
-    if (visit->status == DGO_OK && !launch)
-        visit->status = fleet_launch(fleet,
-                                     &(struct wish){.model_name = visit->found->name,
-                                                    .model_path = visit->found->path,
-                                                    .origin = "request"},
-                                     &launch, &param, &visit->err);
+    if (visit->status == DGO_OK && !launch) {
+        const struct wish wish = {.model_name = visit->found->name,
+                                  .model_path = visit->found->path,
+                                  .name = visit->preset ? visit->model : NULL,
+                                  .preset = visit->preset,
+                                  .origin = "request"};
+
+        visit->preset = NULL;
+        visit->status = fleet_launch(fleet, &wish, &launch, &param, &visit->err);
+    }
     if (visit->status != DGO_OK)
         http_answer_error(visit->request, &visit->err, param);
     else
@@ -336,13 +342,25 @@ static bool is_listed(const json_t *list, const char *name)
     return false;
 }
 
-/* task->answer holds the launches already; the folders follow. */
+static void add_preset(const char *name, const struct preset *preset, const char *problem,
+                       void *list)
+{
+    (void)preset;
+    if (!problem && !is_listed(list, name))
+        json_array_append_new(list, model_row(name, 0, false));
+}
+
+/* task->body holds the launches already; presets and folders follow. */
 static enum dgo_status add_models(struct task *task, struct dgo_error *err)
 {
     json_t *list = task->body;
     struct catalog *catalog = NULL;
     const enum dgo_status status = api_scan(task->config, &catalog, err);
+    struct dgo_error none = {0};
 
+    if (status == DGO_OK &&
+        preset_each(task->daemon->environment, add_preset, list, &none) != DGO_OK)
+        dgo_log(DGO_LOG_INFO, "presets are not listed: %s", none.text);
     for (uint32_t i = 0; status == DGO_OK && i < catalog->model_count; i++)
         if (!is_listed(list, catalog->model[i].name))
             json_array_append_new(list, model_row(catalog->model[i].name, 0, false));

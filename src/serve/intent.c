@@ -55,6 +55,14 @@ static bool find(const char *word, enum intent_use use, enum option_id *id)
     return false;
 }
 
+bool intent_allows(enum option_id id, enum intent_use use)
+{
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
+        if (allowed[i].id == id)
+            return allowed[i].use == INTENT_PLAN || use == INTENT_LAUNCH;
+    return false;
+}
+
 void intent_say_unknown(struct dgo_text *text, const char *key, const char *const *keys)
 {
     const char *nearest = nearest_word(key, keys);

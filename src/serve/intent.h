@@ -18,6 +18,9 @@ DGO_MUST_CHECK
 enum dgo_status intent_apply(const json_t *intent, enum intent_use use, struct options *options,
                              struct dgo_arena *arena, const char **param, struct dgo_error *err);
 
+/* Whether a word of an intent stands for this option. */
+bool intent_allows(enum option_id id, enum intent_use use);
+
 /* "modle is not known here; did you mean model?"; `keys` are those that are known, NULL ends them.
  */
 void intent_say_unknown(struct dgo_text *text, const char *key, const char *const *keys);

@@ -105,7 +105,7 @@ def by_preset(box):
     (folder / "mine.yaml").write_text(f"version: 1\nmodel: {box.folder}/models/tiny-llama.gguf\n"
                                       "options: {ctx: 1024, parallel: 2}\nargs: [--temp, '0.5']\n")
     launch = daemon.launch({"preset": "mine", "intent": {"parallel": 1}})
-    check_equal((launch["preset"], launch["name"]), ("mine", "tiny-llama"), "the launch")
+    check_equal((launch["preset"], launch["name"], launch["model"]), ("mine", "mine", "tiny-llama"), "the launch")
     words = daemon.wait_state(launch["id"], "ready", "ended")["plan"]["command"]
     check_equal([words[words.index(flag) + 1] for flag in ("-c", "-np", "--temp")], ["1024", "1", "0.5"], "the flags")
     check_match("no preset", daemon.launch({"preset": "yours"}, 404)["error"]["message"], "one that is not there")
@@ -497,7 +497,11 @@ def documented(box):
     wish = blocks["`POST /api/v1/plan` and `POST /api/v1/launches`"][0]
     plan = daemon.json("POST", "/api/v1/plan", {**wish, "explain": True})
     check_equal((plan["fits"], plan["context_tokens_per_slot"]), (True, 8192), "the plan")
-    check(plan["explanation"] and plan["command"], "explanation and command")
+    check(plan["explanation"] and plan["command_explanation"] and plan["command"], "explanation and command")
+    same = json_of(daemon.command("plan", daemon.folder / "llama/tiny-llama.gguf", "--gpus", daemon.machine_file, "--engine", engine(),
+                                  "--ctx", "8192", "--parallel", "2", "--kv-type", "q8_0", "--explain", "--json"))
+    check_equal(keys_of(plan), keys_of(same), "keys of the plan, here and on the command line")
+    check_equal(plan["explanation"], same["explanation"], "explanation, here and on the command line")
     estimate = daemon.json("POST", "/api/v1/estimate", blocks["`POST /api/v1/estimate`"][0])
     check_equal((estimate["schema"], estimate["engine_build"]), ("dualgpuopt.estimate/1", 11669), "the estimate")
     models = daemon.json("GET", "/api/v1/models")

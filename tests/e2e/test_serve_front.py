@@ -52,6 +52,29 @@ def on_demand(box):
     done(daemon)
 
 
+@case("a preset is asked for by its name, started with its options, and stands in the list; a broken one is told")
+def by_preset(box):
+    daemon = Daemon(box)
+    check_equal(box.run("presets", "save", "coder", daemon.folder / "tiny-llama.gguf", "--ctx", "1024", "--parallel", "2").code, 0, "presets save")
+    listed = [row["id"] for row in daemon.json("GET", "/v1/models")["data"]]
+    check_equal(listed, ["coder", "tiny-llama"], "models")
+    threads = [threading.Thread(target=lambda: daemon.chat("coder")) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check_equal(daemon.chat("coder")["object"], "chat.completion", "an answer")
+    launch, = daemon.launches()
+    check_equal((launch["name"], launch["preset"], launch["origin"]), ("coder", "coder", "request"), "the launch")
+    words = launch["plan"]["command"]
+    check_equal([words[words.index(flag) + 1] for flag in ("-c", "-np")], ["2048", "2"], "its options")
+    check_equal(len(engines(box)), 1, "engines")
+    (box.folder / "config/dualgpuopt/presets/broken.yaml").write_text("version: 1\nmodel: [\n")
+    check_match("broken.yaml: line", daemon.chat("broken", want=422)["error"]["message"], "a broken one")
+    check("broken" not in [row["id"] for row in daemon.json("GET", "/v1/models")["data"]], "a broken one is listed")
+    done(daemon)
+
+
 @case("a client that goes away ends the work for it")
 def client_goes(box):
     daemon = Daemon(box)

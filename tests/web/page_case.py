@@ -4,6 +4,7 @@ The cards come from the fake driver, whose file is replaced while the daemon run
 kept in BUILD/web/, to be looked at.
 """
 import atexit
+import os
 import pathlib
 import shutil
 import sys
@@ -75,6 +76,8 @@ class Daemon:
         self.names = names or [card.model for card in cards]
         self.used = [card.total_mib - card.free_mib - 300 for card in cards]
         machine_file = box.use(self.machine)
+        if os.environ.get("DGO_TEST_WEB"):  # the page as it lies in a folder, without building the program anew
+            box.env["DUALGPUOPT_WEB"] = os.environ["DGO_TEST_WEB"]
         self.words = []
         if simulated:
             self.words = ["--gpus", machine_file]
