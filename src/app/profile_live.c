@@ -219,6 +219,11 @@ void profile_live_plan(struct profile_live *live, uint32_t gpu_index, uint32_t p
                                   (double)planned_bytes / (double)DGO_MIB);
     }
     pthread_mutex_unlock(&live->lock);
+}
+
+void profile_live_planned(struct profile_live *live, uint32_t gpu_index, uint32_t pid,
+                          uint64_t planned_bytes)
+{
     (void)dgo_timeline_add(
         live->timeline,
         &(struct dgo_series_key){.kind = DGO_SERIES_PLANNED, .gpu_index = gpu_index, .pid = pid},

@@ -84,26 +84,25 @@ static bool is_new_state(struct daemon *daemon, json_int_t id, const char *state
     return true;
 }
 
-/* What was planned stands beside what is used, and growth below it is filling. */
+/* Growth below what was planned is filling. */
 static void note_plan(struct daemon *daemon, json_int_t id, uint32_t pid)
 {
-    json_t *launches = fleet_view(daemon->fleet), *launch;
-    size_t i;
+    const struct launch *launch = fleet_find(daemon->fleet, (uint64_t)id);
 
-    json_array_foreach(launches, i, launch)
-    {
-        const json_t *planned = json_object_get(launch, "reserved_bytes");
+    for (uint32_t g = 0; launch && g < DGO_GPU_MAX; g++)
+        if (launch_reserved_bytes(launch, g) > 0)
+            profile_live_plan(daemon->profile, g, pid, launch_reserved_bytes(launch, g));
+}
 
-        if (json_integer_value(json_object_get(launch, "id")) != id)
-            continue;
-        for (uint32_t g = 0; g < json_array_size(planned) && g < DGO_GPU_MAX; g++) {
-            const json_int_t bytes = json_integer_value(json_array_get(planned, g));
+void profile_note_plans(struct daemon *daemon)
+{
+    const struct launch *launch = NULL;
 
-            if (bytes > 0)
-                profile_live_plan(daemon->profile, g, pid, (uint64_t)bytes);
-        }
-    }
-    json_decref(launches);
+    while ((launch = fleet_next(daemon->fleet, launch)))
+        for (uint32_t g = 0; launch_pid(launch) > 0 && g < DGO_GPU_MAX; g++)
+            if (launch_reserved_bytes(launch, g) > 0)
+                profile_live_planned(daemon->profile, g, (uint32_t)launch_pid(launch),
+                                     launch_reserved_bytes(launch, g));
 }
 
 void profile_note_launch(struct daemon *daemon, const json_t *launch)

@@ -18,6 +18,14 @@ const char *launch_model(const struct launch *launch)
 {
     return launch->model_name;
 }
+int32_t launch_pid(const struct launch *launch)
+{
+    return launch->phase == PHASE_ENDED ? 0 : launch->pid;
+}
+uint64_t launch_reserved_bytes(const struct launch *launch, uint32_t gpu_index)
+{
+    return launch->reserved_bytes[gpu_index];
+}
 enum launch_phase launch_phase(const struct launch *launch)
 {
     return launch->phase;
