@@ -183,6 +183,7 @@ def planned(_box, daemon):
         page.run(f"({pick})('after', 'after the game')")  # more readings behind the mark come as time goes
         time.sleep(1)
     check_match(r"whole card\s+1\s+.*\+7\d\d\.\d\d MiB", text(page, ".mark-choice"), "the difference of card 1")
+    check_match(r"GPU 0 as planned", page.run(label), "the plan, as long as the engine runs")
     check_accessible(page, "memory between marks")
     picture(page, "memory-marks")
     check_calm(page)
