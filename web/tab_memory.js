@@ -106,6 +106,12 @@ function plannedSeries(cards, names) {
   return cards.map((s) => ({name: `GPU ${s.gpu} as planned`, colour: gpuColour(s.gpu), dash: 2, points: asPlanned(s, of("used", s.gpu), of("planned", s.gpu))})).filter((s) => s.points.length);
 }
 
+/* A daemon that is younger than the window would leave most of it empty. */
+function sinceStart(from) {
+  const began = (store.view.daemon?.started_ns || 0) / 1e6, first = Math.min(...(my.timeline?.series || []).filter((s) => s.points.length).map((s) => s.points[0].t));
+  return my.zoom || !(first > from) ? from : Math.max(from, Math.min(first, began, store.view.time_ns / 1e6 - 60000));
+}
+
 function picture() {
   const {timeline} = my, gpus = store.view.machine?.gpus || [];
   const ofCards = !["busy", "tokens_per_second"].includes(my.kind);
@@ -120,7 +126,7 @@ function picture() {
   };
   const unit = units[my.kind] || number;
   const data = {
-    from: timeline?.from ?? Date.now() - 300000, to: timeline?.to ?? Date.now(), unit, binary: my.kind === "used", least: 0,
+    from: sinceStart(timeline?.from ?? Date.now() - 300000), to: timeline?.to ?? Date.now(), unit, binary: my.kind === "used", least: 0,
     most: my.kind === "utilisation" ? 100 : undefined,
     series: [...cards.map((s) => ({name: `GPU ${s.gpu}`, colour: gpuColour(s.gpu), dash: s.gpu, fill: true, points: s.points})),
       ...(my.kind === "used" ? plannedSeries(cards, names) : []),

@@ -76,7 +76,8 @@ const edits = (row) => my.edit?.key === row.key && (!my.edit.quiet || my.edit.pr
 
 function value(row) {
   if (edits(row)) return editor(row);
-  return "value" in row ? h("b", null, row.text) : h("span", {class: "quiet"}, row.default || NONE);
+  return ["value" in row ? h("b", null, row.text) : h("span", {class: "quiet"}, row.default || NONE),
+    row.origin && row.origin !== "default" && h("span", {class: "narrow-only"}, " ", origin(row))];
 }
 
 function actions(row) {
@@ -113,9 +114,9 @@ function settings() {
       all.from_file ? ["The file is ", h("code", null, all.path), "; a change is noticed at once."] : ["There is no ", h("code", null, all.path || "configuration file"), " yet; the first change makes it."],
       " What names a file, a program or an address is changed by its owner, not by a page."),
     rows.length ? [...sorted].filter(([, list]) => list.length).map(([name, list]) => h("div", {key: name}, h("h3", null, name), table(`Settings: ${name}`, [
-      {name: "key", cell: (row) => h("code", null, row.key)},
+      {name: "key", wrap: true, cell: (row) => h("code", null, row.key)},
       {name: "value", wrap: true, cell: value},
-      {name: "from", cell: origin},
+      {name: "from", wide: true, cell: origin},
       {name: "what it is", wrap: true, wide: true, cell: (row) => row.help},
       {name: "to change it", cell: actions},
     ], list, {key: (row) => row.key}))) : empty("No setting matches"));
