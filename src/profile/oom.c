@@ -19,7 +19,9 @@ static void start(struct dgo_oom *oom, double seconds, double used_mib)
                             .last_mib = used_mib,
                             .seconds_to_full = INFINITY,
                             .soon_s = NAN,
-                            .moved_s = seconds,
+                            /* what was before nobody saw; a card that is full when we come is not
+                             * news until it moves */
+                            .moved_s = seconds - still_s,
                             .moved_mib = used_mib};
 }
 
