@@ -8,6 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What becomes a key and names of the configuration. */
+static void check_group(const struct import_group *group, uint32_t line, void *data)
+{
+    (void)line;
+    (void)data;
+    if (preset_check_name(group->name, NULL) != DGO_OK || strchr(group->name, '.') ||
+        group->member_count == 0 || group->member_count > IMPORT_MEMBER_MAX)
+        abort();
+    for (uint32_t i = 0; i < group->member_count; i++)
+        if (preset_check_name(group->member[i], NULL) != DGO_OK)
+            abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_preset(const struct preset *preset, uint32_t line, void *data)
@@ -61,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                              .environment = environment,
                                              .preset = check_preset,
                                              .note = check_note,
+                                             .group = check_group,
                                              .data = &count},
                        &err);
     free(text);

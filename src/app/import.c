@@ -61,10 +61,8 @@ void import_lost(struct import_entry *entry, uint32_t line, const char *fmt, ...
 
 /* ---- names and paths ---- */
 
-/* "Qwen/Qwen3:8b" as a name of a preset: "Qwen-Qwen3-8b". */
-static void take_name(struct import_entry *entry, const char *name)
+void import_name(const char *name, char to[PRESET_NAME_MAX])
 {
-    char *to = entry->preset->name;
     size_t length = 0;
 
     for (const char *at = name; *at && length + 1 < PRESET_NAME_MAX; at++) {
@@ -74,7 +72,14 @@ static void take_name(struct import_entry *entry, const char *name)
             to[length++] = good ? *at : '-';
     }
     to[length] = '\0';
-    if (!length)
+}
+
+static void take_name(struct import_entry *entry, const char *name)
+{
+    const char *to = entry->preset->name;
+
+    import_name(name, entry->preset->name);
+    if (!to[0])
         import_lost(entry, entry->line, "its name has no letter or digit that a file's name takes");
     else if (strcmp(to, name) != 0)
         import_note(entry, entry->line, "the preset is called %s", to);

@@ -7,7 +7,20 @@
 
 #include "presets.h"
 
-enum { IMPORT_BYTES_MAX = 1 << 20, IMPORT_ENTRY_MAX = 256, IMPORT_WORD_MAX = 512 };
+enum {
+    IMPORT_BYTES_MAX = 1 << 20,
+    IMPORT_ENTRY_MAX = 256,
+    IMPORT_WORD_MAX = 512,
+    IMPORT_MEMBER_MAX = 64
+};
+
+/* A group of llama-swap's, whose words are those of the configuration (config.h). */
+struct import_group {
+    const char *name;
+    const char *const *member; /* by the names of their presets */
+    uint32_t member_count;
+    bool swap, exclusive, persistent;
+};
 
 enum import_kind { IMPORT_LLAMA_SWAP, IMPORT_LLAMA_PRESET };
 
@@ -23,8 +36,14 @@ struct import_call {
     /* What is not kept, or taken otherwise than it stands; `entry` "" where it is about the file;
      * `lost` where the entry gives no preset. */
     void (*note)(const char *entry, uint32_t line, bool lost, const char *sentence, void *data);
+    /* Who may run together; lives as long as the call.  NULL: told instead. */
+    void (*group)(const struct import_group *group, uint32_t line, void *data);
     void *data;
 };
+
+/* "Qwen/Qwen3:8b" as a name that a preset or a group may have: "Qwen-Qwen3-8b"; "": nothing of it
+ * may stand in one. */
+void import_name(const char *name, char to[PRESET_NAME_MAX]);
 
 /* By the file's ending; false: neither. */
 bool import_kind_of(const char *path, enum import_kind *kind);

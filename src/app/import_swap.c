@@ -264,36 +264,98 @@ static bool read_model(const struct import_call *call, const struct yaml_node *m
 
 /* ---- the file ---- */
 
-static void tell_groups(const struct import_call *call, const struct yaml_node *groups)
+static bool is_on(const struct yaml_node *map, const char *key, bool otherwise)
 {
-    for (const struct yaml_node *one = groups->kind == YAML_MAP ? groups->first : NULL; one;
-         one = one->next) {
-        char sentence[256];
+    const struct yaml_node *node = yaml_child(map, key);
 
-        snprintf(sentence, sizeof sentence,
-                 "the group %.60s is the configuration's, not a preset's: copy it below `groups:` "
-                 "of `dualgpuopt config path`; its words mean the same there",
-                 one->key);
-        call->note("", one->key_line, false, sentence, call->data);
+    return node && node->kind == YAML_SCALAR ? strcmp(node->text, "true") == 0 : otherwise;
+}
+
+static void tell_group(const struct import_call *call, const struct yaml_node *node,
+                       const char *sentence)
+{
+    char text[256], name[80];
+
+    dgo_text_copy_escaped(name, sizeof name, node->key, strlen(node->key));
+    snprintf(text, sizeof text, "the group %s %s", name, sentence);
+    call->note("", node->key_line, false, text, call->data);
+}
+
+/* Members are called as their presets are. */
+static void read_group(const struct import_call *call, const struct yaml_node *node)
+{
+    static const char none[] = "has no list of members";
+    const struct yaml_node *members = node->kind == YAML_MAP ? yaml_child(node, "members") : NULL;
+    char name[PRESET_NAME_MAX], member[IMPORT_MEMBER_MAX][PRESET_NAME_MAX];
+    const char *list[IMPORT_MEMBER_MAX];
+    struct import_group group = {.name = name, .member = list};
+
+    import_name(node->key, name);
+    for (char *c = name; *c; c++)
+        *c = *c == '.' ? '-' : *c; /* a point parts the words of a key */
+    for (const struct yaml_node *one = members && members->kind == YAML_LIST ? members->first
+                                                                             : NULL;
+         one; one = one->next) {
+        if (group.member_count == IMPORT_MEMBER_MAX) {
+            tell_group(call, node, "has too many members; the others are left out");
+            break;
+        }
+        if (one->kind == YAML_SCALAR)
+            import_name(one->raw, member[group.member_count]);
+        if (one->kind == YAML_SCALAR && member[group.member_count][0]) {
+            list[group.member_count] = member[group.member_count];
+            group.member_count++;
+        }
     }
+    if (!name[0] || group.member_count == 0) {
+        tell_group(call, node, none);
+        return;
+    }
+    group.swap = is_on(node, "swap", true);
+    group.exclusive = is_on(node, "exclusive", true);
+    group.persistent = is_on(node, "persistent", false);
+    call->group(&group, node->key_line, call->data);
+}
+
+static void read_groups(const struct import_call *call, const struct yaml_node *groups)
+{
+    for (const struct yaml_node *one = groups && groups->kind == YAML_MAP ? groups->first : NULL;
+         one; one = one->next) {
+        if (call->group)
+            read_group(call, one);
+        else
+            tell_group(call, one, "is the configuration's, not a preset's");
+    }
+}
+
+/* Newer files have them below routing.router.settings, older ones at the top; llama-swap reads both
+ * (internal/config/load.go). */
+static const struct yaml_node *groups_of(const struct yaml_node *root)
+{
+    static const char *const way[] = {"routing", "router", "settings", "groups"};
+    const struct yaml_node *node = yaml_child(root, "groups");
+
+    if (node)
+        return node;
+    node = root;
+    for (size_t i = 0; i < sizeof way / sizeof way[0] && node; i++)
+        node = node->kind == YAML_MAP ? yaml_child(node, way[i]) : NULL;
+    return node;
 }
 
 static void tell_file_key(const struct import_call *call, const struct yaml_node *node)
 {
-    static const char *const silent[] = {"models", "macros", "startPort", "logLevel"};
+    static const char *const silent[] = {"models", "macros", "startPort", "logLevel", "groups"};
     char sentence[256];
 
     for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)
         if (strcmp(node->key, silent[i]) == 0)
             return;
-    if (strcmp(node->key, "groups") == 0) {
-        tell_groups(call, node);
-        return;
-    }
     snprintf(sentence, sizeof sentence, "not kept: %.60s%s", node->key,
-             strcmp(node->key, "globalTTL") == 0 ? "; `config set idle-timeout` is alike"
-             : strcmp(node->key, "apiKeys") == 0 ? "; `serve --token-file` is alike"
-                                                 : "");
+             strcmp(node->key, "routing") == 0     ? ", but for its groups"
+             : strcmp(node->key, "globalTTL") == 0 ? "; `config set idle-timeout` is alike"
+             : strcmp(node->key, "apiKeys") == 0   ? "; `serve --token-file` is alike"
+                                                   : "");
     call->note("", node->key_line, false, sentence, call->data);
 }
 
@@ -314,6 +376,8 @@ enum dgo_status import_llama_swap(const struct import_call *call, struct dgo_err
         for (const struct yaml_node *one = models->first; one && status == DGO_OK; one = one->next)
             if (!read_model(call, yaml_child(root, "macros"), one, &arena))
                 status = dgo_fail(err, DGO_ENOMEM, "out of memory for presets");
+        if (status == DGO_OK)
+            read_groups(call, groups_of(root));
     }
     dgo_arena_done(&arena);
     return status;

@@ -1,6 +1,7 @@
 /* cmd_presets_import.c - `dualgpuopt presets import FILE`: launches of other tools as presets. */
 #include "cmd_presets.h"
 
+#include "config.h"
 #include "dgo_file.h"
 #include "dgo_text.h"
 #include "import.h"
@@ -17,7 +18,8 @@ struct import_state {
     const struct cmd_call *call;
     const char *file;
     bool dry_run, replace, json;
-    json_t *presets, *notes;
+    json_t *presets, *groups, *notes;
+    bool refused; /* a group */
     uint32_t lost;
 };
 
@@ -78,12 +80,64 @@ static void add_preset(const struct preset *preset, uint32_t line, void *data)
         print_message("%s is saved", preset->name);
 }
 
+/* Into the configuration file, word by word: each is checked as `config set` checks it. */
+static enum dgo_status save_group(const struct import_state *state,
+                                  const struct import_group *group, struct dgo_error *err)
+{
+    const struct {
+        const char *key;
+        bool value, otherwise;
+    } words[] = {{"swap", group->swap, true},
+                 {"exclusive", group->exclusive, true},
+                 {"persistent", group->persistent, false}};
+    char key[PRESET_NAME_MAX + 32];
+    enum dgo_status status;
+
+    snprintf(key, sizeof key, "groups.%s.members", group->name);
+    status = config_set(&state->call->options, state->call->environment, key, group->member,
+                        group->member_count, err);
+    for (size_t i = 0; i < sizeof words / sizeof words[0] && status == DGO_OK; i++) {
+        const char *value = words[i].value ? "true" : "false";
+
+        if (words[i].value == words[i].otherwise)
+            continue;
+        snprintf(key, sizeof key, "groups.%s.%s", group->name, words[i].key);
+        status = config_set(&state->call->options, state->call->environment, key, &value, 1, err);
+    }
+    return status;
+}
+
+static void add_group(const struct import_group *group, uint32_t line, void *data)
+{
+    struct import_state *state = data;
+    struct dgo_error err = {0};
+    json_t *members = json_array();
+
+    if (!state->dry_run && save_group(state, group, &err) != DGO_OK) {
+        json_decref(members);
+        add_note(group->name, line, false, err.text, state);
+        state->refused = true;
+        return;
+    }
+    for (uint32_t i = 0; i < group->member_count; i++)
+        json_array_append_new(members, view_text(group->member[i]));
+    json_array_append_new(state->groups,
+                          json_pack("{s:o, s:o, s:b, s:b, s:b}", "name", view_text(group->name),
+                                    "members", members, "swap", (int)group->swap, "exclusive",
+                                    (int)group->exclusive, "persistent", (int)group->persistent));
+    if (!state->json)
+        print_message("the group %s %s, with %u member%s", group->name,
+                      state->dry_run ? "would be in the configuration" : "is in the configuration",
+                      (unsigned)group->member_count, group->member_count == 1 ? "" : "s");
+}
+
 static enum dgo_status read_file(struct import_state *state, const char *path, const char *real,
                                  struct dgo_error *err)
 {
     struct import_call call = {.environment = state->call->environment,
                                .preset = add_preset,
                                .note = add_note,
+                               .group = add_group,
                                .data = state};
     char folder[PATH_MAX], *text = NULL;
     enum dgo_status status;
@@ -114,6 +168,7 @@ static int run(const struct cmd_call *call)
                                  .replace = option_given(&call->options, OPTION_REPLACE),
                                  .json = option_given(&call->options, OPTION_JSON),
                                  .presets = json_array(),
+                                 .groups = json_array(),
                                  .notes = json_array()};
     char *real = realpath(call->args[0], NULL);
     struct dgo_error err = {0};
@@ -122,18 +177,19 @@ static int run(const struct cmd_call *call)
     if (read_file(&state, call->args[0], real, &err) != DGO_OK)
         status = print_failure(&err);
     else if (state.json)
-        status =
-            print_json(json_pack("{s:s, s:o, s:b, s:O, s:O}", "schema", "dualgpuopt.import/1",
-                                 "file", view_text(call->args[0]), "dry_run", (int)state.dry_run,
-                                 "presets", state.presets, "notes", state.notes));
+        status = print_json(json_pack("{s:s, s:o, s:b, s:O, s:O, s:O}", "schema",
+                                      "dualgpuopt.import/1", "file", view_text(call->args[0]),
+                                      "dry_run", (int)state.dry_run, "presets", state.presets,
+                                      "groups", state.groups, "notes", state.notes));
     else
         print_message("%zu of %zu launches %s", json_array_size(state.presets),
                       json_array_size(state.presets) + state.lost,
                       state.dry_run ? "would be presets; nothing is written" : "are presets now");
     json_decref(state.presets);
+    json_decref(state.groups);
     json_decref(state.notes);
     free(real);
-    return status ? status : state.lost ? 1 : 0;
+    return status ? status : state.lost || state.refused ? 1 : 0;
 }
 
 const struct cmd cmd_presets_import = {
@@ -144,7 +200,8 @@ const struct cmd cmd_presets_import = {
                 "dualgpuopt presets import presets.ini --replace",
     .details =
         "Nothing of the file is started. What a preset cannot say is told by line; where layers\n"
-        "lie is planned anew. Exits with 1 where a launch could not be imported.",
+        "lie is planned anew; groups go into the configuration, their members under the names\n"
+        "of their presets. Exits with 1 where a launch could not be imported.",
     .arg_min = 1,
     .arg_max = 1,
     .options = {OPTION_DRY_RUN, OPTION_REPLACE, OPTION_JSON, OPTION_CONFIG, OPTION_VERBOSE,

@@ -94,11 +94,47 @@ say(presets.get("small", {}).get("options") == {"no-flash-attention": "true", "p
 say(presets.get("api", {}).get("options") == {"engine": "vllm", "ctx": "8192", "tp": "2"} and
     presets["api"]["args"] == ["--enable-prefix-caching"], "llama-swap: vLLM", presets.get("api"))
 told = sentences(notes)
-say(all(part in told for part in ("8 : the group coding is the configuration's", "21 Qwen/Qwen3:8b: not kept: the alias gpt-4o-mini",
+say(all(part in told for part in ("21 Qwen/Qwen3:8b: not kept: the alias gpt-4o-mini",
                                   "22 Qwen/Qwen3:8b: not kept: ttl", "20 Qwen/Qwen3:8b: not kept: the variable HF_TOKEN",
                                   "planned anew: -ngl 99, -ts 3,2", "the preset is called Qwen-Qwen3-8b")) and "secret" not in told,
     "what is not kept is told by line, no secret with it", told)
 say(not folder.exists(), "a dry run writes nothing")
+
+# ---- groups go into the configuration ----
+
+GROUPS = {"at the top": "groups:", "below routing": "routing:\n  router:\n    settings:\n      groups:"}
+for place, head in GROUPS.items():
+    indent = " " * (2 + len(head.splitlines()[-1]) - len(head.splitlines()[-1].lstrip()))
+    (box / "groups.yaml").write_text(f"""{head}
+{indent}"big one.v2": {{members: ["Qwen/Qwen3:8b", small], swap: true, exclusive: false}}
+{indent}always: {{members: [api], persistent: true, swap: false}}
+{indent}again: {{members: [small]}}
+{indent}nobody: {{members: []}}
+{indent}"x: {{members: [a]}}, engine": {{members: [lone]}}
+models:
+  "Qwen/Qwen3:8b": {{cmd: llama-server -m {model} --port 1}}
+  small: {{cmd: llama-server -m {model} --port 1}}
+  api: {{cmd: llama-server -m {model} --port 1}}
+""")
+    (box / "config" / "dualgpuopt" / "config.yaml").unlink(missing_ok=True)
+    dry = json.loads(run("presets", "import", box / "groups.yaml", "--json", "--dry-run").stdout)
+    say([group["name"] for group in dry["groups"]][:2] == ["big-one-v2", "always"] and
+        not (box / "config" / "dualgpuopt" / "config.yaml").exists(), f"groups {place}: a dry run writes nothing", dry["groups"])
+    done = run("presets", "import", box / "groups.yaml", "--json", "--replace")
+    read = json.loads(done.stdout)
+    held = json.loads(run("config", "get", "groups", "--json").stdout)
+    held = {group.pop("name"): group for group in held}
+    say(held == {"big-one-v2": {"members": ["Qwen-Qwen3-8b", "small"], "swap": True, "exclusive": False, "persistent": False},
+                 "always": {"members": ["api"], "swap": False, "exclusive": True, "persistent": True},
+                 "x---members---a----engine": {"members": ["lone"], "swap": True, "exclusive": True, "persistent": False}},
+        f"groups {place}: members by the names of their presets, and no name becomes another key", held)
+    say("'small' is a member of group 'big-one-v2' already" in sentences(read["notes"]) and
+        "the group nobody has no list of members" in sentences(read["notes"]) and done.returncode == 1,
+        f"groups {place}: what cannot be is told", sentences(read["notes"]))
+    for preset in folder.iterdir():
+        preset.unlink()
+    folder.rmdir()
+(box / "config" / "dualgpuopt" / "config.yaml").unlink()
 
 # ---- what is refused ----
 
