@@ -32,9 +32,9 @@ static void judge(const struct dgo_trace *trace, struct dgo_trend *trend)
 {
     struct timespec a, b;
 
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
     dgo_trace_judge(trace, &question, trend);
-    clock_gettime(CLOCK_MONOTONIC, &b);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
     judge_s += (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
     judge_count++;
 }
@@ -234,17 +234,20 @@ static int judge_real(char **paths, int count, double span_s)
 
 int main(int argc, char **argv)
 {
-    static const char *const set_names[] = {"tuned", "known", "fresh"};
+    static const char *const set_names[] = {"tuned", "known", "fresh", "daily", "unseen"};
     double numbers[3] = {6, 100, 1};
     const char *folder = NULL;
+    const char *only = NULL;
     bool online = false;
-    struct sum sums[3] = {0};
+    struct sum sums[SHAPE_SET_COUNT] = {0};
 
     for (int i = 1, at = 0; i < argc; i++) {
         if (!strcmp(argv[i], "--online"))
             online = true;
         else if (!strcmp(argv[i], "--csv") && i + 1 < argc)
             folder = argv[++i];
+        else if (!strcmp(argv[i], "--set") && i + 1 < argc)
+            only = argv[++i];
         else if (!strcmp(argv[i], "--real"))
             return judge_real(argv + i + 1, argc - i - 1, numbers[0] * 3600);
         else if (at < 3)
@@ -256,10 +259,13 @@ int main(int argc, char **argv)
     for (uint32_t p = 0; p < PEER_COUNT; p++)
         printf(" %s |", peers[p].name);
     printf("%s pattern |\n", online ? " online |" : "");
-    for (uint32_t i = 0; i < shape_count; i++) {
-        const struct shape_row *row = &shape_rows[i];
+    for (uint32_t i = 0; i < shape_count + shape_day_count; i++) {
+        const struct shape_row *row =
+            i < shape_count ? &shape_rows[i] : &shape_day_rows[i - shape_count];
         struct tally tally = {0};
 
+        if (only ? strcmp(only, set_names[row->set]) != 0 : i >= shape_count)
+            continue;
         if (folder) {
             write_csv(row, folder, (uint64_t)numbers[2], numbers[0] * 3600);
             continue;
@@ -275,7 +281,7 @@ int main(int argc, char **argv)
             sums[row->set].peer[p][row->leaks] += (double)tally.peer[p] / tally.runs;
     }
     printf("\n");
-    for (uint32_t set = 0; set < 3; set++)
+    for (uint32_t set = 0; set < SHAPE_SET_COUNT; set++)
         print_sum(set_names[set], &sums[set]);
     if (judge_count)
         printf("%.0f us a judgement\n", judge_s / (double)judge_count * 1e6);

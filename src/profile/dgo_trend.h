@@ -117,6 +117,7 @@ struct dgo_trend {
     double slope_low, slope_high; /* 95 % */
     double window_s, growth_mib;  /* what the slope was found over, and slope x window */
     bool on_idle_floor;           /* the envelope is that of idle moments */
+    bool by_days;                 /* the slope is of the same hours of successive days */
     double mann_kendall_z;        /* corrected for ties and autocorrelation */
     bool per_request_known;
     double request_count, mib_per_request, mib_per_request_low, mib_per_request_high;

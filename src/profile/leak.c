@@ -2,6 +2,7 @@
 #include "leak.h"
 
 #include "dgo_text.h"
+#include "season.h"
 
 #include <math.h>
 #include <string.h>
@@ -25,6 +26,13 @@ static const double day_s = 20 * 3600, bent_ratio = 0.75, bent_up_ratio = 1.4;
 static const double swing_z = 3, swing_ratio = 1.4, swing_share = 0.03; /* load that rises */
 static const double before_ratio = 1.2; /* growth just before a later window, over that in it */
 static const double step_spread = 0.15; /* of sizes of steps that are alike */
+/* The same hours of other days: a fifth of them grew less than half as much as usual; the last
+ * third of the growth is slower; the largest step, over a day's growth; distance from the line,
+ * over all of it; quiet hours must grow with the busy ones. */
+static const double low_share = 0.5, late_share = 0.7, later_share = 1.6, step_share = 0.45,
+                    few_cycles = 3.75, day_residual = 0.12;
+static const double quiet_share = 0.5;
+static const double warm_s = 7200;
 static const double full_share = 0.985; /* of the card: it grows no further */
 
 enum { BUSY_BLOCK_MIN = 16, STEP_MIN = 6, SWAP_LIFE_MIN = 4 };
@@ -34,6 +42,7 @@ struct finding {
     struct window window;
     struct shape shape;
     bool trend, sustained, spread, not_slowing, not_random, not_load, novel;
+    bool by_days;
 };
 
 static bool is_leak(const struct finding *finding)
@@ -92,16 +101,18 @@ static double typical_mib(const struct dgo_trace *trace)
 }
 
 /* The load of the model and the first requests: at least five minutes or 4 % of the life, and until
- * nine tenths of the level at its middle are there; at most a quarter. */
+ * nine tenths of the level at its middle are there; at most a quarter, and two hours: what is low
+ * for longer has little to do. */
 static uint32_t warm_up(const struct dgo_trace *trace, struct window_span life)
 {
     const uint32_t length = life.end - life.first;
     const uint32_t least = (uint32_t)fmax(0.04 * length, fmin(300 / trace->width_s, 0.1 * length));
+    const uint32_t most = (uint32_t)fmax(least, fmin(0.25 * length, warm_s / trace->width_s));
     uint32_t middle = life.first + length / 2, at = life.first + least;
 
     while (middle + 1 < life.end && trace->cell[middle].count == 0)
         middle++;
-    while (at < life.first + length / 4 &&
+    while (at < life.first + most &&
            (trace->cell[at].count == 0 ||
             (double)trace->cell[at].max < 0.9 * (double)trace->cell[middle].min))
         at++;
@@ -268,6 +279,40 @@ static void look_over_lives(const struct dgo_trace *trace, const struct window_s
         look(trace, all, WINDOW_TIME, false, floor_mib, finding);
 }
 
+/* Two days that grew alike may be chance, three hardly. */
+static bool is_even_by_days(const struct season *season)
+{
+    const bool few = season->span_s < few_cycles * season->period_s;
+
+    return season->late_share >= (few ? 0.8 : late_share) &&
+           season->late_share <= (few ? 1.25 : later_share);
+}
+
+/* Memory that follows the load of the day, and more of it each day at the same hour. */
+static void look_over_days(const struct dgo_trace *trace, struct window_span life, bool idle,
+                           double floor_mib, struct finding *finding)
+{
+    struct season season;
+    struct shape *shape = &finding->shape;
+
+    memset(finding, 0, sizeof *finding);
+    finding->made = season_look(trace, life, idle, &season);
+    if (!finding->made)
+        return;
+    finding->window.span_s = season.span_s;
+    shape->slope = season.slope;
+    shape->z = season.z;
+    shape->growth_mib = season.growth_mib;
+    finding->trend = season.z > trend_z && season.growth_mib >= floor_mib && season.t >= walk_t;
+    finding->sustained = season.low_share >= low_share;
+    finding->spread =
+        season.jump_share <= 0.34 && season.moments >= 6 && season.step_share <= step_share;
+    finding->not_slowing = is_even_by_days(&season);
+    finding->not_random = season.residual <= day_residual;
+    finding->not_load = season.quiet_share >= quiet_share;
+    finding->novel = finding->by_days = true;
+}
+
 /* ---- verdict ---------------------------------------------------------------------------- */
 
 /* Growth that is told, whatever becomes of it: a trend that goes on at the end of the window. */
@@ -296,6 +341,7 @@ static void copy_time(const struct finding *finding, struct dgo_trend *trend)
     trend->spread = finding->spread;
     trend->not_slowing = finding->not_slowing;
     trend->not_random = finding->not_random;
+    trend->by_days = finding->by_days;
     trend->leak_shape = is_leak(finding);
 }
 
@@ -382,6 +428,13 @@ void leak_judge(const struct dgo_trace *trace, const struct dgo_trend_question *
         look_over_lives(trace, lives, trend->lives, floor_of(question), &over_lives);
         if (is_leak(&over_lives))
             time = over_lives;
+    }
+    if (!is_leak(&time)) {
+        struct finding over_days;
+
+        look_over_days(trace, life, idle, floor_of(question), &over_days);
+        if (is_leak(&over_days))
+            time = over_days;
     }
     copy_time(&time, trend);
     copy_requests(&requests, trend);

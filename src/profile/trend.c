@@ -47,6 +47,8 @@ static void say_window(struct dgo_text *text, const struct dgo_trend *trend)
         text, "%+.1f MiB/h (95 %%: %.1f to %.1f) over %.1f h, %+.0f MiB in all, on the %s",
         trend->slope_mib_per_hour, trend->slope_low, trend->slope_high, trend->window_s / 3600,
         trend->growth_mib, trend->on_idle_floor ? "floor of idle moments" : "lower envelope");
+    if (trend->by_days)
+        dgo_text_add(text, ", each hour against the same hours of other days");
 }
 
 static void say_tests(struct dgo_text *text, const struct dgo_trend *trend)

@@ -2,13 +2,21 @@
  *
  * A shape is drawn with random parameters from a seed and gives one sample for each second.  The
  * set says what it was for: TUNED shapes were looked at while the judges were written, FRESH ones
- * were written after they were frozen and were run once (docs/MEASUREMENTS.md). */
+ * were written after they were frozen and were run once; DAILY and UNSEEN are the same for the
+ * judge of days (docs/MEASUREMENTS.md). */
 #ifndef SHAPES_H
 #define SHAPES_H
 
 #include "dgo_trend.h"
 
-enum shape_set { SHAPE_TUNED, SHAPE_KNOWN, SHAPE_FRESH };
+enum shape_set {
+    SHAPE_TUNED,
+    SHAPE_KNOWN,
+    SHAPE_FRESH,
+    SHAPE_DAILY,
+    SHAPE_UNSEEN,
+    SHAPE_SET_COUNT
+};
 
 struct shape_state {
     uint64_t random;
@@ -28,6 +36,8 @@ struct shape_row {
 
 extern const struct shape_row shape_rows[];
 extern const uint32_t shape_count;
+extern const struct shape_row shape_day_rows[]; /* of several days: shapes_days.c */
+extern const uint32_t shape_day_count;
 
 /* Draws the parameters; the same seed gives the same series. */
 void shape_start(const struct shape_row *row, struct shape_state *state, uint64_t seed,
