@@ -125,8 +125,9 @@ struct dgo_trend {
     bool time_to_full_known;       /* the range the slope's interval gives; high may be INFINITY */
     double seconds_to_full, seconds_to_full_low, seconds_to_full_high;
     bool sustained, spread, not_slowing, not_random; /* the tests of shape, as they came out */
-    bool alike_steps;                      /* six or more steps up of one size, none back */
-    bool leak_shape;                       /* all of them passed, of a process or a card */
+    bool filled_before; /* an earlier life came as high and grew no further: never beyond growing */
+    bool alike_steps;   /* six or more steps up of one size, none back */
+    bool leak_shape;    /* all of them passed, of a process or a card */
     char evidence[DGO_TREND_EVIDENCE_MAX]; /* for people */
 };
 

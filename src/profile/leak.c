@@ -33,7 +33,8 @@ static const double low_share = 0.5, late_share = 0.7, later_share = 1.6, step_s
                     few_cycles = 3.75, day_residual = 0.12;
 static const double quiet_share = 0.5;
 static const double warm_s = 7200;
-static const double full_share = 0.985; /* of the card: it grows no further */
+static const double stopped_ratio = 0.25; /* slope of a life's last quarter over the whole */
+static const double full_share = 0.985;   /* of the card: it grows no further */
 
 enum { BUSY_BLOCK_MIN = 16, STEP_MIN = 6, SWAP_LIFE_MIN = 4 };
 
@@ -235,6 +236,27 @@ static uint32_t growing_lives(const struct dgo_trace *trace, const struct window
     return growing;
 }
 
+/* An earlier life went as high and then grew no further: what fills up to there again is no leak.
+ * By requests where they are told, since at night there are few. */
+static bool was_full_before(const struct dgo_trace *trace, const struct window_span *lives,
+                            uint32_t count, bool idle)
+{
+    const enum window_axis axis = trace_requests_known(trace) ? WINDOW_REQUESTS : WINDOW_TIME;
+    struct finding now, before;
+
+    if (count < 2)
+        return false;
+    look(trace, lives[count - 1], axis, idle, process_floor_mib, &now);
+    for (uint32_t i = 0; now.made && i + 1 < count; i++) {
+        look(trace, lives[i], axis, idle, process_floor_mib, &before);
+        if (before.made && before.shape.end_ratio < stopped_ratio &&
+            before.window.y_mib[before.window.count - 1] >=
+                now.window.y_mib[now.window.count - 1] - process_floor_mib)
+            return true;
+    }
+    return false;
+}
+
 /* Steps of one size, again and again, none back: a cache that grows by one entry each time.  What a
  * person opens differs in size; what is opened and closed comes back. */
 static bool has_alike_steps(const struct dgo_trace *trace, struct window_span life)
@@ -388,12 +410,12 @@ static enum dgo_verdict decide(const struct dgo_trace *trace,
     const bool per_request = is_leak(requests) && requests->window.requests >= requests_least &&
                              requests->window.span_s >= request_window_s;
     const bool again = trend->growing_lives >= 2 || (leak && question->grew_in_another_life);
-    const bool suspect =
-        (leak && long_enough) || trend->alike_steps || (trend->growing_lives && !leak);
+    const bool some_grew = trend->growing_lives && trend->growing_lives * 2 + 1 >= trend->lives;
+    const bool suspect = (leak && long_enough) || trend->alike_steps || (some_grew && !leak);
 
     if (!is_growing(time) && !leak && !per_request && !again && !suspect)
         return DGO_VERDICT_STEADY;
-    if (question->is_device || is_below_plan(trace, question))
+    if (question->is_device || is_below_plan(trace, question) || trend->filled_before)
         return DGO_VERDICT_GROWING;
     if (per_request || again)
         return DGO_VERDICT_CONFIRMED;
@@ -436,6 +458,8 @@ void leak_judge(const struct dgo_trace *trace, const struct dgo_trend_question *
         if (is_leak(&over_days))
             time = over_days;
     }
+    trend->filled_before = (is_leak(&time) || is_leak(&requests) || trend->alike_steps) &&
+                           was_full_before(trace, lives, trend->lives, idle);
     copy_time(&time, trend);
     copy_requests(&requests, trend);
     trend->verdict = decide(trace, question, &time, &requests, trend);

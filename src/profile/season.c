@@ -27,10 +27,12 @@ struct hours {
     bool quiet[HOUR_MAX];
 };
 
+/* An hour of which a part is unknown tells the least of another part of it: it is left out. */
 static void fill(const struct dgo_trace *trace, struct window_span life, bool idle,
                  struct hours *hours)
 {
     const uint32_t whole = (uint32_t)((life.end - life.first) * trace->width_s / hour_s);
+    uint32_t cells[HOUR_MAX] = {0}, most = 0;
 
     memset(hours, 0, sizeof *hours);
     hours->count = whole < HOUR_MAX ? whole : HOUR_MAX;
@@ -40,11 +42,19 @@ static void fill(const struct dgo_trace *trace, struct window_span life, bool id
         const struct trace_cell *cell = &trace->cell[i];
         const uint32_t back = (uint32_t)((life.end - 1 - i) * trace->width_s / hour_s);
 
-        if (back < hours->count && cell->count)
-            hours->mib[hours->count - 1 - back] =
-                fmin(hours->mib[hours->count - 1 - back],
-                     idle ? (double)cell->idle_min : (double)cell->min); /* of NAN, the number */
+        if (back >= hours->count || cell->count == 0)
+            continue;
+
+        const uint32_t h = hours->count - 1 - back;
+
+        hours->mib[h] = fmin(hours->mib[h], idle ? (double)cell->idle_min
+                                                 : (double)cell->min); /* of NAN, the number */
+        cells[h]++;
+        most = cells[h] > most ? cells[h] : most;
     }
+    for (uint32_t h = 0; h < hours->count; h++)
+        if (cells[h] * 4 < most * 3)
+            hours->mib[h] = NAN;
 }
 
 /* What the quiet hours, or the others, grew since one period before; in time. */

@@ -75,6 +75,8 @@ static void say_rest(struct dgo_text *text, const struct dgo_trend *trend,
                       trend->mib_per_request_high, trend->request_count);
     if (trend->alike_steps)
         dgo_text_add(text, "; steps of one size again and again, none back");
+    if (trend->filled_before)
+        dgo_text_add(text, "; before a restart it came as high and grew no further");
     if (trend->growing_lives)
         dgo_text_addf(text, "; came again: %u of %u lives between restarts grew",
                       trend->growing_lives, trend->lives);
