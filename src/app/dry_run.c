@@ -83,6 +83,8 @@ static void add_devices(struct asking *asking)
 /* Where windows or states count the slots, a unified cache of several cannot be asked for. */
 static bool can_ask(const struct dgo_model *model, const struct dgo_settings *settings)
 {
+    if (settings->split_mode == DGO_SPLIT_TENSOR) /* it has no dry run for that */
+        return false;
     if (!settings->kv_unified || settings->slot_count == 1)
         return true;
     for (uint32_t l = 0; l < model->layer_count; l++)

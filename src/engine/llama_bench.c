@@ -47,9 +47,13 @@ static void add_placement(struct command_builder *builder, const struct dgo_mach
                    settings->device_count ? settings->gpu_layer_count : 0,
                    "layers on the cards, the output layer counted");
     if (settings->device_count > 1) {
-        build_flag(builder, BUILD_NEEDED, "-sm", "layer", "whole layers on each card");
+        const bool cut = settings->split_mode == DGO_SPLIT_TENSOR;
+
+        build_flag(builder, BUILD_NEEDED, "-sm", cut ? "tensor" : "layer",
+                   cut ? "every layer on every card" : "whole layers on each card");
         if (settings->tensor_split_given)
-            build_flag(builder, BUILD_NEEDED, "-ts", shares, "layers of each card");
+            build_flag(builder, BUILD_NEEDED, "-ts", shares,
+                       cut ? "heads of each card" : "layers of each card");
     }
     if (settings->cpu_moe_layer_count)
         build_flag_u32(builder, BUILD_NEEDED, "-ncmoe", settings->cpu_moe_layer_count,

@@ -160,7 +160,9 @@ static void add_tensor_split(struct command_builder *builder, const struct dgo_s
     for (uint32_t d = 0; d < settings->device_count; d++)
         dgo_text_addf(&text, "%s%.9g", d ? "," : "", (double)settings->tensor_split[d]);
     build_flag(builder, BUILD_NEEDED, "-ts --tensor-split", list,
-               "layers of each card, the output layer counted with the last");
+               settings->split_mode == DGO_SPLIT_TENSOR
+                   ? "heads of each card"
+                   : "layers of each card, the output layer counted with the last");
 }
 
 static void add_placement(struct command_builder *builder, const struct dgo_machine *machine,
@@ -178,6 +180,9 @@ static void add_placement(struct command_builder *builder, const struct dgo_mach
     if (settings->split_mode == DGO_SPLIT_NONE && settings->device_count > 0) {
         build_flag(builder, BUILD_NEEDED, "-sm --split-mode", "none", "one card holds everything");
         build_flag(builder, BUILD_NEEDED, "-mg --main-gpu", "0", "the first card of the list");
+    } else if (settings->split_mode == DGO_SPLIT_TENSOR) {
+        build_flag(builder, BUILD_NEEDED, "-sm --split-mode", "tensor",
+                   "every layer on every card: all read at the same time");
     } else if (settings->device_count > 1) {
         build_flag(builder, BUILD_NEEDED, "-sm --split-mode", "layer",
                    "whole layers on each card: the least traffic between them");

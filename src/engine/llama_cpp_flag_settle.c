@@ -174,6 +174,7 @@ enum dgo_status flag_settle(struct flag_reader *reader)
     settle_projector(reader);
     /* fit.cpp gives up when any of these is given. */
     reader->flags->fit = reader->flags->fit && newer && reader->gpu_layers == -1 &&
+                         settings->split_mode != DGO_SPLIT_TENSOR &&
                          !settings->tensor_split_given && !reader->flags->settings.override_count &&
                          settings->device_count > 0;
     return DGO_OK;

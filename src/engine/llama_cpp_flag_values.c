@@ -77,17 +77,30 @@ enum dgo_status flag_layers(struct flag_reader *reader, const char *flag, const 
     return flag_number(reader, flag, value, -2, INT32_MAX, layers);
 }
 
+/* The CUDA and ROCm backends lost their split buffers with #24216; a model is then not loaded:
+ * "device CUDA0 does not support split buffers". */
+static enum dgo_status refuse_rows(const struct flag_reader *reader, const char *flag)
+{
+    if (reader->build == 0 || reader->build >= LLAMA_NO_ROWS_BUILD)
+        return dgo_fail(reader->err, DGO_EINVAL,
+                        "%s row: the engine refuses it on CUDA and ROCm cards since build %d; "
+                        "-sm tensor has taken its place",
+                        flag, LLAMA_NO_ROWS_BUILD);
+    return dgo_fail(reader->err, DGO_EUNSUPPORTED,
+                    "%s row is not computed: it was removed with build %d; use -sm layer", flag,
+                    LLAMA_NO_ROWS_BUILD);
+}
+
 enum dgo_status flag_split_mode(struct flag_reader *reader, const char *flag, const char *value)
 {
     if (strcmp(value, "none") == 0)
         reader->flags->settings.split_mode = DGO_SPLIT_NONE;
     else if (strcmp(value, "layer") == 0)
         reader->flags->settings.split_mode = DGO_SPLIT_LAYER;
-    else if (strcmp(value, "row") == 0 || strcmp(value, "tensor") == 0)
-        return dgo_fail(reader->err, DGO_EUNSUPPORTED,
-                        "%s %s is not supported: only whole layers (-sm layer) and one card "
-                        "(-sm none) are computed",
-                        flag, value);
+    else if (strcmp(value, "tensor") == 0)
+        reader->flags->settings.split_mode = DGO_SPLIT_TENSOR;
+    else if (strcmp(value, "row") == 0)
+        return refuse_rows(reader, flag);
     else
         return flag_bad_value(reader, flag, value, "none, layer, row or tensor");
     return DGO_OK;

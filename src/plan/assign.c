@@ -36,7 +36,8 @@ void assign_device_name(const struct dgo_machine *machine, uint32_t gpu_index, c
 static uint32_t fill_shares(const struct dgo_machine *machine, const struct dgo_settings *settings,
                             float shares[DGO_GPU_MAX])
 {
-    const uint32_t count = settings->split_mode == DGO_SPLIT_NONE && settings->device_count
+    /* -sm tensor: all cards are one device to the engine. */
+    const uint32_t count = settings->split_mode != DGO_SPLIT_LAYER && settings->device_count
                                ? 1
                                : settings->device_count;
     bool given = false;

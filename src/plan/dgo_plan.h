@@ -27,7 +27,11 @@ const char *dgo_kv_type_name(enum dgo_kv_type type); /* "f16", as the engine's f
 enum dgo_status dgo_kv_type_parse(const char *name, enum dgo_kv_type *type,
                                   struct dgo_error *err) DGO_MUST_CHECK;
 
-enum dgo_split_mode { DGO_SPLIT_LAYER, DGO_SPLIT_NONE };
+enum dgo_split_mode {
+    DGO_SPLIT_LAYER,
+    DGO_SPLIT_NONE,  /* the first device only */
+    DGO_SPLIT_TENSOR /* every layer cut over all devices, by tensor_split's shares */
+};
 enum dgo_flash_attention { DGO_FA_ON, DGO_FA_OFF };
 
 /* Where single tensors go, whatever their layer says (-ot): the first row whose pattern is found in

@@ -1,6 +1,7 @@
 /* estimate.c - what each device would hold under exactly these settings, and whether it fits.
  *
  * Sums the parts that memory.c, kv.c and compute.c size over the split that assign.c repeats. */
+#include "cut.h"
 #include "memory.h"
 
 #include "dgo_units.h"
@@ -123,7 +124,7 @@ static void add_compute(const struct assembly *a)
 {
     struct dgo_estimate *estimate = a->estimate;
     const uint32_t engine_devices =
-        a->settings->split_mode == DGO_SPLIT_NONE && estimate->device_count
+        a->settings->split_mode != DGO_SPLIT_LAYER && estimate->device_count
             ? 1
             : estimate->device_count;
     struct memory_role role = {
@@ -147,6 +148,33 @@ static void add_compute(const struct assembly *a)
     }
     estimate->host.compute_bytes = memory_host_compute_bytes(
         a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+}
+
+/* -sm tensor: what the one device of the engine's books holds becomes a piece on each card, and its
+ * compute buffer lies on every one of them. */
+static enum dgo_status cut_over_cards(const struct assembly *a, struct dgo_error *err)
+{
+    struct dgo_estimate *estimate = a->estimate;
+    const struct dgo_device_estimate all = estimate->device[0];
+    struct cut_part part[DGO_GPU_MAX];
+    const uint32_t first = all.layer_count > 0 ? all.layer_first : a->memory->layer_count;
+    enum dgo_status status = DGO_OK;
+
+    if (all.layer_count == 0 && !all.holds_output)
+        return DGO_OK;
+    status = cut_make(a->memory->model, a->settings, a->memory, first, part, err);
+    for (uint32_t d = 0; d < estimate->device_count && status == DGO_OK; d++) {
+        struct dgo_device_estimate *device = &estimate->device[d];
+
+        device->layer_first = all.layer_first;
+        device->layer_count = all.layer_count;
+        device->holds_output = all.holds_output;
+        device->weights_bytes = part[d].weights_bytes;
+        device->context_bytes = part[d].context_bytes;
+        device->compute_bytes = all.compute_bytes;
+        device->compute_source = all.compute_source;
+    }
+    return status;
 }
 
 /* --- does it fit ----------------------------------------------------------------------------- */
@@ -190,8 +218,9 @@ void dgo_estimate_judge(struct dgo_estimate *estimate)
     note_missing(estimate, -1, need, estimate->host.free_bytes);
 }
 
-static void assemble(const struct assembly *a)
+static enum dgo_status assemble(const struct assembly *a, struct dgo_error *err)
 {
+    enum dgo_status status = DGO_OK;
     struct dgo_estimate *estimate = a->estimate;
     const struct plan_memory *m = a->memory;
 
@@ -213,7 +242,10 @@ static void assemble(const struct assembly *a)
     if (estimate->host.layer_count > 0)
         estimate->host.weights_bytes += m->host_table_bytes;
     add_compute(a);
+    if (a->settings->split_mode == DGO_SPLIT_TENSOR)
+        status = cut_over_cards(a, err);
     dgo_estimate_judge(estimate);
+    return status;
 }
 
 enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struct dgo_model *model,
@@ -230,11 +262,16 @@ enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struc
                          .estimate = estimate};
     enum dgo_status status = memory_check(machine, model, settings, err);
 
+    if (!status && settings->split_mode == DGO_SPLIT_TENSOR) {
+        const char *refusal = cut_refusal(model, settings, rules);
+
+        if (refusal)
+            status = dgo_fail(err, DGO_EINVAL, "-sm tensor: %s", refusal);
+    }
     if (!status)
         status = memory_make(model, settings, rules, &memory, err);
     if (status)
         return status;
     assign_layers(machine, model, settings, a.layer_device);
-    assemble(&a);
-    return DGO_OK;
+    return assemble(&a, err);
 }

@@ -56,6 +56,12 @@ static bool is_routed_expert(const char *name)
     return false;
 }
 
+bool memory_expert_on_host(const struct dgo_tensor *tensor, const struct dgo_settings *settings)
+{
+    return tensor->class == DGO_TENSOR_LAYER && tensor->layer < settings->cpu_moe_layer_count &&
+           is_routed_expert(tensor->name);
+}
+
 /* Where one tensor goes that an override names; false: none does. */
 static bool move_tensor(const struct sizing *s, const struct dgo_tensor *tensor, uint32_t l)
 {
@@ -89,7 +95,7 @@ static void add_layer_tensor(const struct sizing *s, const struct dgo_tensor *te
         return;
     memory->host_weights_bytes[l] += host;
     terms->weight_max = dgo_max_u64(terms->weight_max, device);
-    if (l < settings->cpu_moe_layer_count && is_routed_expert(tensor->name)) {
+    if (memory_expert_on_host(tensor, settings)) {
         memory->kept_weights_bytes[l] += host;
         terms->kept_weight_max = dgo_max_u64(terms->kept_weight_max, device);
     } else {

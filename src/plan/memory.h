@@ -131,6 +131,9 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
                             const struct dgo_engine_rules *rules, struct plan_memory *memory,
                             struct dgo_error *err);
 
+/* Routed experts of the first layers, which -ncmoe keeps in host memory. */
+bool memory_expert_on_host(const struct dgo_tensor *tensor, const struct dgo_settings *settings);
+
 /* overrides.c: compiled overrides; NULL matches nothing.  DGO_EINVAL names a pattern that cannot be
  * read. */
 struct override_set;

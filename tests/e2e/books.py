@@ -95,13 +95,14 @@ def differences(engine_books, ours, kinds=("weights", "context"), step=STEP_MIB)
     return found
 
 
-def server(box, path, flags):
-    """Loads a model as a real llama-server does, until it listens: its books."""
+def server(box, path, flags, then=lambda: None):
+    """Loads a model as a real llama-server does, until it waits for requests: its books.  `then` is called while it runs."""
     backend()
     # The engine finds a free port: one that we found may be taken by then.
     process = box.start(engine(), "-m", path, "-fit", "off", "--no-warmup", "--offline", "-lv", "4", "--no-log-prefix", "-t", "1",
                         "--port", 0, *flags)
-    process.wait_for(r"listening on|model loaded")
+    process.wait_for(r"all slots are idle")  # a signal before that is lost
+    then()
     process.signal(signal.SIGTERM)
     process.finish()
     books, part = new_books(), new_books()

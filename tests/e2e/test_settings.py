@@ -2,8 +2,8 @@
 """Every kind of flag that moves memory: `estimate` against what a real llama-server logs, on two pretend cards.
 
 Weights and context must be the log's figures; compute too where the estimate calls it exact, else it must not be under."""
-from books import differences, estimate, server
-from e2e import Machine, RTX_3060, RTX_3090, cases, check, engine, main, model
+from books import Refused, differences, estimate, server
+from e2e import Machine, RTX_3060, RTX_3090, cases, check, check_match, engine, free_port, main, model
 
 UNDER_MIB, NEAR_MIB = 0.1, 0.6  # of one model
 
@@ -49,6 +49,61 @@ def as_logged(box, row):
         if not least <= figure <= most:
             wrong.append(f"{device['name']} compute: engine {measured:.2f} MiB, estimate {figure:.2f} ({device['compute_source']})")
     check(not wrong, "\n".join(wrong))
+
+
+# Every layer on every card: the engine logs the largest piece, the pretend driver what each card holds in all.
+CUT = [
+    ("tiny-llama", ""),
+    ("tiny-llama", "-ts 3,1 -np 4"),
+    ("tiny-llama", "-ctk q8_0 -ctv q8_0 -ts 1,3"),
+    ("tiny-llama", "-ngl 4 -ts 1,2"),
+    ("tiny-llama", "-nkvo"),
+    ("tiny-llama-tied", "-ts 1,2 -ub 128"),
+    ("tiny-mixtral", "-ncmoe 3 -ts 2,1"),
+    ("tiny-mixtral", r"-ot blk\.[0-2]\.ffn=CPU"),
+]
+
+
+@cases(CUT, lambda row: f"-sm tensor: {row[0]}: {row[1] or 'equal shares'}")
+def cut(box, row):
+    name, text = row
+    flags = ["-c", "4096", "-sm", "tensor", *([] if "-np" in text else ["-np", "1"]), *text.split()]
+    view, _ = estimate(box, box.use(Machine(RTX_3090, RTX_3060)), model(name), flags)
+    held = []
+    seen = server(box, model(name), flags, lambda: held.extend(box.used_bytes(card) for card in (0, 1)))
+    compute = seen["Meta()"]["compute"]
+    wrong = []
+    for card, device in enumerate(view["devices"]):
+        ours = (device["weights_bytes"] + device["context_bytes"]) / (1 << 20)
+        rest = held[card] / (1 << 20) - ours
+        if abs(rest - compute) > 0.03:  # the log's rounding, and the graph's own alignment
+            wrong.append(f"{device['name']}: holds {rest:.3f} MiB beside our weights and context, its compute buffer has {compute}")
+        figure = device["compute_bytes"] / (1 << 20)
+        if figure < compute - UNDER_MIB or (device["compute_source"] == "formula" and figure > compute + NEAR_MIB):
+            wrong.append(f"{device['name']} compute: engine {compute} MiB, estimate {figure:.2f} ({device['compute_source']})")
+    check(not wrong, "\n".join(wrong))
+
+
+# What the engine does not load is refused, in its words or ours.
+REFUSED = [
+    ("-sm tensor -fa off", "flash attention", "requires flash_attn"),
+    ("-sm row", "refuses it on CUDA", "does not support split buffers"),
+]
+
+
+@cases(REFUSED, lambda row: f"refused as the engine does: {row[0]}")
+def refused(box, row):
+    text, ours, theirs = row
+    flags = ["-c", "4096", "-np", "1", *text.split()]
+    try:
+        estimate(box, box.use(Machine(RTX_3090, RTX_3060)), model(), flags)
+        sentence = "no refusal"
+    except Refused as refusal:
+        sentence = str(refusal)
+    check_match(ours, sentence, "the estimate")
+    process = box.start(engine(), "-m", model(), "-fit", "off", "--offline", "-lv", "4", "--port", free_port(), *flags)
+    check(process.finish().code != 0, "the engine loads it")
+    check_match(theirs, process.text("err") + process.text("out"), "the engine")
 
 
 ASKED = [

@@ -37,7 +37,10 @@ static void describe(const struct dgo_settings *s, struct dgo_text *text)
                   (unsigned)s->slot_count, s->kv_unified ? " kvu" : "", (unsigned)s->batch_tokens,
                   (unsigned)s->ubatch_tokens, dgo_kv_type_name(s->key_type),
                   dgo_kv_type_name(s->value_type), s->flash_attention == DGO_FA_ON ? "" : " fa-off",
-                  (unsigned)s->gpu_layer_count, s->split_mode == DGO_SPLIT_NONE ? " one" : "");
+                  (unsigned)s->gpu_layer_count,
+                  s->split_mode == DGO_SPLIT_NONE     ? " one"
+                  : s->split_mode == DGO_SPLIT_TENSOR ? " cut"
+                                                      : "");
     for (uint32_t d = 0; d < s->device_count; d++)
         dgo_text_addf(text, "%s%u", d ? "," : "", (unsigned)s->device_gpu[d]);
     if (s->tensor_split_given)
@@ -114,6 +117,7 @@ static void test_read(void **state)
          START " ngl33 one dev1"},
         {"one card, none", "-sm none -mg -1", 0, START " ngl0 one dev"},
         {"-mg alone moves nothing", "-mg 1", 0, DEFAULT},
+        {"every layer on every card", "-sm tensor -ts 6,2", 0, START " ngl33 cut dev0,1 ts6,2,0"},
         {"cache on the host", "-nkvo", 0, DEFAULT " nkvo"},
         {"cache back on the cards", "-nkvo -kvo", 0, DEFAULT},
         {"whole context in window layers", "--swa-full", 0, DEFAULT " swa-full"},
@@ -171,8 +175,7 @@ static void test_refused(void **state)
         {"flash attention", "-fa -ngl", DGO_EUSAGE, "-fa takes on, off or auto, not '-ngl'"},
         {"layers", "-ngl -3", DGO_EUSAGE, "takes a number"},
         {"split mode", "-sm rows", DGO_EUSAGE, "none, layer, row or tensor"},
-        {"rows", "-sm row", DGO_EUNSUPPORTED, "-sm row is not supported"},
-        {"tensors", "-sm tensor", DGO_EUNSUPPORTED, "-sm tensor is not supported"},
+        {"rows", "-sm row", DGO_EINVAL, "-sm row: the engine refuses it"},
         {"shares, a word", "-ts a,b", DGO_EUSAGE, "shares like 3,1"},
         {"shares, nothing", "-ts ''", DGO_EUSAGE, "shares like 3,1"},
         {"shares, comma first", "-ts ,1", DGO_EUSAGE, "shares like 3,1"},
