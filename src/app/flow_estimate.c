@@ -39,7 +39,7 @@ static enum dgo_status read_visible(const struct work *work, uint32_t visible[DG
         snprintf(word, sizeof word, "%.*s", (int)length, at);
         if (length >= sizeof word || *count == DGO_GPU_MAX ||
             dgo_u64_parse(word, "--use", 0, DGO_GPU_MAX - 1, &index, NULL) != DGO_OK ||
-            index >= work->flow->machine.gpu_count)
+            index >= work->flow->machine.gpu_count || work->flow->machine.gpu_node[index] > 0)
             return dgo_fail(work->err, DGO_EUSAGE,
                             "--use: '%.40s' is not a list of this machine's GPU indexes like 0,1",
                             list);

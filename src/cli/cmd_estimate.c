@@ -36,6 +36,7 @@ const struct cmd cmd_estimate = {
     .details =
         "The flags are read as llama-server reads them, LLAMA_ARG_ variables included, with its\n"
         "defaults for the rest. Draft model, projector and adapters are read from their files.\n"
+        "Servers of --rpc are those that --node describes.\n"
         "Devices are numbered in the machine's order, or in that of --use, which stands for\n"
         "CUDA_VISIBLE_DEVICES. What does not fit exits with 3. No margin is kept unless --margin\n"
         "asks for one.",
@@ -43,7 +44,7 @@ const struct cmd cmd_estimate = {
     .arg_max = 1,
     .takes_rest = true,
     .options = {OPTION_GPUS, OPTION_USE, OPTION_ENGINE_BUILD, OPTION_ASK_ENGINE, OPTION_ENGINE,
-                OPTION_MARGIN, OPTION_JSON, OPTION_STATE_DIR, OPTION_VERBOSE, OPTION_NVML,
-                OPTION_HELP},
+                OPTION_MARGIN, OPTION_NODE, OPTION_NETWORK, OPTION_JSON, OPTION_STATE_DIR,
+                OPTION_VERBOSE, OPTION_NVML, OPTION_HELP},
     .run = run,
 };

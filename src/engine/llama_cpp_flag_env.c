@@ -97,7 +97,8 @@ static enum dgo_status see(struct flag_reader *reader, const char *value)
         snprintf(word, sizeof word, "%.*s", (int)length, at);
         if (length >= sizeof word ||
             dgo_u64_parse(word, "card", 0, DGO_GPU_MAX - 1, &index, NULL) != DGO_OK ||
-            index >= reader->source->machine->gpu_count || reader->visible_count == DGO_GPU_MAX)
+            index >= reader->source->machine->gpu_count ||
+            flag_is_remote(reader, (uint32_t)index) || reader->visible_count == DGO_GPU_MAX)
             return dgo_fail(
                 reader->err, DGO_EUSAGE,
                 "CUDA_VISIBLE_DEVICES='%.40s': only indexes of this machine's cards are "

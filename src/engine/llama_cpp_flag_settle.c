@@ -11,14 +11,35 @@ enum {
     NGRAM_TOKENS = 64, /* the most that guessing from n-grams proposes */
 };
 
+/* llama_prepare_model_devices: servers come first, to save traffic; where all are one device they
+ * come last, as they were registered. */
+static void take_visible(struct flag_reader *reader)
+{
+    struct dgo_settings *settings = &reader->flags->settings;
+    const bool remote_first = settings->split_mode != DGO_SPLIT_TENSOR;
+
+    for (int turn = 0; turn < 2; turn++)
+        for (uint32_t i = 0; i < reader->visible_count; i++)
+            if (flag_is_remote(reader, reader->visible[i]) == (remote_first == (turn == 0)))
+                settings->device_gpu[settings->device_count++] = reader->visible[i];
+}
+
+static void note_remote(struct flag_reader *reader)
+{
+    struct dgo_settings *settings = &reader->flags->settings;
+
+    for (uint32_t d = 0; d < settings->device_count; d++)
+        settings->remote = settings->remote || flag_is_remote(reader, settings->device_gpu[d]);
+}
+
 /* All cards that are seen, or with -sm none the one of -mg; a negative one means none. */
 static enum dgo_status settle_devices(struct flag_reader *reader)
 {
     struct dgo_settings *settings = &reader->flags->settings;
 
     if (!reader->devices_given)
-        for (uint32_t i = 0; i < reader->visible_count; i++)
-            settings->device_gpu[settings->device_count++] = reader->visible[i];
+        take_visible(reader);
+    note_remote(reader);
     if (settings->split_mode != DGO_SPLIT_NONE || settings->device_count == 0)
         return DGO_OK;
     if (reader->main_gpu >= (int64_t)settings->device_count)
@@ -67,8 +88,7 @@ static void name_devices(struct flag_reader *reader)
     for (uint32_t d = 0; d < flags->settings.device_count; d++)
         for (uint32_t i = 0; i < reader->visible_count; i++)
             if (reader->visible[i] == flags->settings.device_gpu[d])
-                llama_cpp_device_name(reader->source->machine, reader->visible,
-                                      reader->visible_count, i, flags->device_name[d]);
+                flag_device_name(reader, i, flags->device_name[d]);
 }
 
 /* The engine counts blocks that it does not load (multi-token prediction) as layers too. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -130,14 +131,80 @@ enum dgo_status flag_shares(struct flag_reader *reader, const char *flag, const 
     return DGO_OK;
 }
 
+bool flag_is_remote(const struct flag_reader *reader, uint32_t gpu)
+{
+    return reader->source->machine->gpu_node[gpu] > 0;
+}
+
+/* Remote ones are numbered over all servers. */
+void flag_device_name(const struct flag_reader *reader, uint32_t place,
+                      char name[LLAMA_DEVICE_NAME_MAX])
+{
+    uint32_t number = 0;
+
+    if (!flag_is_remote(reader, reader->visible[place])) {
+        llama_cpp_device_name(reader->source->machine, reader->visible, reader->visible_count,
+                              place, name);
+        return;
+    }
+    for (uint32_t i = 0; i < place; i++)
+        number += flag_is_remote(reader, reader->visible[i]);
+    snprintf(name, LLAMA_DEVICE_NAME_MAX, "RPC%u", (unsigned)number);
+}
+
+/* The machine that --node describes under that address; 0: none. */
+static uint32_t node_at(const struct dgo_machine *machine, const char *address, size_t length)
+{
+    for (uint32_t n = 1; n < machine->node_count; n++) {
+        char known[DGO_HOST_TEXT_MAX + 8];
+
+        snprintf(known, sizeof known, "%s:%u", machine->node[n].host,
+                 (unsigned)machine->node[n].port);
+        if (strlen(known) == length && strncasecmp(known, address, length) == 0)
+            return n;
+    }
+    return 0;
+}
+
+enum dgo_status flag_servers(struct flag_reader *reader, const char *flag, const char *value)
+{
+    const struct dgo_machine *machine = reader->source->machine;
+
+    for (const char *at = value;;) {
+        const size_t length = strcspn(at, ",");
+        const uint32_t node = node_at(machine, at, length);
+        char shown[64];
+
+        dgo_text_copy_escaped(shown, sizeof shown, at, length);
+        if (length == 0 || !memchr(at, ':', length))
+            return dgo_fail(reader->err, DGO_EUSAGE, "%s takes HOST:PORT,..., not '%s'", flag,
+                            shown);
+        if (node == 0)
+            return dgo_fail(reader->err, DGO_EUSAGE,
+                            "%s names %s, whose cards are not known; describe them with "
+                            "--node %s=FILE before the --",
+                            flag, shown, shown);
+        for (uint32_t g = 0; g < machine->gpu_count; g++) {
+            if (machine->gpu_node[g] != node)
+                continue;
+            for (uint32_t i = 0; i < reader->visible_count; i++)
+                if (reader->visible[i] == g)
+                    return dgo_fail(reader->err, DGO_EUSAGE, "%s names %s twice", flag, shown);
+            reader->visible[reader->visible_count++] = g;
+        }
+        if (!at[length])
+            return DGO_OK;
+        at += length + 1;
+    }
+}
+
 bool flag_gpu_named(const struct flag_reader *reader, const char *name, size_t length,
                     uint32_t *gpu)
 {
     for (uint32_t i = 0; i < reader->visible_count; i++) {
         char candidate[LLAMA_DEVICE_NAME_MAX];
 
-        llama_cpp_device_name(reader->source->machine, reader->visible, reader->visible_count, i,
-                              candidate);
+        flag_device_name(reader, i, candidate);
         if (strlen(candidate) == length && strncasecmp(candidate, name, length) == 0) {
             *gpu = reader->visible[i];
             return true;
@@ -156,8 +223,7 @@ static enum dgo_status no_such_device(const struct flag_reader *reader, const ch
     for (uint32_t i = 0; i < reader->visible_count; i++) {
         char device[LLAMA_DEVICE_NAME_MAX];
 
-        llama_cpp_device_name(reader->source->machine, reader->visible, reader->visible_count, i,
-                              device);
+        flag_device_name(reader, i, device);
         dgo_text_addf(&text, "%s%s", i ? ", " : "", device);
     }
     dgo_text_copy_escaped(shown, sizeof shown, name, length);

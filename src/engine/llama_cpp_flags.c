@@ -12,7 +12,6 @@ static const char *const refusals[ACTION_COUNT] = {
         "and guessing from n-grams are",
     [ACTION_DRAFT_OVERRIDE] = "placing single tensors of the draft model is not computed",
     [ACTION_VISION] = "a file that is still to be fetched is not computed; give it with --mmproj",
-    [ACTION_REMOTE] = "devices of other machines are not computed",
     [ACTION_ADAPTER] = "the memory of these adapters is not computed; plain --lora is",
     [ACTION_EMBEDDING] = "embedding and reranking servers keep other outputs, which are not "
                          "computed",
@@ -148,6 +147,8 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
     case ACTION_DEVICE:
         reader->devices_given = true;
         return flag_devices(reader, flag, value, settings);
+    case ACTION_REMOTE:
+        return flag_servers(reader, flag, value);
     case ACTION_OVERRIDE:
         return flag_override(reader, flag, value);
     case ACTION_CPU_FFN:
@@ -343,7 +344,8 @@ enum dgo_status llama_cpp_read_flags(const struct dgo_flag_source *source, struc
     flags->fit = true;
     flags->fit_margin_bytes = (uint64_t)FIT_MARGIN_MIB << 20;
     for (uint32_t i = 0; i < source->machine->gpu_count && !source->visible; i++)
-        reader.visible[reader.visible_count++] = i;
+        if (!flag_is_remote(&reader, i))
+            reader.visible[reader.visible_count++] = i;
     for (uint32_t i = 0; i < source->visible_count && source->visible; i++)
         reader.visible[reader.visible_count++] = source->visible[i];
     status = read_all(&reader);

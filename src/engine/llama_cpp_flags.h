@@ -19,6 +19,7 @@ enum flag_action {
     ACTION_TENSOR_SPLIT,
     ACTION_MAIN_GPU,
     ACTION_DEVICE,
+    ACTION_REMOTE,
     ACTION_KV_OFFLOAD,
     ACTION_NO_KV_OFFLOAD,
     ACTION_KV_UNIFIED,
@@ -51,7 +52,6 @@ enum flag_action {
     ACTION_MOE_CACHE,
     ACTION_DRAFT_OVERRIDE, /* from here on: refused */
     ACTION_VISION,
-    ACTION_REMOTE,
     ACTION_ADAPTER,
     ACTION_EMBEDDING,
     ACTION_METADATA,
@@ -74,7 +74,8 @@ struct flag_reader {
     uint32_t build; /* 0: the newest */
     struct dgo_error *err;
     struct dgo_flags *flags;
-    uint32_t visible[DGO_GPU_MAX], visible_count; /* cards that the engine sees */
+    /* Cards that the engine sees: this machine's, then those of --rpc in its order. */
+    uint32_t visible[DGO_GPU_MAX], visible_count;
     int64_t slots, gpu_layers, main_gpu, unified, draft_layers, draft_ubatch, draft_tokens;
     int64_t projector_gpu; /* -1: the first device; PROJECTOR_HOST */
     bool devices_given, shares_given, layers_given, draft_devices_given, draft_guesses;
@@ -101,6 +102,12 @@ enum dgo_status flag_devices(struct flag_reader *reader, const char *flag, const
 /* The machine's card of that name among those that the engine sees. */
 bool flag_gpu_named(const struct flag_reader *reader, const char *name, size_t length,
                     uint32_t *gpu);
+/* "host:port,host:port": their cards become visible from here on, as in the engine. */
+enum dgo_status flag_servers(struct flag_reader *reader, const char *flag, const char *value);
+bool flag_is_remote(const struct flag_reader *reader, uint32_t gpu);
+/* What the engine calls the card at that place of `visible`. */
+void flag_device_name(const struct flag_reader *reader, uint32_t place,
+                      char name[LLAMA_DEVICE_NAME_MAX]);
 /* The engine's words for yes and no: 1, 0; -1 neither. */
 int flag_truth(const char *value);
 

@@ -3,6 +3,7 @@
 what was planned for each device against what it logged."""
 import re
 
+from books import differences, estimate, server
 from e2e import MIB, Card, Machine, case, cases, check, check_equal, check_match, engine, json_of, main, model
 from nodes import start_node
 
@@ -52,6 +53,47 @@ def planned_is_measured(box, row):
     for process in box.started:
         if "rpc-server" in process.argv[0]:
             process.signal(15)
+
+
+# Flags of a user's own: devices in the engine's order, servers first unless all are one device.
+FLAGS = [
+    "-ts 1,1,1,1", "", "-dev CUDA0,RPC1 -ts 1,3", "-sm tensor -ts 3,1,2,2", "-sm none -mg 2",
+]
+
+
+@cases(FLAGS, lambda text: f"estimate of --rpc {text}: as the engine logs it")
+def estimate_is_logged(box, text):
+    nodes = [start_node(box, name, machine) for name, machine in (("a", NODE_PAIR), ("b", NODE_A))]
+    servers = ",".join(f"127.0.0.1:{port}" for port, _ in nodes)
+    flags = ["-c", "2048", "-np", "1", "--rpc", servers, *text.split()]
+    view, ours = estimate(box, box.use(LOCAL), model(), flags, "--node", ",".join(f"127.0.0.1:{port}={path}" for port, path in nodes))
+    seen = server(box, model(), flags)
+    if "Meta()" in seen:  # one device to the engine: the largest piece is logged
+        check_equal([device["name"] for device in view["devices"]], ["CUDA0", "RPC0", "RPC1", "RPC2"], "the order")
+        ours = {"Meta()": {kind: max(row[kind] for name, row in ours.items() if name != "host") for kind in ("weights", "context")}}
+    for number, (port, card) in enumerate([(nodes[0][0], 0), (nodes[0][0], 1), (nodes[1][0], 0)]):
+        seen[f"RPC{number}"] = seen.pop(f"RPC{card}[127.0.0.1:{port}]", {})
+    wrong = differences(seen, ours)
+    check(not wrong, "\n".join(wrong))
+    for device in view["devices"]:
+        measured = seen.get(device["name"], {}).get("compute", 0.0)
+        check(device["compute_bytes"] / MIB >= measured - 0.1, f"{device['name']} compute: engine {measured:.2f} MiB, under")
+    for process in box.started:
+        if "rpc-server" in process.argv[0]:
+            process.signal(15)
+
+
+@cases([
+    ("unknown", "--rpc 10.0.0.9:1", "describe them with --node 10.0.0.9:1=FILE"),
+    ("no port", "--rpc 10.0.0.2", "takes HOST:PORT"),
+    ("twice", "--rpc 10.0.0.2:50052,10.0.0.2:50052", "twice"),
+], lambda row: f"estimate of --rpc, a server {row[0]}")
+def bad_servers(box, row):
+    _, text, sentence = row
+    a = box.file("a.yaml", NODE_A.file_text())
+    result = box.run("estimate", model(), "--gpus", box.use(LOCAL), "--node", f"10.0.0.2={a}", "--", *text.split())
+    check_equal(result.code, 2, "exit")
+    check_match(sentence, result.err, "the refusal")
 
 
 @case("the plan says what the network costs, warns, and names the servers in order")

@@ -190,7 +190,7 @@ static void test_refused(void **state)
         {"a buffer that is not there", "-ot exps=CUDA7", DGO_EUSAGE, "CUDA7"},
         {"a pattern without a buffer", "-ot exps", DGO_EUSAGE, "PATTERN=BUFFER"},
         {"drafts of the model's own", "--spec-type draft-mtp", DGO_EUNSUPPORTED, "--spec-type"},
-        {"remote", "--rpc h:1", DGO_EUNSUPPORTED, "other machines"},
+        {"remote", "--rpc h:1", DGO_EUSAGE, "--node h:1=FILE"},
         {"embedding", "--embedding", DGO_EUNSUPPORTED, "embedding"},
         {"metadata", "--override-kv a=int:1", DGO_EUNSUPPORTED, "as its file says"},
         {"another model", "-hf a/b", DGO_EUNSUPPORTED, "before the flags"},
