@@ -23,7 +23,6 @@ struct dgo_tensor_split {
         uint64_t overhead_bytes, margin_bytes, free_bytes;
     } device[DGO_GPU_MAX];
     uint32_t parts; /* cache heads, which are what is dealt out */
-    bool even;      /* they divide: sizes are exact, else within half a percent */
     bool fits;
     uint32_t limiting; /* index in device, when it does not fit */
     uint64_t missing_bytes;

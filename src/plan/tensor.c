@@ -8,28 +8,16 @@
 #include <string.h>
 
 #include "cost.h"
+#include "cut.h"
 #include "intent.h"
+#include "dgo_text.h"
 #include "memory.h"
-
-/* Where heads do not divide, the engine deals out rows in blocks and rotates what is left over by
- * layer: three cards and 8 heads were 0.3 % off the even share (llama.cpp 11669). */
-#define UNEVEN_PERMILLE 5
-
-/* Architectures that the engine says LLAMA_SPLIT_MODE_TENSOR is not implemented for
- * (llm_arch_supports_sm_tensor, b10256); newer builds may know more. */
-static const char *const unknown_to_engine[] = {
-    "grok",          "mpt",         "plamo2",     "minicpm3",   "gemma3n",
-    "mamba",         "mamba2",      "jamba",      "falcon-h1",  "olmo2",
-    "olmoe",         "deepseek2",   "deepseek32", "deepseek4",  "glm-dsa",
-    "bitnet",        "t5",          "t5encoder",  "nemotron_h", "nemotron_h_moe",
-    "granitehybrid", "lfm2",        "lfm2moe",    "minimax-m2", "minimax-m3",
-    "mistral4",      "kimi-linear",
-};
 
 struct tensor_work {
     const struct dgo_machine *machine;
     const struct dgo_model *model;
     const struct dgo_intent *intent;
+    const struct dgo_engine_rules *rules;
     const struct dgo_plan *plan;
     struct plan_memory memory;
     struct cost_model cost;
@@ -38,14 +26,6 @@ struct tensor_work {
     uint64_t cache_bytes;            /* of all layers */
     double read_cut, read_whole;     /* of one token: weights that are cut, those that are not */
 };
-
-static bool engine_knows(const struct dgo_model *model)
-{
-    for (size_t i = 0; i < sizeof unknown_to_engine / sizeof unknown_to_engine[0]; i++)
-        if (strcmp(model->architecture, unknown_to_engine[i]) == 0)
-            return false;
-    return true;
-}
 
 /* Cache heads of the layers that have some: the least, for that is what can be dealt out. */
 static uint32_t least_heads(const struct dgo_model *model)
@@ -65,16 +45,12 @@ static uint32_t least_heads(const struct dgo_model *model)
 static bool refused(const struct tensor_work *work, uint32_t usable, struct dgo_tensor_split *split)
 {
     const struct dgo_settings *settings = &work->plan->settings;
-    const char *why = NULL;
+    const char *why = cut_refusal(work->model, settings, work->rules);
 
     if (usable < 2)
         why = "it needs two cards at least";
-    else if (!engine_knows(work->model))
-        why = "the engine does not implement it for this architecture";
-    else if (work->model->tied_embeddings && work->model->embedding_length < 2048)
-        why = "the engine fails on small models with tied embeddings";
-    else if (settings->flash_attention != DGO_FA_ON)
-        why = "it needs flash attention";
+    else if (why)
+        ;
     else if (least_heads(work->model) < 2)
         why = "the model has too few cache heads to cut";
     else if (settings->gpu_layer_count < assign_all_layers(work->model) ||
@@ -130,10 +106,7 @@ static void sum_tensors(struct tensor_work *work)
 
 static uint64_t share_of(const struct dgo_tensor_split *split, uint64_t bytes, uint32_t part)
 {
-    const double share = (double)part / split->parts;
-    const double slack = split->even ? 0 : UNEVEN_PERMILLE / 1000.0;
-
-    return (uint64_t)ceil((double)bytes * share * (1 + slack));
+    return (uint64_t)ceil((double)bytes * (double)part / split->parts);
 }
 
 static void fill_device(const struct tensor_work *work, struct dgo_tensor_split *split, uint32_t d)
@@ -169,6 +142,28 @@ static double reading_s(const struct tensor_work *work, const struct dgo_tensor_
 
     return (work->read_cut * share + work->read_whole) /
            work->cost.rates.gpu_rate[split->device[d].gpu_index];
+}
+
+/* What the engine would put on each card for these parts as -ts: dealing goes by even shares, the
+ * engine by whole blocks. */
+static enum dgo_status fill_pieces(const struct tensor_work *work, struct dgo_tensor_split *split,
+                                   struct dgo_error *err)
+{
+    struct dgo_settings settings = work->plan->settings;
+    struct cut_part part[DGO_GPU_MAX];
+    enum dgo_status status;
+
+    settings.split_mode = DGO_SPLIT_TENSOR;
+    settings.device_count = split->device_count;
+    settings.tensor_split_given = true;
+    for (uint32_t d = 0; d < split->device_count; d++)
+        settings.tensor_split[d] = (float)split->device[d].part;
+    status = cut_make(work->model, &settings, &work->memory, 0, part, err);
+    for (uint32_t d = 0; d < split->device_count && status == DGO_OK; d++) {
+        split->device[d].weights_bytes = part[d].weights_bytes;
+        split->device[d].context_bytes = part[d].context_bytes;
+    }
+    return status;
 }
 
 /* Deals the heads out one by one, each to the card that would be done first with one more; cards
@@ -263,17 +258,24 @@ static uint32_t fastest_first(const struct tensor_work *work, uint32_t gpus[DGO_
 static void try_cards(const struct tensor_work *work, const uint32_t *gpus, uint32_t count,
                       struct dgo_tensor_split *split)
 {
+    struct dgo_error err = {0};
+
     memset(split, 0, sizeof *split);
     split->possible = true;
     split->device_count = count;
     split->parts = least_heads(work->model);
-    split->even = split->parts % count == 0;
     split->fits = true;
     for (uint32_t d = 0; d < count; d++)
         split->device[d].gpu_index = gpus[d];
     deal(work, split);
-    for (uint32_t d = 0; d < count; d++) {
+    for (uint32_t d = 0; d < count; d++)
         fill_device(work, split, d);
+    if (fill_pieces(work, split, &err) != DGO_OK) {
+        split->possible = false;
+        (void)dgo_text_copy(split->why_not, sizeof split->why_not, err.text);
+        return;
+    }
+    for (uint32_t d = 0; d < count; d++) {
         const uint64_t missing = missing_of(split, d);
 
         if (missing > split->missing_bytes) {
@@ -306,12 +308,14 @@ static void choose(const struct tensor_work *work, uint32_t exactly, struct dgo_
         if (exactly > 0 && count != exactly)
             continue;
         try_cards(work, gpus, count, &other);
-        if (!split->possible || better(&other, split))
+        if (!split->possible || (other.possible && better(&other, split)))
             *split = other;
     }
-    if (!split->possible)
+    if (!split->possible && !split->why_not[0])
         (void)snprintf(split->why_not, sizeof split->why_not,
                        "there are not so many cards, or not so many cache heads");
+    if (!split->possible)
+        return;
     split->plan_request_s =
         work->cost.generated_tokens / work->plan->predicted.decode_tokens_per_second +
         work->cost.prompt_tokens / work->plan->predicted.prefill_tokens_per_second;
@@ -335,6 +339,7 @@ enum dgo_status dgo_tensor_split_over(const struct dgo_machine *machine,
     work->machine = machine;
     work->model = model;
     work->intent = intent;
+    work->rules = rules;
     work->plan = plan;
     status = memory_make(model, &plan->settings, rules, &work->memory, err);
     if (status == DGO_OK) {
