@@ -530,6 +530,8 @@ def parse_arguments():
     parser.add_argument("--sparse", action="store_true", help="leave the weights a hole")
     parser.add_argument("--ftype", choices=FILE_TYPES,
                         help="default: F16, and Q4_K_M with --sparse")
+    parser.add_argument("--adapter", type=int, default=0, metavar="RANK",
+                        help="write a LoRA adapter for that model instead")
     parser.add_argument("--split", type=int, default=1, metavar="N", help="write N parts")
     parser.add_argument("--seed", type=int, default=1, help="of the random weights")
     options = parser.parse_args()
@@ -540,6 +542,18 @@ def parse_arguments():
         parser.error("random weights are written as %s; use --sparse, or llama-quantize afterwards"
                      % " or ".join(FILE_TYPES_WITH_DATA))
     return options
+
+
+def write_adapter(path, spec, rank, seed):
+    """Two narrow matrices beside every matrix of the layers, as convert_lora_to_gguf.py names them."""
+    tensors = []
+    for tensor in model_tensors(spec):
+        if tensor.name.startswith("blk.") and tensor.kind == "matrix" and len(tensor.shape) == 2:
+            tensors += (Tensor(tensor.name + ".lora_a", (tensor.shape[0], rank), type="F32"),
+                        Tensor(tensor.name + ".lora_b", (rank, tensor.shape[1]), type="F32"))
+    pairs = {"general.architecture": string(spec.architecture), "general.type": string("adapter"),
+             "adapter.type": string("lora"), "adapter.lora.alpha": f32(2.0 * rank)}
+    write_file(path, pairs, tensors, Weights(seed))
 
 
 def list_specs():
@@ -555,6 +569,9 @@ def main():
         list_specs()
         return
     spec = SPECS[options.spec]
+    if options.adapter:
+        write_adapter(options.out, spec, options.adapter, options.seed)
+        return
     file_type, matrix_type = FILE_TYPES[options.ftype]
     tensors = list(model_tensors(spec))
     if not 1 <= options.split <= len(tensors):

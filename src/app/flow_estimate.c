@@ -77,7 +77,7 @@ static enum dgo_status open_adapters(struct work *work)
 
     for (uint32_t i = 0; i < work->flags->adapter_count; i++) {
         const enum dgo_status status =
-            dgo_model_open(work->flags->adapter[i], &work->adapter[i], work->err);
+            dgo_model_open_adapter(work->flags->adapter[i], &work->adapter[i], work->err);
 
         if (status != DGO_OK)
             return dgo_error_prefix(work->err, status, "--lora");

@@ -164,6 +164,12 @@ const struct dgo_model_key *dgo_model_find(const struct dgo_model *model, const 
 DGO_MUST_CHECK
 enum dgo_status dgo_model_open(const char *path, struct dgo_model **model, struct dgo_error *err);
 
+/* A LoRA adapter, which dgo_model_open refuses: its architecture and tensors; there are no layers
+ * to derive.  Fails and is closed in the same way. */
+DGO_MUST_CHECK
+enum dgo_status dgo_model_open_adapter(const char *path, struct dgo_model **adapter,
+                                       struct dgo_error *err);
+
 void dgo_model_close(struct dgo_model *model); /* accepts NULL */
 
 /* The same from bytes in memory: one file, no shards.  For tests and fuzzing; `length` is all that

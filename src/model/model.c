@@ -83,13 +83,20 @@ static enum dgo_status join_tensors(struct dgo_model *model, const struct shard_
 }
 
 /* Copies general.architecture, which begins the name of every key that follows from it. */
-static enum dgo_status read_architecture(struct dgo_model *model, struct dgo_error *err)
+static enum dgo_status read_architecture(struct dgo_model *model, bool adapter,
+                                         struct dgo_error *err)
 {
     const struct dgo_model_key *type = dgo_model_find(model, "general.type");
     const struct dgo_model_key *key = dgo_model_find(model, "general.architecture");
     const bool text = key && key->kind == DGO_VALUE_STRING && !key->is_array && key->text;
 
-    if (type && type->text && strcmp(type->text, "adapter") == 0)
+    const bool is_adapter = type && type->text && strcmp(type->text, "adapter") == 0;
+
+    if (adapter && !is_adapter)
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "byte %d: general.type does not say adapter: no LoRA file",
+                        GGUF_KEY_COUNT_POS);
+    if (is_adapter && !adapter)
         return dgo_fail(err, DGO_EUNSUPPORTED,
                         "byte %" PRIu64
                         ": a LoRA adapter, not a model; name the base model and give the adapter "
@@ -116,7 +123,7 @@ static enum dgo_status read_architecture(struct dgo_model *model, struct dgo_err
 }
 
 static enum dgo_status understand(struct dgo_model *model, const struct shard_set *set,
-                                  struct dgo_error *err)
+                                  bool adapter, struct dgo_error *err)
 {
     const struct gguf_file *first = &set->file[0];
     enum dgo_status status;
@@ -127,7 +134,8 @@ static enum dgo_status understand(struct dgo_model *model, const struct shard_se
     model->key = first->key;
     for (uint32_t s = 0; s < set->count; s++)
         model->file_bytes += set->file[s].file_bytes;
-    if ((status = read_architecture(model, err)) || (status = join_tensors(model, set, err)))
+    if ((status = read_architecture(model, adapter, err)) ||
+        (status = join_tensors(model, set, err)))
         return status;
     if (model->tensor_count == 0)
         return dgo_fail(
@@ -138,10 +146,11 @@ static enum dgo_status understand(struct dgo_model *model, const struct shard_se
         if (!classify_tensor(model->architecture, &model->tensor[i]))
             model->verified = false;
     }
-    return layers_derive(model, err);
+    return adapter ? DGO_OK : layers_derive(model, err);
 }
 
-enum dgo_status dgo_model_open(const char *path, struct dgo_model **model, struct dgo_error *err)
+static enum dgo_status open_any(const char *path, bool adapter, struct dgo_model **model,
+                                struct dgo_error *err)
 {
     struct dgo_model *opened = new_model();
     char folder[sizeof opened->path];
@@ -150,7 +159,7 @@ enum dgo_status dgo_model_open(const char *path, struct dgo_model **model, struc
 
     if (!opened)
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
-    if (folder_is_model(path, folder, sizeof folder)) {
+    if (!adapter && folder_is_model(path, folder, sizeof folder)) {
         status = folder_open(folder, opened, err);
         if (status)
             dgo_error_prefix(err, status, "%.300s", folder);
@@ -160,7 +169,7 @@ enum dgo_status dgo_model_open(const char *path, struct dgo_model **model, struc
     }
     if (status == DGO_OK && set.count > 0) {
         dgo_text_copy(opened->path, sizeof opened->path, path);
-        status = understand(opened, &set, err);
+        status = understand(opened, &set, adapter, err);
         if (status) {
             char shown[320];
 
@@ -176,6 +185,17 @@ enum dgo_status dgo_model_open(const char *path, struct dgo_model **model, struc
     return DGO_OK;
 }
 
+enum dgo_status dgo_model_open(const char *path, struct dgo_model **model, struct dgo_error *err)
+{
+    return open_any(path, false, model, err);
+}
+
+enum dgo_status dgo_model_open_adapter(const char *path, struct dgo_model **adapter,
+                                       struct dgo_error *err)
+{
+    return open_any(path, true, adapter, err);
+}
+
 enum dgo_status dgo_model_parse(const void *data, size_t length, uint64_t file_bytes,
                                 struct dgo_model **model, struct dgo_error *err)
 {
@@ -189,7 +209,7 @@ enum dgo_status dgo_model_parse(const void *data, size_t length, uint64_t file_b
     dgo_read_memory(&in, data, (size_t)dgo_min_u64(length, file_bytes));
     status = gguf_parse(&in, file_bytes, parsed->arena, &file, err);
     if (status == DGO_OK)
-        status = understand(parsed, &(struct shard_set){1, &file}, err);
+        status = understand(parsed, &(struct shard_set){1, &file}, false, err);
     if (status) {
         dgo_model_close(parsed);
         return status;

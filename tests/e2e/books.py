@@ -10,7 +10,7 @@ from e2e import PROGRAM, backend, check, engine
 
 # Buffers that lie in host memory; all others are cards.
 HOST_BUFFERS = re.compile(r"^(CPU|CPU_Mapped|CPU_REPACK|.*_Host)$")
-KINDS = {"model": "weights", "KV": "context", "RS": "context", "compute": "compute", "output": "output"}
+KINDS = {"model": "weights", "LoRA": "weights", "KV": "context", "RS": "context", "compute": "compute", "output": "output"}
 STEP_MIB = 0.011  # the log rounds each buffer to hundredths
 
 
@@ -20,7 +20,7 @@ def new_books():
 
 def note_line(books, line):
     """Adds one line of an engine's log to the books; the last compute figure of a device counts, all others add up."""
-    found = re.match(r"(?:[\d.]+ I )?(\S+?): +(\S+) (model|KV|RS|compute|output|DSV4 \S+ state) buffer size += +([\d.]+) MiB", line)
+    found = re.match(r"(?:[\d.]+ I )?(\S+?): +(\S+) (model|LoRA|KV|RS|compute|output|DSV4 \S+ state) buffer size += +([\d.]+) MiB", line)
     if not found or found[1].startswith("~"):
         return
     kind = KINDS.get(found[3], "context")

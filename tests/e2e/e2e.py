@@ -140,7 +140,7 @@ def model(name="tiny-llama"):
 
 
 def make_model(*words):
-    made = subprocess.run([sys.executable, ROOT / "tools/make-model.py", *words], stdin=subprocess.DEVNULL,
+    made = subprocess.run([sys.executable, ROOT / "tools/make-model.py", *map(str, words)], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     check(made.returncode == 0, f"make-model.py {words} failed:\n{made.stdout}")
 

@@ -3,7 +3,7 @@
 
 Weights and context must be the log's figures; compute too where the estimate calls it exact, else it must not be under."""
 from books import Refused, differences, estimate, server
-from e2e import Machine, RTX_3060, RTX_3090, cases, check, check_match, engine, free_port, main, model
+from e2e import Machine, RTX_3060, RTX_3090, cases, check, check_match, engine, free_port, main, make_model, model
 
 UNDER_MIB, NEAR_MIB = 0.1, 0.6  # of one model
 
@@ -62,6 +62,22 @@ CUT = [
     ("tiny-mixtral", "-ncmoe 3 -ts 2,1"),
     ("tiny-mixtral", r"-ot blk\.[0-2]\.ffn=CPU"),
 ]
+
+
+@cases(["-ts 1,1", "-ngl 4", "-sm none"], lambda text: f"--lora: tiny-llama: {text}")
+def adapter(box, text):
+    """An adapter of rank 16 beside every matrix; the engine reserves its buffers a second time for it."""
+    path = box.folder / "adapter.gguf"
+    make_model("tiny-llama", path, "--adapter", 16)
+    flags = ["-c", "4096", "-np", "1", "--lora", str(path), *text.split()]
+    view, ours = estimate(box, box.use(Machine(RTX_3090, RTX_3060)), model(), flags)
+    seen = server(box, model(), flags)
+    wrong = differences(seen, ours, step=0.022)  # two buffers, each rounded
+    for device in view["devices"]:
+        measured, figure = seen[device["name"]]["compute"], device["compute_bytes"] / (1 << 20)
+        if figure < measured - UNDER_MIB:
+            wrong.append(f"{device['name']} compute: engine {measured:.2f} MiB, estimate {figure:.2f}: under")
+    check(not wrong, "\n".join(wrong))
 
 
 @cases(CUT, lambda row: f"-sm tensor: {row[0]}: {row[1] or 'equal shares'}")
