@@ -145,7 +145,7 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
         peak -= t->embedding;
     if (!first && role->last_layer_only && t->base_last > 0)
         peak = dgo_min_u64(peak, t->base_last);
-    peak = dgo_max_u64(peak, t->extra);
+    peak = dgo_max_u64(peak, first ? dgo_max_u64(t->extra, t->extra_first) : t->extra);
     if (role->holds_output)
         peak = dgo_max_u64(peak, t->logits);
     if (first)

@@ -70,6 +70,7 @@ struct memory_terms {
     uint64_t base_last;         /* where the last layer alone is; 0: not known */
     uint64_t extra;             /* X: unfused attention or an unpacked cache; 0 none */
     uint64_t extra_alone;       /* the same on the only device */
+    uint64_t extra_first;       /* and on the first of several, where it is more */
     uint64_t scan;              /* of a state-space layer's scan; 0: none */
     uint64_t inputs;            /* M: masks and indices, held during the whole graph */
     uint64_t full_inputs;       /* the part of layers that attend to everything */

@@ -222,10 +222,10 @@ static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_sett
         const uint64_t scores = w->heads * attended * token_bytes;
 
         if (terms->family == MEMORY_MLA)
-            return scores + 2 * e +
+            return scores + 3 * e +
                    w->heads * token_bytes *
-                       (w->key + latent + 3 * memory_key_number(model, "attention.key_length_mla") -
-                        3 * memory_key_number(model, "rope.dimension_count"));
+                       (w->key + latent + memory_key_number(model, "attention.key_length_mla") +
+                        memory_key_number(model, "rope.dimension_count"));
         return scores + 2 * e + 2 * q + gates -
                (terms->rule->packed_holes && is_packed(settings->key_type) && !gates ? q : 0);
     }
@@ -255,7 +255,9 @@ static void fill_alone(const struct dgo_settings *settings, const struct widths 
     const uint64_t e = terms->embedding, q = terms->queries;
     const uint64_t free_e = 2 * e > q ? 2 * e - q : 0;
 
-    terms->extra_alone = terms->extra;
+    terms->extra_alone = dgo_max_u64(terms->extra, terms->extra_first);
+    if (terms->extra && terms->family == MEMORY_MLA && !terms->attention_fused)
+        terms->extra_alone = dgo_max_u64(terms->extra_alone, terms->extra + e);
     if (terms->rule->alone_wide && terms->extra && terms->family == MEMORY_DELTA &&
         !terms->attention_fused && terms->cache_f16)
         terms->extra_alone += e;
@@ -311,8 +313,11 @@ static void fill_pipeline(const struct dgo_model *model, const struct dgo_settin
     if (newer && w->window && is_packed(settings->value_type) && q < e)
         terms->base_later += q;
     terms->base_first = terms->base_later;
-    if (terms->family == MEMORY_MLA)
+    if (terms->family == MEMORY_MLA) {
         terms->base_first += w->heads * LATENT_FIRST * token_bytes;
+        if (terms->extra && !terms->attention_fused)
+            terms->extra_first = terms->extra + w->heads * LATENT_FIRST * token_bytes;
+    }
     if (newer && terms->family == MEMORY_DELTA) {
         const bool one = is_packed(settings->key_type) != is_packed(settings->value_type) ||
                          settings->key_type == DGO_KV_F32;

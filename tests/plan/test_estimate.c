@@ -63,6 +63,47 @@ static struct dgo_estimate estimate_of(const struct dgo_machine *machine,
     return estimate;
 }
 
+/* --- latent attention without flash attention ------------------------------------------------ */
+
+/* Compute of the first and a middle device as llama-server 0.7.0 logs it, three cards. */
+static const struct {
+    uint32_t width, heads, used, inner;
+    double first, middle;
+} latent_shapes[] = {
+    {7168, 64, 8, 2048, 1469.04, 1348.02},
+    {5120, 64, 8, 2048, 1409.04, 1324.02},
+    {5120, 128, 6, 1536, 2624.04, 2518.02},
+    {2048, 16, 6, 1408, 423.04, 390.12},
+};
+
+static void test_latent_unfused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof latent_shapes / sizeof latent_shapes[0]; i++) {
+        struct dgo_model *model = open_fixture("ds3");
+        struct dgo_settings settings = make_settings(3);
+        struct dgo_machine machine;
+
+        make_cards(3, 600, &machine);
+        settings.flash_attention = DGO_FA_OFF;
+        model->embedding_length = latent_shapes[i].width;
+        model->expert_used_count = latent_shapes[i].used;
+        model->expert_feed_forward_length = latent_shapes[i].inner;
+        for (uint32_t l = 0; l < model->layer_count; l++)
+            model->layer[l].head_count = latent_shapes[i].heads;
+        const struct dgo_estimate estimate = estimate_of(&machine, model, &settings, 11669);
+        const double first = (double)estimate.device[0].compute_bytes / DGO_MIB;
+        const double middle = (double)estimate.device[1].compute_bytes / DGO_MIB;
+
+        if (first < latent_shapes[i].first - 0.2 || first > latent_shapes[i].first + 20 ||
+            middle < latent_shapes[i].middle - 0.2 || middle > latent_shapes[i].middle + 7)
+            fail_msg("width %u: first %.2f, engine %.2f; middle %.2f, engine %.2f",
+                     latent_shapes[i].width, first, latent_shapes[i].first, middle,
+                     latent_shapes[i].middle);
+        dgo_model_close(model);
+    }
+}
+
 /* --- golden figures: MiB as the engine logs them, build 10256 -------------------------------- */
 
 static const struct {
@@ -587,6 +628,7 @@ static void test_unknown_state(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_golden),
+    cmocka_unit_test(test_latent_unfused),
     cmocka_unit_test(test_contexts),
     cmocka_unit_test(test_builds),
     cmocka_unit_test(test_between_builds),
