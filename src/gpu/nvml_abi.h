@@ -63,7 +63,9 @@ enum {
     NVML_FIELD_POWER_INSTANT = 186, /* mW; microseconds where PowerUsage takes milliseconds */
     NVML_FIELD_PCIE_TX = 197,       /* bytes; may wrap */
     NVML_FIELD_PCIE_RX = 198,
-    NVML_FIELD_NVLINK5_TX = 202, /* bytes */
+    /* Bytes of all links: NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES and _RCV_BYTES of nvml.h, which want
+     * the scope of all links (NVIDIA/DCGM, NvmlFieldRequiresNvLinkAggregate of DcgmCMUtils.cpp). */
+    NVML_FIELD_NVLINK5_TX = 202,
     NVML_FIELD_NVLINK5_RX = 204,
     NVML_FIELD_RECOVERY_ACTION = 230,
     NVML_FIELD_HEAT_THROTTLE = 269,

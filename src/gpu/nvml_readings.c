@@ -171,6 +171,8 @@ enum {
     FAST_PCIE_RX,
     FAST_NVLINK_TX,
     FAST_NVLINK_RX,
+    FAST_NVLINK5_TX,
+    FAST_NVLINK5_RX,
     FAST_COUNT
 };
 static const struct nvml_field_value fast_fields[FAST_COUNT] = {
@@ -181,6 +183,8 @@ static const struct nvml_field_value fast_fields[FAST_COUNT] = {
     [FAST_PCIE_RX] = {.field_id = NVML_FIELD_PCIE_RX},
     [FAST_NVLINK_TX] = {.field_id = NVML_FIELD_NVLINK_TX, .scope_id = NVML_SCOPE_ALL},
     [FAST_NVLINK_RX] = {.field_id = NVML_FIELD_NVLINK_RX, .scope_id = NVML_SCOPE_ALL},
+    [FAST_NVLINK5_TX] = {.field_id = NVML_FIELD_NVLINK5_TX, .scope_id = NVML_SCOPE_ALL},
+    [FAST_NVLINK5_RX] = {.field_id = NVML_FIELD_NVLINK5_RX, .scope_id = NVML_SCOPE_ALL},
 };
 static const struct counter_row counter_rows[] = {
     COUNTER(NVML_COUNTER_PCIE_TX, FAST_PCIE_TX, 1, PCIE_TX_BYTES, pcie_tx_bytes,
@@ -190,6 +194,11 @@ static const struct counter_row counter_rows[] = {
     COUNTER(NVML_COUNTER_NVLINK_TX, FAST_NVLINK_TX, DGO_KIB, NVLINK_TX_BYTES, nvlink_tx_bytes,
             NVLINK_TX_BYTES_PER_S, nvlink_tx_bytes_per_s),
     COUNTER(NVML_COUNTER_NVLINK_RX, FAST_NVLINK_RX, DGO_KIB, NVLINK_RX_BYTES, nvlink_rx_bytes,
+            NVLINK_RX_BYTES_PER_S, nvlink_rx_bytes_per_s),
+    /* Last, so that they count where a card (NVLink 5: Blackwell on) answers both. */
+    COUNTER(NVML_COUNTER_NVLINK5_TX, FAST_NVLINK5_TX, 1, NVLINK_TX_BYTES, nvlink_tx_bytes,
+            NVLINK_TX_BYTES_PER_S, nvlink_tx_bytes_per_s),
+    COUNTER(NVML_COUNTER_NVLINK5_RX, FAST_NVLINK5_RX, 1, NVLINK_RX_BYTES, nvlink_rx_bytes,
             NVLINK_RX_BYTES_PER_S, nvlink_rx_bytes_per_s),
 };
 
@@ -206,16 +215,19 @@ static void read_counters(struct nvml_look *look, struct nvml_card *card,
                           const struct nvml_field_value *fields, struct dgo_gpu *gpu)
 {
     for (size_t i = 0; i < sizeof counter_rows / sizeof counter_rows[0]; i++) {
+        forget(gpu, counter_rows[i].total);
+        forget(gpu, counter_rows[i].rate);
+    }
+    for (size_t i = 0; i < sizeof counter_rows / sizeof counter_rows[0]; i++) {
         const struct counter_row *row = &counter_rows[i];
         const struct nvml_field_value *field = &fields[row->field];
         struct nvml_counter *counter = &card->counter[row->counter];
         uint64_t now = 0, total_bytes;
         double per_s = 0;
 
-        forget(gpu, row->total);
-        forget(gpu, row->rate);
         if (!field_value(field, &now))
             continue;
+        forget(gpu, row->rate);
         if (nvml_count(counter, now, field_bits(field), look->now_us,
                        most_of(row, gpu) / (double)row->unit_bytes, &per_s)) {
             per_s *= (double)row->unit_bytes;

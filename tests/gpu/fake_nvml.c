@@ -379,10 +379,18 @@ static int fake_nvmlDeviceGetClockInfo(struct nvml_device *device, int clock, un
     return give(card, clock == NVML_CLOCK_MEMORY ? "memory_clock" : "core_clock", mhz);
 }
 
+/* Counters of NVLink 5 are told of all links together only. */
+static bool wants_all_links(unsigned field_id)
+{
+    return field_id >= 201 && field_id <= 204;
+}
+
 static void give_field(const struct fake_card *card, struct nvml_field_value *value)
 {
     for (uint32_t i = 0; i < card->field_count; i++) {
         if (card->field[i].id != value->field_id)
+            continue;
+        if (wants_all_links(value->field_id) && value->scope_id != NVML_SCOPE_ALL)
             continue;
         value->value_type = card->field[i].type;
         value->value.u64 = card->field[i].value;

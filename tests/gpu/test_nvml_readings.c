@@ -254,6 +254,114 @@ static void test_link_counters(void **state)
     done();
 }
 
+/* NVLink 5 counts bytes in fields of its own; a card that answers both is of that kind. */
+static void test_nvlink5_counters(void **state)
+{
+    static const struct {
+        const char *name, *before, *after;
+        uint64_t tx_bytes, rx_bytes;
+    } rows[] = {
+        {"older links, in KiB", " field 138 100 u64\n field 139 50 u64\n",
+         " field 138 103 u64\n field 139 51 u64\n", 3 * DGO_KIB, DGO_KIB},
+        {"NVLink 5, in bytes", " field 202 5000 u64\n field 204 70 u64\n",
+         " field 202 6000 u64\n field 204 75 u64\n", 1000, 5},
+        {"both answer, the older ones stand still",
+         " field 138 0 u64\n field 139 0 u64\n field 202 5000 u64\n field 204 70 u64\n",
+         " field 138 0 u64\n field 139 0 u64\n field 202 6000 u64\n field 204 75 u64\n", 1000, 5},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char scenario[512];
+
+        snprintf(scenario, sizeof scenario, CARD "%s", rows[i].before);
+        open_with(scenario);
+        take(DGO_TIERS_ALL);
+        snprintf(scenario, sizeof scenario, CARD "%s", rows[i].after);
+        rig_scenario(scenario);
+        usleep(2000);
+        take(DGO_TIER_BIT(DGO_TIER_FAST));
+        CHECK_ROW_U64(gpu->nvlink_tx_bytes, rows[i].tx_bytes, rows[i].name);
+        CHECK_ROW_U64(gpu->nvlink_rx_bytes, rows[i].rx_bytes, rows[i].name);
+        CHECK_ROW(dgo_gpu_knows(gpu, DGO_GPU_NVLINK_TX_BYTES_PER_S) &&
+                      gpu->nvlink_tx_bytes_per_s > 0,
+                  rows[i].name);
+        done();
+    }
+}
+
+/* ---- pitfalls, each by its name ------------------------------------------------------------ */
+
+/* cudaMallocManaged is in no process's figure: what a card holds of it is nobody's, not zero. */
+static void test_managed_memory_is_unattributed(void **state)
+{
+    (void)state;
+    open_with("card NVIDIA H100\n memory 81559 479 61440\n process compute self 5120\n");
+    take(DGO_TIERS_ALL);
+    assert_int_equal(gpu->used_bytes, 61440 * DGO_MIB);
+    assert_int_equal(gpu->process_sum_bytes, 5120 * DGO_MIB);
+    assert_true(dgo_gpu_knows(gpu, DGO_GPU_UNATTRIBUTED_BYTES));
+    assert_int_equal(gpu->unattributed_bytes, (61440 - 5120) * DGO_MIB);
+    done();
+}
+
+/* utilization.memory is how long the memory bus worked, not how full the memory is: an idle desktop
+ * at its lowest clock shows 23 %. */
+static void test_bus_load_is_not_memory_in_use(void **state)
+{
+    (void)state;
+    open_with(
+        "card NVIDIA GeForce RTX 4080 SUPER\n memory 16376 434 596\n busy 0\n memory_busy 23\n");
+    take(DGO_TIERS_ALL);
+    assert_int_equal(gpu->busy_permille, 0);
+    assert_int_equal(gpu->memory_busy_permille, 230);
+    assert_int_equal(gpu->used_bytes, 596 * DGO_MIB);
+    assert_int_equal(gpu->free_bytes, (16376 - 434 - 596) * DGO_MIB);
+    done();
+}
+
+/* An idle card lets its bus link fall to the first generation: what it can is what it has at most,
+ * idle or not. */
+static void test_link_of_an_idle_card_is_not_narrow(void **state)
+{
+    static const char *const generations[] = {"1", "4"};
+    double peak[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char scenario[512];
+
+        snprintf(scenario, sizeof scenario,
+                 "topology 0 1 30\n"
+                 "card A\n memory 16376 434 0\n pcie_gen %s\n pcie_width 16\n pcie_gen_max 4\n "
+                 "pcie_width_max 16\n"
+                 "card B\n memory 16376 434 0\n pcie_gen %s\n pcie_width 16\n pcie_gen_max 4\n "
+                 "pcie_width_max 16\n",
+                 generations[i], generations[i]);
+        open_with(scenario);
+        take(DGO_TIERS_ALL);
+        assert_int_equal(gpu->pcie_gen, (uint32_t)atoi(generations[i]));
+        assert_int_equal(gpu->pcie_gen_max, 4);
+        peak[i] = rig.link[0][1].bandwidth_bytes_per_s;
+        done();
+    }
+    assert_true(peak[0] > 0);
+    assert_true(peak[0] >= peak[1] && peak[0] <= peak[1]);
+}
+
+/* A call that now and then takes a hundred times as long is not made in every look where another
+ * field has the same reading for microseconds; and its time is told with the look. */
+static void test_slow_power_call_is_spared(void **state)
+{
+    (void)state;
+    trace_with(CARD " power 120000\n power_instant 121000\n");
+    open_with(NULL);
+    take(DGO_TIERS_ALL);
+    assert_int_equal(gpu->power_mw, 121000);
+    assert_int_equal(count_calls("nvmlDeviceGetPowerUsage"), 0);
+    done();
+}
+
 /* A throttling that came and went between two looks is in the times. */
 static void test_throttle_between_looks(void **state)
 {
@@ -376,6 +484,11 @@ int main(void)
         RIG_TEST(test_processes_follow_the_memory),
         RIG_TEST(test_counter),
         RIG_TEST(test_link_counters),
+        RIG_TEST(test_nvlink5_counters),
+        RIG_TEST(test_managed_memory_is_unattributed),
+        RIG_TEST(test_bus_load_is_not_memory_in_use),
+        RIG_TEST(test_link_of_an_idle_card_is_not_narrow),
+        RIG_TEST(test_slow_power_call_is_spared),
         RIG_TEST(test_throttle_between_looks),
         RIG_TEST(test_xid_events),
         RIG_TEST(test_slices),
