@@ -76,6 +76,8 @@ export function takeEvent(name, data) {
   } else if (name === "plan") {
     const launch = launchOf(data.launch);
     if (launch) launch.plan = data.plan;
+  } else if (name === "drift") {
+    say(`${launchOf(data.launch)?.name || "launch"}: ${data.text}`);
   } else if (name === "alert") {
     if (store.view) {
       const rest = (store.view.alerts || []).filter((alert) => alert.id !== data.id);

@@ -336,7 +336,8 @@ function happenings() {
   if (!changes.length) return null;
   return card("Steps", {key: "changes"}, h("ul", {class: "deeds"}, changes.map((change, i) => h("li", {key: i},
     h("b", {class: change.delta_mib > 0 ? "more" : "less"}, `${change.delta_mib > 0 ? "+" : "−"}${number(Math.abs(change.delta_mib))} MiB`),
-    ` on ${change.gpu_count > 1 ? `${change.gpu_count} GPUs at once` : `GPU ${change.gpu}`}`, change.name || change.pid ? ` by ${change.name || `pid ${change.pid}`}` : ""))));
+    ` on ${change.gpu_count > 1 ? `${change.gpu_count} GPUs at once` : `GPU ${change.gpu}`}`, change.name || change.pid ? [` by ${change.name || "process"} (${change.pid})${change.how ? `, which ${change.how}` : ""}`,
+      change.command ? h("code", {class: "quiet"}, ` ${change.command}`) : null] : ""))));
 }
 
 export function draw() {

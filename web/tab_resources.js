@@ -115,6 +115,7 @@ export function draw() {
     h("div", {class: "two", key: "top"}, proof(value), card("Budget", {key: "budget"}, h("div", {class: "tiles"},
       tile("CPUs", number(b.cpus)), tile("engine threads", number(b.engine_threads)), tile("normal", number(b.normal_threads), h("small", null, "threads")),
       tile("background", number(b.background_threads), h("small", null, "threads")),
+      tile("a look every", value.sampler ? duration(value.sampler.interval_ns) : NONE, null, {title: value.sampler ? `at the cards: ${value.sampler.why}` : ""}),
       tile("engine delayed", value.pressure ? `${number((value.pressure.engine_run_delay_permille || 0) / 10, 1)} %` : NONE, null, {title: "share of time that engine threads waited for a core"}),
       ...(value.caches || []).map((c) => tile(`cache: ${c.name}`, `${number(c.hits)} hits`, h("small", null, `${number(c.misses)} misses`)))), decisions(value))),
     ledger(value), lanes(value), components(value), bus(value),

@@ -225,7 +225,10 @@ static uint64_t kernel_kills(void)
 
 static bool look_now(struct engine_witness *witness)
 {
-    return witness->sample && witness->look(witness->sample, witness->data);
+    if (!witness->sample)
+        return false;
+    dgo_sampler_latest(witness->sampler, witness->sample);
+    return true;
 }
 
 void engine_witness_start(struct engine_witness *witness)
@@ -233,7 +236,7 @@ void engine_witness_start(struct engine_witness *witness)
     bool looked;
 
     witness->words.count = 0;
-    if (witness->look && !witness->sample)
+    if (witness->sampler && !witness->sample)
         witness->sample = malloc(sizeof *witness->sample);
     looked = look_now(witness);
     for (uint32_t g = 0; g < DGO_GPU_MAX; g++) {

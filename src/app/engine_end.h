@@ -19,14 +19,10 @@ struct engine_words {
 /* Escaped; an empty line says nothing and is left out. */
 void engine_words_add(struct engine_words *words, const char *line, size_t length);
 
-/* The newest look at the cards; false: there is none. */
-typedef bool (*engine_look_fn)(struct dgo_sample *sample, void *data);
-
-/* What is remembered from an engine's start for its end.  `look` (or NULL) and `data` are the
- * caller's; the rest starts as zero.  Its loop's thread only. */
+/* What is remembered from an engine's start for its end.  `sampler` is the caller's, NULL: nobody
+ * looks; the rest starts as zero.  Its loop's thread only. */
 struct engine_witness {
-    engine_look_fn look;
-    void *data;
+    struct dgo_sampler *sampler;
     struct engine_words words;
     struct dgo_sample *sample; /* NULL: the driver is not asked */
     uint64_t xid_before[DGO_GPU_MAX];

@@ -14,6 +14,7 @@
 #include "dgo_units.h"
 #include "flow_engine.h"
 #include "flow_estimate.h"
+#include "learn.h"
 #include "measured.h"
 #include "nodes.h"
 #include "plan_cache.h"
@@ -196,8 +197,10 @@ static enum dgo_status find_engine(const struct arrow *arrow)
 {
     const enum dgo_status status = flow_engine_find(arrow->flow, arrow->needed, arrow->err);
 
-    if (status == DGO_OK)
+    if (status == DGO_OK) {
         calibrate_recall(arrow->flow, arrow->flow->calibrated);
+        learn_recall(arrow->flow);
+    }
     return status;
 }
 

@@ -53,9 +53,34 @@ struct entry {
     struct dgo_store *store;
     struct dgo_comparison comparison; /* figures point at its names */
     struct dgo_launch_figure figure[FIGURE_MAX];
-    char *settings, *devices;
+    char *settings, *devices; /* NULL: only the overheads are written */
     struct dgo_launch_record record;
+    uint32_t overhead_count;
+    struct dgo_overhead_record overhead[DGO_GPU_MAX];
 };
+
+/* Entries on their way: a store is closed when there is none. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint32_t count;
+} pending = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
+static void count_pending(int32_t change)
+{
+    pthread_mutex_lock(&pending.lock);
+    pending.count = (uint32_t)((int32_t)pending.count + change);
+    pthread_cond_broadcast(&pending.changed);
+    pthread_mutex_unlock(&pending.lock);
+}
+
+void history_settle(void)
+{
+    pthread_mutex_lock(&pending.lock);
+    while (pending.count > 0)
+        pthread_cond_wait(&pending.changed, &pending.lock);
+    pthread_mutex_unlock(&pending.lock);
+}
 
 static void free_entry(struct entry *entry)
 {
@@ -103,7 +128,9 @@ static enum dgo_status job_put(void *data)
     enum dgo_status status;
 
     pthread_mutex_lock(&lock);
-    status = dgo_store_put_launch(entry->store, &entry->record, &err);
+    status = entry->devices ? dgo_store_put_launch(entry->store, &entry->record, &err) : DGO_OK;
+    for (uint32_t i = 0; status == DGO_OK && i < entry->overhead_count; i++)
+        status = dgo_store_put_overhead(entry->store, &entry->overhead[i], &err);
     pthread_mutex_unlock(&lock);
     if (status != DGO_OK)
         dgo_log(DGO_LOG_INFO, "the launch was not kept: %s", err.text);
@@ -114,13 +141,30 @@ static void on_put(const struct dgo_result *result, void *data)
 {
     (void)result; /* told by the job */
     free_entry(data);
+    count_pending(-1);
+}
+
+static void submit(struct entry *entry)
+{
+    struct dgo_error err = {0};
+
+    count_pending(1);
+    if (dgo_submit(&(struct dgo_job){.component = app_component(COMPONENT_HISTORY),
+                                     .fn = job_put,
+                                     .arg = entry,
+                                     .done = on_put},
+                   NULL, &err) == DGO_OK)
+        return;
+    dgo_log(DGO_LOG_INFO, "the launch was not kept: %s", err.text);
+    free_entry(entry);
+    count_pending(-1);
 }
 
 void history_start(struct flow *flow, const struct dgo_comparison *comparison,
-                   const struct dgo_report *report)
+                   const struct dgo_report *report, const struct dgo_overhead_record *overhead,
+                   uint32_t overhead_count)
 {
     struct entry *entry;
-    struct dgo_error err = {0};
 
     if (!flow->store)
         return;
@@ -129,12 +173,18 @@ void history_start(struct flow *flow, const struct dgo_comparison *comparison,
         dgo_log(DGO_LOG_INFO, "the launch was not kept: out of memory");
         return;
     }
-    if (dgo_submit(&(struct dgo_job){.component = app_component(COMPONENT_HISTORY),
-                                     .fn = job_put,
-                                     .arg = entry,
-                                     .done = on_put},
-                   NULL, &err) != DGO_OK) {
-        dgo_log(DGO_LOG_INFO, "the launch was not kept: %s", err.text);
-        free_entry(entry);
-    }
+    for (uint32_t i = 0; i < overhead_count; i++)
+        entry->overhead[entry->overhead_count++] = overhead[i];
+    submit(entry);
+}
+
+void history_drift(struct flow *flow, const struct dgo_overhead_record *overhead)
+{
+    struct entry *entry = flow->store ? calloc(1, sizeof *entry) : NULL;
+
+    if (!entry)
+        return;
+    entry->store = flow->store;
+    entry->overhead[entry->overhead_count++] = *overhead;
+    submit(entry);
 }

@@ -157,7 +157,8 @@ static void add_series(struct page *page)
 
 static void add_changes(struct page *page)
 {
-    static const char *const columns[] = {"seconds", "MiB", "GPU", "pid", "process", "cards"};
+    static const char *const columns[] = {"seconds", "MiB", "GPU",  "pid",
+                                          "process", "how", "cards"};
     static _Thread_local struct dgo_change_report change[DGO_PROFILER_CHANGE_MAX];
     const uint32_t count = dgo_profiler_changes(page->profiler, change, DGO_PROFILER_CHANGE_MAX);
 
@@ -169,7 +170,9 @@ static void add_changes(struct page *page)
         dgo_text_add(page->out, "<tr>");
         add_number(page, change[i].seconds);
         add_change(page, change[i].delta_mib);
-        add_who(page, change[i].gpu_index, change[i].pid, change[i].name);
+        add_who(page, change[i].gpu_index, change[i].pid,
+                change[i].command[0] ? change[i].command : change[i].name);
+        add_cell(page, "", change[i].pid ? dgo_change_how_name(change[i].how) : "");
         add_count(page, change[i].gpu_count);
         dgo_text_add(page->out, "</tr>\n");
     }

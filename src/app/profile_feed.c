@@ -75,6 +75,9 @@ static enum dgo_status feed_process(struct dgo_profiler *profiler, uint32_t gpu_
     if (status == DGO_OK && process->name[0])
         dgo_profiler_set_name(profiler, gpu_index, process->pid, process->start_ticks,
                               process->name);
+    if (status == DGO_OK && process->command[0])
+        dgo_profiler_set_command(profiler, gpu_index, process->pid, process->start_ticks,
+                                 process->command);
     /* "Other" without a name is a process that nobody could look at. */
     if (status == DGO_OK && (process->name[0] || process->role != DGO_ROLE_OTHER))
         dgo_profiler_set_role(profiler, gpu_index, process->pid, process->start_ticks,

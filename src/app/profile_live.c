@@ -137,6 +137,36 @@ static void move_axis(struct profile_live *live, const struct dgo_sample *sample
     live->monotonic_ns = monotonic_ns;
 }
 
+/* A change is known when its level has held, and whose it is when the processes were listed. */
+static const double change_settled_s = 10;
+
+static void note_changes(struct profile_live *live)
+{
+    static struct dgo_change_report change[DGO_PROFILER_CHANGE_MAX]; /* under the lock */
+    const double settled_s = (double)live->axis_ns / 1e9 - change_settled_s;
+    uint32_t count;
+
+    if (live->changes_told_s <= 0) /* what the store brought back is told already */
+        live->changes_told_s = settled_s + change_settled_s;
+    if (settled_s < live->changes_told_s + change_settled_s / 2)
+        return;
+    dgo_profiler_refresh(live->profiler);
+    count = dgo_profiler_changes(live->profiler, change, DGO_PROFILER_CHANGE_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        struct dgo_timeline_event event = {.time_ns = (uint64_t)(change[i].seconds * 1e9),
+                                           .kind = DGO_TIMELINE_CHANGE,
+                                           .gpu_index = change[i].gpu_index,
+                                           .pid = change[i].pid};
+        struct dgo_text text = DGO_TEXT(event.text);
+
+        if (change[i].seconds <= live->changes_told_s || change[i].seconds > settled_s)
+            continue;
+        dgo_change_text(&change[i], &text);
+        dgo_timeline_note(live->timeline, &event);
+    }
+    live->changes_told_s = settled_s;
+}
+
 struct look {
     struct profile_live *live;
     const struct dgo_sample *sample;
@@ -159,6 +189,7 @@ static enum dgo_status job_look(void *data)
             status = profile_feed(live->profiler, &sample->machine, &live->loads,
                                   (double)live->axis_ns / 1e9, &err);
     }
+    note_changes(live);
     profile_live_watch(live, sample);
     pthread_mutex_unlock(&live->lock);
     if (status != DGO_OK)
@@ -183,13 +214,50 @@ void profile_live_sample(const struct dgo_sample *sample, void *data)
     }
 }
 
+/* Of that engine; the one that was not heard of longest makes room. */
+static struct dgo_burst *burst_of(struct profile_live *live, uint32_t pid, uint64_t at_ns)
+{
+    uint32_t oldest = 0;
+
+    for (uint32_t i = 0; i < PROFILE_ENGINE_MAX; i++) {
+        if (live->burst[i].heard_ns && live->burst[i].pid == pid) {
+            live->burst[i].heard_ns = at_ns;
+            return &live->burst[i].burst;
+        }
+        if (live->burst[i].heard_ns < live->burst[oldest].heard_ns)
+            oldest = i;
+    }
+    live->burst[oldest].pid = pid;
+    live->burst[oldest].heard_ns = at_ns;
+    live->burst[oldest].burst = (struct dgo_burst){.seen = false};
+    return &live->burst[oldest].burst;
+}
+
+static void follow_requests(struct profile_live *live, const struct dgo_engine_load *load,
+                            uint64_t at_ns)
+{
+    struct dgo_burst_report report;
+    const enum dgo_burst_edge edge =
+        dgo_burst_add(burst_of(live, load->pid, at_ns), load, at_ns, &report);
+    struct dgo_timeline_event event = {.time_ns = live->axis_ns,
+                                       .kind = DGO_TIMELINE_BURST,
+                                       .gpu_index = DGO_TIMELINE_NO_GPU,
+                                       .pid = load->pid};
+    struct dgo_text text = DGO_TEXT(event.text);
+
+    if (edge == DGO_BURST_NONE || live->axis_ns == 0)
+        return;
+    dgo_burst_text(edge, &report, &text);
+    dgo_timeline_note(live->timeline, &event);
+}
+
 void profile_live_load(const struct dgo_engine_load *load, uint64_t at_ns, void *data)
 {
     struct profile_live *live = data;
 
-    (void)at_ns;
     pthread_mutex_lock(&live->lock);
     profile_loads_add(&live->loads, load);
+    follow_requests(live, load, at_ns);
     pthread_mutex_unlock(&live->lock);
 }
 
@@ -201,7 +269,7 @@ void profile_live_note(struct profile_live *live, enum dgo_timeline_event_kind k
     (void)dgo_text_copy_escaped(event.text, sizeof event.text, text, strlen(text));
     pthread_mutex_lock(&live->lock);
     event.time_ns = live->axis_ns ? live->axis_ns : dgo_clock_wall_ns(dgo_clock_system());
-    if (kind == DGO_TIMELINE_MARK)
+    if (kind == DGO_TIMELINE_MARK || kind == DGO_TIMELINE_DRIFT) /* in the report, too */
         dgo_profiler_mark(live->profiler, (double)event.time_ns / 1e9, event.text);
     pthread_mutex_unlock(&live->lock);
     dgo_timeline_note(live->timeline, &event);

@@ -3,6 +3,7 @@
 #define PROFILE_LIVE_INTERNAL_H
 
 #include "alert_sinks.h"
+#include "dgo_burst.h"
 #include "dgo_profiler.h"
 #include "dgo_store_timeline.h"
 #include "profile_feed.h"
@@ -19,9 +20,15 @@ struct profile_live {
     struct dgo_profiler *profiler;
     struct dgo_alerts *alerts;
     struct profile_loads loads;
+    struct {
+        uint32_t pid;
+        uint64_t heard_ns; /* monotonic */
+        struct dgo_burst burst;
+    } burst[PROFILE_ENGINE_MAX];
     struct dgo_oom oom[DGO_GPU_MAX];
     uint64_t axis_ns, monotonic_ns; /* of the last look */
     uint64_t judged_ns, flushed_ns; /* on the axis */
+    double changes_told_s;          /* up to there changes are on the timeline; 0: nothing is */
     bool driver_lost, clock_behind; /* and told */
     _Atomic bool simulated;         /* a described machine: nothing of it is kept */
     _Atomic bool judging, flushing; /* a job of that kind is under way */

@@ -16,6 +16,7 @@
 #include "dgo_units.h"
 #include "engine_end.h"
 #include "history.h"
+#include "learn.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -80,15 +81,63 @@ static bool start_timer(struct supervise *launch, uint64_t delay_ns, sd_event_ti
                              TIMER_ACCURACY_US, fn, launch) >= 0;
 }
 
+static void enter_ready(struct supervise *launch)
+{
+    struct dgo_overhead_record overhead[DGO_GPU_MAX];
+    uint32_t overhead_count = 0;
+
+    launch->was_ready = true;
+    launch->ready_ns = now_ns(launch);
+    if (launch->learning)
+        overhead_count = learn_measure(launch->learn, &launch->comparison, overhead);
+    launch->learning = false;
+    if (!launch->adopted) /* else it is in the history since it was first ready */
+        history_start(launch->flow, &launch->comparison, &launch->report, overhead, overhead_count);
+    supervise_enter(launch, LAUNCH_READY, "%s", launch->comparison.sentence);
+    learn_watch(launch->learn);
+}
+
+/* What the engine holds now is what the next plan is to count on. */
+static void on_drifted(const struct dgo_overhead_record *record, uint32_t gpu_index, void *data)
+{
+    struct supervise *launch = data;
+    char now[DGO_UNIT_TEXT_MAX], ready[DGO_UNIT_TEXT_MAX], line[128];
+    struct dgo_text text = DGO_TEXT(line);
+
+    for (uint32_t i = 0; i < launch->comparison.row_count; i++) {
+        struct dgo_comparison_row *row = &launch->comparison.row[i];
+
+        if (row->is_host || row->unplanned || row->gpu_index != gpu_index)
+            continue;
+        row->overhead.measured_bytes = record->bytes;
+        row->drift_bytes = (int64_t)record->bytes - (int64_t)record->ready_bytes;
+    }
+    history_drift(launch->flow, record);
+    dgo_text_addf(
+        &text, "GPU %" PRIu32 ": the engine holds %s outside its books, %s as it was ready",
+        gpu_index, dgo_bytes_text(record->bytes, now), dgo_bytes_text(record->ready_bytes, ready));
+    dgo_log(DGO_LOG_INFO, "%s", line);
+    if (launch->options.drifted)
+        launch->options.drifted(gpu_index, line, launch->options.data);
+}
+
+static void on_looked(void *data)
+{
+    struct supervise *launch = data;
+
+    if (launch->learning && launch->state == LAUNCH_LOADING)
+        enter_ready(launch);
+}
+
+/* The look at the cards comes before the word: whoever is told may stop the engine at once. */
 static void become_ready(struct supervise *launch)
 {
     launch->timer = sd_event_source_disable_unref(launch->timer);
-    launch->was_ready = true;
-    launch->ready_ns = now_ns(launch);
     flow_compare(launch->flow, &launch->report, &launch->comparison);
-    if (!launch->adopted) /* else it is in the history since it was first ready */
-        history_start(launch->flow, &launch->comparison, &launch->report);
-    supervise_enter(launch, LAUNCH_READY, "%s", launch->comparison.sentence);
+    launch->learning =
+        !launch->adopted && learn_look(launch->learn, (uint32_t)dgo_process_pid(launch->process));
+    if (!launch->learning)
+        enter_ready(launch);
 }
 
 static int on_grace_over(sd_event_source *source, uint64_t usec, void *data)
@@ -135,7 +184,7 @@ static void check_ready(struct supervise *launch)
 {
     bool timed = true;
 
-    if (launch->state != LAUNCH_LOADING || !launch->healthy)
+    if (launch->state != LAUNCH_LOADING || !launch->healthy || launch->learning)
         return;
     if (launch->report.listening) {
         become_ready(launch);
@@ -249,6 +298,8 @@ void supervise_on_exit(struct dgo_process *process, const struct dgo_exit *end, 
     dgo_health_free(launch->health);
     launch->health = NULL;
     launch->timer = sd_event_source_disable_unref(launch->timer);
+    learn_cancel(launch->learn);
+    launch->learning = false;
     if (launch->state == LAUNCH_STOPPING) {
         end_with(launch, launch->failure.status != DGO_OK ? &launch->failure : NULL);
         return;
@@ -303,7 +354,13 @@ enum dgo_status supervise_start(struct dgo_app *app, struct flow *flow,
     made->app = app;
     made->flow = flow;
     made->options = *options;
-    made->witness = (struct engine_witness){.look = options->look, .data = options->look_data};
+    made->witness = (struct engine_witness){.sampler = options->sampler};
+    made->learn = learn_new(&(struct learn_options){.app = app,
+                                                    .flow = flow,
+                                                    .sampler = options->sampler,
+                                                    .looked = on_looked,
+                                                    .drifted = on_drifted,
+                                                    .data = made});
     status = supervise_start_engine(made, err);
     if (status != DGO_OK) {
         supervise_free(made);
@@ -330,7 +387,7 @@ enum dgo_status supervise_adopt(struct dgo_app *app, struct flow *flow,
     made->app = app;
     made->flow = flow;
     made->options = *options;
-    made->witness = (struct engine_witness){.look = options->look, .data = options->look_data};
+    made->witness = (struct engine_witness){.sampler = options->sampler};
     made->port = port;
     made->starts = 1;
     made->adopted = true;
@@ -396,6 +453,8 @@ static void release(struct supervise *launch)
     if (launch->process)
         dgo_resource_unprotect((uint32_t)dgo_process_pid(launch->process));
     engine_witness_done(&launch->witness);
+    learn_free(launch->learn);
+    history_settle(); /* the caller closes the store */
 }
 
 void supervise_free(struct supervise *launch)

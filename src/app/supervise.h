@@ -33,9 +33,13 @@ struct supervise_options {
     /* Every line of the engine's log, escaped, also those that the bus drops.  May be NULL; frees
      * nothing. */
     void (*line)(const char *text, void *data);
-    void *data;          /* of both */
-    engine_look_fn look; /* so that an end can be explained by what the driver saw; may be NULL */
-    void *look_data;
+    /* The comparison has changed: the running engine holds another amount of a card than as it
+     * became ready.  May be NULL. */
+    void (*drifted)(uint32_t gpu_index, const char *text, void *data);
+    void *data; /* of all three */
+    /* So that an end can be explained by what the driver saw, and so that the launch teaches what
+     * the engine takes outside its books.  Outlives the launch; may be NULL. */
+    struct dgo_sampler *sampler;
     struct dgo_process_keep keep; /* the path outlives the launch */
 };
 

@@ -5,6 +5,7 @@
 #include "dgo_launch.h"
 #include "dgo_log.h"
 #include "dgo_units.h"
+#include "learn.h"
 
 #include <string.h>
 
@@ -102,6 +103,7 @@ enum dgo_status supervise_start_engine(struct supervise *launch, struct dgo_erro
     launch->healthy = launch->in_grace = launch->adopted = false;
     launch->starts++;
     engine_witness_start(&launch->witness);
+    learn_before(launch->learn);
     supervise_enter(launch, LAUNCH_STARTING, "starting %s", launch->flow->engine->binary);
     status = start_process(launch, err);
     if (status == DGO_OK)

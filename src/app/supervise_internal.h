@@ -20,6 +20,8 @@ struct supervise {
     struct dgo_report report;
     struct dgo_comparison comparison;
     bool was_ready, adopted;
+    struct learn *learn; /* NULL: nothing is learnt */
+    bool learning;       /* all but ready: what the cards hold is looked at */
     struct engine_witness witness;
     struct dgo_error failure; /* status DGO_OK: none */
 };

@@ -415,11 +415,12 @@ json_t *view_model(const struct dgo_model *model)
 static json_t *view_device(const struct dgo_machine *machine,
                            const struct dgo_device_estimate *device)
 {
+    const struct dgo_gpu *gpu = &machine->gpu[device->gpu_index];
     json_t *object = json_object();
 
     set_text(object, "name", device->name);
     set_count(object, "gpu_index", device->gpu_index);
-    json_object_set_new(object, "gpu_name", text_or_null(machine->gpu[device->gpu_index].name));
+    json_object_set_new(object, "gpu_name", text_or_null(gpu->name));
     if (device->layer_count)
         set_count(object, "layer_first", device->layer_first);
     set_count(object, "layer_count", device->layer_count);
@@ -429,6 +430,12 @@ static json_t *view_device(const struct dgo_machine *machine,
     set_count(object, "compute_bytes", device->compute_bytes);
     set_text(object, "compute_source", dgo_figure_source_name(device->compute_source));
     set_count(object, "overhead_bytes", device->overhead_bytes);
+    set_text(object, "overhead_source", dgo_overhead_source_name(dgo_overhead_source(gpu)));
+    if (dgo_gpu_knows(gpu, DGO_GPU_ENGINE_OVERHEAD_LAUNCHES)) {
+        set_count(object, "overhead_launches", gpu->engine_overhead_launches);
+        set_count(object, "overhead_drifts", gpu->engine_overhead_drifts);
+        set_count(object, "overhead_spread_bytes", gpu->engine_overhead_spread_bytes);
+    }
     set_count(object, "margin_bytes", device->margin_bytes);
     set_count(object, "free_bytes", device->free_bytes);
     return object;
@@ -654,6 +661,10 @@ static json_t *view_comparison_row(const struct dgo_comparison_row *row)
     set_compared(planned, measured, "compute_bytes", &row->compute);
     if (row->is_host)
         set_compared(planned, measured, "output_bytes", &row->output);
+    else if (row->overhead.known)
+        set_compared(planned, measured, "overhead_bytes", &row->overhead);
+    if (row->drift_bytes)
+        json_object_set_new(measured, "drift_bytes", json_integer(row->drift_bytes));
     return json_pack("{s:o, s:b, s:o, s:o, s:b, s:b, s:b}", "name", view_text(row->name),
                      "unplanned", (int)row->unplanned, "planned", planned, "measured", measured,
                      "weights_equal", (int)row->weights.equal, "context_equal",

@@ -126,6 +126,10 @@ static json_t *view_changes(const struct dgo_profiler *profiler)
 
         if (one && change[i].name[0])
             json_object_set_new(one, "name", view_text(change[i].name));
+        if (one && change[i].command[0])
+            json_object_set_new(one, "command", view_text(change[i].command));
+        if (one && change[i].how != DGO_CHANGE_LEVEL)
+            json_object_set_new(one, "how", json_string(dgo_change_how_name(change[i].how)));
         json_array_append_new(changes, one);
     }
     return changes;

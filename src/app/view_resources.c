@@ -196,6 +196,7 @@ static json_t *view_pressure(void)
 
     dgo_resource_budget(&facts);
     set_count(object, "engine_run_delay_permille", facts.run_delay_permille);
+    json_object_set_new(object, "tight", json_boolean(facts.tight));
     if (own_delay(&delay_ns, &run_ns)) {
         set_count(object, "own_run_delay_ns", delay_ns);
         set_count(object, "own_run_ns", run_ns);
@@ -231,8 +232,21 @@ static json_t *view_manager(void)
                      manager->why);
 }
 
+static json_t *view_sampler(const struct watch_pace *pace)
+{
+    json_t *object = json_pack("{s:b, s:s}", "slowed", (int)pace->slowed, "why",
+                               pace->slowed ? "an engine streams and needs every CPU"
+                                            : "as often as it was asked for");
+
+    set_count(object, "interval_ns", pace->interval_ns);
+    set_count(object, "normal_ns", pace->normal_ns);
+    set_count(object, "change_count", pace->change_count);
+    return object;
+}
+
 json_t *view_resources(const struct dgo_app *app, const struct dgo_machine *machine,
-                       const struct self_check *check, const struct proof *proof)
+                       const struct watch_pace *pace, const struct self_check *check,
+                       const struct proof *proof)
 {
     json_t *object = json_pack("{s:s, s:b}", "schema", "dualgpuopt.resources/1", "simulated",
                                (int)machine->simulated);
@@ -242,6 +256,8 @@ json_t *view_resources(const struct dgo_app *app, const struct dgo_machine *mach
     json_object_set_new(object, "lanes", view_lanes());
     json_object_set_new(object, "budget", view_budget());
     json_object_set_new(object, "pressure", view_pressure());
+    if (pace)
+        json_object_set_new(object, "sampler", view_sampler(pace));
     json_object_set_new(object, "decisions", view_decisions());
     json_object_set_new(object, "bus", view_bus(app->bus));
     json_object_set_new(object, "vram", view_ledger(machine));

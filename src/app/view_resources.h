@@ -9,13 +9,15 @@
 #include "dgo_gpu.h"
 #include "proof.h"
 #include "self_check.h"
+#include "watch.h"
 
 #include <jansson.h>
 
-/* The live figures of the process.  `machine` names the GPUs of the ledger; `check` and `proof` may
- * be NULL: left out. */
+/* The live figures of the process.  `machine` names the GPUs of the ledger; `pace`, `check` and
+ * `proof` may be NULL: left out. */
 json_t *view_resources(const struct dgo_app *app, const struct dgo_machine *machine,
-                       const struct self_check *check, const struct proof *proof);
+                       const struct watch_pace *pace, const struct self_check *check,
+                       const struct proof *proof);
 
 /* Its parts, by the key they stand under. */
 json_t *view_components(void);                   /* .components */

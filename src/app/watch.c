@@ -2,8 +2,10 @@
 #include "watch.h"
 
 #include "dgo_log.h"
+#include "dgo_resource.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "pace.h"
 #include "vram.h"
 #include "watch_engines.h"
 
@@ -21,6 +23,9 @@ struct watch {
     _Atomic bool told_stale; /* the last event said so */
     struct watch_engines *engines;
     struct dgo_subscription launches;
+    pthread_mutex_t lock; /* of what follows */
+    struct pace pace;
+    uint64_t interval_ns;
 };
 
 static const uint64_t patience_ns = DGO_NS_PER_S;
@@ -43,6 +48,23 @@ static void tell_ledger(const struct watch *watch, const struct dgo_sample *samp
         dgo_log(DGO_LOG_DEBUG, "ledger: %s", err.text);
 }
 
+static void keep_pace(struct watch *watch)
+{
+    struct dgo_budget_facts facts;
+    const bool streaming = watch_engines_busy(watch->engines);
+    uint64_t interval_ns;
+    bool changed;
+
+    dgo_resource_budget(&facts);
+    pthread_mutex_lock(&watch->lock);
+    interval_ns = pace_look(&watch->pace, facts.tight, streaming);
+    changed = interval_ns != watch->interval_ns;
+    watch->interval_ns = interval_ns;
+    pthread_mutex_unlock(&watch->lock);
+    if (changed)
+        dgo_sampler_set_interval(watch->sampler, interval_ns);
+}
+
 static void on_look(const struct dgo_sample *sample, void *data)
 {
     struct watch *watch = data;
@@ -55,6 +77,7 @@ static void on_look(const struct dgo_sample *sample, void *data)
                                           .gpu_count = sample->machine.gpu_count,
                                           .stale = sample->stale});
     watch_engines_ask(watch->engines);
+    keep_pace(watch);
 }
 
 /* A stuck thread cannot tell that it is stuck. */
@@ -99,6 +122,9 @@ enum dgo_status watch_start(struct dgo_app *app, const struct watch_options *opt
     made->margin_bytes = options->margin_bytes;
     made->on_sample = options->on_sample;
     made->data = options->data;
+    made->interval_ns = made->pace.normal_ns =
+        options->interval_ns ? options->interval_ns : DGO_SAMPLER_INTERVAL_NS;
+    pthread_mutex_init(&made->lock, NULL);
     result = sd_event_add_time_relative(app->loop, &made->timer, CLOCK_MONOTONIC, check_us, 100000,
                                         on_timer, made);
     if (result >= 0)
@@ -145,6 +171,16 @@ void watch_remove_engine(struct watch *watch, uint32_t pid)
     watch_engines_remove(watch->engines, pid);
 }
 
+void watch_read_pace(struct watch *watch, struct watch_pace *pace)
+{
+    pthread_mutex_lock(&watch->lock);
+    *pace = (struct watch_pace){.interval_ns = watch->interval_ns,
+                                .normal_ns = watch->pace.normal_ns,
+                                .slowed = watch->pace.slowed,
+                                .change_count = watch->pace.change_count};
+    pthread_mutex_unlock(&watch->lock);
+}
+
 uint32_t watch_loads(struct watch *watch, struct dgo_engine_load *loads, uint32_t max)
 {
     return watch_engines_loads(watch->engines, loads, max);
@@ -159,5 +195,6 @@ void watch_stop(struct watch *watch)
         dgo_log(DGO_LOG_WARN, "the driver does not answer; its thread is left behind");
     (void)dgo_bus_unsubscribe(watch->bus, watch->launches, NULL);
     watch_engines_free(watch->engines);
+    pthread_mutex_destroy(&watch->lock);
     free(watch);
 }

@@ -46,6 +46,15 @@ enum dgo_status watch_add_engine(struct watch *watch, uint32_t pid, const char *
                                  const char *key, struct dgo_error *err);
 void watch_remove_engine(struct watch *watch, uint32_t pid);
 
+/* How often the cards are looked at, and why: half as often while an engine streams on a machine
+ * where the resource manager finds it tight (dgo_budget_facts).  Any thread. */
+struct watch_pace {
+    uint64_t interval_ns, normal_ns;
+    bool slowed;
+    uint64_t change_count; /* ever */
+};
+void watch_read_pace(struct watch *watch, struct watch_pace *pace);
+
 /* The newest answers of engines that answer; returns how many.  Any thread. */
 uint32_t watch_loads(struct watch *watch, struct dgo_engine_load *loads, uint32_t max);
 

@@ -224,6 +224,20 @@ uint32_t watch_engines_loads(struct watch_engines *engines, struct dgo_engine_lo
     return count;
 }
 
+bool watch_engines_busy(struct watch_engines *engines)
+{
+    bool busy = false;
+
+    if (engines->count == 0)
+        return false;
+    pthread_mutex_lock(&engines->lock);
+    for (uint32_t i = 0; i < WATCH_ENGINE_MAX; i++)
+        busy |= engines->engine[i].used && engines->engine[i].answered &&
+                engines->engine[i].source.track.load.busy > 0;
+    pthread_mutex_unlock(&engines->lock);
+    return busy;
+}
+
 void watch_engines_ask(struct watch_engines *engines)
 {
     if (engines->count > 0)

@@ -24,6 +24,9 @@ uint32_t watch_engines_loads(struct watch_engines *engines, struct dgo_engine_lo
 void watch_engines_on_launch(struct watch_engines *engines, uint32_t launch,
                              const struct launch_event *event);
 
+/* Whether one that answers works on a request, as of its last answer. */
+bool watch_engines_busy(struct watch_engines *engines);
+
 /* Starts a round unless one runs; never waits. */
 void watch_engines_ask(struct watch_engines *engines);
 

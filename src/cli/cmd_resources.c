@@ -51,7 +51,7 @@ static struct proof *prove(const struct cmd_call *call, const struct flow *flow)
 static int show(const struct cmd_call *call, const struct dgo_app *app, const struct flow *flow,
                 const struct self_check *check, const struct proof *proof)
 {
-    json_t *resources = view_resources(app, &flow->machine, check, proof);
+    json_t *resources = view_resources(app, &flow->machine, NULL, check, proof);
     int status = 0;
 
     if (option_given(&call->options, OPTION_JSON) || !resources) {

@@ -242,6 +242,7 @@ static enum dgo_status supervise(struct face *face, struct dgo_error *err)
         .stop_timeout_ns = option_number(options, OPTION_STOP_TIMEOUT),
         .extra_args = face->call->rest,
         .extra_count = face->call->rest_count,
+        .sampler = face->flow->sampler,
     };
     enum dgo_status status;
     int result;

@@ -19,8 +19,30 @@ static void compared_cells(struct table *table, const struct dgo_compared *compa
                                                                         : "<");
 }
 
+static bool any_overhead(const struct dgo_comparison *comparison)
+{
+    for (uint32_t i = 0; i < comparison->row_count; i++)
+        if (comparison->row[i].overhead.known)
+            return true;
+    return false;
+}
+
+static void overhead_cells(struct table *table, const struct dgo_compared *overhead)
+{
+    char text[DGO_UNIT_TEXT_MAX];
+
+    if (overhead->known) {
+        table_cell(table, "%s", dgo_mib_text(overhead->planned_bytes, text));
+        table_cell(table, "%s", dgo_mib_text(overhead->measured_bytes, text));
+    } else {
+        table_cell(table, "-");
+        table_cell(table, "-");
+    }
+}
+
 void print_comparison(const struct dgo_comparison *comparison)
 {
+    const bool overhead = any_overhead(comparison);
     struct table *table = table_new();
 
     table_column(table, "device", false);
@@ -30,6 +52,10 @@ void print_comparison(const struct dgo_comparison *comparison)
     table_column(table, "measured", true);
     table_column(table, "compute", true);
     table_column(table, "measured", true);
+    if (overhead) {
+        table_column(table, "overhead", true);
+        table_column(table, "measured", true);
+    }
     for (uint32_t i = 0; i < comparison->row_count; i++) {
         const struct dgo_comparison_row *row = &comparison->row[i];
 
@@ -37,6 +63,8 @@ void print_comparison(const struct dgo_comparison *comparison)
         compared_cells(table, &row->weights);
         compared_cells(table, &row->context);
         compared_cells(table, &row->compute);
+        if (overhead)
+            overhead_cells(table, &row->overhead);
     }
     table_print(table);
     printf("%s\n", comparison->sentence);

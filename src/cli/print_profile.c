@@ -258,8 +258,12 @@ static void print_changes(const json_t *profile)
         printf("  at %s %+.0f MiB on ", moment_text(number_of(change, "seconds"), moment),
                number_of(change, "delta_mib"));
         print_who(change);
+        if (json_string_value(json_object_get(change, "how")))
+            printf(", which %s", json_string_value(json_object_get(change, "how")));
         if (count_of(change, "gpu_count") > 1)
             printf(", on %u cards at once", count_of(change, "gpu_count"));
+        if (json_string_value(json_object_get(change, "command")))
+            printf(": %s", json_string_value(json_object_get(change, "command")));
         printf("\n");
     }
 }

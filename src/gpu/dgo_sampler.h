@@ -67,7 +67,7 @@ enum dgo_status dgo_sampler_wait(struct dgo_sampler *sampler, uint64_t after, ui
  * disturbed.  Below DGO_SAMPLER_INTERVAL_MIN_NS it is that. */
 void dgo_sampler_set_interval(struct dgo_sampler *sampler, uint64_t interval_ns);
 
-/* Looks now and not at the end of the interval. */
+/* Looks now and not at the end of the interval, and reads every tier. */
 void dgo_sampler_look_now(struct dgo_sampler *sampler);
 
 /* Ends the thread.  One that is stuck in the driver is left behind after `patience_ns`: it ends

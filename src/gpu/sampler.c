@@ -32,6 +32,7 @@ struct dgo_sampler {
     const struct dgo_clock *clock;
     struct dgo_gpu_source *source;
     uint32_t failures; /* in a row */
+    bool asked;        /* somebody wants this look: nothing in it may be from before */
     struct dgo_sample work;
 
     pthread_t thread;
@@ -90,7 +91,7 @@ static unsigned due_tiers(const struct dgo_sampler *sampler, uint64_t now_ns, ui
     const struct dgo_sample *last = &sampler->work;
     unsigned tiers = 0;
 
-    if (last->sequence == 0 || sampler->failures > 0)
+    if (last->sequence == 0 || sampler->failures > 0 || sampler->asked)
         return DGO_TIERS_ALL;
     for (int tier = 0; tier < DGO_TIER_COUNT; tier++)
         /* Half an interval early is in time: looks never fall on the exact nanosecond. */
@@ -196,6 +197,7 @@ static void rest(struct dgo_sampler *sampler, uint64_t took_ns)
         if (pthread_cond_timedwait(&sampler->changed, &sampler->lock, &until) != 0)
             break;
     }
+    sampler->asked = sampler->look_now;
     sampler->look_now = false;
 }
 

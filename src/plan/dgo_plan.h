@@ -86,6 +86,16 @@ enum dgo_figure_source {
 };
 const char *dgo_figure_source_name(enum dgo_figure_source source);
 
+/* Where the overhead of a card comes from, from worst to best known. */
+enum dgo_overhead_source {
+    DGO_OVERHEAD_ASSUMED,    /* by its multiprocessors, or what a launch took, whichever is more */
+    DGO_OVERHEAD_CALIBRATED, /* `calibrate` measured it once */
+    DGO_OVERHEAD_LEARNT,     /* DGO_OVERHEAD_LAUNCHES_MIN launches or more measured it */
+};
+enum { DGO_OVERHEAD_LAUNCHES_MIN = 3 };
+enum dgo_overhead_source dgo_overhead_source(const struct dgo_gpu *gpu);
+const char *dgo_overhead_source_name(enum dgo_overhead_source source);
+
 struct dgo_device_estimate {
     char name[16];        /* as the engine calls it: CUDA0 */
     uint32_t gpu_index;   /* in the machine */

@@ -32,11 +32,40 @@ static uint64_t multiprocessors(const struct dgo_gpu *gpu)
     return (gpu->core_count + each - 1) / each;
 }
 
+static uint64_t assumed_overhead_bytes(const struct dgo_gpu *gpu)
+{
+    return OVERHEAD_FIXED_MIB * DGO_MIB + multiprocessors(gpu) * OVERHEAD_CORE_KIB * DGO_KIB;
+}
+
+enum dgo_overhead_source dgo_overhead_source(const struct dgo_gpu *gpu)
+{
+    if (!dgo_gpu_knows(gpu, DGO_GPU_ENGINE_OVERHEAD_BYTES))
+        return DGO_OVERHEAD_ASSUMED;
+    if (!dgo_gpu_knows(gpu, DGO_GPU_ENGINE_OVERHEAD_LAUNCHES))
+        return DGO_OVERHEAD_CALIBRATED;
+    return gpu->engine_overhead_launches >= DGO_OVERHEAD_LAUNCHES_MIN ? DGO_OVERHEAD_LEARNT
+                                                                      : DGO_OVERHEAD_ASSUMED;
+}
+
+const char *dgo_overhead_source_name(enum dgo_overhead_source source)
+{
+    static const char *const names[] = {
+        [DGO_OVERHEAD_ASSUMED] = "assumed",
+        [DGO_OVERHEAD_CALIBRATED] = "calibrated",
+        [DGO_OVERHEAD_LEARNT] = "learnt",
+    };
+
+    return names[source];
+}
+
 uint64_t memory_overhead_bytes(const struct dgo_gpu *gpu)
 {
-    if (dgo_gpu_knows(gpu, DGO_GPU_ENGINE_OVERHEAD_BYTES)) /* measured beats assumed */
+    const bool known = dgo_gpu_knows(gpu, DGO_GPU_ENGINE_OVERHEAD_BYTES);
+
+    if (dgo_overhead_source(gpu) != DGO_OVERHEAD_ASSUMED)
         return gpu->engine_overhead_bytes;
-    return OVERHEAD_FIXED_MIB * DGO_MIB + multiprocessors(gpu) * OVERHEAD_CORE_KIB * DGO_KIB;
+    /* What one launch took is a floor; it takes more of them to come below the assumption. */
+    return dgo_max_u64(assumed_overhead_bytes(gpu), known ? gpu->engine_overhead_bytes : 0);
 }
 
 /* --- devices --------------------------------------------------------------------------------- */

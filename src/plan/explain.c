@@ -149,6 +149,33 @@ static void tell_cache(const struct telling *to, const struct dgo_device_estimat
             tell_cache_formula(to, &classes[c]);
 }
 
+static void tell_overhead(const struct telling *to, const struct dgo_device_estimate *device)
+{
+    const struct dgo_gpu *gpu = &to->machine->gpu[device->gpu_index];
+    const enum dgo_overhead_source source = dgo_overhead_source(gpu);
+    const uint32_t launches =
+        dgo_gpu_knows(gpu, DGO_GPU_ENGINE_OVERHEAD_LAUNCHES) ? gpu->engine_overhead_launches : 0;
+
+    if (source == DGO_OVERHEAD_LEARNT)
+        say(to,
+            "  overhead %9.2f MiB = %.2f learnt from %" PRIu32 " launches + %.2f by which they "
+            "differ: driver context and libraries, outside the engine's books",
+            mib(device->overhead_bytes),
+            mib(device->overhead_bytes - gpu->engine_overhead_spread_bytes), launches,
+            mib(gpu->engine_overhead_spread_bytes));
+    else
+        say(to,
+            "  overhead %9.2f MiB, %s: driver context and libraries, outside the engine's books",
+            mib(device->overhead_bytes), dgo_overhead_source_name(source));
+    if (launches > 0 && gpu->engine_overhead_drifts > 0)
+        say(to, "    %" PRIu32 " of the launches held another amount later; that is what counts",
+            gpu->engine_overhead_drifts);
+    if (source == DGO_OVERHEAD_ASSUMED && launches > 0)
+        say(to, "    %" PRIu32 " launch%s took up to %.2f MiB; %d are needed to plan with less",
+            launches, launches == 1 ? "" : "es", mib(gpu->engine_overhead_bytes),
+            DGO_OVERHEAD_LAUNCHES_MIN);
+}
+
 static void tell_rest(const struct telling *to, const struct dgo_device_estimate *device,
                       bool first)
 {
@@ -162,8 +189,7 @@ static void tell_rest(const struct telling *to, const struct dgo_device_estimate
         estimate->ubatch_tokens, estimate->pipeline ? ", inputs held 4 times for the pipeline" : "",
         first && estimate->device_count > 1 ? ", first of the row" : "",
         device->holds_output ? ", with the logits" : "");
-    say(to, "  overhead %9.2f MiB: driver context and libraries, outside the engine's books",
-        mib(device->overhead_bytes));
+    tell_overhead(to, device);
     if (device->margin_bytes > base)
         say(to, "  margin   %9.2f MiB = %.2f kept free + %.2f the compute figure may be short of",
             mib(device->margin_bytes), mib(base), mib(device->margin_bytes - base));

@@ -84,7 +84,8 @@ static void add_planned_device(struct dgo_comparison *comparison,
     struct dgo_comparison_row *row = &comparison->row[comparison->row_count++];
     struct measured measured[DGO_BUFFER_KIND_COUNT] = {{0}};
 
-    *row = (struct dgo_comparison_row){.gpu_index = planned->gpu_index};
+    *row = (struct dgo_comparison_row){.gpu_index = planned->gpu_index,
+                                       .overhead.planned_bytes = planned->overhead_bytes};
     (void)dgo_text_copy(row->name, sizeof row->name, planned->name);
     measure_device(dgo_report_find(report, planned->name), measured);
     compare_row(row, planned_bytes, measured);

@@ -27,6 +27,10 @@ struct dgo_comparison_row {
     uint32_t gpu_index; /* in the machine, when !is_host && !unplanned */
     struct dgo_compared weights, context, compute;
     struct dgo_compared output; /* logits; always host memory */
+    /* Outside the engine's books (dgo_overhead.h): known where the driver was asked, by the caller;
+     * never judged. */
+    struct dgo_compared overhead;
+    int64_t drift_bytes; /* of the overhead: now, less than as it became ready */
 };
 
 struct dgo_comparison {

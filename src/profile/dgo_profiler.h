@@ -7,6 +7,7 @@
 #define DGO_PROFILER_H
 
 #include "dgo_gpu.h"
+#include "dgo_text.h"
 #include "dgo_trend.h"
 
 enum {
@@ -15,6 +16,7 @@ enum {
     DGO_PROFILER_EPISODE_MAX = 8, /* of one series; the last one goes on counting */
     DGO_PROFILER_MARK_MAX = 256,
     DGO_PROFILER_NAME_MAX = 64,
+    DGO_PROFILER_COMMAND_MAX = 160,
     DGO_PROFILER_CHANGE_MAX = 256,
 };
 
@@ -34,7 +36,8 @@ struct dgo_episode {
 struct dgo_series_report {
     uint32_t gpu_index, pid;
     uint64_t start;
-    char name[DGO_PROFILER_NAME_MAX]; /* of the process; "" unknown */
+    char name[DGO_PROFILER_NAME_MAX];       /* of the process; "" unknown */
+    char command[DGO_PROFILER_COMMAND_MAX]; /* as it was started, cut; "" unknown */
     bool role_known;
     enum dgo_process_role role;
     struct dgo_trace_stats stats;
@@ -43,13 +46,25 @@ struct dgo_series_report {
     struct dgo_episode episode[DGO_PROFILER_EPISODE_MAX];
 };
 
+enum dgo_change_how {
+    DGO_CHANGE_LEVEL,    /* it holds more or less than before */
+    DGO_CHANGE_APPEARED, /* a process that was not there before the card's change */
+    DGO_CHANGE_ENDED,
+};
+const char *dgo_change_how_name(enum dgo_change_how how); /* "level", "appeared", "ended" */
+
 /* A lasting change of level and whose it was. */
 struct dgo_change_report {
     double seconds, delta_mib;
     uint32_t gpu_index, pid; /* pid 0: no process is known to have caused it */
-    char name[DGO_PROFILER_NAME_MAX];
+    uint64_t start;
+    enum dgo_change_how how;
+    char name[DGO_PROFILER_NAME_MAX], command[DGO_PROFILER_COMMAND_MAX];
     uint32_t gpu_count; /* cards that changed alike within 2 s; 1: this one alone */
 };
+
+/* "GPU 0: +4512 MiB by pid 4242 llama-server, which appeared: llama-server -m ..." */
+void dgo_change_text(const struct dgo_change_report *change, struct dgo_text *text);
 
 struct dgo_mark {
     double seconds;
@@ -82,6 +97,8 @@ double dgo_profiler_capacity(const struct dgo_profiler *profiler, uint32_t gpu_i
 /* Of a series that has a reading. */
 void dgo_profiler_set_name(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
                            uint64_t start, const char *name);
+void dgo_profiler_set_command(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
+                              uint64_t start, const char *command);
 void dgo_profiler_set_role(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
                            uint64_t start, enum dgo_process_role role);
 void dgo_profiler_set_plan(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
@@ -92,6 +109,9 @@ uint32_t dgo_profiler_marks(const struct dgo_profiler *profiler, const struct dg
 
 /* Judges every series as of now, restarts considered; opens and closes episodes. */
 void dgo_profiler_judge(struct dgo_profiler *profiler);
+
+/* Reads the series' stats and changes without judging: all that dgo_profiler_changes needs. */
+void dgo_profiler_refresh(struct dgo_profiler *profiler);
 
 /* Finds the pattern of each series, after dgo_profiler_judge. */
 void dgo_profiler_find_patterns(struct dgo_profiler *profiler);
@@ -104,7 +124,10 @@ const struct dgo_series_report *dgo_profiler_report(const struct dgo_profiler *p
 uint32_t dgo_profiler_points(const struct dgo_profiler *profiler, uint32_t index,
                              struct dgo_trace_point *points, uint32_t max);
 
-/* Changes of all series, in time; what a process caused is told once, as its own. */
+/* Changes of all series, in time, as of the last dgo_profiler_judge or _refresh; what a process
+ * caused is told once, as its own.  A process that came or went is named as the cause where the
+ * card's change is as large as what it held, within max(16 MiB, 25 %); several where they are
+ * together. */
 uint32_t dgo_profiler_changes(const struct dgo_profiler *profiler,
                               struct dgo_change_report *changes, uint32_t max);
 

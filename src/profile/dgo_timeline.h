@@ -72,6 +72,7 @@ struct dgo_series_key {
     X(BURST, "burst")                                                                              \
     X(ALERT, "alert")                                                                              \
     X(CHANGE, "change")                                                                            \
+    X(DRIFT, "drift")                                                                              \
     X(DRIVER, "driver")                                                                            \
     X(CLOCK, "clock")                                                                              \
     X(MARK, "mark")

@@ -84,7 +84,8 @@ struct dgo_trace_change {
 struct dgo_trace_stats {
     uint64_t sample_count, clock_jumps;
     double first_s, last_s; /* of the axis, which jumps do not move */
-    double last_mib, least_mib, greatest_mib;
+    double step_s;          /* from sample to sample, of late */
+    double first_mib, last_mib, least_mib, greatest_mib;
     double cell_s;
     uint32_t cell_count;
     uint32_t change_count;

@@ -266,6 +266,15 @@ void dgo_profiler_set_name(struct dgo_profiler *profiler, uint32_t gpu_index, ui
         (void)dgo_text_copy(series->report.name, sizeof series->report.name, name);
 }
 
+void dgo_profiler_set_command(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
+                              uint64_t start, const char *command)
+{
+    struct profiler_series *series = find(profiler, gpu_index, pid, start);
+
+    if (series)
+        (void)dgo_text_copy(series->report.command, sizeof series->report.command, command);
+}
+
 void dgo_profiler_set_role(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
                            uint64_t start, enum dgo_process_role role)
 {
@@ -302,6 +311,12 @@ uint32_t dgo_profiler_marks(const struct dgo_profiler *profiler, const struct dg
 {
     *marks = profiler->mark;
     return profiler->mark_count;
+}
+
+void dgo_profiler_refresh(struct dgo_profiler *profiler)
+{
+    for (uint32_t i = 0; i < profiler->count; i++)
+        dgo_trace_read_stats(profiler->series[i]->trace, &profiler->series[i]->report.stats);
 }
 
 /* ---- judging all together --------------------------------------------------------------- */

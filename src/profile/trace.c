@@ -192,6 +192,7 @@ enum dgo_status dgo_trace_add(struct dgo_trace *trace, const struct dgo_trace_sa
     changes_add(&trace->changes, seconds, sample->seconds, sample->used_mib);
     trace->least_mib = first ? sample->used_mib : fmin(trace->least_mib, sample->used_mib);
     trace->greatest_mib = first ? sample->used_mib : fmax(trace->greatest_mib, sample->used_mib);
+    trace->first_mib = first ? sample->used_mib : trace->first_mib;
     trace->last_mib = sample->used_mib;
     trace->last_s = seconds;
     trace->sample_count++;
@@ -205,6 +206,8 @@ void dgo_trace_read_stats(const struct dgo_trace *trace, struct dgo_trace_stats 
         .clock_jumps = trace->clock_jumps,
         .first_s = trace->first_s,
         .last_s = trace->last_s,
+        .step_s = trace->step_s,
+        .first_mib = trace->first_mib,
         .last_mib = trace->last_mib,
         .least_mib = trace->least_mib,
         .greatest_mib = trace->greatest_mib,

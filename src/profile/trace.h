@@ -20,7 +20,7 @@ struct dgo_trace {
     double width_s, origin_s; /* cell i is [origin + i * width, ...) */
     double shift_s;           /* added to the times that come, for clocks that jumped */
     double last_s, step_s;    /* of the axis; step: the usual distance of samples */
-    double last_mib, least_mib, greatest_mib, first_s;
+    double first_mib, last_mib, least_mib, greatest_mib, first_s;
     double last_requests;
     uint64_t sample_count, clock_jumps;
     uint64_t request_samples, request_rises, request_falls;

@@ -349,6 +349,7 @@ struct dgo_budget_facts {
     uint32_t normal_duty_permille;     /* of NORMAL's time; 1000: all of it */
     uint32_t background_duty_permille; /* of BACKGROUND's */
     uint32_t run_delay_permille;       /* worst engine thread, of wall time, last look */
+    bool tight; /* engines are protected and need every CPU: our own work gives way */
 };
 void dgo_resource_budget(struct dgo_budget_facts *facts);
 

@@ -267,6 +267,7 @@ void dgo_resource_budget(struct dgo_budget_facts *facts)
         .normal_duty_permille = budget.normal ? budget.normal_duty_permille : 1000,
         .background_duty_permille = budget.normal ? budget.background_duty_permille : 1000,
         .run_delay_permille = worst.delay_permille,
+        .tight = worst.alive && budget.normal && budget.normal_duty_permille < 1000,
     };
     dgo_unlock(&lock);
 }

@@ -49,15 +49,18 @@ static void resources(struct http_request *request, void *data)
     struct dgo_sample *sample = daemon->sample;
     struct proof_question question = {.alone = true};
     struct proof *proof = malloc(sizeof *proof);
+    struct watch_pace pace;
 
     watch_latest(daemon->watch, sample);
+    watch_read_pace(daemon->watch, &pace);
     if (sample->machine.gpu_count > 0 && !sample->machine.simulated)
         question.machine = &sample->machine;
     else if (sample->problem[0] && !sample->machine.simulated)
         question.driver_problem = sample->problem;
     if (proof)
         proof_take(&question, proof);
-    http_answer_json(request, 200, view_resources(&daemon->app, &sample->machine, NULL, proof));
+    http_answer_json(request, 200,
+                     view_resources(&daemon->app, &sample->machine, &pace, NULL, proof));
     free(proof);
 }
 

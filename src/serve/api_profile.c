@@ -133,3 +133,11 @@ void profile_note_launch(struct daemon *daemon, const json_t *launch)
     if (strcmp(state, "ready") == 0 && pid > 0)
         note_plan(daemon, id, (uint32_t)pid);
 }
+
+void profile_note_drift(struct daemon *daemon, const json_t *drift)
+{
+    profile_live_note(daemon->profile, DGO_TIMELINE_DRIFT,
+                      (uint32_t)json_integer_value(json_object_get(drift, "gpu")),
+                      (uint32_t)json_integer_value(json_object_get(drift, "pid")),
+                      json_string_value(json_object_get(drift, "text")));
+}

@@ -152,6 +152,8 @@ static void on_fleet_event(const char *type, json_t *object, void *data)
 
     if (strcmp(type, "launch") == 0)
         profile_note_launch(daemon, object);
+    else if (strcmp(type, "drift") == 0)
+        profile_note_drift(daemon, object);
     events_publish(daemon->events, type, object);
     if (strcmp(type, "lines") != 0)
         daemon_changed(daemon);

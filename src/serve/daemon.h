@@ -75,6 +75,7 @@ void task_start(struct daemon *daemon, struct http_request *request, json_t *bod
 json_t *api_body(struct http_request *request, const char *const *keys);
 /* An event of a launch, for the timeline: each of its states once, and its plan. */
 void profile_note_launch(struct daemon *daemon, const json_t *launch);
+void profile_note_drift(struct daemon *daemon, const json_t *drift);
 /* What was planned for those that run, at this look: a line beside what they use. */
 void profile_note_plans(struct daemon *daemon);
 

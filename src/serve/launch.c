@@ -134,10 +134,23 @@ static void on_engine_line(const char *text, void *data)
         log_add(launch->log, text);
 }
 
-static bool look(struct dgo_sample *sample, void *fleet)
+static void set_comparison(struct launch *launch)
 {
-    watch_latest(fleet_watch(fleet), sample);
-    return true;
+    json_decref(launch->comparison);
+    launch->comparison =
+        view_comparison(&launch->flow->machine, supervise_comparison(launch->supervise),
+                        supervise_report(launch->supervise));
+}
+
+static void on_drifted(uint32_t gpu_index, const char *text, void *data)
+{
+    struct launch *launch = data;
+
+    set_comparison(launch);
+    fleet_tell(launch->fleet, "drift",
+               json_pack("{s:I, s:I, s:I, s:o}", "launch", (json_int_t)launch->id, "pid",
+                         (json_int_t)launch->pid, "gpu", (json_int_t)gpu_index, "text",
+                         view_text(text)));
 }
 
 static struct supervise_options supervise_options_of(struct launch *launch)
@@ -155,9 +168,9 @@ static struct supervise_options supervise_options_of(struct launch *launch)
         .source = (uint32_t)launch->id,
         .admit = admit,
         .line = on_engine_line,
+        .drifted = on_drifted,
         .data = launch,
-        .look = look,
-        .look_data = launch->fleet,
+        .sampler = watch_sampler(fleet_watch(launch->fleet)),
         .keep = {.path = launch->keep_socket[0] && keep_ns ? launch->keep_socket : NULL,
                  .wait_ns = keep_ns,
                  .log_fd = log_fd(launch->log)},
@@ -247,9 +260,7 @@ static void became_ready(struct launch *launch)
 
     launch->ready_ns = launch->last_request_ns = wall_ns();
     launch->was_ready = true;
-    json_decref(launch->comparison);
-    launch->comparison = view_comparison(&flow->machine, supervise_comparison(launch->supervise),
-                                         supervise_report(launch->supervise));
+    set_comparison(launch);
     /* A described machine's free memory does not shrink: there a promise stays one. */
     if (!flow->machine.simulated && launch->ledger_id)
         (void)dgo_vram_settle(launch->ledger_id, NULL);

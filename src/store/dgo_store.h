@@ -15,6 +15,7 @@ enum {
     DGO_STORE_LAUNCH_MAX = 1000, /* kept; the oldest go */
     DGO_STORE_PROBE_MAX = 64,    /* likewise */
     DGO_STORE_CALIBRATION_MAX = 256,
+    DGO_STORE_OVERHEAD_MAX = 1024,
     DGO_STORE_FIGURE_MAX = 128,   /* of one launch */
     DGO_STORE_TEXT_MAX = 1 << 20, /* bytes of any one text; more is DGO_ELIMIT */
 };
@@ -119,5 +120,31 @@ enum dgo_status dgo_store_find_calibration(struct dgo_store *store,
                                            const struct dgo_calibration_record *like,
                                            struct dgo_calibration_record *found,
                                            struct dgo_error *err);
+
+/* What one launch took of one card outside the engine's books: real cards only. */
+struct dgo_overhead_record {
+    uint64_t launch_ns;   /* wall time at which it was ready: the same for all its cards */
+    char device_key[96];  /* UUID of the card, else its name */
+    char device_name[96]; /* "NVIDIA GeForce RTX 3090" */
+    char driver[96];      /* its version */
+    char binary_hash[65];
+    uint64_t ready_bytes; /* as it became ready */
+    uint64_t bytes;       /* as it was last seen to hold */
+    bool by_process;      /* the driver told it of the engine's process */
+};
+
+/* Takes the place of what was put for that launch, card and binary. */
+DGO_MUST_CHECK
+enum dgo_status dgo_store_put_overhead(struct dgo_store *store,
+                                       const struct dgo_overhead_record *record,
+                                       struct dgo_error *err);
+
+/* Those of the same device_name, driver and binary_hash as `like`, newest launch first, at most
+ * `max`; none is DGO_OK with *count 0. */
+DGO_MUST_CHECK
+enum dgo_status dgo_store_find_overheads(struct dgo_store *store,
+                                         const struct dgo_overhead_record *like,
+                                         struct dgo_overhead_record *found, uint32_t max,
+                                         uint32_t *count, struct dgo_error *err);
 
 #endif

@@ -62,6 +62,19 @@ const char *const schema_steps[] = {
     "  pid INTEGER NOT NULL,"
     "  text TEXT NOT NULL) STRICT;"
     "CREATE INDEX event_time ON event(time_ns);",
+    /* 3 -> 4.  What launches took of cards outside the engine's books. */
+    "CREATE TABLE overhead("
+    "  id INTEGER PRIMARY KEY,"
+    "  launch_ns INTEGER NOT NULL," /* when it was ready: the same for all its cards */
+    "  device_key TEXT NOT NULL,"   /* UUID of the card, else its name */
+    "  device_name TEXT NOT NULL,"
+    "  driver TEXT NOT NULL,"
+    "  binary_hash TEXT NOT NULL,"
+    "  ready_bytes INTEGER NOT NULL," /* as it became ready */
+    "  bytes INTEGER NOT NULL,"       /* as it was last seen to hold */
+    "  by_process INTEGER NOT NULL,"
+    "  UNIQUE(launch_ns, device_key, binary_hash)) STRICT;"
+    "CREATE INDEX overhead_same ON overhead(device_name, driver, binary_hash);",
 };
 const int schema_step_count = sizeof schema_steps / sizeof schema_steps[0];
 

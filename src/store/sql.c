@@ -43,6 +43,14 @@ static const char *const texts[SQL_STATEMENT_COUNT] = {
         "WHERE (device_key = ?1 OR device_name = ?2) AND simulated <= ?5 "
         "ORDER BY simulated, device_key = ?1 DESC, quantisation = ?3 DESC, "
         "binary_hash = ?4 DESC, made_ns DESC, id DESC LIMIT 1",
+    [SQL_PUT_OVERHEAD] =
+        "INSERT OR REPLACE INTO overhead(launch_ns, device_key, device_name, driver, binary_hash, "
+        "ready_bytes, bytes, by_process) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [SQL_TRIM_OVERHEADS] = "DELETE FROM overhead WHERE id NOT IN "
+                           "(SELECT id FROM overhead ORDER BY launch_ns DESC, id DESC LIMIT ?1)",
+    [SQL_FIND_OVERHEADS] = "SELECT launch_ns, device_key, ready_bytes, bytes, by_process "
+                           "FROM overhead WHERE device_name = ?1 AND driver = ?2 AND "
+                           "binary_hash = ?3 ORDER BY launch_ns DESC, id DESC LIMIT ?4",
     [SQL_PUT_TIMELINE] = "INSERT OR REPLACE INTO timeline(series, start_ns, width_ns, buckets) "
                          "VALUES(?1, ?2, ?3, ?4)",
     [SQL_PUT_EVENT] =

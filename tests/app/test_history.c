@@ -102,7 +102,7 @@ static void test_inline(void **state)
     struct seen seen;
 
     (void)state;
-    history_start(&flow, &comparison, &report); /* no resource manager: at once */
+    history_start(&flow, &comparison, &report, NULL, 0); /* no resource manager: at once */
     seen = look();
     assert_int_equal(seen.count, 1);
     assert_int_equal(seen.planned, 100);
@@ -116,7 +116,7 @@ static void test_without_a_store(void **state)
 
     (void)state;
     flow.store = NULL;
-    history_start(&flow, &comparison, &report);
+    history_start(&flow, &comparison, &report, NULL, 0);
     flow.store = store;
     assert_int_equal(look().count, 0);
 }
@@ -135,8 +135,8 @@ static void test_the_caller_does_not_wait(void **state)
     assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(dgo_resource_start(&config, NULL), DGO_OK);
-    history_start(&flow, &comparison, &report);
-    history_start(&flow, &comparison, &report);
+    history_start(&flow, &comparison, &report, NULL, 0);
+    history_start(&flow, &comparison, &report, NULL, 0);
     memset(&comparison, 0xff, sizeof comparison);
     memset(&flow.plan, 0xff, sizeof flow.plan);
     assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);

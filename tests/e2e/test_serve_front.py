@@ -88,6 +88,24 @@ def client_goes(box):
     done(daemon)
 
 
+@case("the cards are looked at half as often while an engine streams and needs every CPU")
+def looks_give_way(box):
+    daemon = Daemon(box, "--threads", str(os.cpu_count()))
+    ready(daemon, "a", **{"intent": {"ctx": 8192}})
+    sampler = lambda: daemon.json("GET", "/api/v1/resources")["sampler"]
+    before = sampler()
+    check_equal((before["slowed"], before["interval_ns"]), (False, before["normal_ns"]), "before")
+    connection = endless(daemon)
+    connection.getresponse().read1(10)
+    slowed = wait_until(lambda: (lambda now: now if now["slowed"] else None)(sampler()), "looks to be rarer")
+    check_equal((slowed["interval_ns"], slowed["why"]), (2 * before["normal_ns"], "an engine streams and needs every CPU"),
+                "while it streams")
+    connection.close()
+    wait_until(lambda: not sampler()["slowed"], "looks as often as before")
+    check_equal(sampler()["interval_ns"], before["normal_ns"], "after it")
+    done(daemon)
+
+
 @case("an engine that dies while it answers: the stream breaks, it is started again, the next request waits for it")
 def engine_dies(box):
     daemon = Daemon(box)

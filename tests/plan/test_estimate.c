@@ -446,6 +446,38 @@ static void test_overhead(void **state)
     }
 }
 
+static void test_overhead_sources(void **state)
+{
+    static const struct {
+        const char *name;
+        bool known;
+        uint32_t launches, mib; /* 0 launches: calibrated */
+        enum dgo_overhead_source source;
+        uint64_t want_mib;
+    } rows[] = {
+        {"nobody measured", false, 0, 0, DGO_OVERHEAD_ASSUMED, 306},
+        {"calibrated", true, 0, 120, DGO_OVERHEAD_CALIBRATED, 120},
+        {"one launch took less: no reason to plan with less", true, 1, 120, DGO_OVERHEAD_ASSUMED,
+         306},
+        {"one launch took more", true, 1, 500, DGO_OVERHEAD_ASSUMED, 500},
+        {"two", true, 2, 120, DGO_OVERHEAD_ASSUMED, 306},
+        {"three", true, 3, 120, DGO_OVERHEAD_LEARNT, 120},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct dgo_gpu gpu = {.engine_overhead_bytes = rows[i].mib * DGO_MIB,
+                              .engine_overhead_launches = rows[i].launches};
+
+        if (rows[i].known)
+            gpu.known |= UINT64_C(1) << DGO_GPU_ENGINE_OVERHEAD_BYTES;
+        if (rows[i].launches)
+            gpu.known |= UINT64_C(1) << DGO_GPU_ENGINE_OVERHEAD_LAUNCHES;
+        CHECK_ROW_U64(memory_overhead_bytes(&gpu), rows[i].want_mib * DGO_MIB, rows[i].name);
+        CHECK_ROW(dgo_overhead_source(&gpu) == rows[i].source, rows[i].name);
+    }
+}
+
 /* --- what the engine would refuse ------------------------------------------------------------ */
 
 static void no_slots(struct dgo_settings *s)
@@ -637,6 +669,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_host_limits),
     cmocka_unit_test(test_idle_card),
     cmocka_unit_test(test_overhead),
+    cmocka_unit_test(test_overhead_sources),
     cmocka_unit_test(test_refused),
     cmocka_unit_test(test_refused_latent_types),
     cmocka_unit_test(test_no_language_model),

@@ -90,6 +90,130 @@ static void test_changes_have_a_cause(void **state)
     dgo_profiler_free(profiler);
 }
 
+/* ---- a process that came or went is the cause of a card's step ---- */
+
+enum { STEPS_MAX = 4 };
+
+/* MiB that a process holds over [from, until) seconds of a thousand. */
+struct guest {
+    uint32_t pid, from, until;
+    double mib, first_mib; /* first_mib: for its first two seconds; 0: at once */
+};
+
+static const struct {
+    const char *name;
+    uint32_t every_s; /* a look */
+    struct guest guest[3];
+    double hidden_mib; /* from 500 s on, of no process */
+    uint32_t count;
+    struct {
+        uint32_t pid;
+        enum dgo_change_how how;
+        double delta_mib;
+    } want[STEPS_MAX];
+} guests[] = {
+    {"one appears", 1, {{7, 500, 1000, 4000, 0}}, 0, 1, {{7, DGO_CHANGE_APPEARED, 4000}}},
+    {"one appears and fills up",
+     1,
+     {{7, 498, 1000, 4000, 1500}},
+     0,
+     1,
+     {{7, DGO_CHANGE_APPEARED, 4000}}},
+    {"seen at every second look only",
+     4,
+     {{7, 500, 1000, 4000, 0}},
+     0,
+     1,
+     {{7, DGO_CHANGE_APPEARED, 4000}}},
+    {"one ends", 1, {{7, 0, 500, 4000, 0}}, 0, 1, {{7, DGO_CHANGE_ENDED, -4000}}},
+    {"comes and goes",
+     1,
+     {{7, 300, 700, 900, 0}},
+     0,
+     2,
+     {{7, DGO_CHANGE_APPEARED, 900}, {7, DGO_CHANGE_ENDED, -900}}},
+    {"two appear, each with its own",
+     1,
+     {{7, 500, 1000, 4000, 0}, {8, 500, 1000, 1000, 0}},
+     0,
+     2,
+     {{7, DGO_CHANGE_APPEARED, 4000}, {8, DGO_CHANGE_APPEARED, 1000}}},
+    {"a small one appears beside the cause",
+     1,
+     {{7, 500, 1000, 4000, 0}, {8, 500, 1000, 50, 0}},
+     0,
+     1,
+     {{7, DGO_CHANGE_APPEARED, 4000}}},
+    {"one of another size appears: it is not the cause",
+     1,
+     {{7, 500, 1000, 300, 0}},
+     4000,
+     1,
+     {{0, DGO_CHANGE_LEVEL, 4300}}},
+    {"one that appeared long before",
+     1,
+     {{7, 300, 1000, 4000, 0}},
+     4000,
+     2,
+     {{7, DGO_CHANGE_APPEARED, 4000}, {0, DGO_CHANGE_LEVEL, 4000}}},
+    {"one was there from the start",
+     1,
+     {{7, 0, 1000, 4000, 0}},
+     4000,
+     1,
+     {{0, DGO_CHANGE_LEVEL, 4000}}},
+    {"one ends as another appears: the level holds",
+     1,
+     {{7, 0, 500, 4000, 0}, {8, 500, 1000, 4000, 0}},
+     0,
+     0,
+     {{0}}},
+};
+
+static double held(const struct guest *guest, uint32_t s)
+{
+    return s < guest->from || s >= guest->until          ? 0
+           : guest->first_mib > 0 && s < guest->from + 2 ? guest->first_mib
+                                                         : guest->mib;
+}
+
+static void test_guests(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof guests / sizeof guests[0]; i++) {
+        struct dgo_profiler *profiler = open_profiler(0);
+        struct dgo_change_report change[16];
+        uint32_t count;
+
+        for (uint32_t s = 0; s < 1000; s += guests[i].every_s) {
+            double card = 500 + (s >= 500 ? guests[i].hidden_mib : 0);
+
+            for (size_t g = 0; g < 3; g++)
+                if (guests[i].guest[g].pid && held(&guests[i].guest[g], s) > 0) {
+                    card += held(&guests[i].guest[g], s);
+                    add(profiler, 0, guests[i].guest[g].pid, s, held(&guests[i].guest[g], s));
+                    dgo_profiler_set_command(profiler, 0, guests[i].guest[g].pid, 0, "train --big");
+                }
+            add(profiler, 0, 0, s, card);
+        }
+        dgo_profiler_judge(profiler);
+        count = dgo_profiler_changes(profiler, change, 16);
+        CHECK_ROW_U64(count, guests[i].count, guests[i].name);
+        for (uint32_t c = 0; c < count; c++) {
+            char line[256];
+            struct dgo_text text = DGO_TEXT(line);
+
+            CHECK_ROW_U64(change[c].pid, guests[i].want[c].pid, guests[i].name);
+            CHECK_ROW(change[c].how == guests[i].want[c].how, guests[i].name);
+            CHECK_ROW(fabs(change[c].delta_mib - guests[i].want[c].delta_mib) < 2, guests[i].name);
+            dgo_change_text(&change[c], &text);
+            CHECK_ROW((strstr(line, "train --big") != NULL) == (change[c].pid != 0),
+                      guests[i].name);
+        }
+        dgo_profiler_free(profiler);
+    }
+}
+
 /* One event an episode: it begins once, and ends when the growth does. */
 static void test_one_episode(void **state)
 {
@@ -171,8 +295,12 @@ static void test_marks(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_restart_confirms),    cmocka_unit_test(test_changes_have_a_cause),
-    cmocka_unit_test(test_one_episode),         cmocka_unit_test(test_time_to_full),
-    cmocka_unit_test(test_thousands_of_series), cmocka_unit_test(test_marks),
+    cmocka_unit_test(test_restart_confirms),
+    cmocka_unit_test(test_changes_have_a_cause),
+    cmocka_unit_test(test_guests),
+    cmocka_unit_test(test_one_episode),
+    cmocka_unit_test(test_time_to_full),
+    cmocka_unit_test(test_thousands_of_series),
+    cmocka_unit_test(test_marks),
 };
 CHECK_MAIN(tests)
