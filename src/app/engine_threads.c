@@ -1,67 +1,28 @@
 /* engine_threads.c - CPU threads of an engine from what this machine gives it. */
 #include "engine_threads.h"
 
-#include <ctype.h>
+#include "near.h"
+
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { CPU_LIST_MAX = 1024 };
-
-/* "0-15,32-47": how many; 0 when it is no such list. */
-static uint32_t count_list(const char *list)
-{
-    uint32_t count = 0;
-
-    for (const char *at = list; isdigit((unsigned char)*at);) {
-        char *end;
-        const unsigned long first = strtoul(at, &end, 10);
-        const unsigned long last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
-
-        if (last < first || last > 1u << 20)
-            return 0;
-        count += (uint32_t)(last - first + 1);
-        at = *end == ',' ? end + 1 : end;
-    }
-    return count;
-}
-
-static bool read_list(const char *root, const char *pci_id, char list[CPU_LIST_MAX])
-{
-    char path[512];
-    FILE *file;
-    bool good;
-
-    if (strspn(pci_id, "0123456789abcdef:.") != strlen(pci_id) || !pci_id[0])
-        return false;
-    snprintf(path, sizeof path, "%.400s/sys/bus/pci/devices/%s/local_cpulist", root, pci_id);
-    file = fopen(path, "re");
-    if (!file)
-        return false;
-    good = fgets(list, CPU_LIST_MAX, file) != NULL;
-    fclose(file);
-    if (good)
-        list[strcspn(list, "\n")] = '\0';
-    return good && list[0];
-}
 
 uint32_t engine_threads_near(const char *root, const struct dgo_machine *machine,
                              const struct dgo_plan *plan)
 {
-    char list[CPU_LIST_MAX] = "", other[CPU_LIST_MAX];
+    cpu_set_t near, other;
 
+    CPU_ZERO(&near);
     for (uint32_t d = 0; d < plan->settings.device_count; d++) {
         const uint32_t gpu = plan->settings.device_gpu[d];
 
         if (machine->gpu_node[gpu] > 0)
             continue; /* another machine's */
-        if (!read_list(root, machine->gpu[gpu].pci_id, other))
+        if (!gpu_near_cpus(root, machine->gpu[gpu].pci_id, &other))
             return 0;
-        if (list[0] && strcmp(list, other) != 0)
+        if (CPU_COUNT(&near) > 0 && !CPU_EQUAL(&near, &other))
             return 0;
-        memcpy(list, other, sizeof list);
+        near = other;
     }
-    return count_list(list);
+    return (uint32_t)CPU_COUNT(&near);
 }
 
 static void limit(struct engine_threads *threads, uint32_t count, const char *why)

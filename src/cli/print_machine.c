@@ -39,6 +39,21 @@ static void link_cell(const struct dgo_gpu *gpu, char *text, size_t size)
         snprintf(text, size, "?");
 }
 
+/* Where the machine has several: which cards share one. */
+static void print_nodes(const struct dgo_machine *machine)
+{
+    bool begun = false;
+
+    for (uint32_t i = 0; i < machine->gpu_count; i++)
+        if (dgo_gpu_knows(&machine->gpu[i], DGO_GPU_NUMA_NODE)) {
+            printf("%s GPU %" PRIu32 " node %" PRIu32, begun ? "," : "NUMA:", i,
+                   machine->gpu[i].numa_node);
+            begun = true;
+        }
+    if (begun)
+        putchar('\n');
+}
+
 static void print_gpu_table(const struct dgo_machine *machine)
 {
     struct table *table = table_new();
@@ -71,6 +86,7 @@ static void print_gpu_table(const struct dgo_machine *machine)
         table_cell(table, "%s", gpu->pci_id[0] ? gpu->pci_id : "?");
     }
     table_print(table);
+    print_nodes(machine);
     for (uint32_t i = 0; i < machine->gpu_count; i++)
         if (machine->gpu[i].problem[0])
             printf("gpu %" PRIu32 ": %s\n", i, machine->gpu[i].problem);

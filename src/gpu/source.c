@@ -2,6 +2,7 @@
  */
 #include "consumer.h"
 #include "driver.h"
+#include "near.h"
 #include "recording.h"
 
 #include "dgo_log.h"
@@ -27,6 +28,11 @@ struct dgo_gpu_source {
     struct dgo_machine of_part; /* what one driver gave, where there are several */
     struct dgo_machine last;    /* the same: where a driver that went away had its cards */
     struct consumers consumers;
+    struct { /* it stays where it was plugged in: asked once */
+        char pci_id[GPU_PCI_ID_MAX];
+        bool node_known;
+        uint32_t node;
+    } place[DGO_GPU_MAX];
 };
 
 /* The drivers of real machines, in the order of their cards. */
@@ -208,6 +214,26 @@ static enum dgo_status take_parts(struct dgo_gpu_source *source, unsigned tiers,
     return DGO_OK;
 }
 
+static void tell_places(struct dgo_gpu_source *source)
+{
+    for (uint32_t i = 0; i < source->scratch.gpu_count; i++) {
+        struct dgo_gpu *gpu = &source->scratch.gpu[i];
+
+        if (strcmp(source->place[i].pci_id, gpu->pci_id) != 0) {
+            dgo_text_copy(source->place[i].pci_id, sizeof source->place[i].pci_id, gpu->pci_id);
+            source->place[i].node_known =
+                gpu_near_node(source->root, gpu->pci_id, &source->place[i].node);
+        }
+        if (source->place[i].node_known)
+            GPU_SET(gpu, NUMA_NODE, numa_node, source->place[i].node);
+    }
+}
+
+bool gpu_source_stay_near(const struct dgo_gpu_source *source, const struct dgo_machine *machine)
+{
+    return gpu_stay_near(source->root, machine);
+}
+
 /* ---- one look ------------------------------------------------------------------------------ */
 
 enum dgo_status dgo_gpu_take(struct dgo_gpu_source *source, struct dgo_machine *machine,
@@ -231,9 +257,11 @@ enum dgo_status dgo_gpu_take_tiers(struct dgo_gpu_source *source, unsigned tiers
     }
     if (status != DGO_OK)
         return status;
-    if (!source->scratch.simulated)
+    if (!source->scratch.simulated) {
         gpu_tell_consumers(&source->consumers, source->root,
                            tiers & DGO_TIER_BIT(DGO_TIER_PROCESSES), &source->scratch);
+        tell_places(source);
+    }
     complete(&source->scratch);
     memcpy(machine, &source->scratch, sizeof *machine);
     return DGO_OK;
