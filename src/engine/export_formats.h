@@ -1,7 +1,10 @@
 /* export_formats.h - a planned launch in the words of other tools: units, compose files, presets,
  * manifests; one row a format in `dgo_exports`.
  *
- * Pure text from values: it reads and writes no file.  Any thread. */
+ * Pure text from values: it reads and writes no file.  Any thread.
+ *
+ * Internal to this program (src/app and src/cli include it): it is not installed, and may change
+ * with any release. */
 #ifndef EXPORT_FORMATS_H
 #define EXPORT_FORMATS_H
 

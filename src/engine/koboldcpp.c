@@ -9,6 +9,9 @@
 
 #define ARGS "koboldcpp.py"
 
+/* First versions up to 1.76 are from its tagged releases; every spelling was read again in 1.113.1,
+ * where flash attention is on by itself: --flashattention is still taken there and does nothing,
+ * and --help no longer shows it.  The first version with --noflashattention lies between. */
 static const struct engine_flag flags[] = {
     {"--model", 0, 0, ARGS},
     {"--usecuda --usecublas", DGO_ENGINE_VERSION(1, 33, 0), 0, ARGS},
@@ -20,6 +23,7 @@ static const struct engine_flag flags[] = {
     {"--contextsize", DGO_ENGINE_VERSION(1, 20, 0), 0, ARGS},
     {"--batchsize --blasbatchsize", DGO_ENGINE_VERSION(1, 8, 0), 0, ARGS},
     {"--flashattention", DGO_ENGINE_VERSION(1, 64, 0), 0, ARGS},
+    {"--noflashattention", DGO_ENGINE_VERSION(1, 113, 0), 0, ARGS},
     {"--quantkv", DGO_ENGINE_VERSION(1, 67, 0), 0, ARGS},
     {"--threads", 0, 0, ARGS},
     {"--host", 0, 0, ARGS},
@@ -77,6 +81,19 @@ static void add_placement(struct command_builder *builder, const struct dgo_mach
                        "experts of the first layers stay in host memory");
 }
 
+/* A help that shows --noflashattention is of a build where it is on without a flag. */
+static void add_attention(struct command_builder *builder, const struct dgo_settings *settings)
+{
+    const bool by_itself = build_spelling(builder, "--noflashattention") != NULL;
+
+    if (settings->flash_attention == DGO_FA_ON)
+        build_flag(builder, by_itself ? BUILD_WANTED : BUILD_NEEDED, "--flashattention", NULL,
+                   "attention without its big intermediate matrix");
+    else
+        build_flag(builder, BUILD_WANTED, "--noflashattention", NULL,
+                   "newer builds turn it on by themselves, and the plan counted without it");
+}
+
 static enum dgo_status command(const struct dgo_machine *machine, const struct dgo_model *model,
                                const struct dgo_plan *plan,
                                const struct dgo_launch_options *options,
@@ -100,9 +117,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                    "context in tokens");
     build_flag_u32(&builder, BUILD_NEEDED, "--batchsize", settings->ubatch_tokens,
                    "tokens computed at once: sets the size of the compute buffers");
-    if (settings->flash_attention == DGO_FA_ON)
-        build_flag(&builder, BUILD_NEEDED, "--flashattention", NULL,
-                   "attention without its big intermediate matrix");
+    add_attention(&builder, settings);
     if (builder.status == DGO_OK)
         build_flag(&builder, BUILD_WANTED, "--quantkv", cache_level(settings),
                    "precision of the cache: 0 f16, 1 q8_0, 2 q4_0");

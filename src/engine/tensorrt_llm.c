@@ -9,7 +9,8 @@
 #define SERVE "tensorrt_llm/commands/serve.py"
 
 static const struct engine_flag flags[] = {
-    /* Releases of 2025 know the short spellings only, later ones both. */
+    /* Older releases know --tp_size, --pp_size and --kv_cache_free_gpu_memory_fraction only, later
+     * ones take both spellings. */
     {"--tp_size --tensor_parallel_size", 0, 0, SERVE},
     {"--pp_size --pipeline_parallel_size", 0, 0, SERVE},
     {"--max_seq_len", 0, 0, SERVE},

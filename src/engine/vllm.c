@@ -9,6 +9,8 @@
 
 #define ARGS "vllm/engine/arg_utils.py"
 
+/* Spellings read in the sources named; which first versions were checked, and how:
+ * docs/MEASUREMENTS.md, "golden commands against the engines". */
 static const struct engine_flag flags[] = {
     {"--tensor-parallel-size -tp", 0, 0, ARGS},
     {"--pipeline-parallel-size -pp", 0, 0, ARGS},
@@ -203,6 +205,9 @@ static void read_trouble(struct dgo_report *report, const char *line)
         enum dgo_trouble trouble;
     } rows[] = {
         {"larger than the available KV cache memory", DGO_TROUBLE_OOM_CONTEXT},
+        {"larger than the available KV Cache memory", DGO_TROUBLE_OOM_CONTEXT}, /* first V1 */
+        {"larger than the maximum number of tokens that can be stored in KV cache",
+         DGO_TROUBLE_OOM_CONTEXT}, /* V0 */
         {"No available memory for the cache blocks", DGO_TROUBLE_OOM_CONTEXT},
         {"is less than desired GPU memory utilization", DGO_TROUBLE_OOM_WEIGHTS},
         {"unrecognized arguments", DGO_TROUBLE_ARGUMENT},

@@ -135,6 +135,28 @@ static const struct {
      "ValueError: To serve at least one request with the models's max seq len (32768), (4.50 GiB "
      "KV cache is needed, which is larger than the available KV cache memory (4.47 GiB).",
      DGO_TROUBLE_OOM_CONTEXT},
+    /* V1 at first, vllm/v1/core/kv_cache_utils.py: "GB", "Cache", and a space that lacks */
+    {"one request too long, first V1", "vllm",
+     "ValueError: To serve at least one request with the models's max seq len (32768), (2.0 GB KV "
+     "cache isneeded, which is larger than the available KV Cache memory (0.78 GB). Try increasing",
+     DGO_TROUBLE_OOM_CONTEXT},
+    {"one request too long, V0 (vllm/worker/worker.py)", "vllm",
+     "ValueError: The model's max seq len (32768) is larger than the maximum number of tokens that "
+     "can be stored in KV cache (18432). Try increasing `gpu_memory_utilization` or decreasing",
+     DGO_TROUBLE_OOM_CONTEXT},
+    {"no room for the pool (vllm/v1/core/kv_cache_utils.py)", "vllm",
+     "ValueError: No available memory for the cache blocks. Try increasing "
+     "`gpu_memory_utilization` when initializing the engine.",
+     DGO_TROUBLE_OOM_CONTEXT},
+    {"heads (vllm/config/model.py)", "vllm",
+     "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size "
+     "(3).",
+     DGO_TROUBLE_ARGUMENT},
+    {"pool (backends/v3/src/lib.rs)", "tgi",
+     "Error: Backend(NotEnoughMemory(4096)): Not enough memory to handle `max_total_tokens=4096`",
+     DGO_TROUBLE_OOM_CONTEXT},
+    {"split (exllamav3/model/model_ls.py)", "tabbyapi",
+     "RuntimeError: Insufficient VRAM in split for model and cache", DGO_TROUBLE_OOM_WEIGHTS},
     {"share not free", "vllm",
      "ValueError: Free memory on device (20.1/23.5 GiB) on startup is less than desired GPU memory "
      "utilization (0.92, 21.6 GiB).",
@@ -159,6 +181,202 @@ static void test_troubles(void **state)
         read_all(engine(troubles[i].engine), lines, &report);
         CHECK_ROW(report.trouble == troubles[i].trouble, troubles[i].name);
     }
+}
+
+/* ---- one line each, in the format of the file named ---- */
+
+struct seen {
+    uint64_t kv_tokens, weights, context; /* of the card; 0 not said */
+    const char *card;
+    double concurrency, prompt_rate, decode_rate;
+    uint32_t slots, ctx;
+    bool loaded, listening;
+};
+
+static const struct {
+    const char *source, *engine, *before, *line;
+    struct seen seen;
+} formats[] = {
+    {"vllm/v1/worker/gpu_model_runner.py",
+     "vllm",
+     NULL,
+     "(Worker_TP1 pid=12) INFO 11-20 10:00:00 [gpu_model_runner.py:4879] Model loading took 2.5 "
+     "GiB "
+     "memory and 60.297843 seconds",
+     {.card = "CUDA1", .weights = 5ull << 29, .loaded = true}},
+    {"vllm/v1/executor/multiproc_executor.py: ranks of context and expert groups in the name",
+     "vllm",
+     "config: tensor_parallel_size=2, pipeline_parallel_size=2",
+     "(Worker_DP0_PP1_PCP0_TP1_DCP1_EP3 pid=12) INFO [gpu_worker.py:440] Available KV cache "
+     "memory: "
+     "0.5 GiB",
+     {.card = "CUDA3", .context = 1ull << 29}},
+    {"vllm/v1/worker/gpu_worker.py: less than nothing is no reading",
+     "vllm",
+     NULL,
+     "(EngineCore pid=258) INFO [gpu_worker.py:440] Available KV cache memory: -2.81 GiB",
+     {0}},
+    {"vllm/v1/core/kv_cache_utils.py, at first",
+     "vllm",
+     NULL,
+     "INFO 07-23 13:56:04 [kv_cache_utils.py:775] GPU KV cache size: 643,232 tokens",
+     {.kv_tokens = 643232}},
+    {"vllm/executor/executor_base.py (V0)",
+     "vllm",
+     NULL,
+     "INFO 05-13 23:28:53 [executor_base.py:117] Maximum concurrency for 1152 tokens per request: "
+     "512.00x",
+     {.ctx = 1152, .concurrency = 512}},
+    {"vllm/v1/metrics/loggers.py",
+     "vllm",
+     NULL,
+     "INFO [loggers.py:116] Engine 000: Avg prompt throughput: 12.5 tokens/s, Avg generation "
+     "throughput: 34.5 tokens/s, Running: 1 reqs, Waiting: 0 reqs, GPU KV cache usage: 0.4%",
+     {.prompt_rate = 12.5, .decode_rate = 34.5}},
+    {"python/sglang/srt/model_executor/model_runner.py",
+     "sglang",
+     NULL,
+     "[2026-07-15 16:37:06] Load weight end. elapsed=0.45 s, type=LlamaForCausalLM, "
+     "dtype=torch.bfloat16, avail mem=63.48 GB, mem usage=15.50 GB.",
+     {.card = "CUDA0", .weights = 31ull << 29, .loaded = true}},
+    {"python/sglang/srt/mem_cache/memory_pool.py: one size for latent attention",
+     "sglang",
+     NULL,
+     "[2026-07-15 16:37:07] KV Cache is allocated. #tokens: 442750, KV size: 26.50 GB",
+     {.card = "CUDA0", .context = 53ull << 29, .kv_tokens = 442750}},
+    {"python/sglang/srt/managers/scheduler.py",
+     "sglang",
+     NULL,
+     "[2026-07-15 16:37:08] max_total_num_tokens=665690, chunked_prefill_size=8192, "
+     "max_prefill_tokens=16384, max_running_requests=4096, context_len=65536, "
+     "available_gpu_mem=8.27 GB",
+     {.kv_tokens = 665690, .slots = 4096, .ctx = 65536, .concurrency = 665690.0 / 65536}},
+    {"python/sglang/srt/entrypoints/http_server.py",
+     "sglang",
+     NULL,
+     "[2026-07-15 16:37:30] The server is fired up and ready to roll!",
+     {.listening = true}},
+    {"backends/v3/src/lib.rs",
+     "tgi",
+     NULL,
+     "INFO text_generation_router_v3: backends/v3/src/lib.rs:137: Setting max batch total tokens "
+     "to "
+     "61312",
+     {.kv_tokens = 61312}},
+    {"launcher/src/main.rs",
+     "tgi",
+     NULL,
+     "INFO shard-manager: text_generation_launcher: Shard ready in 7.51s rank=0",
+     {.loaded = true}},
+    {"router/src/server.rs, after launcher/src/main.rs",
+     "tgi",
+     "INFO shard-manager: text_generation_launcher: Shard ready in 7.51s rank=0",
+     "INFO text_generation_router::server: router/src/server.rs:2302: Connected",
+     {.loaded = true, .listening = true}},
+    {"backends/exllamav3/model.py",
+     "tabbyapi",
+     NULL,
+     "INFO:     Using configured cache_size: 32768 tokens.",
+     {.kv_tokens = 32768}},
+    {"backends/exllamav3/model.py",
+     "tabbyapi",
+     NULL,
+     "INFO:     Model successfully loaded.",
+     {.loaded = true}},
+    {"cpp/tensorrt_llm/batch_manager/kvCacheManager.cpp",
+     "tensorrt-llm",
+     NULL,
+     "[TensorRT-LLM][INFO] [MemUsageChange] Allocated 26.50 GiB for max tokens in paged KV cache "
+     "(220480).",
+     {.card = "CUDA0", .context = 53ull << 29, .kv_tokens = 220480}},
+};
+
+static void test_formats(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        const char *const first = formats[i].before ? formats[i].before : formats[i].line;
+        const char *const lines[] = {first, formats[i].before ? formats[i].line : NULL, NULL};
+        const struct seen *seen = &formats[i].seen;
+        const struct dgo_report_device *device;
+        struct dgo_report report;
+
+        read_all(engine(formats[i].engine), lines, &report);
+        CHECK_ROW_U64(report.kv_tokens, seen->kv_tokens, formats[i].source);
+        CHECK_ROW_U64(report.slot_count, seen->slots, formats[i].source);
+        CHECK_ROW_U64(report.ctx_tokens_per_slot, seen->ctx, formats[i].source);
+        CHECK_ROW(fabs(report.concurrency - seen->concurrency) < 1e-9, formats[i].source);
+        CHECK_ROW(fabs(report.prompt_tokens_per_second - seen->prompt_rate) < 1e-9,
+                  formats[i].source);
+        CHECK_ROW(fabs(report.decode_tokens_per_second - seen->decode_rate) < 1e-9,
+                  formats[i].source);
+        CHECK_ROW(report.model_loaded == seen->loaded, formats[i].source);
+        CHECK_ROW(report.listening == seen->listening, formats[i].source);
+        CHECK_ROW(report.trouble == DGO_TROUBLE_NONE, formats[i].source);
+        device = seen->card ? dgo_report_find(&report, seen->card) : NULL;
+        CHECK_ROW((device != NULL) == (seen->card != NULL), formats[i].source);
+        CHECK_ROW(seen->card != NULL || report.device_count == 0, formats[i].source);
+        if (device) {
+            CHECK_ROW_U64(device->bytes[DGO_BUFFER_MODEL], seen->weights, formats[i].source);
+            CHECK_ROW_U64(device->bytes[DGO_BUFFER_CONTEXT], seen->context, formats[i].source);
+        }
+    }
+}
+
+/* ---- KoboldCpp turned flash attention on by itself ---- */
+
+static const struct {
+    const char *name, *version, *help;
+    enum dgo_flash_attention attention;
+    const char *has, *lacks;
+} kobold[] = {
+    {"new, on", "1.113.1", "--noflashattention --quantkv", DGO_FA_ON, NULL, "flashattention"},
+    {"new, off", "1.113.1", "--noflashattention --quantkv", DGO_FA_OFF, "--noflashattention", NULL},
+    {"old, on", "1.76", "--flashattention --quantkv", DGO_FA_ON, "--flashattention", "--noflash"},
+    {"old, off", "1.76", "--flashattention --quantkv", DGO_FA_OFF, NULL, "flashattention"},
+    {"version only, on", "1.113.1", "", DGO_FA_ON, "--flashattention", "--noflash"},
+    {"old version only, off", "1.76", "", DGO_FA_OFF, NULL, "flashattention"},
+};
+
+static void test_kobold_attention(void **state)
+{
+    static const char common[] =
+        "--model --usecuda --gpulayers --tensor_split --contextsize --batchsize --threads --host "
+        "--port --skiplauncher --quiet ";
+    struct dgo_probe *probe = malloc(sizeof *probe);
+
+    (void)state;
+    assert_non_null(probe);
+    for (size_t i = 0; i < sizeof kobold / sizeof kobold[0]; i++) {
+        const struct dgo_launch_options options = {.binary = "koboldcpp",
+                                                   .model_path = "m.gguf",
+                                                   .host = "127.0.0.1",
+                                                   .port = 9000,
+                                                   .thread_count = -1};
+        struct dgo_machine machine;
+        struct dgo_model model;
+        struct dgo_plan plan;
+        struct dgo_command command;
+        struct dgo_error err = {0};
+        char help[512], words[2048] = "";
+
+        memset(probe, 0, sizeof *probe);
+        engine_example(&machine, &model, &plan);
+        plan.settings.flash_attention = kobold[i].attention;
+        snprintf(help, sizeof help, "%s%s", kobold[i].help[0] ? common : "", kobold[i].help);
+        engine("koboldcpp")->read_probe(probe, kobold[i].version, help);
+        if (engine("koboldcpp")
+                ->command(&machine, &model, &plan, &options, probe, &command, &err) != DGO_OK)
+            fail_msg("%s: %s", kobold[i].name, err.text);
+        for (uint32_t a = 0; a < command.arg_count; a++) {
+            strncat(words, " ", sizeof words - strlen(words) - 1);
+            strncat(words, command.arg[a], sizeof words - strlen(words) - 1);
+        }
+        dgo_command_done(&command);
+        CHECK_ROW(!kobold[i].has || strstr(words, kobold[i].has), kobold[i].name);
+        CHECK_ROW(!kobold[i].lacks || !strstr(words, kobold[i].lacks), kobold[i].name);
+    }
+    free(probe);
 }
 
 static const struct {
@@ -207,6 +425,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_vllm_log),   cmocka_unit_test(test_vllm_one_line),
     cmocka_unit_test(test_sglang_log), cmocka_unit_test(test_troubles),
     cmocka_unit_test(test_versions),   cmocka_unit_test(test_probe),
+    cmocka_unit_test(test_formats),    cmocka_unit_test(test_kobold_attention),
 };
 
 CHECK_MAIN(tests)
