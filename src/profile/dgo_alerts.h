@@ -86,6 +86,8 @@ uint32_t dgo_alerts_active(const struct dgo_alerts *alerts, struct dgo_alert *ac
 
 /* ---- out of memory soon ------------------------------------------------------------------- */
 
+enum { DGO_OOM_DAY_MAX = 7 }; /* days whose heights are remembered */
+
 /* Zero-initialise one for each card; the limits may be set. */
 struct dgo_oom {
     double soon_limit_s, little_mib; /* 0: ten minutes, 512 MiB */
@@ -97,12 +99,15 @@ struct dgo_oom {
     double seconds_to_full;     /* INFINITY: not in sight */
     double moved_s;             /* when the level last left moved_mib by 64 MiB */
     double moved_mib;
+    double day_s;                         /* when the day of `high` began */
+    double high_mib[DGO_OOM_DAY_MAX + 1]; /* greatest of today and of days before; 0: none */
 };
 
 /* The value for DGO_ALERT_OOM: 0; 1 the card is full within ten minutes, by the smallest of the
  * slopes, of many steps and for half a minute (a model that is loaded is over by then), or a single
  * step took four fifths of what was left; 2 within two minutes, or less than 512 MiB are
- * left on a card that moves; 3 within half a minute. */
+ * left on a card that moves; 3 within half a minute.  As high as on one of the last seven days, and
+ * a quarter of what was left then, is neither 1 nor 2: it did no harm. */
 double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double capacity_mib);
 
 /* Whether the card has stood still for ten minutes: full is normal then. */

@@ -119,11 +119,14 @@ struct dgo_trend {
     double window_s, growth_mib;  /* what the slope was found over, and slope x window */
     bool on_idle_floor;           /* the envelope is that of idle moments */
     bool by_days;                 /* the slope is of the same hours of successive days */
+    double day_period_s;          /* of by_days; NAN otherwise */
     double mann_kendall_z;        /* corrected for ties and autocorrelation */
     bool per_request_known;
     double request_count, mib_per_request, mib_per_request_low, mib_per_request_high;
     uint32_t lives, growing_lives; /* between restarts, and those of them that grew alike */
-    bool time_to_full_known;       /* the range the slope's interval gives; high may be INFINITY */
+    /* The range the slope's interval gives; high may be INFINITY.  by_days: counted from the
+     * heights of the days, a period wider on both sides. */
+    bool time_to_full_known;
     double seconds_to_full, seconds_to_full_low, seconds_to_full_high;
     bool sustained, spread, not_slowing, not_random; /* the tests of shape, as they came out */
     bool filled_before; /* an earlier life came as high and grew no further: never beyond growing */

@@ -44,6 +44,7 @@ struct finding {
     struct shape shape;
     bool trend, sustained, spread, not_slowing, not_random, not_load, novel;
     bool by_days;
+    double day_period_s; /* of by_days */
 };
 
 static bool is_leak(const struct finding *finding)
@@ -333,6 +334,7 @@ static void look_over_days(const struct dgo_trace *trace, struct window_span lif
     finding->not_random = season.residual <= day_residual;
     finding->not_load = season.quiet_share >= quiet_share;
     finding->novel = finding->by_days = true;
+    finding->day_period_s = season.period_s;
 }
 
 /* ---- verdict ---------------------------------------------------------------------------- */
@@ -364,6 +366,7 @@ static void copy_time(const struct finding *finding, struct dgo_trend *trend)
     trend->not_slowing = finding->not_slowing;
     trend->not_random = finding->not_random;
     trend->by_days = finding->by_days;
+    trend->day_period_s = finding->by_days ? finding->day_period_s : NAN;
     trend->leak_shape = is_leak(finding);
 }
 

@@ -2,16 +2,50 @@
 #include "dgo_alerts.h"
 
 #include <math.h>
+#include <string.h>
 
 static const double now_s = 8, fast_s = 60, slow_s = 300;
 static const double steps_least = 5, hold_s = 30;
 static const double soon_s = 600, very_soon_s = 120, at_once_s = 30;
 static const double little_mib = 512, step_share = 0.8;
 static const double still_mib = 64, still_s = 600;
+static const double day_s = 86400, day_share = 0.25;
 static const double gap_s = 120; /* a pause after which the slopes begin anew */
+
+/* The day that is over joins those before it. */
+static void note_height(struct dgo_oom *oom, double seconds, double used_mib)
+{
+    const size_t kept = DGO_OOM_DAY_MAX * sizeof oom->high_mib[0];
+
+    if (!oom->started || seconds < oom->day_s)
+        oom->day_s = seconds;
+    for (uint32_t day = 0; seconds - oom->day_s >= day_s; day++) {
+        if (day > DGO_OOM_DAY_MAX) { /* nothing is left of what was seen */
+            oom->day_s = seconds;
+            break;
+        }
+        memmove(oom->high_mib + 1, oom->high_mib, kept);
+        oom->high_mib[0] = 0;
+        oom->day_s += day_s;
+    }
+    oom->high_mib[0] = fmax(oom->high_mib[0], used_mib);
+}
+
+/* What a day before reached and outlived; days differ a little. */
+static bool was_as_high(const struct dgo_oom *oom, double used_mib, double capacity_mib)
+{
+    double high_mib = 0;
+
+    for (uint32_t day = 1; day <= DGO_OOM_DAY_MAX; day++)
+        high_mib = fmax(high_mib, oom->high_mib[day]);
+    return high_mib > 0 && high_mib < capacity_mib &&
+           used_mib <= high_mib + (capacity_mib - high_mib) * day_share;
+}
 
 static void start(struct dgo_oom *oom, double seconds, double used_mib)
 {
+    const struct dgo_oom before = *oom;
+
     *oom = (struct dgo_oom){.soon_limit_s = oom->soon_limit_s,
                             .little_mib = oom->little_mib,
                             .started = true,
@@ -22,7 +56,9 @@ static void start(struct dgo_oom *oom, double seconds, double used_mib)
                             /* what was before nobody saw; a card that is full when we come is not
                              * news until it moves */
                             .moved_s = seconds - still_s,
-                            .moved_mib = used_mib};
+                            .moved_mib = used_mib,
+                            .day_s = before.day_s};
+    memcpy(oom->high_mib, before.high_mib, sizeof oom->high_mib);
 }
 
 static double follow(double slope, double now, double dt_s, double over_s)
@@ -52,6 +88,8 @@ double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double 
     const double free_mib = fmax(0, capacity_mib - used_mib);
     const double limit_s = oom->soon_limit_s > 0 ? oom->soon_limit_s : soon_s;
     const double few_mib = oom->little_mib > 0 ? oom->little_mib : little_mib;
+
+    note_height(oom, seconds, used_mib);
     if (!oom->started || !(dt_s > 0) || dt_s > gap_s) {
         start(oom, seconds, used_mib);
         return 0;
@@ -74,6 +112,8 @@ double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double 
         oom->soon_s = seconds;
     if (oom->seconds_to_full < at_once_s)
         return 3;
+    if (was_as_high(oom, used_mib, capacity_mib))
+        return 0;
     if (oom->seconds_to_full < very_soon_s ||
         (free_mib < few_mib && !dgo_oom_is_static(oom, seconds) && step_mib > 0))
         return 2;

@@ -1,6 +1,7 @@
 /* trend.c - the judgement of a trace as a whole, and the sentence that carries its evidence. */
 #include "leak.h"
 #include "pattern.h"
+#include "trace.h"
 
 #include "dgo_text.h"
 
@@ -28,17 +29,65 @@ const char *dgo_pattern_name(enum dgo_pattern pattern)
     return (unsigned)pattern < DGO_PATTERN_COUNT ? pattern_names[pattern] : "unknown";
 }
 
-/* The fastest slope the interval allows fills the card first. */
-static void judge_full(const struct dgo_trend_question *question, struct dgo_trend *trend)
+/* Heights of days, what grew since then put on top. */
+struct heights {
+    double last_mib, least_mib, greatest_mib;
+};
+
+/* A day that is not whole has not shown its height. */
+static void find_heights(const struct dgo_trace *trace, const struct dgo_trend *trend,
+                         struct heights *heights)
 {
+    const double period_s = trend->day_period_s;
+    const double end_s = trace->origin_s + trace->cell_count * trace->width_s;
+    const uint32_t days = (uint32_t)(trend->window_s / period_s);
+    uint32_t at = trace->cell_count;
+
+    *heights = (struct heights){trace->last_mib, INFINITY, trace->last_mib};
+    for (uint32_t day = 0; day < days; day++) {
+        double height_mib = 0;
+
+        for (; at > 0 && trace->origin_s + at * trace->width_s > end_s - (day + 1) * period_s; at--)
+            if (trace->cell[at - 1].count)
+                height_mib = fmax(height_mib, (double)trace->cell[at - 1].max);
+        if (height_mib <= 0)
+            continue;
+        height_mib += trend->slope_mib_per_hour * day * period_s / 3600;
+        if (day == 0)
+            heights->last_mib = height_mib;
+        heights->least_mib = fmin(heights->least_mib, height_mib);
+        heights->greatest_mib = fmax(heights->greatest_mib, height_mib);
+    }
+    heights->least_mib = fmin(heights->least_mib, heights->last_mib);
+}
+
+/* The fastest slope the interval allows fills the card first.  Under the load of the day the card
+ * is full at a height: the highest of the days as the load goes, or the lowest and a day late
+ * (docs/decisions/0064-time-to-full.md). */
+static void judge_full(const struct dgo_trace *trace, const struct dgo_trend_question *question,
+                       struct dgo_trend *trend)
+{
+    struct heights heights = {trace->last_mib, trace->last_mib, trace->last_mib};
+    double late_s = 0;
+
     if (isnan(question->card_free_mib) || !trend->slope_known || trend->slope_mib_per_hour <= 0 ||
         trend->verdict == DGO_VERDICT_STEADY)
         return;
+    if (trend->by_days) {
+        find_heights(trace, trend, &heights);
+        late_s = trend->day_period_s;
+    }
+
+    const double full_mib = question->card_free_mib + trace->last_mib;
+    const double left_mib = fmax(0, full_mib - heights.last_mib);
+    const double least_mib = fmax(0, full_mib - heights.greatest_mib);
+    const double most_mib = fmax(0, full_mib - heights.least_mib);
+
     trend->time_to_full_known = true;
-    trend->seconds_to_full = question->card_free_mib / trend->slope_mib_per_hour * 3600;
-    trend->seconds_to_full_low = question->card_free_mib / trend->slope_high * 3600;
+    trend->seconds_to_full = left_mib / trend->slope_mib_per_hour * 3600;
+    trend->seconds_to_full_low = fmax(0, least_mib / trend->slope_high * 3600 - late_s);
     trend->seconds_to_full_high =
-        trend->slope_low > 0 ? question->card_free_mib / trend->slope_low * 3600 : INFINITY;
+        trend->slope_low > 0 ? most_mib / trend->slope_low * 3600 + late_s : INFINITY;
 }
 
 static void say_window(struct dgo_text *text, const struct dgo_trend *trend)
@@ -109,11 +158,11 @@ static void say(const struct dgo_trace *trace, const struct dgo_trend_question *
 void dgo_trace_judge(const struct dgo_trace *trace, const struct dgo_trend_question *question,
                      struct dgo_trend *trend)
 {
-    *trend = (struct dgo_trend){.period_s = NAN};
+    *trend = (struct dgo_trend){.period_s = NAN, .day_period_s = NAN};
     if (trace->sample_count == 0)
         return;
     leak_judge(trace, question, trend);
-    judge_full(question, trend);
+    judge_full(trace, question, trend);
     say(trace, question, trend);
 }
 

@@ -171,11 +171,58 @@ static void test_a_load_is_no_alarm(void **state)
     assert_false(dgo_oom_is_static(&oom, 700));
 }
 
+/* Seconds of an alarm on one day of a load that leaves `left_mib` at its height. */
+static uint32_t alarms_of_day(struct dgo_oom *oom, uint32_t day, double left_mib)
+{
+    uint32_t alarms = 0;
+
+    for (double s = 0; s < 86400; s += 10) {
+        const double load = 0.5 * (1 - cos(6.283185307179586 * s / 86400));
+        const double used = 12000 + (12000 - left_mib) * load;
+
+        alarms += dgo_oom_add(oom, day * 86400.0 + s, used, 24000) >= 1;
+    }
+    return alarms;
+}
+
+static void test_a_height_of_days_before_is_no_alarm(void **state)
+{
+    struct dgo_oom oom = {0};
+
+    (void)state;
+    assert_true(alarms_of_day(&oom, 0, 300) > 0); /* never so high before */
+    assert_int_equal(alarms_of_day(&oom, 1, 300), 0);
+    assert_int_equal(alarms_of_day(&oom, 2, 280), 0); /* days differ a little */
+    assert_true(alarms_of_day(&oom, 3, 50) > 0);      /* further than ever */
+    assert_int_equal(alarms_of_day(&oom, 4, 50), 0);  /* now it is one of them */
+    for (uint32_t day = 5; day < 12; day++)
+        (void)alarms_of_day(&oom, day, 6000);
+    assert_true(alarms_of_day(&oom, 12, 50) > 0); /* a week later it is news again */
+}
+
+/* As high as before, but in seconds: told. */
+static void test_a_plunge_is_told_at_any_height(void **state)
+{
+    struct dgo_oom oom = {0};
+    double worst = 0;
+
+    (void)state;
+    (void)alarms_of_day(&oom, 0, 20);
+    for (double s = 0; s < 1000; s++) {
+        const double used = fmin(23970, 12000 + 14 * s);
+
+        worst = fmax(worst, dgo_oom_add(&oom, 86400 + s, used, 24000));
+    }
+    assert_true(worst >= 3);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_levels),
     cmocka_unit_test(test_hold_hysteresis_cooldown),
     cmocka_unit_test(test_flapping_is_one_alert),
     cmocka_unit_test(test_oom_is_seen_before),
     cmocka_unit_test(test_a_load_is_no_alarm),
+    cmocka_unit_test(test_a_height_of_days_before_is_no_alarm),
+    cmocka_unit_test(test_a_plunge_is_told_at_any_height),
 };
 CHECK_MAIN(tests)

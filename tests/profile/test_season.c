@@ -129,9 +129,35 @@ static void test_card_only_grows(void **state)
     assert_true(trend.time_to_full_known);
 }
 
+/* At the low of the night most of the card is free, and the heights of the days fill it. */
+static void test_full_at_a_height(void **state)
+{
+    struct dgo_trend_question question = process;
+    struct dgo_trend trend;
+    uint64_t seed = 7;
+    double hour = 96, capacity_mib;
+
+    (void)state;
+    question.card_free_mib = 2500;
+    trend = judge(&rows[1], &question);
+    assert_true(trend.time_to_full_known && trend.by_days);
+    assert_true(fabs(trend.day_period_s - 86400) < 1);
+    capacity_mib = value_of(&rows[1], hour, &seed) + question.card_free_mib;
+    while (value_of(&rows[1], hour, &seed) < capacity_mib)
+        hour += 1 / 60.0;
+
+    const double full_s = (hour - 96) * 3600;
+
+    assert_true(trend.seconds_to_full_low <= full_s && full_s <= trend.seconds_to_full_high);
+    assert_true(fabs(trend.seconds_to_full - full_s) < 86400);
+    /* What is free at night over the slope: days too late. */
+    assert_true(question.card_free_mib / trend.slope_mib_per_hour * 3600 > full_s + 5 * 86400.0);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_days),
     cmocka_unit_test(test_says_days),
     cmocka_unit_test(test_card_only_grows),
+    cmocka_unit_test(test_full_at_a_height),
 };
 CHECK_MAIN(tests)
