@@ -55,7 +55,7 @@ def timeline(box):
     daemon.json("POST", "/api/v1/marks", {"text": ""}, 400)
     check_equal(daemon.command("profile", "mark", "model swapped").code, 0, "profile mark")
     told = lambda: daemon.json("GET", "/api/v1/timeline?points=50&series=used,planned")
-    wait_until(lambda: any(s["kind"] == "used" for s in told()["series"]), "a reading")
+    wait_until(lambda: {"used", "planned"} <= {s["kind"] for s in told()["series"]}, "a reading beside its plan")
     now = told()
     kinds = [event["kind"] for event in now["events"]]
     check("launch" in kinds and "ready" in kinds and "mark" in kinds, f"events: {kinds}")
