@@ -69,6 +69,33 @@ def timeline(box):
     done(daemon)
 
 
+@case("a burst of requests is on the timeline with its tokens and slots; a lonely one is not")
+def bursts(box):
+    daemon = Daemon(box)
+    told = lambda: [event for event in daemon.json("GET", "/api/v1/timeline")["events"] if event["kind"] == "burst"]
+    launch = ready(daemon, "one", intent={"parallel": 2})
+    daemon.chat("one", tokens=8)
+    load = lambda name: sum(s["points"][-1]["last"] for s in daemon.json("GET", "/api/v1/timeline?series=requests,busy")["series"]
+                            if s["kind"] == name and s["points"])
+    wait_until(lambda: load("requests") >= 1, "the lonely request in the readings")
+    time.sleep(4)  # the pause that ends a burst
+    check_equal(told(), [], "bursts after one request")
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(daemon.chat("one", tokens=150, ignore_eos=True))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check_equal(len(answers), 6, "answers")
+    over = wait_until(lambda: [event for event in told() if "over after" in event["text"]], "the end of the burst")[0]
+    check_equal(over["pid"], launch["pid"], "whose burst")
+    check(any(event["text"].startswith("burst for ") for event in told()), f"its begin: {told()}")
+    tokens = sum(answer["usage"]["completion_tokens"] for answer in answers)
+    check_match(rf"{tokens} tokens generated, \d+ read", over["text"], "the tokens of the burst")
+    check_match(r": [3-6] requests.*up to [12] of 2 slots busy", over["text"], "its requests and slots")
+    done(daemon)
+
+
 @case("ps, logs, stop and run --detach, with flags of one's own")
 def commands(box):
     daemon = Daemon(box, models=())
