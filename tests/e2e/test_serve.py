@@ -74,14 +74,16 @@ def bursts(box):
     daemon = Daemon(box)
     told = lambda: [event for event in daemon.json("GET", "/api/v1/timeline")["events"] if event["kind"] == "burst"]
     launch = ready(daemon, "one", intent={"parallel": 2})
+    looks = lambda name: [s["points"][-1]["last"] for s in daemon.json("GET", "/api/v1/timeline?series=requests,busy")["series"]
+                          if s["kind"] == name and s["points"]]
+    load = lambda name: sum(looks(name))
+    wait_until(lambda: looks("requests"), "the first look at the engine")  # what ended before it is not counted
     daemon.chat("one", tokens=8)
-    load = lambda name: sum(s["points"][-1]["last"] for s in daemon.json("GET", "/api/v1/timeline?series=requests,busy")["series"]
-                            if s["kind"] == name and s["points"])
     wait_until(lambda: load("requests") >= 1, "the lonely request in the readings")
     time.sleep(4)  # the pause that ends a burst
     check_equal(told(), [], "bursts after one request")
     answers = []
-    threads = [threading.Thread(target=lambda: answers.append(daemon.chat("one", tokens=150, ignore_eos=True))) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: answers.append(daemon.chat("one", tokens=500, ignore_eos=True))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
