@@ -11,6 +11,7 @@
 #include <curl/curl.h>
 #include <inttypes.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ enum { WORD_MAX = 32, COMMAND_MAX = 1024, TIMEOUT_MS = 10000 };
 
 struct alert_sinks {
     struct dgo_bus *bus;
+    pthread_mutex_t lock; /* of the two below: settings change while alerts come */
     char command[COMMAND_MAX], webhook[COMMAND_MAX];
     _Atomic uint32_t jobs;
     _Atomic uint64_t dropped;
@@ -203,32 +205,52 @@ static bool starts_with(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
+static enum dgo_status check(const char *command, const char *webhook, struct dgo_error *err)
+{
+    if (strlen(command) >= COMMAND_MAX || strlen(webhook) >= COMMAND_MAX)
+        return dgo_fail(err, DGO_ELIMIT, "the alert command or webhook is too long");
+    if (!webhook[0])
+        return DGO_OK;
+    if (!starts_with(webhook, "http://") && !starts_with(webhook, "https://"))
+        return dgo_fail(err, DGO_EINVAL, "the webhook \"%.100s\" is no http:// or https:// address",
+                        webhook);
+    if (strcspn(webhook + 8, "@") < strcspn(webhook + 8, "/?#"))
+        return dgo_fail(err, DGO_EINVAL,
+                        "the webhook carries a name or a password; it would end "
+                        "up in logs: use a secret path instead");
+    return DGO_OK;
+}
+
+enum dgo_status alert_sinks_set(struct alert_sinks *sinks, const char *command, const char *webhook,
+                                struct dgo_error *err)
+{
+    const enum dgo_status status = check(command ? command : "", webhook ? webhook : "", err);
+
+    if (status != DGO_OK)
+        return status;
+    pthread_mutex_lock(&sinks->lock);
+    (void)dgo_text_copy(sinks->command, sizeof sinks->command, command ? command : "");
+    (void)dgo_text_copy(sinks->webhook, sizeof sinks->webhook, webhook ? webhook : "");
+    pthread_mutex_unlock(&sinks->lock);
+    return DGO_OK;
+}
+
 enum dgo_status alert_sinks_new(struct dgo_bus *bus, const char *command, const char *webhook,
                                 struct alert_sinks **sinks, struct dgo_error *err)
 {
     struct alert_sinks *made = calloc(1, sizeof *made);
+    enum dgo_status status;
 
     if (!made)
         return dgo_fail(err, DGO_ENOMEM, "no memory for the sinks of alerts");
     made->bus = bus;
-    if (webhook && !starts_with(webhook, "http://") && !starts_with(webhook, "https://")) {
-        free(made);
-        return dgo_fail(err, DGO_EINVAL, "the webhook \"%.100s\" is no http:// or https:// address",
-                        webhook);
-    }
-    if (webhook && strcspn(webhook + 8, "@") < strcspn(webhook + 8, "/?#")) {
-        free(made);
-        return dgo_fail(err, DGO_EINVAL,
-                        "the webhook carries a name or a password; it would end "
-                        "up in logs: use a secret path instead");
-    }
-    if (!dgo_text_copy(made->command, sizeof made->command, command ? command : "") ||
-        !dgo_text_copy(made->webhook, sizeof made->webhook, webhook ? webhook : "")) {
-        free(made);
-        return dgo_fail(err, DGO_ELIMIT, "the alert command or webhook is too long");
-    }
-    *sinks = made;
-    return DGO_OK;
+    pthread_mutex_init(&made->lock, NULL);
+    status = alert_sinks_set(made, command, webhook, err);
+    if (status == DGO_OK)
+        *sinks = made;
+    else
+        alert_sinks_free(made);
+    return status;
 }
 
 void alert_sinks_free(struct alert_sinks *sinks)
@@ -239,22 +261,23 @@ void alert_sinks_free(struct alert_sinks *sinks)
         return;
     while (sinks->jobs > 0) /* each is bounded in time */
         (void)nanosleep(&pause, NULL);
+    pthread_mutex_destroy(&sinks->lock);
     free(sinks);
 }
 
 struct delivery {
     struct alert_sinks *sinks;
     struct dgo_alert alert;
-    char *json; /* NULL: to the command */
+    char to[COMMAND_MAX]; /* as it was set when the alert came */
+    char *json;           /* NULL: to the command */
 };
 
 static enum dgo_status deliver(void *data)
 {
     struct delivery *delivery = data;
     struct dgo_error err = {0};
-    const enum dgo_status status =
-        delivery->json ? alert_post(delivery->sinks->webhook, delivery->json, &err)
-                       : alert_run(delivery->sinks->command, &delivery->alert, &err);
+    const enum dgo_status status = delivery->json ? alert_post(delivery->to, delivery->json, &err)
+                                                  : alert_run(delivery->to, &delivery->alert, &err);
 
     if (status != DGO_OK)
         dgo_log(DGO_LOG_WARN, "an alert was not delivered: %s", err.text);
@@ -271,13 +294,15 @@ static void delivered(const struct dgo_result *result, void *data)
     free(delivery);
 }
 
-static void submit(struct alert_sinks *sinks, const struct dgo_alert *alert, char *json)
+static void submit(struct alert_sinks *sinks, const struct dgo_alert *alert, const char *to,
+                   char *json)
 {
     struct delivery *delivery = calloc(1, sizeof *delivery);
     struct dgo_error err = {0};
 
     if (delivery && sinks->jobs++ < ALERT_SINK_JOB_MAX) {
-        *delivery = (struct delivery){sinks, *alert, json};
+        *delivery = (struct delivery){.sinks = sinks, .alert = *alert, .json = json};
+        (void)dgo_text_copy(delivery->to, sizeof delivery->to, to);
         if (dgo_submit(&(struct dgo_job){.component = app_component(COMPONENT_ALERT_DELIVERY),
                                          .fn = deliver,
                                          .arg = delivery,
@@ -309,17 +334,23 @@ static void publish(struct alert_sinks *sinks, const struct dgo_alert *alert, ui
 
 void alert_sinks_tell(struct alert_sinks *sinks, const struct dgo_alert *alert, uint64_t wall_ns)
 {
+    char command[COMMAND_MAX], webhook[COMMAND_MAX];
+
+    pthread_mutex_lock(&sinks->lock);
+    memcpy(command, sinks->command, sizeof command);
+    memcpy(webhook, sinks->webhook, sizeof webhook);
+    pthread_mutex_unlock(&sinks->lock);
     publish(sinks, alert, wall_ns);
     dgo_log(alert->level >= DGO_ALERT_CRITICAL ? DGO_LOG_WARN : DGO_LOG_INFO, "%s: %s: %s",
             dgo_alert_rules[alert->rule].name, dgo_alert_level_name(alert->level), alert->text);
-    if (sinks->command[0])
-        submit(sinks, alert, NULL);
-    if (sinks->webhook[0]) {
+    if (command[0])
+        submit(sinks, alert, command, NULL);
+    if (webhook[0]) {
         json_t *view = alert_view(alert, wall_ns);
         char *json = view ? json_dumps(view, JSON_COMPACT) : NULL;
 
         json_decref(view);
         if (json)
-            submit(sinks, alert, json);
+            submit(sinks, alert, webhook, json);
     }
 }

@@ -21,6 +21,12 @@ DGO_MUST_CHECK
 enum dgo_status alert_sinks_new(struct dgo_bus *bus, const char *command, const char *webhook,
                                 struct alert_sinks **sinks, struct dgo_error *err);
 
+/* From now on; what is under way goes where it was sent.  A failure changes nothing.  Any thread.
+ */
+DGO_MUST_CHECK
+enum dgo_status alert_sinks_set(struct alert_sinks *sinks, const char *command, const char *webhook,
+                                struct dgo_error *err);
+
 /* Waits for its jobs.  Accepts NULL. */
 void alert_sinks_free(struct alert_sinks *sinks);
 

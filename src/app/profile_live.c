@@ -443,9 +443,9 @@ static void open_store(struct profile_live *live, const char *directory)
     profile_live_restore(live, dgo_clock_wall_ns(dgo_clock_system()));
 }
 
-static const char *text_of(const struct profile_live_options *options, enum setting_id id)
+static const char *text_of(const struct option_value *setting, enum setting_id id)
 {
-    return options->setting[id].given ? options->setting[id].text : NULL;
+    return setting && setting[id].given ? setting[id].text : NULL;
 }
 
 /* The settings name the level that matters of each rule; the others stay where they are. */
@@ -465,35 +465,37 @@ static void set_limits(struct profile_live *live, const struct option_value *set
     }
 }
 
-void profile_live_set_limits(struct profile_live *live, const struct option_value *setting)
+void profile_live_set_alerts(struct profile_live *live, const struct option_value *setting)
 {
+    struct dgo_error err = {0};
+
     pthread_mutex_lock(&live->lock);
     set_limits(live, setting);
     pthread_mutex_unlock(&live->lock);
+    if (alert_sinks_set(live->sinks, text_of(setting, SETTING_ALERTS_COMMAND),
+                        text_of(setting, SETTING_ALERTS_WEBHOOK), &err) != DGO_OK)
+        dgo_log(DGO_LOG_WARN, "alerts go where they went before: %s", err.text);
 }
 
 enum dgo_status profile_live_start(struct dgo_app *app, const struct profile_live_options *options,
                                    struct profile_live **live, struct dgo_error *err)
 {
     struct profile_live *made = calloc(1, sizeof *made);
-    const char *command = NULL, *webhook = NULL;
     enum dgo_status status;
 
     if (!made)
         return dgo_fail(err, DGO_ENOMEM, "no memory for the profiler");
     made->bus = app->bus;
     pthread_mutex_init(&made->lock, NULL);
-    if (options->setting) {
-        command = text_of(options, SETTING_ALERTS_COMMAND);
-        webhook = text_of(options, SETTING_ALERTS_WEBHOOK);
-    }
     status = dgo_timeline_new(NULL, &made->timeline, err);
     if (status == DGO_OK)
         status = dgo_profiler_new(NULL, &made->profiler, err);
     if (status == DGO_OK)
         status = dgo_alerts_new(on_alert, made, &made->alerts, err);
     if (status == DGO_OK)
-        status = alert_sinks_new(app->bus, command, webhook, &made->sinks, err);
+        status =
+            alert_sinks_new(app->bus, text_of(options->setting, SETTING_ALERTS_COMMAND),
+                            text_of(options->setting, SETTING_ALERTS_WEBHOOK), &made->sinks, err);
     if (status != DGO_OK) {
         profile_live_stop(made);
         return status;

@@ -37,9 +37,9 @@ void profile_live_stop(struct profile_live *live);
 void profile_live_sample(const struct dgo_sample *sample, void *data);
 void profile_live_load(const struct dgo_engine_load *load, uint64_t at_ns, void *data);
 
-/* The levels of alerts.* as they are from now on; command and webhook stay as they were at the
- * start. `setting` is of SETTING_COUNT. */
-void profile_live_set_limits(struct profile_live *live, const struct option_value *setting);
+/* alerts.* as they are from now on: levels, command, webhook.  A command or webhook that cannot be
+ * is said in the log, and both stay as they were.  `setting` is of SETTING_COUNT. */
+void profile_live_set_alerts(struct profile_live *live, const struct option_value *setting);
 
 void profile_live_note(struct profile_live *live, enum dgo_timeline_event_kind kind,
                        uint32_t gpu_index, uint32_t pid, const char *text);

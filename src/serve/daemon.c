@@ -181,7 +181,7 @@ static enum dgo_status on_sample(const struct dgo_event *event, void *data)
     if (event->topic == TOPIC_GPU_SAMPLE)
         profile_note_plans(data);
     if (event->topic == TOPIC_CONFIG_CHANGED)
-        profile_live_set_limits(((struct daemon *)data)->profile, daemon_config(data)->setting);
+        profile_live_set_alerts(((struct daemon *)data)->profile, daemon_config(data)->setting);
     daemon_changed(data);
     return DGO_OK;
 }

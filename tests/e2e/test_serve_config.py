@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Settings that a client changes over HTTP: which it may, what a bad value is told, and that they take effect in a running daemon."""
+import http.server
 import json
 import os
 import pathlib
@@ -23,6 +24,23 @@ def settings(box, text=""):
 
 def configured(box, text="", *options, **more):
     return Daemon(box, "--config", settings(box, text), *options, **{"real": False, "models": (), **more})
+
+
+def replace(box, name, text):
+    """By rename, as editors do: nobody reads half of it."""
+    os.rename(box.file(name + ".new", text), box.folder / name)
+
+
+def receiver(got):
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+    return Receiver
 
 
 def file_of(box):
@@ -161,6 +179,32 @@ def broken(box):
         box.folder.chmod(0o500)
         check_match("settings.yaml|locked|denied", set_value(daemon, "ctx", 8192, 500)["error"]["message"], "the sentence")
         box.folder.chmod(0o700)
+    done(daemon)
+
+
+@case("a command and a webhook for alerts that come into the file while the daemon runs get the next alert; a bad one changes nothing")
+def alert_sinks(box):
+    if not DRIVER.exists():
+        raise Skip(f"{DRIVER} is not built")
+    heat = lambda degrees: re.sub(r"(?m)^card .*$", rf"\g<0>\n  temperature {degrees}", SMALL.driver_text())
+    box.env.update(DUALGPUOPT_NVML=str(DRIVER), DUALGPUOPT_FAKE_NVML=str(box.file("driver.txt", heat(50))))
+    daemon = configured(box, "alerts: {hold: 1s}\n", cards=False)
+    told = box.folder / "told"
+    script = pathlib.Path(box.file("tell.sh", f"#!/bin/sh\nprintf '%s\\n' \"$1 $DUALGPUOPT_ALERT_LEVEL\" >>'{told}'\n"))
+    script.chmod(0o700)
+    got = []
+    with http.server.HTTPServer(("127.0.0.1", 0), receiver(got)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        hook = f"http://127.0.0.1:{server.server_port}/"
+        replace(box, "settings.yaml", f'alerts: {{hold: 1s, command: "{script} word", webhook: "{hook}"}}\n')
+        wait_until(lambda: row(daemon.json("GET", "/api/v1/config"), "alerts.webhook").get("value") == hook, "the settings in force")
+        replace(box, "settings.yaml", f'alerts: {{hold: 1s, command: "{script} other", webhook: "ftp://127.0.0.1/"}}\n')
+        daemon.process.wait_for(r"alerts go where they went before: the webhook .ftp://127\.0\.0\.1/. is no http")
+        replace(box, "driver.txt", heat(78))
+        wait_until(lambda: told.exists() and "word warning\n" in told.read_text(), "the command")
+        wait_until(lambda: any(alert["rule"] == "temperature" and alert["level"] == "warning" for alert in got), "the webhook")
+        check("other" not in told.read_text(), "of what is refused nothing holds")
+        server.shutdown()
     done(daemon)
 
 
