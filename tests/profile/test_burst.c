@@ -160,7 +160,7 @@ static void test_rows(void **state)
             edges[a] = marks[dgo_burst_add(&burst, &load, (a + 1) * DGO_NS_PER_S, &report)];
         }
         if (strcmp(edges, rows[i].edges) != 0)
-            print_error("# \"%s\", want \"%s\"\n", edges, rows[i].edges);
+            print_error("# \"%s\", not as row %zu wants\n", edges, i);
         CHECK_ROW(strcmp(edges, rows[i].edges) == 0, rows[i].name);
         CHECK_ROW_U64(report.requests, rows[i].requests, rows[i].name);
         CHECK_ROW_U64(report.generated_tokens, rows[i].generated, rows[i].name);
