@@ -2,8 +2,9 @@
  * configuration.  Not part of the library's face.
  *
  * Maps, lists and scalars only: no anchors, aliases, tags, merge keys or second documents, no key
- * twice, and bounded in size, depth and keys.  Scalars stay text; what they mean is the reader's.
- * The tree lives in the caller's arena.  Any thread. */
+ * twice, and bounded in size, depth and keys.  Files of other programs may have anchors, aliases
+ * and merge keys (yaml_tree_parse_foreign).  Scalars stay text; what they mean is the reader's. The
+ * tree lives in the caller's arena.  Any thread. */
 #ifndef YAML_TREE_H
 #define YAML_TREE_H
 
@@ -15,6 +16,8 @@ enum {
     YAML_DEPTH_MAX = 16,
     YAML_KEYS_MAX = 256, /* of one map */
     YAML_MEMORY_MAX = 64 * (1 << 20),
+    YAML_ANCHORS_MAX = 256,
+    YAML_COPIES_MAX = 100000, /* nodes that aliases stand for, all together */
 };
 
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
@@ -44,6 +47,13 @@ enum dgo_status yaml_tree_parse(const char *bytes, size_t length, struct dgo_are
 enum dgo_status yaml_tree_parse_any(const char *bytes, size_t length, struct dgo_arena *arena,
                                     const struct yaml_node **root,
                                     struct dgo_error *err) DGO_MUST_CHECK;
+
+/* As yaml_tree_parse, for a file that another program's users wrote: *name stands for a copy of
+ * what &name is at, with the line of the alias, and `<<` puts in the keys that a map does not have
+ * itself. Byte offsets (at, end) of copies are those of the original. */
+enum dgo_status yaml_tree_parse_foreign(const char *bytes, size_t length, struct dgo_arena *arena,
+                                        const struct yaml_node **root,
+                                        struct dgo_error *err) DGO_MUST_CHECK;
 
 /* The child with that key, or NULL. */
 const struct yaml_node *yaml_child(const struct yaml_node *map, const char *key);
