@@ -81,6 +81,9 @@ static void take_name(struct import_entry *entry, const char *name)
     import_name(name, entry->preset->name);
     if (!to[0])
         import_lost(entry, entry->line, "its name has no letter or digit that a file's name takes");
+    else if (strcmp(to, name) != 0 && preset_add_alias(entry->preset, name, NULL) == DGO_OK)
+        import_note(entry, entry->line,
+                    "the preset is called %s; clients may go on asking by the name it had", to);
     else if (strcmp(to, name) != 0)
         import_note(entry, entry->line, "the preset is called %s", to);
 }

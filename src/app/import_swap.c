@@ -1,6 +1,7 @@
-/* import_swap.c - llama-swap's config.yaml: models, macros, environment; what it says about
- * requests and swapping is told, not kept. */
-#include "import.h"
+/* import_swap.c - llama-swap's config.yaml: models with their aliases, times and macros, groups;
+ * what it says about the content of requests is told, not kept.  Keys and defaults are those of its
+ * docs/config.example.yaml and internal/config/load.go. */
+#include "import_entry.h"
 
 #include "dgo_arena.h"
 #include "dgo_engine.h"
@@ -12,12 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMMAND_BYTES_MAX = 64 * 1024, MACRO_DEPTH_MAX = 8, MACRO_STEPS_MAX = 4096 };
+enum {
+    COMMAND_BYTES_MAX = 64 * 1024,
+    MACRO_DEPTH_MAX = 8,
+    MACRO_STEPS_MAX = 4096,
+    SECONDS_MAX = 10 * 365 * 86400,
+    HEALTH_SECONDS_MIN = 15, /* llama-swap takes less as this */
+};
 
 /* One model while it is read. */
 struct swap {
     const struct import_call *call;
     struct import_entry *entry;
+    const struct yaml_node *root;                /* of the file: what holds for all models */
     const struct yaml_node *macros, *own_macros; /* maps, or NULL */
     const char *name;
     struct dgo_arena *arena;
@@ -166,34 +174,87 @@ static void read_environment(struct swap *swap, const struct yaml_node *list)
     }
 }
 
-static void tell_aliases(const struct swap *swap, const struct yaml_node *list)
+static void read_aliases(struct swap *swap, const struct yaml_node *list)
 {
     for (const struct yaml_node *one = list->first; one; one = one->next) {
         const struct yaml_node *id = one->kind == YAML_MAP ? yaml_child(one, "id") : one;
+        char bytes[512];
+        struct dgo_text text = DGO_TEXT(bytes);
+        struct dgo_error err = {0};
 
-        if (id && id->kind == YAML_SCALAR)
-            import_note(swap->entry, one->line,
-                        "not kept: the alias %s; a launch has one name (run --name, or POST "
-                        "/api/v1/launches)",
-                        id->text);
+        if (!id || id->kind != YAML_SCALAR)
+            import_note(swap->entry, one->line, "not kept: an alias is a name");
+        else if (expand(swap, id, id->raw, 0, &text) &&
+                 preset_add_alias(swap->entry->preset, bytes, &err) != DGO_OK)
+            import_note(swap->entry, one->line, "not kept: the alias %s: %s", id->text, err.text);
     }
+}
+
+/* Whole seconds, or -1 for what holds for all models; false: not there, or told. */
+static bool read_seconds(struct swap *swap, const struct yaml_node *map, const char *key,
+                         int64_t *seconds)
+{
+    const struct yaml_node *node = yaml_child(map, key);
+    char bytes[64];
+    struct dgo_text text = DGO_TEXT(bytes);
+    char *end = bytes;
+
+    if (!node)
+        return false;
+    bytes[0] = '\0';
+    if (node->kind == YAML_SCALAR && !expand(swap, node, node->raw, 0, &text))
+        return false;
+    *seconds = strtol(bytes, &end, 10);
+    if (end != bytes && *end == '\0' && *seconds >= -1 && *seconds <= SECONDS_MAX)
+        return true;
+    import_note(swap->entry, node->line, "not kept: %s is no number of seconds", key);
+    return false;
+}
+
+static void set_seconds(struct swap *swap, uint32_t line, enum option_id id, int64_t seconds)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%" PRId64 "s", seconds);
+    import_set(swap->entry, line, id, text);
+}
+
+/* A model's own time, or that of all models; what neither says is left to this program. */
+static void read_times(struct swap *swap, const struct yaml_node *model)
+{
+    const uint32_t line = model->key_line;
+    int64_t seconds = -1;
+
+    if (!read_seconds(swap, model, "ttl", &seconds) || seconds < 0)
+        (void)read_seconds(swap, swap->root, "globalTTL", &seconds);
+    if (seconds >= 0) /* 0: never, here as there */
+        set_seconds(swap, line, OPTION_IDLE_TIMEOUT, seconds);
+    seconds = 0;
+    if (!read_seconds(swap, model, "unloadTimeout", &seconds) || seconds <= 0)
+        (void)read_seconds(swap, swap->root, "unloadTimeout", &seconds);
+    if (seconds > 0)
+        set_seconds(swap, line, OPTION_STOP_TIMEOUT, seconds);
+    if (read_seconds(swap, swap->root, "healthCheckTimeout", &seconds))
+        set_seconds(swap, line, OPTION_READY_TIMEOUT,
+                    seconds > HEALTH_SECONDS_MIN ? seconds : HEALTH_SECONDS_MIN);
 }
 
 /* What a preset cannot say, and where this program has it. */
 static const struct {
     const char *key, *instead;
 } without[] = {
-    {"ttl", "`config set idle-timeout` holds for all launches"},
     {"name", NULL},
     {"description", NULL},
     {"metadata", NULL},
     {"useModelName", "the daemon hands the request on as it is"},
     {"filters", "the daemon hands the request on as it is"},
     {"concurrencyLimit", "--parallel is how many requests are served at once"},
-    {"unlisted", NULL},
+    {"unlisted", "/v1/models lists every preset"},
+    {"capabilities", "/v1/models tells names only"},
+    {"compat", "websockets are not handed on"},
     {"cmdStop", "the engine is stopped by a signal"},
     {"sendLoadingState", NULL},
-    {"timeouts", "--ready-timeout and --stop-timeout"},
+    {"timeouts", "`config set request-timeout` is how long an answer may take"},
 };
 
 /* Where the daemon looks anyway: this machine, the engine's own path of health. */
@@ -213,15 +274,18 @@ static void read_proxy(const struct swap *swap, const struct yaml_node *node)
 
 static void read_key(struct swap *swap, const struct yaml_node *node)
 {
-    if (strcmp(node->key, "cmd") == 0 || strcmp(node->key, "macros") == 0 ||
-        strcmp(node->key, "checkEndpoint") == 0)
-        return; /* read, or known of every engine */
+    static const char *const elsewhere[] = {"cmd", "macros", "ttl", "unloadTimeout",
+                                            "checkEndpoint" /* known of every engine */};
+
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        if (strcmp(node->key, elsewhere[i]) == 0)
+            return;
     if (strcmp(node->key, "env") == 0 && node->kind == YAML_LIST) {
         read_environment(swap, node);
         return;
     }
     if (strcmp(node->key, "aliases") == 0 && node->kind == YAML_LIST) {
-        tell_aliases(swap, node);
+        read_aliases(swap, node);
         return;
     }
     if (strcmp(node->key, "proxy") == 0) {
@@ -238,10 +302,14 @@ static void read_key(struct swap *swap, const struct yaml_node *node)
     import_note(swap->entry, node->key_line, "not kept: %.60s, which is not known here", node->key);
 }
 
-static bool read_model(const struct import_call *call, const struct yaml_node *macros,
+static bool read_model(const struct import_call *call, const struct yaml_node *root,
                        const struct yaml_node *node, struct dgo_arena *arena)
 {
-    struct swap swap = {.call = call, .macros = macros, .name = node->key, .arena = arena};
+    struct swap swap = {.call = call,
+                        .root = root,
+                        .macros = yaml_child(root, "macros"),
+                        .name = node->key,
+                        .arena = arena};
     const struct yaml_node *command = yaml_child(node, "cmd");
 
     swap.entry = import_begin(call, node->key, node->key_line);
@@ -253,6 +321,7 @@ static bool read_model(const struct import_call *call, const struct yaml_node *m
         swap.own_macros = yaml_child(node, "macros");
         for (const struct yaml_node *one = node->first; one; one = one->next)
             read_key(&swap, one);
+        read_times(&swap, node);
         if (command)
             read_command(&swap, command);
         else
@@ -328,34 +397,75 @@ static void read_groups(const struct import_call *call, const struct yaml_node *
     }
 }
 
-/* Newer files have them below routing.router.settings, older ones at the top; llama-swap reads both
- * (internal/config/load.go). */
-static const struct yaml_node *groups_of(const struct yaml_node *root)
+static const struct yaml_node *map_in(const struct yaml_node *map, const char *key)
 {
-    static const char *const way[] = {"routing", "router", "settings", "groups"};
-    const struct yaml_node *node = yaml_child(root, "groups");
+    const struct yaml_node *child = map && map->kind == YAML_MAP ? yaml_child(map, key) : NULL;
 
-    if (node)
-        return node;
-    node = root;
-    for (size_t i = 0; i < sizeof way / sizeof way[0] && node; i++)
-        node = node->kind == YAML_MAP ? yaml_child(node, way[i]) : NULL;
-    return node;
+    return child && child->kind == YAML_MAP ? child : NULL;
 }
+
+static void tell_matrix(const struct import_call *call, const struct yaml_node *matrix)
+{
+    if (matrix)
+        call->note("", matrix->key_line, false,
+                   "not kept: the matrix; here models run beside each other where the ledger has "
+                   "room for both, and those that must not go into a group: `config set "
+                   "groups.NAME.members A B`",
+                   call->data);
+}
+
+/* Newer files have groups below routing.router.settings, older ones at the top.  Of groups and
+ * matrix one is in force: the one that `use` names, or at the top the one that is there. */
+static const struct yaml_node *groups_of(const struct import_call *call,
+                                         const struct yaml_node *root)
+{
+    const struct yaml_node *router = map_in(map_in(root, "routing"), "router");
+    const struct yaml_node *settings = map_in(router, "settings");
+    const struct yaml_node *use = router ? yaml_child(router, "use") : NULL;
+
+    if (yaml_child(root, "groups") || yaml_child(root, "matrix")) {
+        tell_matrix(call, yaml_child(root, "matrix"));
+        return yaml_child(root, "groups");
+    }
+    if (!use || use->kind != YAML_SCALAR || strcmp(use->text, "matrix") != 0)
+        return map_in(settings, "groups");
+    tell_matrix(call, map_in(settings, "matrix"));
+    return NULL;
+}
+
+/* What holds for the whole file and is not kept, and where this program has it. */
+static const struct {
+    const char *key, *instead;
+} file_without[] = {
+    {"apiKeys", "`serve --token-file` is alike"},
+    {"includeAliasesInList", "aliases are answered to and not listed"},
+    {"hooks", "`run --detach --preset NAME` starts one before anybody asks"},
+    {"peers", "this daemon serves the engines of its own machine"},
+    {"profiles", "a client's word is the name or an alias of one preset"},
+    {"selectors", "a client's word is the name or an alias of one preset"},
+    {"upstream", "engines are asked by the routes of docs/HTTP.md alone"},
+    {"store", "history is kept in the state folder (--state-dir)"},
+    {"performance", "`gpus` and the page show the machine"},
+};
 
 static void tell_file_key(const struct import_call *call, const struct yaml_node *node)
 {
-    static const char *const silent[] = {"models", "macros", "startPort", "logLevel", "groups"};
+    static const char *const elsewhere[] = {
+        "models", "macros",  "startPort", "logLevel",      "groups",
+        "matrix", "routing", "globalTTL", "unloadTimeout", "healthCheckTimeout"};
+    const char *instead = NULL;
     char sentence[256];
 
-    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)
-        if (strcmp(node->key, silent[i]) == 0)
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        if (strcmp(node->key, elsewhere[i]) == 0)
             return;
-    snprintf(sentence, sizeof sentence, "not kept: %.60s%s", node->key,
-             strcmp(node->key, "routing") == 0     ? ", but for its groups"
-             : strcmp(node->key, "globalTTL") == 0 ? "; `config set idle-timeout` is alike"
-             : strcmp(node->key, "apiKeys") == 0   ? "; `serve --token-file` is alike"
-                                                   : "");
+    if (strncmp(node->key, "x-", 2) == 0)
+        return; /* by custom a place for anchors */
+    for (size_t i = 0; i < sizeof file_without / sizeof file_without[0]; i++)
+        if (strcmp(node->key, file_without[i].key) == 0)
+            instead = file_without[i].instead;
+    snprintf(sentence, sizeof sentence, "not kept: %.60s%s%s", node->key, instead ? "; " : "",
+             instead ? instead : "");
     call->note("", node->key_line, false, sentence, call->data);
 }
 
@@ -363,7 +473,7 @@ enum dgo_status import_llama_swap(const struct import_call *call, struct dgo_err
 {
     struct dgo_arena arena = {.limit_bytes = YAML_MEMORY_MAX};
     const struct yaml_node *root = NULL, *models = NULL;
-    enum dgo_status status = yaml_tree_parse(call->text, call->length, &arena, &root, err);
+    enum dgo_status status = yaml_tree_parse_foreign(call->text, call->length, &arena, &root, err);
 
     if (status == DGO_OK && root->kind == YAML_MAP)
         models = yaml_child(root, "models");
@@ -374,10 +484,10 @@ enum dgo_status import_llama_swap(const struct import_call *call, struct dgo_err
         for (const struct yaml_node *one = root->first; one; one = one->next)
             tell_file_key(call, one);
         for (const struct yaml_node *one = models->first; one && status == DGO_OK; one = one->next)
-            if (!read_model(call, yaml_child(root, "macros"), one, &arena))
+            if (!read_model(call, root, one, &arena))
                 status = dgo_fail(err, DGO_ENOMEM, "out of memory for presets");
         if (status == DGO_OK)
-            read_groups(call, groups_of(root));
+            read_groups(call, groups_of(call, root));
     }
     dgo_arena_done(&arena);
     return status;

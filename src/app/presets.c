@@ -44,6 +44,7 @@ static const enum option_id launch_options[] = {
     OPTION_RESTART,
     OPTION_READY_TIMEOUT,
     OPTION_STOP_TIMEOUT,
+    OPTION_IDLE_TIMEOUT,
 };
 
 static bool is_launch_option(enum option_id id)
@@ -163,6 +164,31 @@ enum dgo_status preset_apply(const struct preset *preset, struct options *option
     return DGO_OK;
 }
 
+bool preset_has_alias(const struct preset *preset, const char *name)
+{
+    for (uint32_t i = 0; i < preset->alias_count; i++)
+        if (strcmp(preset->alias[i], name) == 0)
+            return true;
+    return false;
+}
+
+enum dgo_status preset_add_alias(struct preset *preset, const char *alias, struct dgo_error *err)
+{
+    char shown[4 * PRESET_ALIAS_BYTES];
+    const size_t length = strlen(alias);
+
+    if (length == 0 || length >= PRESET_ALIAS_BYTES ||
+        !dgo_text_copy_escaped(shown, sizeof shown, alias, length) || strcmp(shown, alias) != 0)
+        return dgo_fail(err, DGO_EUSAGE, "an alias is a name of 1 to %d bytes on one line",
+                        PRESET_ALIAS_BYTES - 1);
+    if (preset_has_alias(preset, alias))
+        return DGO_OK;
+    if (preset->alias_count == PRESET_ALIAS_MAX)
+        return dgo_fail(err, DGO_ELIMIT, "more than %d aliases", PRESET_ALIAS_MAX);
+    (void)dgo_text_copy(preset->alias[preset->alias_count++], PRESET_ALIAS_BYTES, alias);
+    return DGO_OK;
+}
+
 /* ---- reading ---- */
 
 static enum dgo_status bad(const struct yaml_node *node, struct dgo_error *err, const char *what)
@@ -212,6 +238,21 @@ static enum dgo_status read_args(const struct yaml_node *list, struct preset *pr
     return DGO_OK;
 }
 
+static enum dgo_status read_aliases(const struct yaml_node *list, struct preset *preset,
+                                    struct dgo_error *err)
+{
+    struct dgo_error said = {0};
+
+    if (list->kind != YAML_LIST)
+        return bad(list, err, "aliases is a list of names: [gpt-4o-mini]");
+    for (const struct yaml_node *node = list->first; node; node = node->next)
+        if (node->kind != YAML_SCALAR)
+            return bad(node, err, "a name is expected here");
+        else if (preset_add_alias(preset, node->raw, &said) != DGO_OK)
+            return bad(node, err, said.text);
+    return DGO_OK;
+}
+
 static enum dgo_status read_key(const struct yaml_node *node, struct preset *preset,
                                 struct dgo_error *err)
 {
@@ -231,11 +272,14 @@ static enum dgo_status read_key(const struct yaml_node *node, struct preset *pre
             status = read_option(one, preset, err);
     } else if (strcmp(node->key, "args") == 0) {
         status = read_args(node, preset, err);
+    } else if (strcmp(node->key, "aliases") == 0) {
+        status = read_aliases(node, preset, err);
     } else {
-        return dgo_fail(err, DGO_EFORMAT,
-                        "line %" PRIu32 ", column %" PRIu32
-                        ": a preset has no '%.40s'; it has version, model, options and args",
-                        node->key_line, node->key_column, node->key);
+        return dgo_fail(
+            err, DGO_EFORMAT,
+            "line %" PRIu32 ", column %" PRIu32
+            ": a preset has no '%.40s'; it has version, model, options, args and aliases",
+            node->key_line, node->key_column, node->key);
     }
     return status;
 }
@@ -306,6 +350,43 @@ enum dgo_status preset_read(char *const *environment, const char *name, struct p
     if (status == DGO_OK)
         status = preset_parse(name, text, length, preset, err);
     free(text);
+    return status;
+}
+
+struct alias_search {
+    const char *name;
+    struct preset *preset;
+    bool found;
+};
+
+static void note_alias(const char *name, const struct preset *preset, const char *problem,
+                       void *data)
+{
+    struct alias_search *search = data;
+
+    (void)name;
+    (void)problem; /* told where presets are listed */
+    if (search->found || !preset || !preset_has_alias(preset, search->name))
+        return;
+    memcpy(search->preset, preset, sizeof *preset);
+    for (uint32_t i = 0; i < preset->arg_count; i++)
+        search->preset->arg_list[i] = search->preset->arg[i];
+    search->found = true;
+}
+
+enum dgo_status preset_find(char *const *environment, const char *name, struct preset *preset,
+                            struct dgo_error *err)
+{
+    struct alias_search search = {.name = name, .preset = preset};
+    enum dgo_status status = DGO_ENOTFOUND;
+
+    if (preset_check_name(name, NULL) == DGO_OK)
+        status = preset_read(environment, name, preset, err);
+    if (status != DGO_ENOTFOUND)
+        return status;
+    status = preset_each(environment, note_alias, &search, err);
+    if (status == DGO_OK && !search.found)
+        status = dgo_fail(err, DGO_ENOTFOUND, "there is no preset of that name or alias");
     return status;
 }
 
@@ -397,6 +478,13 @@ bool preset_text(const struct preset *preset, struct dgo_text *text)
     for (uint32_t i = 0; i < preset->arg_count; i++) {
         dgo_text_add(text, "  - ");
         add_quoted(text, preset->arg[i]);
+        dgo_text_add(text, "\n");
+    }
+    if (preset->alias_count)
+        dgo_text_add(text, "aliases:\n");
+    for (uint32_t i = 0; i < preset->alias_count; i++) {
+        dgo_text_add(text, "  - ");
+        add_quoted(text, preset->alias[i]);
         dgo_text_add(text, "\n");
     }
     return !text->truncated;

@@ -6,6 +6,7 @@
  *     model: /models/qwen3-32b.gguf
  *     options: {engine: vllm, ctx: 16384, parallel: 4, use: "0,1"}    any option of `plan`
  *     args: [--no-warmup]
+ *     aliases: ["Qwen/Qwen3:8b"]      other names by which clients of the daemon ask for it
  * A preset is a value; what it says is checked when it is read, and again when it is written.  Any
  * thread; reading and writing may block.  Private to app and the faces. */
 #ifndef PRESETS_H
@@ -21,7 +22,9 @@ enum {
     PRESET_OPTION_MAX = 40,
     PRESET_TEXT_MAX = 512,
     PRESET_ARG_MAX = 64,
-    PRESET_MAX = 1000, /* in a folder */
+    PRESET_ALIAS_MAX = 32,
+    PRESET_ALIAS_BYTES = 128, /* terminator included */
+    PRESET_MAX = 1000,        /* in a folder */
     PRESET_BYTES_MAX = 64 * 1024,
 };
 
@@ -36,7 +39,11 @@ struct preset {
     uint32_t arg_count;
     char arg[PRESET_ARG_MAX][PRESET_TEXT_MAX]; /* of the engine, after the plan's own */
     const char *arg_list[PRESET_ARG_MAX + 1];  /* the same as pointers; set by preset_read */
+    uint32_t alias_count;
+    char alias[PRESET_ALIAS_MAX][PRESET_ALIAS_BYTES];
 };
+
+bool preset_has_alias(const struct preset *preset, const char *name);
 
 /* Letters, digits, '.', '_', '-', beginning with a letter or digit: it is a file's name too.
  * DGO_EUSAGE says so. */
@@ -50,6 +57,17 @@ void preset_folder(char *const *environment, char path[PATH_MAX]);
 DGO_MUST_CHECK
 enum dgo_status preset_read(char *const *environment, const char *name, struct preset *preset,
                             struct dgo_error *err);
+
+/* By its name or, where no preset has that name, by an alias: of several the first by name.
+ * DGO_ENOTFOUND without a hint: a client's word need not be meant for a preset. */
+DGO_MUST_CHECK
+enum dgo_status preset_find(char *const *environment, const char *name, struct preset *preset,
+                            struct dgo_error *err);
+
+/* Another name for it.  One that is there already is no error; DGO_EUSAGE for one that is no line
+ * of text, DGO_ELIMIT. */
+DGO_MUST_CHECK
+enum dgo_status preset_add_alias(struct preset *preset, const char *alias, struct dgo_error *err);
 
 /* The same from text, as if it stood in that file: for an HTTP body, and tests. */
 DGO_MUST_CHECK

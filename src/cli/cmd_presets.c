@@ -11,15 +11,18 @@
 
 json_t *presets_view(const struct preset *preset)
 {
-    json_t *options = json_object(), *args = json_array();
+    json_t *options = json_object(), *args = json_array(), *aliases = json_array();
 
     for (uint32_t i = 0; i < preset->option_count; i++)
         json_object_set_new(options, option_specs[preset->option[i].id].name,
                             view_text(preset->option[i].text));
     for (uint32_t i = 0; i < preset->arg_count; i++)
         json_array_append_new(args, view_text(preset->arg[i]));
-    return json_pack("{s:s, s:i, s:o, s:o, s:o}", "name", preset->name, "version", PRESET_VERSION,
-                     "model", view_text(preset->model), "options", options, "args", args);
+    for (uint32_t i = 0; i < preset->alias_count; i++)
+        json_array_append_new(aliases, view_text(preset->alias[i]));
+    return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "name", preset->name, "version",
+                     PRESET_VERSION, "model", view_text(preset->model), "options", options, "args",
+                     args, "aliases", aliases);
 }
 
 /* ---- list ---- */

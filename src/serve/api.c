@@ -70,15 +70,19 @@ static void add_preset(const char *name, const struct preset *preset, const char
                        void *data)
 {
     json_t *row = json_pack("{s:o}", "name", view_text(name)), *options = json_object();
+    json_t *aliases = json_array();
 
     for (uint32_t i = 0; preset && i < preset->option_count; i++)
         json_object_set_new(options, option_specs[preset->option[i].id].name,
                             view_text(preset->option[i].text));
+    for (uint32_t i = 0; preset && i < preset->alias_count; i++)
+        json_array_append_new(aliases, view_text(preset->alias[i]));
     if (preset)
         json_object_set_new(row, "model", view_text(preset->model));
     if (problem)
         json_object_set_new(row, "problem", view_text(problem));
     json_object_set_new(row, "options", options);
+    json_object_set_new(row, "aliases", aliases);
     json_array_append_new(data, row);
 }
 

@@ -98,12 +98,10 @@ enum dgo_status api_find_asked(char *const *environment, const struct config *co
     struct dgo_error no_preset = {0};
     enum dgo_status status;
 
-    if (preset_check_name(name, &no_preset) != DGO_OK)
-        return api_find_model(config, name, catalog, model, err);
     made = malloc(sizeof *made);
     if (!made)
         return dgo_fail(err, DGO_ENOMEM, "out of memory");
-    status = preset_read(environment, name, made, &no_preset);
+    status = preset_find(environment, name, made, &no_preset);
     if (status == DGO_OK) {
         *preset = made;
         return api_take_path(made->model, catalog, model, err);

@@ -91,6 +91,10 @@ struct launch *fleet_find_name(struct fleet *fleet, const char *name)
         if (launch->phase != PHASE_ENDED && !launch->stop_asked &&
             strcmp(launch->model_name, name) == 0)
             return launch;
+    for (struct launch *launch = fleet->first; launch; launch = launch->next)
+        if (launch->phase != PHASE_ENDED && !launch->stop_asked && launch->preset &&
+            preset_has_alias(launch->preset, name))
+            return launch;
     return NULL;
 }
 
@@ -368,14 +372,24 @@ static void tell_lines(struct fleet *fleet)
     }
 }
 
+/* Its preset's, where that says; else what holds for all now. */
+static uint64_t idle_limit_ns(const struct launch *launch)
+{
+    for (uint32_t i = 0; launch->preset && i < launch->preset->option_count; i++)
+        if (launch->preset->option[i].id == OPTION_IDLE_TIMEOUT)
+            return option_number(&launch->options, OPTION_IDLE_TIMEOUT);
+    return option_number(fleet_policy(launch->fleet), OPTION_IDLE_TIMEOUT);
+}
+
 static void stop_idle(struct fleet *fleet)
 {
     const uint64_t now_ns = dgo_clock_wall_ns(dgo_clock_system());
-    const uint64_t limit_ns = option_number(fleet_policy(fleet), OPTION_IDLE_TIMEOUT);
     char after[DGO_UNIT_TEXT_MAX], why[96];
 
-    for (struct launch *launch = fleet->first; limit_ns && launch; launch = launch->next) {
-        if (!launch_is_ready(launch) || launch->stop_asked || launch->pinned ||
+    for (struct launch *launch = fleet->first; launch; launch = launch->next) {
+        const uint64_t limit_ns = idle_limit_ns(launch);
+
+        if (limit_ns == 0 || !launch_is_ready(launch) || launch->stop_asked || launch->pinned ||
             launch->active_requests > 0 || launch->last_request_ns > now_ns ||
             now_ns - launch->last_request_ns < limit_ns)
             continue;

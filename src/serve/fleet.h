@@ -73,7 +73,7 @@ enum dgo_status fleet_launch(struct fleet *fleet, const struct wish *wish, struc
                              const char **param, struct dgo_error *err);
 
 struct launch *fleet_find(struct fleet *fleet, uint64_t id);
-/* Not ended, by its name or its model's; NULL. */
+/* Not ended, by its name, its model's or an alias of its preset; NULL. */
 struct launch *fleet_find_name(struct fleet *fleet, const char *name);
 /* The only one that has not ended; NULL: none or several. */
 struct launch *fleet_only(struct fleet *fleet);

@@ -217,10 +217,12 @@ static void on_looked_up(const struct dgo_result *result, void *data)
         visit->status = dgo_fail(&visit->err, DGO_ECANCELLED, "the daemon ends");
     /* Meanwhile another request may have started it. */
     launch = fleet_find_name(fleet, visit->model);
+    if (!launch && visit->preset) /* asked for by an alias that its preset has only now */
+        launch = fleet_find_name(fleet, visit->preset->name);
     if (visit->status == DGO_OK && !launch) {
         const struct wish wish = {.model_name = visit->found->name,
                                   .model_path = visit->found->path,
-                                  .name = visit->preset ? visit->model : NULL,
+                                  .name = visit->preset ? visit->preset->name : NULL,
                                   .preset = visit->preset,
                                   .origin = "request"};
 

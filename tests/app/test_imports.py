@@ -88,16 +88,56 @@ code, presets, notes = imported("config.yaml", SWAP)
 qwen = presets.get("Qwen-Qwen3-8b", {})
 say(code == 0 and qwen.get("model") == str(model) and qwen.get("args") == ["--temp", "0.7", "--grammar", "a b"] and
     qwen.get("options") == {"engine": "/opt/llama/llama-server", "use": "1,0", "parallel": "2", "ctx": "8192", "kv-type": "q8_0",
-                            "spread": "true"}, "llama-swap: macros, comments, quotes, cards", f"{code} {qwen}")
+                            "idle-timeout": "60s", "spread": "true"}, "llama-swap: macros, comments, quotes, cards, ttl", f"{code} {qwen}")
+say(qwen.get("aliases") == ["Qwen/Qwen3:8b", "gpt-4o-mini"], "llama-swap: aliases, and the name that no file can have", qwen.get("aliases"))
 say(presets.get("small", {}).get("options") == {"no-flash-attention": "true", "port": "9001", "use": "3"} and
     presets["small"]["model"] == str(model), "llama-swap: a device among the visible ones, a relative path", presets.get("small"))
 say(presets.get("api", {}).get("options") == {"engine": "vllm", "ctx": "8192", "tp": "2"} and
     presets["api"]["args"] == ["--enable-prefix-caching"], "llama-swap: vLLM", presets.get("api"))
 told = sentences(notes)
-say(all(part in told for part in ("21 Qwen/Qwen3:8b: not kept: the alias gpt-4o-mini",
-                                  "22 Qwen/Qwen3:8b: not kept: ttl", "20 Qwen/Qwen3:8b: not kept: the variable HF_TOKEN",
-                                  "planned anew: -ngl 99, -ts 3,2", "the preset is called Qwen-Qwen3-8b")) and "secret" not in told,
+say(all(part in told for part in ("20 Qwen/Qwen3:8b: not kept: the variable HF_TOKEN",
+                                  "planned anew: -ngl 99, -ts 3,2", "the preset is called Qwen-Qwen3-8b")) and "secret" not in told and
+    "ttl" not in told and "gpt-4o" not in told,
     "what is not kept is told by line, no secret with it", told)
+
+# What one of their files says about all models, with what their own example has beside it; anchors, which their reader takes.
+code, presets, notes = imported("all.yaml", f"""healthCheckTimeout: 5
+globalTTL: 300
+unloadTimeout: 20
+logLevel: info
+sendLoadingState: true
+apiKeys: [sk-x]
+x-common: &common
+  ttl: 0
+  unlisted: true
+  filters: {{stripParams: temperature}}
+x-more: &more {{cmdStop: docker stop x, ttl: 7}}
+models:
+  a: {{<<: *common, cmd: "llama-server -m {model} --port 1"}}
+  b: {{<<: [*more, *common], ttl: -1, unloadTimeout: 3, concurrencyLimit: 2, cmd: &command "llama-server -m {model} --port 1"}}
+  c: {{ttl: soon, aliases: ["", "x\\x01", {{id: "${{MODEL_ID}}:high"}}], cmd: *command}}
+  d: {{capabilities: {{tools: true}}, compat: {{ignoreWebsockets: true}}, timeouts: {{connect: 3}}, cmd: *command}}
+hooks: {{on_startup: {{preload: [a]}}}}
+peers: {{other: {{proxy: http://192.168.1.23, models: [z]}}}}
+routing:
+  router:
+    use: matrix
+    settings:
+      groups: {{g: {{members: [a, b]}}}}
+      matrix: {{sets: {{s: a & b}}}}
+""")
+times = {name: [one["options"].get(key) for key in ("idle-timeout", "stop-timeout", "ready-timeout")] for name, one in presets.items()}
+say(code == 0 and times == {"a": ["0s", "20s", "15s"], "b": ["300s", "3s", "15s"], "c": ["300s", "20s", "15s"], "d": ["300s", "20s", "15s"]},
+    "llama-swap: times of a model beat those of the file, keys of its own those it merges", f"{code} {times}")
+say(presets.get("c", {}).get("aliases") == ["c:high"], "llama-swap: an alias with a macro, none that is no name", presets.get("c"))
+told = sentences(notes)
+say(all(part in told for part in ("a: not kept: unlisted; ", "a: not kept: filters; ", "b: not kept: cmdStop; the engine is stopped by a signal",
+                                  "b: not kept: concurrencyLimit; ", "15 c: not kept: ttl is no number of seconds", "not kept: the alias : an alias is",
+                                  "d: not kept: capabilities; ", "d: not kept: compat; ", "d: not kept: timeouts; ", "17 : not kept: hooks; `run --detach",
+                                  "18 : not kept: peers; ", "24 : not kept: the matrix; here models run beside", "6 : not kept: apiKeys; `serve --token-file")) and "x-common" not in told,
+    "llama-swap: what cannot be kept is told in a sentence", told)
+say("group" not in run("presets", "import", box / "all.yaml", "--dry-run").stderr.replace("into a group", "").replace("groups.NAME", ""),
+    "llama-swap: groups that the matrix replaces are not in force", told)
 say(not folder.exists(), "a dry run writes nothing")
 
 # ---- groups go into the configuration ----
@@ -157,7 +197,15 @@ say(not (box / "marker").exists() and not pathlib.Path("marker").exists(), "noth
 
 for name, file, text, code, sentence in (
         ("no models", "bad.yaml", "a: 1\n", 1, "no map of models"),
-        ("an alias of YAML", "bad.yaml", "models: &a {}\n", 1, "line 1, column 9: anchors"),
+        ("an alias that holds itself", "bad.yaml", "models: &a {b: *a}\n", 1, "line 1, column 16: this alias names nothing before it"),
+        ("an alias of nothing", "bad.yaml", "models: *a\n", 1, "line 1, column 9: this alias names nothing"),
+        ("a merge of no map", "bad.yaml", "x: &x 1\nmodels: {<<: *x}\n", 1, "takes a map"),
+        ("aliases that stand for a thousand million", "bad.yaml", "a0: &a0 [x]\n" + "".join(
+            f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 20)}]\n" for i in range(1, 9)) + "models: {}\n", 1, "aliases that stand for too much"),
+        ("aliases ever deeper", "bad.yaml", "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 40)) + "models: {}\n", 1,
+         "nested more than 16 deep"),
+        ("too many anchors", "bad.yaml", "".join(f"a{i}: &a{i} x\n" for i in range(300)) + "models: {}\n", 1, "more than 256"),
+        ("a tag of YAML", "bad.yaml", "models: !x {}\n", 1, "line 1, column 9: tags"),
         ("broken YAML", "bad.yaml", "models: {\n", 1, "line 2"),
         ("deep YAML", "bad.yaml", "models: " + "[" * 5000, 1, "line 1"),
         ("not a section", "bad.ini", "[a]\nx\n", 1, "line 2: neither"),

@@ -43,6 +43,9 @@ static void test_round_trip(void **state)
     assert_int_equal(preset_set(&made, OPTION_USE, "0,1", &err), DGO_OK);
     assert_int_equal(preset_set(&made, OPTION_CTX, "8192", &err), DGO_OK); /* replaces */
     strcpy(made.arg[0], "--no-warmup");
+    assert_int_equal(preset_add_alias(&made, "Qwen/Qwen3:8b \"x\"", NULL), DGO_OK);
+    assert_int_equal(preset_add_alias(&made, "zweiter Näme", NULL), DGO_OK);
+    assert_int_equal(preset_add_alias(&made, "zweiter Näme", NULL), DGO_OK);
     strcpy(made.arg[1], "no: [yaml]");
     made.arg_count = 2;
     if (preset_write(environment, &made, false, &err) != DGO_OK)
@@ -54,6 +57,14 @@ static void test_round_trip(void **state)
     assert_string_equal(back.option[0].text, "8192");
     assert_string_equal(back.arg[1], "no: [yaml]");
     assert_ptr_equal(back.arg_list[1], back.arg[1]);
+    assert_int_equal(back.alias_count, 2);
+    assert_string_equal(back.alias[0], "Qwen/Qwen3:8b \"x\"");
+    memset(&back, 0xff, sizeof back);
+    assert_int_equal(preset_find(environment, "zweiter Näme", &back, &err), DGO_OK);
+    assert_string_equal(back.name, "coder-1.5");
+    assert_ptr_equal(back.arg_list[0], back.arg[0]);
+    assert_int_equal(preset_find(environment, "coder-1.5", &back, &err), DGO_OK);
+    assert_int_equal(preset_find(environment, "zweiter", &back, &err), DGO_ENOTFOUND);
     assert_int_equal(preset_write(environment, &made, false, &err), DGO_EBUSY);
     assert_int_equal(preset_write(environment, &made, true, &err), DGO_OK);
 }
@@ -71,6 +82,11 @@ static const struct {
     {"bad value", "version: 1\nmodel: a\noptions: {ctx: many}\n", "line 3, column 16"},
     {"flag with a word", "version: 1\nmodel: a\noptions: {spread: maybe}\n", "neither true nor"},
     {"option of one call", "version: 1\nmodel: a\noptions: {json: true}\n", "no option 'json'"},
+    {"aliases no list", "version: 1\nmodel: a\naliases: x\n", "aliases is a list"},
+    {"an alias of two lines", "version: 1\nmodel: a\naliases: [\"x\\ny\"]\n", "on one line"},
+    {"an alias with a bidi mark", "version: 1\nmodel: a\naliases: [\"x\\u202ey\"]\n",
+     "on one line"},
+    {"an empty alias", "version: 1\nmodel: a\naliases: ['']\n", "1 to 127 bytes"},
     {"args no list", "version: 1\nmodel: a\nargs: --x\n", "args is a list"},
     {"anchors", "version: 1\nmodel: &a b\n", "line 2"},
 };

@@ -75,6 +75,28 @@ def by_preset(box):
     done(daemon)
 
 
+@case("an imported model is asked for by every name it had, once started it serves them all, and its ttl ends it alone")
+def imported(box):
+    daemon = Daemon(box)
+    path = daemon.folder / "tiny-llama.gguf"
+    box.file("swap.yaml", f"""models:
+  "Qwen/Qwen3:8b": {{aliases: [gpt-4o-mini], ttl: 2, cmd: "llama-server -m {path} -c 1024 --port ${{PORT}}"}}
+  other: {{cmd: "llama-server -m {path} -c 1024 --port ${{PORT}}"}}
+""")
+    check_equal(box.run("presets", "import", box.folder / "swap.yaml").code, 0, "presets import")
+    check_equal(daemon.chat("gpt-4o-mini")["object"], "chat.completion", "by an alias")
+    for name in ("Qwen/Qwen3:8b", "Qwen-Qwen3-8b", "gpt-4o-mini"):
+        daemon.chat(name)
+    launch, = daemon.launches()
+    check_equal((launch["name"], launch["preset"], launch["request_count"]), ("Qwen-Qwen3-8b", "Qwen-Qwen3-8b", 4), "the launch")
+    check_match("no model", daemon.chat("gpt-4o-maxi", want=404)["error"]["message"], "another name")
+    daemon.chat("other")
+    ended = daemon.wait_state(launch["id"], "ended")
+    check_match("nobody asked for it for 2", ended["actions"][0]["why"], "its end")
+    check_equal(daemon.launches()[-1]["state"], "ready", "the one without a ttl")
+    done(daemon)
+
+
 @case("a client that goes away ends the work for it")
 def client_goes(box):
     daemon = Daemon(box)
