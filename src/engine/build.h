@@ -10,7 +10,8 @@
 /* One flag or variable of an engine: where it is defined, and in which versions.  The first
  * spelling is the one that the engine's file uses. */
 struct engine_flag {
-    const char *spellings; /* "--tensor-parallel-size -tp"; newest first */
+    const char *spellings; /* "--tensor-parallel-size -tp"; the first is what is said to a binary
+                            * whose help is not known: one that every version since takes */
     uint32_t since, until; /* DGO_ENGINE_VERSION: from, and first without it; 0 always, still */
     const char *source;    /* a file of the engine's repository */
 };

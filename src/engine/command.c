@@ -219,6 +219,11 @@ void build_environment(struct command_builder *builder, const char *name, const 
     command->env[command->env_count++] = (struct dgo_env_change){name, copy, why};
 }
 
+static bool has_help(const struct command_builder *builder)
+{
+    return builder->probe && builder->probe->flag_count > 0;
+}
+
 const char *build_spelling(const struct command_builder *builder, const char *spellings)
 {
     char name[DGO_FLAG_TEXT_MAX];
@@ -227,8 +232,7 @@ const char *build_spelling(const struct command_builder *builder, const char *sp
         const size_t length = strcspn(at, " ");
 
         snprintf(name, sizeof name, "%.*s", (int)length, at);
-        if (!builder->probe || builder->probe->flag_count == 0 ||
-            dgo_probe_has(builder->probe, name))
+        if (!has_help(builder) || dgo_probe_has(builder->probe, name))
             return at;
         at += length;
     }
@@ -241,7 +245,8 @@ void build_flag(struct command_builder *builder, enum build_need need, const cha
     const struct engine_flag *row = find_row(builder, spellings);
     const char *found = build_spelling(builder, row ? row->spellings : spellings);
 
-    if (found && !is_of_version(builder, row))
+    /* A help text that shows the flag is a proof, the table is what is known without one. */
+    if (found && !has_help(builder) && !is_of_version(builder, row))
         found = NULL;
     if (builder->status != DGO_OK || (!found && need == BUILD_WANTED))
         return;

@@ -10,12 +10,14 @@
 
 #define ARGS "python/sglang/srt/server_args.py"
 
+/* First versions of --kt-...: the release after the commit that brought them, of SGLang and of
+ * kvcache-ai's own copy of it.  What stands without one is older than these. */
 static const struct engine_flag flags[] = {
     {"--model-path --model", 0, 0, ARGS},
-    {"--kt-weight-path", 0, 0, ARGS},
-    {"--kt-method", 0, 0, ARGS},
-    {"--kt-cpuinfer", 0, 0, ARGS},
-    {"--kt-num-gpu-experts", 0, 0, ARGS},
+    {"--kt-weight-path", DGO_ENGINE_VERSION(0, 5, 6), 0, ARGS},
+    {"--kt-method", DGO_ENGINE_VERSION(0, 5, 6), 0, ARGS},
+    {"--kt-cpuinfer", DGO_ENGINE_VERSION(0, 5, 4), 0, ARGS},
+    {"--kt-num-gpu-experts", DGO_ENGINE_VERSION(0, 5, 4), 0, ARGS},
     {"--tp-size --tensor-parallel-size --tp", 0, 0, ARGS},
     {"--mem-fraction-static", 0, 0, ARGS},
     {"--context-length", 0, 0, ARGS},

@@ -8,16 +8,20 @@
 
 #define SERVE "tensorrt_llm/commands/serve.py"
 
+/* The first release with trtllm-serve. */
+#define OLDEST DGO_ENGINE_VERSION(0, 15, 0)
+
 static const struct engine_flag flags[] = {
     /* Older releases know --tp_size, --pp_size and --kv_cache_free_gpu_memory_fraction only, later
-     * ones take both spellings. */
+     * ones take both spellings.  Those without a version came with the program itself. */
     {"--tp_size --tensor_parallel_size", 0, 0, SERVE},
     {"--pp_size --pipeline_parallel_size", 0, 0, SERVE},
     {"--max_seq_len", 0, 0, SERVE},
     {"--max_batch_size", 0, 0, SERVE},
     {"--max_num_tokens", 0, 0, SERVE},
     {"--kv_cache_free_gpu_memory_fraction --free_gpu_memory_fraction", 0, 0, SERVE},
-    {"--backend", 0, 0, SERVE},
+    /* in the documentation of 0.18.2; not in the source of 0.17.0.dev of December 2024 */
+    {"--backend", DGO_ENGINE_VERSION(0, 18, 0), 0, SERVE},
     {"--host", 0, 0, SERVE},
     {"--port", 0, 0, SERVE},
     {0},
@@ -89,9 +93,12 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     char fraction[16];
 
     (void)model;
+    if (probe && probe->build && probe->build < OLDEST)
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "TensorRT-LLM before 0.15 has no trtllm-serve; install a newer one");
     ranked_share_text(cache_fraction(plan), fraction);
     build_word(&builder, options->binary, NULL);
-    build_word(&builder, "serve", NULL);
+    /* Up to 0.18 there is no word `serve`; later it may be left out. */
     build_word(&builder, options->model_path, NULL);
     build_flag(&builder, BUILD_WANTED, "--backend", "pytorch",
                "runs the folder as it is; the other one needs an engine that was built before");
@@ -132,6 +139,7 @@ static void read_line(struct dgo_report *report, const char *line, size_t length
         ranked_trouble(report, ranked_oom(report), copy);
 }
 
+/* Where there is no word `serve` it is taken for a model, and --help is answered all the same. */
 static const char *const help_args[] = {"serve", "--help", NULL};
 
 const struct dgo_engine dgo_tensorrt_llm = {

@@ -9,27 +9,31 @@
 
 #define ARGS "vllm/engine/arg_utils.py"
 
-/* Spellings read in the sources named; which first versions were checked, and how:
- * docs/MEASUREMENTS.md, "golden commands against the engines". */
+/* `vllm serve` came with 0.5.2, the layers of each stage with this; flags that came before have no
+ * version here. */
+#define OLDEST DGO_ENGINE_VERSION(0, 5, 4)
+
+/* First versions are from the history of the sources named and its tags up to 0.10.0.  The flags
+ * for several machines came on 2025-11-16, between 0.11.0 and 0.12.0: whether a 0.11.1 or 0.11.2
+ * has them, its help says. */
 static const struct engine_flag flags[] = {
     {"--tensor-parallel-size -tp", 0, 0, ARGS},
     {"--pipeline-parallel-size -pp", 0, 0, ARGS},
-    {"--distributed-executor-backend", DGO_ENGINE_VERSION(0, 4, 1), 0, ARGS},
+    {"--distributed-executor-backend", 0, 0, ARGS},
     {"--gpu-memory-utilization", 0, 0, ARGS},
     {"--max-model-len", 0, 0, ARGS},
     {"--max-num-seqs", 0, 0, ARGS},
     {"--max-num-batched-tokens", 0, 0, ARGS},
-    {"--kv-cache-dtype", DGO_ENGINE_VERSION(0, 3, 0), 0, ARGS},
-    {"--disable-custom-all-reduce", DGO_ENGINE_VERSION(0, 2, 7), 0, ARGS},
-    {"--served-model-name", 0, 0, ARGS},
-    {"--nnodes", DGO_ENGINE_VERSION(0, 11, 1), 0, ARGS},
-    {"--node-rank", DGO_ENGINE_VERSION(0, 11, 1), 0, ARGS},
-    {"--master-addr", DGO_ENGINE_VERSION(0, 11, 1), 0, ARGS},
+    {"--kv-cache-dtype", 0, 0, ARGS},
+    {"--disable-custom-all-reduce", 0, 0, ARGS},
+    {"--nnodes", DGO_ENGINE_VERSION(0, 12, 0), 0, ARGS},
+    {"--node-rank", DGO_ENGINE_VERSION(0, 12, 0), 0, ARGS},
+    {"--master-addr", DGO_ENGINE_VERSION(0, 12, 0), 0, ARGS},
     {"--headless", DGO_ENGINE_VERSION(0, 9, 0), 0, "vllm/entrypoints/openai/cli_args.py"},
     {"--host", 0, 0, "vllm/entrypoints/openai/cli_args.py"},
     {"--port", 0, 0, "vllm/entrypoints/openai/cli_args.py"},
-    {"VLLM_PP_LAYER_PARTITION", DGO_ENGINE_VERSION(0, 6, 0), 0, "vllm/envs.py"},
-    {"VLLM_WORKER_MULTIPROC_METHOD", DGO_ENGINE_VERSION(0, 5, 1), 0, "vllm/envs.py"},
+    {"VLLM_PP_LAYER_PARTITION", 0, 0, "vllm/envs.py"},
+    {"VLLM_WORKER_MULTIPROC_METHOD", 0, 0, "vllm/envs.py"},
     {"VLLM_API_KEY", 0, 0, "vllm/envs.py"},
     {"VLLM_HOST_IP", 0, 0, "vllm/envs.py"},
     {0},
@@ -160,6 +164,10 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
         .command = &building, .engine = "vllm", .probe = probe, .flags = flags, .err = err};
 
     (void)model;
+    if (probe && probe->build && probe->build < OLDEST)
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "vllm before 0.5.4 cannot be told the layers of its stages; install a "
+                        "newer one");
     build_word(&builder, options->binary, NULL);
     build_word(&builder, "serve", NULL);
     build_word(&builder, options->model_path, NULL);

@@ -336,6 +336,8 @@ static const struct {
     {"old, off", "1.76", "--flashattention --quantkv", DGO_FA_OFF, NULL, "flashattention"},
     {"version only, on", "1.113.1", "", DGO_FA_ON, "--flashattention", "--noflash"},
     {"old version only, off", "1.76", "", DGO_FA_OFF, NULL, "flashattention"},
+    {"help against the table", "1.104", "--noflashattention --quantkv", DGO_FA_OFF,
+     "--noflashattention", NULL},
 };
 
 static void test_kobold_attention(void **state)
