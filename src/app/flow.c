@@ -182,6 +182,8 @@ static enum dgo_status intend(const struct arrow *arrow)
     if (status == DGO_OK)
         status = wish_intent(flow->options, &flow->machine, flow->engine->plan == NULL,
                              &flow->intent, arrow->err);
+    if (status == DGO_OK)
+        flow->intent.swa_full = flow->engine->swa_full;
     return status;
 }
 

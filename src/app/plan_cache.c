@@ -176,6 +176,7 @@ static void add_intent(struct context_key *key, const struct dgo_intent *intent)
     context_key_add(key, intent->key_type);
     context_key_add(key, intent->value_type);
     context_key_add(key, intent->flash_attention_off);
+    context_key_add(key, intent->swa_full);
     context_key_add(key, intent->cpu_layers_refused);
     context_key_add(key, intent->margin_bytes);
     context_key_add(key, intent->gpu_margin_mask);

@@ -233,6 +233,8 @@ struct dgo_engine {
                               * names is asked what it can do */
     const char *health_path; /* HTTP path that answers 200 when ready; NULL: it serves nothing */
     bool several_machines;   /* it can use cards of other machines */
+    bool swa_full;           /* of llama.cpp's kin: it keeps the whole context in layers with a
+                              * window, unless told otherwise, which it is not */
     uint32_t formats;        /* bit per enum dgo_model_format that it loads */
 
     /* Words after the binary that make it say its version and its options; NULL: --version,

@@ -110,6 +110,7 @@ const struct dgo_engine dgo_ik_llama_cpp = {
     .what = "llama.cpp's layers and shares with other kernels; GGUF and types of its own",
     .binary = "llama-server",
     .health_path = "/health",
+    .swa_full = true, /* --swa-compress is new */
     .formats = 1u << DGO_FORMAT_GGUF,
     .command = command,
     .name_devices = llama_cpp_name_devices,

@@ -155,6 +155,7 @@ struct dgo_intent {
     bool kv_type_given;
     enum dgo_kv_type key_type, value_type;
     bool flash_attention_off;
+    bool swa_full;            /* the engine keeps the whole context where a window would do */
     bool cpu_layers_refused;  /* never leave layers in host memory; plan fails instead */
     uint64_t margin_bytes;    /* of each GPU; 0: the default, UINT64_MAX: none at all */
     uint32_t gpu_margin_mask; /* bit per GPU with a margin of its own, which may be 0 */

@@ -113,6 +113,7 @@ static void fill_settings(const struct dgo_model *model, const struct dgo_intent
     settings->key_type = intent->kv_type_given ? intent->key_type : DGO_KV_F16;
     settings->value_type = intent->kv_type_given ? intent->value_type : DGO_KV_F16;
     settings->flash_attention = intent->flash_attention_off ? DGO_FA_OFF : DGO_FA_ON;
+    settings->swa_full = intent->swa_full;
     settings->op_offload = true;
     settings->split_mode = DGO_SPLIT_LAYER;
     /* One device with everything: what memory_check looks at until there is a placement. */

@@ -70,6 +70,24 @@ static void test_gpu_lists(void **state)
     }
 }
 
+/* Engines that keep the whole context where llama.cpp keeps a window: their plans count it. */
+static void test_window(void **state)
+{
+    static const struct {
+        const char *engine;
+        bool whole;
+    } rows[] = {{"llama.cpp", false}, {"koboldcpp", true}, {"ik_llama.cpp", true}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        start();
+        set(OPTION_FOR, rows[i].engine);
+        assert_int_equal(flow_intend(&flow, NULL), DGO_OK);
+        CHECK_ROW(flow.intent.swa_full == rows[i].whole, rows[i].engine);
+        flow_done(&flow);
+    }
+}
+
 static void test_nothing_wished(void **state)
 {
     const struct dgo_intent *intent = &flow.intent;
@@ -449,6 +467,7 @@ static void test_a_model_that_is_not_there_comes_first(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_gpu_lists),
+    cmocka_unit_test(test_window),
     cmocka_unit_test(test_nothing_wished),
     cmocka_unit_test(test_everything_wished),
     cmocka_unit_test(test_words_with_a_meaning_of_their_own),

@@ -298,6 +298,32 @@ static void plans_follow_the_intent(void **unused)
     }
 }
 
+/* An engine that keeps the whole context in layers with a window needs as much as without one. */
+static void window_kept_whole(void **unused)
+{
+    static struct dgo_machine machine;
+    static struct dgo_plan plan;
+    const struct make_card cards[] = {A3090};
+    struct dgo_model *model = make_model(&make_8b);
+    uint64_t bytes[3];
+
+    (void)unused;
+    make_machine(&machine, cards, 1);
+    for (int i = 0; i < 3; i++) {
+        const struct dgo_intent intent = {.ctx_tokens = 16384, .swa_full = i == 2};
+
+        model->sliding_window = i > 0 ? 1024 : 0;
+        for (uint32_t l = 0; l < model->layer_count; l += 2)
+            model->layer[l].sliding_window = i > 0;
+        assert_int_equal(dgo_plan_make(&machine, model, &intent, NULL, &plan, NULL), DGO_OK);
+        assert_int_equal(plan.settings.swa_full, i == 2);
+        bytes[i] = plan.estimate.device[0].context_bytes;
+    }
+    assert_true(bytes[1] < bytes[0] * 6 / 10);
+    assert_int_equal(bytes[2], bytes[0]);
+    make_model_done(model);
+}
+
 /* The sentence names the card and the bytes; with so much more on every card it does fit. */
 static void nofit_names_card_and_bytes(void **unused)
 {
@@ -640,6 +666,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plans_follow_the_intent),
+        cmocka_unit_test(window_kept_whole),
         cmocka_unit_test(nofit_names_card_and_bytes),
         cmocka_unit_test(host_too_small),
         cmocka_unit_test(margins_are_honoured),
