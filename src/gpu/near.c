@@ -1,6 +1,7 @@
 /* near.c - which CPUs are near a card: what the kernel says of its PCI device. */
 #include "near.h"
 
+#include "cpu_list.h"
 #include "driver.h"
 
 #include <stdio.h>
@@ -26,34 +27,6 @@ bool gpu_near_node(const char *root, const char *pci_id, uint32_t *node)
     return true;
 }
 
-bool gpu_cpu_list(const char *text, cpu_set_t *cpus)
-{
-    CPU_ZERO(cpus);
-    for (;;) {
-        char *end;
-        unsigned long first, last;
-
-        if (*text < '0' || *text > '9') /* strtoul would take signs and blanks */
-            return false;
-        first = last = strtoul(text, &end, 10);
-        if (*end == '-') {
-            text = end + 1;
-            if (*text < '0' || *text > '9')
-                return false;
-            last = strtoul(text, &end, 10);
-        }
-        if (last < first || last >= CPU_SETSIZE)
-            return false;
-        for (unsigned long cpu = first; cpu <= last; cpu++)
-            CPU_SET(cpu, cpus);
-        if (*end == '\0')
-            return true;
-        if (*end != ',')
-            return false;
-        text = end + 1;
-    }
-}
-
 bool gpu_near_cpus(const char *root, const char *pci_id, cpu_set_t *cpus)
 {
     char path[96], text[CPU_LIST_MAX];
@@ -63,7 +36,7 @@ bool gpu_near_cpus(const char *root, const char *pci_id, cpu_set_t *cpus)
         return false;
     snprintf(path, sizeof path, "/sys/bus/pci/devices/%.20s/local_cpulist", pci_id);
     return gpu_read_text(root, path, text, sizeof text) && strlen(text) + 1 < sizeof text &&
-           gpu_cpu_list(text, cpus);
+           cpu_list_read(text, cpus) != 0 && CPU_COUNT(cpus) != 0;
 }
 
 bool gpu_stay_near(const char *root, const struct dgo_machine *machine)

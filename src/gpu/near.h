@@ -9,7 +9,6 @@
 
 bool gpu_near_node(const char *root, const char *pci_id, uint32_t *node);
 bool gpu_near_cpus(const char *root, const char *pci_id, cpu_set_t *cpus);
-bool gpu_cpu_list(const char *text, cpu_set_t *cpus); /* "0-15,32"; false for other text */
 
 /* Keeps the calling thread on those CPUs it may use that are near the cards; false, and nothing
  * changed, where that is all of them, none, or not known of every card. */

@@ -1,11 +1,11 @@
 /* rm_budget.c - reads affinity, cgroup quotas and engine threads; decides how many of ours run. */
 #include "rm_budget.h"
 
+#include "cpu_list.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "rm_sys.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -20,30 +20,6 @@ static uint32_t least_u32(uint32_t a, uint32_t b)
 }
 
 /* ---- affinity ---- */
-
-uint32_t rm_budget_count_cpus(const char *list)
-{
-    uint32_t count = 0;
-
-    while (isdigit((unsigned char)*list)) {
-        char *end;
-        const unsigned long first = strtoul(list, &end, 10);
-        unsigned long last = first;
-
-        if (*end == '-') {
-            if (!isdigit((unsigned char)end[1]))
-                return 0;
-            last = strtoul(end + 1, &end, 10);
-        }
-        if (last < first || last > 1 << 20)
-            return 0;
-        count += (uint32_t)(last - first + 1);
-        if (*end != ',')
-            return *end == '\0' || *end == '\n' ? count : 0;
-        list = end + 1;
-    }
-    return 0;
-}
 
 static uint32_t read_cpus(const char *root, bool *has_proc)
 {
@@ -60,7 +36,7 @@ static uint32_t read_cpus(const char *root, bool *has_proc)
     if (line) {
         line += sizeof key - 1;
         line += strspn(line, " \t");
-        count = rm_budget_count_cpus(line);
+        count = cpu_list_read(line, NULL);
     }
     if (count == 0 && sched_getaffinity(0, sizeof set, &set) == 0)
         count = (uint32_t)CPU_COUNT(&set);

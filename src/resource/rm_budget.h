@@ -29,9 +29,6 @@ struct rm_budget_limits {
 };
 void rm_budget_read(const char *root, struct rm_budget_limits *limits);
 
-/* "0-3,8": how many; 0 when it makes no sense. */
-uint32_t rm_budget_count_cpus(const char *list);
-
 /* One look at an engine's threads.  `task` keeps the delays of the last look. */
 struct rm_budget_task {
     int32_t id;

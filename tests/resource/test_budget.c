@@ -50,21 +50,6 @@ static int remove_root(void **state)
     return system(command);
 }
 
-static void test_cpu_lists(void **state)
-{
-    static const struct {
-        const char *list;
-        uint32_t want;
-    } cases[] = {
-        {"0", 1}, {"0-3", 4}, {"0-3,8", 5}, {"0,2,4\n", 3},    {"", 0},        {"3-1", 0},
-        {"x", 0}, {"0-", 0},  {"0-3;", 0},  {"0-99999999", 0}, {"0-1,4-5", 4}, {"1,", 0},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        CHECK_ROW_U64(rm_budget_count_cpus(cases[i].list), cases[i].want, cases[i].list);
-}
-
 static void test_limits(void **state)
 {
     static const struct {
@@ -496,12 +481,11 @@ static void test_bounds(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_cpu_lists),        cmocka_unit_test(test_limits),
-    cmocka_unit_test(test_nothing_readable), cmocka_unit_test(test_no_cgroups),
-    cmocka_unit_test(test_half_an_engine),   cmocka_unit_test(test_engine),
-    cmocka_unit_test(test_beginning),        cmocka_unit_test(test_steps),
-    cmocka_unit_test(test_shares),           cmocka_unit_test(test_quota),
-    cmocka_unit_test(test_bounds),
+    cmocka_unit_test(test_limits),     cmocka_unit_test(test_nothing_readable),
+    cmocka_unit_test(test_no_cgroups), cmocka_unit_test(test_half_an_engine),
+    cmocka_unit_test(test_engine),     cmocka_unit_test(test_beginning),
+    cmocka_unit_test(test_steps),      cmocka_unit_test(test_shares),
+    cmocka_unit_test(test_quota),      cmocka_unit_test(test_bounds),
 };
 
 CHECK_MAIN(tests)
