@@ -5,8 +5,8 @@
  *    whoever wants to run, cancel or expire the job claims it by one compare-and-swap on the slot's
  *    state word, and a stale or second reference simply fails.  Queues hold references.
  *  - Each lane has rings behind one lock, and in front of them a shard for each of the first
- * threads and an inbox for all others, which are pushed to without it: nobody waits for a thread
- * that the scheduler has put aside, and producers do not meet.
+ *    threads and an inbox for all others, which are pushed to without it: nobody waits for a thread
+ *    that the scheduler has put aside, and producers do not meet.
  *  - At most one wake of a lane is on its way; a woken worker that sees more wakes the next.
  *  - Idle threads sleep without a timeout.  Only while something runs does the keeper tick.
  *
@@ -233,7 +233,11 @@ struct rm_ring {
     uint32_t served_ms;  /* coarse: last taken from, or when it began to wait */
 };
 
-/* Written by its owner alone: rm_shard.c. */
+/* Written by its owner alone: rm_shard.c.  `word`: entries put in so far << 32 | RM_SHARD_CLOSED |
+ * places kept for pushes to come. */
+#define RM_SHARD_PLACES   UINT64_C(0x7fffffff)
+#define RM_SHARD_CLOSED   (UINT64_C(1) << 31)
+#define RM_SHARD_ONE_MORE (UINT64_C(1) << 32)
 struct rm_shard {
     alignas(64) _Atomic uint64_t word;
     _Atomic uint32_t seen_head; /* how far it was emptied when the owner last looked */

@@ -25,7 +25,7 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
             lane->ring[level].ref = refs + (size_t)level * size;
         lane->ring_mask = size - 1;
     }
-    if (id != DGO_LANE_EXPRESS && (!lane->shard_ref || lane->shard_mask + 1 < size)) {
+    if (id != DGO_LANE_EXPRESS && !lane->shard_ref) { /* once: late callers look without a lock */
         const uint32_t shard_size = size < RM_SHARD_MAX ? size : RM_SHARD_MAX;
         _Atomic uint64_t *refs = rm_sys_map(shard_size * sizeof *refs * RM_SHARDS);
 
@@ -44,8 +44,6 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
     atomic_store(&lane->taken, 0);
     lane->closed = false;
     atomic_store(&lane->ring_count, 0);
-    atomic_store(&lane->inbox_count, 0);
-    atomic_store(&lane->places, 0);
     atomic_store(&lane->stale, 0);
     atomic_store(&lane->queued_max, 0);
     rm_shards_open(lane);

@@ -8,12 +8,8 @@
  * exact.  EXPRESS has no shards: NORMAL workers look into it between any two jobs, at one word. */
 #include "rm_ring.h"
 
-/* word: entries put in so far << 32 | RM_SHARD_CLOSED | places left */
 enum { RM_ENTRIES_A_LINE = 8 };
 enum { RM_LEVEL_SHIFT = 25, RM_LEVEL_MASK = 3 << RM_LEVEL_SHIFT };
-#define RM_SHARD_PLACES   UINT64_C(0x7fffffff)
-#define RM_SHARD_CLOSED   (UINT64_C(1) << 31)
-#define RM_SHARD_ONE_MORE (UINT64_C(1) << 32)
 _Static_assert(RM_INDEX_MASK < 1 << RM_LEVEL_SHIFT && (RM_LEVEL_MASK & RM_TAG_KEPT) == 0,
                "an entry holds index, level and tags");
 
@@ -55,11 +51,19 @@ void rm_shard_leave(struct rm_thread *self)
     self->shard = 0;
 }
 
-/* In a child only the thread that forked is left, and it starts anew. */
+/* In a child only the thread that forked is left: what others held of any lane is free again. */
 void rm_shards_forget(struct rm_thread *self)
 {
     atomic_store(&owned, 0);
     self->shard = 0;
+    for (uint32_t id = 0; id < DGO_LANE_COUNT; id++) {
+        struct rm_lane *lane = &rm.lane[id];
+
+        atomic_store(&lane->places, 0);
+        atomic_store(&lane->inbox_count, 0);
+        for (uint32_t n = 0; n < RM_SHARDS; n++)
+            atomic_fetch_and(&lane->shard[n].word, ~RM_SHARD_PLACES);
+    }
 }
 
 /* ---- places ---- */
@@ -231,14 +235,17 @@ void rm_shards_close(struct rm_lane *lane)
         atomic_fetch_or(&lane->shard[n].word, RM_SHARD_CLOSED);
 }
 
-/* One entry is skipped: a push that began before the last end must not succeed now. */
+/* One entry is skipped: a push that began before the last end must not succeed now.  What it took
+ * of the places it gives back as it would have: they are counted on, not counted anew. */
 void rm_shards_open(struct rm_lane *lane)
 {
     for (uint32_t n = 0; n < RM_SHARDS && lane->shard_ref; n++) {
         const uint32_t tail = (uint32_t)(atomic_load(&lane->shard[n].word) >> 32) + 1;
+        uint64_t left;
 
         atomic_store(&lane->shard_head[n], tail);
         atomic_store(&lane->shard[n].seen_head, tail);
-        atomic_store(&lane->shard[n].word, (uint64_t)tail << 32);
+        left = atomic_exchange(&lane->shard[n].word, (uint64_t)tail << 32) & RM_SHARD_PLACES;
+        rm_places_leave(lane, (uint32_t)left);
     }
 }

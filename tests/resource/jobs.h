@@ -81,6 +81,20 @@ static inline void stop_now(void)
         fail_msg("stop: %s", err.text);
 }
 
+/* Stopped, and nobody pushes: every place is given back, or kept by a thread for pushes to come. */
+static inline void assert_places_are_back(void)
+{
+    for (uint32_t id = 0; id < DGO_LANE_COUNT; id++) {
+        struct rm_lane *lane = &rm.lane[id];
+        uint32_t kept = 0;
+
+        for (uint32_t n = 0; n < RM_SHARDS; n++)
+            kept += (uint32_t)(atomic_load(&lane->shard[n].word) & RM_SHARD_PLACES);
+        assert_int_equal(atomic_load(&lane->places), kept);
+        assert_int_equal(atomic_load(&lane->inbox_count), 0);
+    }
+}
+
 static inline void submit(const struct dgo_job *job, struct dgo_future *future)
 {
     struct dgo_error err = {0};

@@ -65,6 +65,7 @@ static void test_the_bound_is_exact(void **state)
         assert_int_equal(atomic_exchange(&ran, 0), LIMIT);
         assert_int_equal(fill_ui_lane(&ran), LIMIT);
         assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+        assert_places_are_back();
         atomic_store(&ran, 0);
     }
 }
@@ -100,6 +101,7 @@ static void test_callbacks_have_their_places(void **state)
         drain_ui();
     assert_int_equal(fill_ui_lane(&ran), LIMIT);
     assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+    assert_places_are_back();
 }
 
 /* ---- order ---- */
@@ -165,6 +167,25 @@ static void test_every_thread_keeps_its_order(void **state)
         assert_int_equal(pthread_join(threads[t], NULL), 0);
     stop_now();
     test_free(jobs);
+}
+
+/* ---- another bound ---- */
+
+static void test_another_start_may_have_another_bound(void **state)
+{
+    static const uint32_t limits[] = {LIMIT, 64 * LIMIT, 16, 256 * LIMIT};
+    _Atomic uint32_t ran = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        start_with(1, limits[i]);
+        attach();
+        assert_int_equal(fill_ui_lane(&ran), limits[i]);
+        drain_ui();
+        assert_int_equal(atomic_exchange(&ran, 0), limits[i]);
+        stop_now();
+        assert_places_are_back();
+    }
 }
 
 /* ---- threads that come and go ---- */
@@ -237,6 +258,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_the_bound_is_exact),
     cmocka_unit_test(test_callbacks_have_their_places),
     cmocka_unit_test(test_every_thread_keeps_its_order),
+    cmocka_unit_test(test_another_start_may_have_another_bound),
     cmocka_unit_test(test_shards_are_handed_on),
     cmocka_unit_test(test_a_child_starts_anew),
 };

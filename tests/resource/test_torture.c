@@ -257,6 +257,7 @@ static void one_round(uint64_t *seed)
     for (size_t i = 0; stops_early && i < PRODUCERS; i++)
         assert_int_equal(pthread_join(producers[i].thread, NULL), 0);
     check_law(*seed);
+    assert_places_are_back();
     assert_int_equal(atomic_load(&late), 0);
     assert_int_equal(dgo_group_pending(group), 0);
     dgo_group_free(group);
@@ -293,6 +294,39 @@ static void test_no_slot_is_lost(void **state)
         accepted++;
     assert_int_equal(accepted, 512);
     assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+}
+
+/* Pushes that began in one life of the manager and end in another, which may have another bound. */
+static void *produce_for_ever(void *is_over_now)
+{
+    static _Atomic uint32_t ran;
+    const struct dgo_job job = {.fn = count_up, .arg = &ran, .lane = DGO_LANE_NORMAL};
+
+    while (!atomic_load((_Atomic bool *)is_over_now))
+        if (dgo_submit(&job, NULL, NULL) != DGO_OK) /* full, or just being stopped */
+            sched_yield();
+    return NULL;
+}
+
+static void test_lives_follow_each_other_under_producers(void **state)
+{
+    static const uint32_t limits[] = {64, 20000, 512, 70000};
+    _Atomic bool is_over_now = false;
+    pthread_t threads[2];
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, produce_for_ever, &is_over_now), 0);
+    for (uint32_t life = 0; life < 40; life++) {
+        start_with(1, limits[life % 4]);
+        for (uint32_t i = 0; i < 20; i++)
+            sched_yield();
+        assert_int_equal(dgo_resource_stop(life % 3 == 0 ? DGO_FOREVER : 0, NULL), DGO_OK);
+    }
+    atomic_store(&is_over_now, true);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_places_are_back();
 }
 
 /* One thread to a lane with one thread, one level: the order of submission. */
@@ -351,6 +385,7 @@ static void test_order_of_producers(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_storms),
     cmocka_unit_test(test_no_slot_is_lost),
+    cmocka_unit_test(test_lives_follow_each_other_under_producers),
     cmocka_unit_test(test_order_of_producers),
 };
 
