@@ -137,25 +137,26 @@ bool bench_read(const char *output, struct dgo_timing *timing)
 /* ---- one run ---- */
 
 /* What it said of its end, for a sentence: its first line with an error, else its last. */
-static void last_words(const char *output, char *words, size_t size)
+static void last_words(const char *log, char *words, size_t size)
 {
-    const char *error = strstr(output, "error: ");
+    const char *error = strstr(log, "error: ");
 
     if (error) {
         (void)dgo_text_copy_escaped(words, size, error, strcspn(error, "\n"));
         return;
     }
-    size_t end = strlen(output), start;
+    size_t end = strlen(log), start;
 
-    while (end > 0 && output[end - 1] == '\n')
+    while (end > 0 && log[end - 1] == '\n')
         end--;
-    for (start = end; start > 0 && output[start - 1] != '\n'; start--)
+    for (start = end; start > 0 && log[start - 1] != '\n'; start--)
         ;
-    (void)dgo_text_copy_escaped(words, size, output + start, end - start);
+    (void)dgo_text_copy_escaped(words, size, log + start, end - start);
 }
 
-static enum dgo_status judge(const struct bench_request *request, const char *output, int exit_code,
-                             struct dgo_timing *timing, struct dgo_error *err)
+static enum dgo_status judge(const struct bench_request *request, const char *output,
+                             const char *log, int exit_code, struct dgo_timing *timing,
+                             struct dgo_error *err)
 {
     char words[200];
 
@@ -163,7 +164,7 @@ static enum dgo_status judge(const struct bench_request *request, const char *ou
         (request->prompt_tokens == 0 || timing->prompt_s > 0) &&
         (request->generated_tokens == 0 || timing->token_s > 0))
         return DGO_OK;
-    last_words(output, words, sizeof words);
+    last_words(log, words, sizeof words);
     return dgo_fail(err, DGO_ECHILD, "llama-bench gave no times on %s (exit status %d)%s%s",
                     request->device->name, exit_code, words[0] ? "; it said: " : "", words);
 }
@@ -175,12 +176,15 @@ enum dgo_status bench_run(const struct bench_request *request, struct dgo_timing
     const bool on_cpu = strcmp(request->device->name, "none") == 0;
     const char *argv[32] = {request->bench, "-m", request->model_path, "-o", "jsonl"};
     uint32_t count = 5;
-    char *output = malloc(OUTPUT_BYTES);
+    char *output = malloc(OUTPUT_BYTES), *log = malloc(OUTPUT_BYTES);
     int exit_code = -1;
     enum dgo_status status;
 
-    if (!output)
+    if (!output || !log) {
+        free(output);
+        free(log);
         return dgo_fail(err, DGO_ENOMEM, "no memory for what llama-bench writes");
+    }
     (void)snprintf(prompt, sizeof prompt, "%" PRIu32, request->prompt_tokens);
     (void)snprintf(generated, sizeof generated, "%" PRIu32, request->generated_tokens);
     (void)snprintf(repeats, sizeof repeats, "%" PRIu32, request->repeats);
@@ -201,11 +205,14 @@ enum dgo_status bench_run(const struct bench_request *request, struct dgo_timing
         &(struct dgo_capture_options){.argv = argv,
                                       .environment = request->device->environment,
                                       .timeout_ns = request->timeout_ns,
+                                      .errors = log,
+                                      .errors_size = OUTPUT_BYTES,
                                       .nice = request->nice,
                                       .core_count = request->core_count},
         output, OUTPUT_BYTES, &exit_code, err);
     if (status == DGO_OK)
-        status = judge(request, output, exit_code, timing, err);
+        status = judge(request, output, log, exit_code, timing, err);
     free(output);
+    free(log);
     return status;
 }

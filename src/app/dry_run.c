@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WORDS_MAX = 64, OUTPUT_BYTES = 4 << 20, PATIENCE_S = 60 };
+enum { WORDS_MAX = 64, LOG_BYTES = 4 << 20, PATIENCE_S = 60 };
 
 struct asking {
     const struct flow *flow;
@@ -130,11 +130,11 @@ static void make_words(struct asking *asking)
 }
 
 /* "CUDA0 1105 160 244": MiB of model, context and compute; the first of them. */
-static bool printed_weights(const char *output, const char *device, uint64_t *mib)
+static bool printed_weights(const char *printed, const char *device, uint64_t *mib)
 {
     const size_t length = strlen(device);
 
-    for (const char *at = output; at; at = strchr(at, '\n')) {
+    for (const char *at = printed; at; at = strchr(at, '\n')) {
         at += *at == '\n';
         if (strncmp(at, device, length) == 0 && at[length] == ' ' && at[length + 1] >= '0' &&
             at[length + 1] <= '9') {
@@ -146,14 +146,14 @@ static bool printed_weights(const char *output, const char *device, uint64_t *mi
 }
 
 /* The same model on the same cards, as far as the weights tell. */
-static bool means_the_same(const struct asking *asking, const char *output)
+static bool means_the_same(const struct asking *asking, const char *printed)
 {
     for (uint32_t d = 0; d < asking->settings->device_count; d++) {
         const struct dgo_device_estimate *device = &asking->estimate->device[d];
         const uint64_t ours = device->weights_bytes / DGO_MIB;
         uint64_t mib = 0;
 
-        if (printed_weights(output, device->name, &mib) && mib + 1 >= ours && mib <= ours + 1)
+        if (printed_weights(printed, device->name, &mib) && mib + 1 >= ours && mib <= ours + 1)
             continue;
         dgo_log(DGO_LOG_WARN,
                 "the engine's dry run sizes %s otherwise (%llu MiB of weights, not %llu); not used",
@@ -174,13 +174,13 @@ static void take(struct dgo_device_estimate *device, uint64_t bytes)
 }
 
 /* The last "CUDA0 compute buffer size =   179.50 MiB" of that device. */
-static bool logged_compute(const char *output, const char *device, uint64_t *bytes)
+static bool logged_compute(const char *log, const char *device, uint64_t *bytes)
 {
     char wanted[64];
     bool found = false;
 
     snprintf(wanted, sizeof wanted, " %s compute buffer size = ", device);
-    for (const char *at = strstr(output, wanted); at; at = strstr(at, wanted)) {
+    for (const char *at = strstr(log, wanted); at; at = strstr(at, wanted)) {
         const double mib = strtod(at += strlen(wanted), NULL);
 
         found = mib >= 0 && mib < 1 << 24;
@@ -189,16 +189,16 @@ static bool logged_compute(const char *output, const char *device, uint64_t *byt
     return found;
 }
 
-static void read_output(struct asking *asking, const char *output)
+static void read_output(struct asking *asking, const char *printed, const char *log)
 {
     struct dgo_estimate *estimate = asking->estimate;
 
-    if (!means_the_same(asking, output))
+    if (!means_the_same(asking, printed))
         return;
     for (uint32_t d = 0; d < asking->settings->device_count; d++) {
         uint64_t bytes = 0;
 
-        if (logged_compute(output, estimate->device[d].name, &bytes))
+        if (logged_compute(log, estimate->device[d].name, &bytes))
             take(&estimate->device[d], bytes);
     }
     dgo_estimate_judge(estimate);
@@ -209,12 +209,13 @@ void dry_run_use(const struct flow *flow, const struct dgo_settings *settings,
 {
     static const char name[] = "llama-fit-params";
     struct asking *asking = calloc(1, sizeof *asking);
-    char *output = calloc(1, OUTPUT_BYTES);
+    char *log = calloc(1, LOG_BYTES), printed[4096];
     const char *slash = strrchr(flow->binary, '/');
+    struct dgo_capture_options options;
     struct dgo_error err = {0};
     int code = 0;
 
-    if (!asking || !output || !flow->binary_found || !slash)
+    if (!asking || !log || !flow->binary_found || !slash)
         goto out;
     *asking = (struct asking){.flow = flow, .settings = settings, .estimate = estimate};
     if ((size_t)(slash - flow->binary) + sizeof name + 1 > sizeof asking->program)
@@ -231,15 +232,18 @@ void dry_run_use(const struct flow *flow, const struct dgo_settings *settings,
         goto out;
     }
     make_words(asking);
-    if (dgo_process_capture(asking->word, (const char *const *)flow->environment,
-                            PATIENCE_S * DGO_NS_PER_S, output, OUTPUT_BYTES, &code,
-                            &err) != DGO_OK ||
+    options = (struct dgo_capture_options){.argv = asking->word,
+                                           .environment = (const char *const *)flow->environment,
+                                           .timeout_ns = PATIENCE_S * DGO_NS_PER_S,
+                                           .errors = log,
+                                           .errors_size = LOG_BYTES};
+    if (dgo_process_capture_limited(&options, printed, sizeof printed, &code, &err) != DGO_OK ||
         code != 0)
         dgo_log(DGO_LOG_WARN, "the engine's dry run failed%s%s; calculated figures stand",
                 err.text[0] ? ": " : "", err.text);
     else
-        read_output(asking, output);
+        read_output(asking, printed, log);
 out:
-    free(output);
+    free(log);
     free(asking);
 }

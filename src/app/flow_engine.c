@@ -339,34 +339,32 @@ static void name_servers(const struct dgo_command *command, const char *argv[5])
 
 enum dgo_status flow_engine_check(struct flow *flow, struct dgo_error *err)
 {
-    enum { OUTPUT_BYTES = 64 * 1024 };
     const char *argv[] = {flow->binary, "--list-devices", NULL, NULL, NULL};
     struct dgo_engine_device devices[DGO_GPU_MAX];
     struct dgo_arena arena = {0};
-    char *output = calloc(1, OUTPUT_BYTES);
+    char output[16384], log[1];
+    struct dgo_capture_options options = {
+        .argv = argv,
+        .timeout_ns = 60 * DGO_NS_PER_S,
+        .errors = log,
+        .errors_size = sizeof log}; /* a driver may need a while to wake its cards */
     const char **environment = NULL;
     enum dgo_status status;
     int code = 0;
 
-    if (!flow->engine->read_devices) { /* it has no such question; it tells when it starts */
-        free(output);
+    if (!flow->engine->read_devices) /* it has no such question; it tells when it starts */
         return DGO_OK;
-    }
-    if (!output)
-        return dgo_fail(err, DGO_ENOMEM, "out of memory while asking for devices");
     status = flow_command(flow, 0, NULL, 0, err); /* for its environment and its machines */
     if (status == DGO_OK)
         name_servers(&flow->command, argv);
     if (status == DGO_OK)
         status = flow_environment(flow, &arena, &environment, err);
-    /* A driver may need a while to wake its cards. */
+    options.environment = environment;
     if (status == DGO_OK)
-        status = dgo_process_capture(argv, environment, 60 * DGO_NS_PER_S, output, OUTPUT_BYTES,
-                                     &code, err);
+        status = dgo_process_capture_limited(&options, output, sizeof output, &code, err);
     if (status == DGO_OK)
         status = match_devices(flow, devices,
                                flow->engine->read_devices(devices, DGO_GPU_MAX, output), err);
     dgo_arena_done(&arena);
-    free(output);
     return status;
 }

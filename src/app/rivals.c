@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WORDS_MAX = 64, OUTPUT_BYTES = 64 * 1024 };
+enum { WORDS_MAX = 64 };
 
 /* Words of a command line, in storage of their own. */
 struct flags {
@@ -181,22 +181,23 @@ static enum dgo_status run_fit(const char *path, const struct flow *flow, const 
 {
     const char *argv[WORDS_MAX + 8] = {path, "-m", flow->model->path};
     uint32_t count = 3;
-    char *output = malloc(OUTPUT_BYTES);
+    char output[4096], log[1];
+    const struct dgo_capture_options options = {.argv = argv,
+                                                .environment = (const char *const *)environment,
+                                                .timeout_ns = 60 * DGO_NS_PER_S,
+                                                .errors = log,
+                                                .errors_size = sizeof log};
     int exit_code = -1;
     enum dgo_status status;
 
-    if (!output)
-        return dgo_fail(err, DGO_ENOMEM, "no memory for what llama-fit-params writes");
     for (uint32_t i = 0; i < wish->count; i++)
         argv[count++] = wish->word[i];
-    status = dgo_process_capture(argv, (const char *const *)environment, 60 * DGO_NS_PER_S, output,
-                                 OUTPUT_BYTES, &exit_code, err);
+    status = dgo_process_capture_limited(&options, output, sizeof output, &exit_code, err);
     if (status == DGO_OK && !answer_line(output, line, size))
         status = dgo_fail(err, DGO_ECHILD,
                           "llama-fit-params gave no flags (exit status %d): it found no way to fit "
                           "the model",
                           exit_code);
-    free(output);
     return status;
 }
 

@@ -37,26 +37,35 @@ static int left_ms(uint64_t deadline_ns)
     return (int)dgo_min_u64((deadline_ns - now_ns + DGO_NS_PER_MS - 1) / DGO_NS_PER_MS, INT_MAX);
 }
 
-/* Reads until the pipe ends; false when the deadline came first. */
-static bool read_to_end(int fd, uint64_t deadline_ns, struct output *output)
+/* False: the pipe has ended. */
+static bool read_some(int fd, struct output *output)
 {
-    for (;;) {
-        struct pollfd wait = {.fd = fd, .events = POLLIN};
+    char bytes[4096];
+    const ssize_t got = read(fd, bytes, sizeof bytes);
+
+    if (got > 0)
+        output_add(output, bytes, (size_t)got);
+    return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* Reads until both pipes have ended; false when the deadline came first. */
+static bool read_to_end(const struct spawned *child, uint64_t deadline_ns, struct output *outputs)
+{
+    struct pollfd wait[] = {{.fd = child->out_fd, .events = POLLIN},
+                            {.fd = child->err_fd, .events = POLLIN}};
+
+    while (wait[0].fd >= 0 || wait[1].fd >= 0) {
         const int wait_ms = left_ms(deadline_ns);
-        char bytes[4096];
 
         if (wait_ms == 0)
             return false;
-        if (poll(&wait, 1, wait_ms) <= 0)
+        if (poll(wait, 2, wait_ms) <= 0)
             continue;
-
-        const ssize_t got = read(fd, bytes, sizeof bytes);
-
-        if (got > 0)
-            output_add(output, bytes, (size_t)got);
-        else if (got == 0 || (errno != EAGAIN && errno != EINTR))
-            return true;
+        for (size_t i = 0; i < 2; i++)
+            if (wait[i].revents && !read_some(wait[i].fd, &outputs[i]))
+                wait[i].fd = -1; /* poll passes over it */
     }
+    return true;
 }
 
 static enum dgo_status judge(const char *program, const struct guard_end *end,
@@ -66,7 +75,6 @@ static enum dgo_status judge(const char *program, const struct guard_end *end,
     char said[160];
 
     if (end->code == CLD_EXITED) {
-        output->data[output->length] = '\0';
         *exit_code = end->status;
         return DGO_OK;
     }
@@ -91,23 +99,23 @@ enum dgo_status dgo_process_capture_limited(const struct dgo_capture_options *op
 {
     const struct spawn_request request = {.argv = options->argv,
                                           .environment = options->environment,
-                                          .joined = true,
+                                          .joined = !options->errors,
                                           .nice = options->nice,
                                           .core_count = options->core_count};
     const uint64_t start_ns = dgo_clock_monotonic_ns(dgo_clock_system());
     const uint64_t deadline_ns = start_ns + dgo_min_u64(options->timeout_ns, UINT64_MAX - start_ns);
-    struct output kept = {.data = output, .size = output_size};
+    struct output kept[] = {{.data = output, .size = output_size},
+                            {.data = options->errors, .size = options->errors_size}};
     struct spawned child;
 
-    assert(output_size > 0);
+    assert(output_size > 0 && (!options->errors || options->errors_size > 0));
 
     enum dgo_status status = spawn(&request, &child, err);
 
     if (status != DGO_OK)
         return status;
     /* A program may close its streams and go on: the second wait is part of the same time. */
-    if (!read_to_end(child.out_fd, deadline_ns, &kept) ||
-        !spawn_wait_gone(&child, left_ms(deadline_ns))) {
+    if (!read_to_end(&child, deadline_ns, kept) || !spawn_wait_gone(&child, left_ms(deadline_ns))) {
         char text[DGO_UNIT_TEXT_MAX];
 
         status = dgo_fail(err, DGO_ETIMEOUT, "\"%s\" did not end within %s and was killed",
@@ -115,10 +123,11 @@ enum dgo_status dgo_process_capture_limited(const struct dgo_capture_options *op
         spawn_kill(&child);
         (void)spawn_wait_gone(&child, KILL_WAIT_MS);
     } else {
-        status = judge(options->argv[0], &child.end, &kept, exit_code, err);
+        status =
+            judge(options->argv[0], &child.end, &kept[options->errors ? 1 : 0], exit_code, err);
     }
     spawn_close(&child);
-    if (status != DGO_OK)
-        output[0] = '\0';
+    for (size_t i = 0; i < 2 && kept[i].data; i++)
+        kept[i].data[status == DGO_OK ? kept[i].length : 0] = '\0';
     return status;
 }

@@ -98,10 +98,13 @@ enum dgo_status dgo_process_capture(const char *const *argv, const char *const *
                                     uint64_t timeout_ns, char *output, size_t output_size,
                                     int *exit_code, struct dgo_error *err);
 
-/* The same under limits, for measurements beside other work. */
+/* The same under limits, for measurements beside other work, and with the streams apart: a program
+ * that logs from a thread of its own writes in the middle of what it prints. */
 struct dgo_capture_options {
     const char *const *argv, *const *environment;
     uint64_t timeout_ns;
+    char *errors; /* what it writes to stderr, cut at `errors_size` - 1; NULL: in the output */
+    size_t errors_size;
     int nice;            /* added to our own; 0: as we run ourselves */
     uint32_t core_count; /* of those that we may use; 0: all */
 };

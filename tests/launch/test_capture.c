@@ -139,6 +139,39 @@ static void test_nul_bytes_do_not_cut(void **state)
     assert_memory_equal(output, "a b\xff\xfe", 5);
 }
 
+/* Each stream cut by itself, and a program that writes to one of them alone. */
+static void test_streams_apart(void **state)
+{
+    static const char *const environment[] = {NULL};
+    static const struct {
+        const char *name, *script, *output, *errors;
+    } rows[] = {
+        {"both, in turns", "printf a; printf b >&2; printf c; printf d >&2", "ac", "bd"},
+        {"output alone", "printf abc", "abc", ""},
+        {"errors alone", "printf abc >&2", "", "abc"},
+        {"each too long", "printf 0123456789; printf abcdefghij >&2", "0123456", "abc"},
+        {"one closed long before the other", "exec 2>&-; sleep 0.1; printf a", "a", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *const argv[] = {"/bin/sh", "-c", rows[i].script, NULL};
+        char output[8] = "old", errors[4] = "old";
+        const struct dgo_capture_options options = {.argv = argv,
+                                                    .environment = environment,
+                                                    .timeout_ns = 60 * DGO_NS_PER_S,
+                                                    .errors = errors,
+                                                    .errors_size = sizeof errors};
+        int exit_code = -1;
+
+        CHECK_ROW_U64(
+            dgo_process_capture_limited(&options, output, sizeof output, &exit_code, NULL), DGO_OK,
+            rows[i].name);
+        CHECK_ROW(strcmp(output, rows[i].output) == 0, rows[i].name);
+        CHECK_ROW(strcmp(errors, rows[i].errors) == 0, rows[i].name);
+    }
+}
+
 /* coreutils tell what they run under. */
 static const struct {
     const char *name, *program;
@@ -180,6 +213,7 @@ static void test_limits(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_cases),
+    cmocka_unit_test(test_streams_apart),
     cmocka_unit_test(test_limits),
     cmocka_unit_test(test_nul_bytes_do_not_cut),
 };
