@@ -30,7 +30,7 @@ export class Chart {
     this.drag = null;
     this.pad = {left: 58, right: 14, top: 12, bottom: 22};
     element.classList.add("chart");
-    element.style.setProperty("height", `${height}px`);
+    element.style.setProperty("height", `${height / 16}rem`); /* it grows with the type of large screens */
     this.canvas = document.createElement("canvas");
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", label);

@@ -203,7 +203,7 @@ function verdicts() {
     return h("li", {key: `${s.gpu}-${s.pid}`}, h("details", {open: kind === "bad"},
       h("summary", null, state(kind, text), h("b", null, s.pid ? ours.get(s.pid) || s.name || `pid ${s.pid}` : `GPU ${s.gpu}`),
         h("span", {class: "quiet"}, s.pid ? `on GPU ${s.gpu}` : "the whole card"),
-        badge((s.pattern || "unknown").replaceAll("_", " ")),
+        s.pattern && s.pattern !== "unknown" && badge(s.pattern.replaceAll("_", " ")),
         slope(s) && h("span", null, slope(s)),
         typeof s.seconds_to_full === "number" && h("span", {class: "quiet"}, `full in ${duration(s.seconds_to_full * 1e9)}${s.seconds_to_full_interval ? ` (${interval(s.seconds_to_full_interval, (v) => v === null ? "never" : duration(v * 1e9))})` : ""}`)),
       evidence(s),

@@ -43,6 +43,7 @@ function proof(value) {
 
 function ledger(value) {
   const gpus = value.vram?.gpus || [];
+  const reserved = (value.vram?.reservations || []).flatMap((r) => (r.gpus.length ? r.gpus : [{}]).map((g) => ({...r, ...g})));
   return card("VRAM ledger", {key: "ledger", side: [badge(`${number(value.vram?.granted)} granted`), badge(`${number(value.vram?.refused)} refused`)]},
     gpus.length ? table("VRAM ledger by GPU", [
       {name: "GPU", cell: (g) => `${g.gpu_index} ${g.gpu_name || ""}`},
@@ -54,11 +55,11 @@ function ledger(value) {
       {name: "can be promised", right: true, cell: (g) => bytes(g.promisable_bytes)},
       {name: "drift", right: true, cell: (g) => bytes(g.drift_bytes), title: "measured less planned"},
     ], gpus, {key: (g) => g.gpu_index}) : empty("No GPU"),
-    (value.vram?.reservations || value.vram?.entries || []).length ? table("Reservations", [
-      {name: "owner", cell: (r) => r.owner || r.name}, {name: "GPU", cell: (r) => r.gpu_index},
-      {name: "planned", right: true, cell: (r) => bytes(r.planned_bytes ?? r.bytes)}, {name: "measured", right: true, cell: (r) => bytes(r.measured_bytes)},
+    reserved.length ? table("Reservations", [
+      {name: "whose", cell: (r) => r.what}, {name: "pid", right: true, cell: (r) => r.pid}, {name: "GPU", right: true, cell: (r) => r.gpu_index},
+      {name: "planned", right: true, cell: (r) => bytes(r.planned_bytes)}, {name: "measured", right: true, cell: (r) => bytes(r.measured_bytes)},
       {name: "state", cell: (r) => r.state},
-    ], value.vram.reservations || value.vram.entries) : h("p", {class: "quiet"}, "no reservation stands"));
+    ], reserved, {key: (r) => `${r.id}-${r.gpu_index}`}) : h("p", {class: "quiet"}, "no reservation stands"));
 }
 
 function lanes(value) {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 struct log {
     char *line[LOG_LINES];
     uint64_t next;
+    uint64_t folded; /* lines since the last one that said what the two before it said */
     char *path;
     int fd;
     uint64_t file_bytes;
@@ -78,12 +80,6 @@ static void move_aside(struct log *log, bool is_new_start)
             (void)link(old, head);
     }
     open_file(log);
-}
-
-void log_begin(struct log *log)
-{
-    if (log->fd >= 0 && log->file_bytes > 0)
-        move_aside(log, true);
 }
 
 int log_fd(const struct log *log)
@@ -160,10 +156,60 @@ static void write_line(struct log *log, const char *line)
     log->fd = -1;
 }
 
-void log_add(struct log *log, const char *line)
+static void add(struct log *log, const char *line)
 {
     remember(log, line);
     write_line(log, line);
+}
+
+static void tell_folded(struct log *log)
+{
+    char more[64];
+
+    if (log->folded == 0)
+        return;
+    snprintf(more, sizeof more, "(said %" PRIu64 " times more)", log->folded);
+    log->folded = 0;
+    add(log, more);
+}
+
+void log_begin(struct log *log)
+{
+    tell_folded(log);
+    if (log->fd >= 0 && log->file_bytes > 0)
+        move_aside(log, true);
+}
+
+/* What a line says: behind llama.cpp's time, "12.34.567.890 ". */
+static const char *said(const char *line)
+{
+    const char *at = line;
+
+    for (int part = 0; part < 4; part++) {
+        const size_t digits = strspn(at, "0123456789");
+
+        if (digits == 0 || at[digits] != (part < 3 ? '.' : ' '))
+            return line;
+        at += digits + 1;
+    }
+    return at;
+}
+
+static bool is_again(const struct log *log, const char *line, uint64_t back)
+{
+    const char *before = log->next > back ? log->line[(log->next - back) % LOG_LINES] : NULL;
+
+    return before && strcmp(said(before), said(line)) == 0;
+}
+
+void log_add(struct log *log, const char *line)
+{
+    if (is_again(log, line, 1) && is_again(log, line, 2)) {
+        log->folded++;
+        return;
+    }
+    tell_folded(log);
+    add(log, line);
 }
 
 uint64_t log_next(const struct log *log)

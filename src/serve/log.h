@@ -27,6 +27,8 @@ void log_replay(struct log *log, void (*each)(const char *line, size_t length, v
 /* Of the file, to be appended to; -1: there is none.  Lives until the next line is added. */
 int log_fd(const struct log *log);
 
+/* A third line that says what the two before it said is only counted: an idle engine has one for
+ * each time that we ask what it does.  The next other line is preceded by how many there were. */
 void log_add(struct log *log, const char *line);
 uint64_t log_next(const struct log *log); /* sequence of the next line; the first is 1 */
 /* Lines after `after`, at most `limit`, as {"lines": [...], "first": N, "next": N}. */

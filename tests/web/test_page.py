@@ -112,6 +112,8 @@ def launch(_box, daemon):
     show(page, "dashboard")
     page.wait("document.querySelector('.bar-part.weights')", what="the model's memory on its card")
     picture(page, "dashboard-serving")
+    show(page, "resources")
+    check_match(r"whose\s+pid\s+GPU\s+planned.*tiny-llama\s+\d+\s+0\s+[\d.]+ MiB", text(page), "the reservations")
     go(page, "launcher")
     page.click(".actions button", "Stop")
     page.wait("/ended/.test(document.querySelector('.launch-list').innerText)", what="the end")
