@@ -6,28 +6,29 @@
 
 /* A new format is one function and one row. */
 const struct dgo_export dgo_exports[] = {
-    {"systemd", "a user unit for this launch, hardened", "NAME.service", true, export_systemd},
+    {"systemd", "a user unit for this launch, hardened", "NAME.service", true, false,
+     export_systemd},
     {"systemd-daemon", "a user unit for the daemon (dualgpuopt serve), hardened",
-     "dualgpuopt.service", false, export_systemd_daemon},
+     "dualgpuopt.service", false, false, export_systemd_daemon},
     {"compose", "a compose file: the cards by UUID, the model read-only", "compose.yaml", true,
-     export_compose},
-    {"llama-swap", "a models: entry for llama-swap's config.yaml", "config.yaml", true,
+     true, export_compose},
+    {"llama-swap", "a models: entry for llama-swap's config.yaml", "config.yaml", true, false,
      export_llama_swap},
-    {"preset", "a section for llama-server --models-preset", "presets.ini", true,
+    {"preset", "a section for llama-server --models-preset", "presets.ini", true, false,
      export_llama_preset},
-    {"modelfile", "a Modelfile for `ollama create`", "Modelfile", true, export_modelfile},
-    {"vllm", "a file for `vllm serve --config`", "vllm.yaml", true, export_vllm},
-    {"tabbyapi", "TabbyAPI's config.yml", "config.yml", true, export_tabbyapi},
+    {"modelfile", "a Modelfile for `ollama create`", "Modelfile", true, false, export_modelfile},
+    {"vllm", "a file for `vllm serve --config`", "vllm.yaml", true, false, export_vllm},
+    {"tabbyapi", "TabbyAPI's config.yml", "config.yml", true, false, export_tabbyapi},
     {"accelerate", "a device map for Transformers and Accelerate, as JSON", "device_map.json", true,
-     export_accelerate},
-    {"env", "the changed environment, NAME=value a line", "NAME.env", true, export_env},
-    {"sh", "a shell script that starts exactly this", "NAME.sh", true, export_sh},
-    {"rpc", "what to start on each machine for llama.cpp over several", "NAME.txt", true,
+     false, export_accelerate},
+    {"env", "the changed environment, NAME=value a line", "NAME.env", true, false, export_env},
+    {"sh", "a shell script that starts exactly this", "NAME.sh", true, false, export_sh},
+    {"rpc", "what to start on each machine for llama.cpp over several", "NAME.txt", true, true,
      export_rpc},
-    {"ray", "vLLM over several machines by Ray", "NAME.txt", true, export_ray},
+    {"ray", "vLLM over several machines by Ray", "NAME.txt", true, true, export_ray},
     {"native", "vLLM or SGLang over several machines by their own processes", "NAME.txt", true,
-     export_native},
-    {"k8s", "a LeaderWorkerSet for Kubernetes", "NAME.yaml", true, export_k8s},
+     true, export_native},
+    {"k8s", "a LeaderWorkerSet for Kubernetes", "NAME.yaml", true, true, export_k8s},
     {0},
 };
 
@@ -39,12 +40,32 @@ const struct dgo_export *dgo_export_find(const char *name)
     return NULL;
 }
 
+static enum dgo_status check_cards(const struct dgo_export *format,
+                                   const struct dgo_export_question *question,
+                                   struct dgo_error *err)
+{
+    const struct dgo_settings *settings = &question->plan->settings;
+
+    for (uint32_t d = 0; d < settings->device_count; d++) {
+        const struct dgo_gpu *gpu = &question->machine->gpu[settings->device_gpu[d]];
+
+        if (gpu->vendor == DGO_VENDOR_AMD || gpu->vendor == DGO_VENDOR_INTEL)
+            return dgo_fail(err, DGO_EUNSUPPORTED,
+                            "export %s gives out NVIDIA's cards only, and the plan uses %s; export "
+                            "systemd and sh start engines on any",
+                            format->name, gpu->name);
+    }
+    return DGO_OK;
+}
+
 enum dgo_status dgo_export_write(const struct dgo_export *format,
                                  const struct dgo_export_question *question, struct dgo_text *text,
                                  struct dgo_error *err)
 {
-    const enum dgo_status status = format->write(question, text, err);
+    enum dgo_status status = format->nvidia ? check_cards(format, question, err) : DGO_OK;
 
+    if (status == DGO_OK)
+        status = format->write(question, text, err);
     if (status == DGO_OK && text->truncated)
         return dgo_fail(err, DGO_ELIMIT, "the %s file is longer than %zu bytes", format->name,
                         text->size);
@@ -133,6 +154,24 @@ void export_node_cards(const struct dgo_export_question *question, uint32_t node
             continue;
         for (uint32_t g = 0; g < gpu; g++)
             index += machine->gpu_node[g] == node;
+        dgo_text_addf(list, "%s%u", list->length ? "," : "", (unsigned)index);
+    }
+}
+
+void export_card_order(const struct dgo_export_question *question, uint32_t node,
+                       struct dgo_text *list)
+{
+    const struct dgo_settings *settings = &question->plan->settings;
+    const struct dgo_machine *machine = question->machine;
+
+    for (uint32_t d = 0; d < settings->device_count; d++) {
+        uint32_t index = 0;
+
+        if (machine->gpu_node[settings->device_gpu[d]] != node)
+            continue;
+        for (uint32_t other = 0; other < settings->device_count; other++)
+            index += machine->gpu_node[settings->device_gpu[other]] == node &&
+                     settings->device_gpu[other] < settings->device_gpu[d];
         dgo_text_addf(list, "%s%u", list->length ? "," : "", (unsigned)index);
     }
 }

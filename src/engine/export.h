@@ -42,6 +42,10 @@ uint32_t export_nodes(const struct dgo_export_question *question, uint32_t nodes
 /* Cards of the plan on that node, in the plan's order, as its own driver counts: "0,1". */
 void export_node_cards(const struct dgo_export_question *question, uint32_t node,
                        struct dgo_text *list);
+/* The same where those cards alone are seen, numbered anew in the order of the bus, as in a
+ * container. */
+void export_card_order(const struct dgo_export_question *question, uint32_t node,
+                       struct dgo_text *list);
 uint32_t export_node_card_count(const struct dgo_export_question *question, uint32_t node);
 
 #endif

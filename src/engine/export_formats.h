@@ -27,6 +27,7 @@ struct dgo_export {
     const char *what; /* one line */
     const char *file; /* what such a file is usually called: "NAME.service" */
     bool needs_plan;  /* false: it is about this program itself (systemd-daemon) */
+    bool nvidia;      /* it gives cards out as NVIDIA's tools number them, and no others */
     enum dgo_status (*write)(const struct dgo_export_question *question, struct dgo_text *text,
                              struct dgo_error *err);
 };

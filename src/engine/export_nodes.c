@@ -2,6 +2,8 @@
  * Kubernetes. */
 #include "export.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *node_name(const struct dgo_export_question *question, uint32_t node)
@@ -177,10 +179,15 @@ EXPORT(export_native)
 
 /* ---- Kubernetes ---- */
 
+/* `node`: whose cards the container gets, all that it has. */
 static void k8s_container(const struct dgo_export_question *question, const char *name,
-                          const char *image, const char *script, uint32_t cards,
+                          const char *image, const char *script, uint32_t node,
                           struct dgo_text *text)
 {
+    char order[DGO_GPU_MAX * 4] = "";
+    struct dgo_text list = DGO_TEXT(order);
+
+    export_card_order(question, node, &list);
     dgo_text_addf(text,
                   "        containers:\n          - name: %s\n            image: %s\n"
                   "            command: [\"/bin/sh\", \"-c\"]\n            args:\n              - ",
@@ -190,19 +197,21 @@ static void k8s_container(const struct dgo_export_question *question, const char
     for (uint32_t i = 0; i < question->command->env_count; i++) {
         const struct dgo_env_change *change = &question->command->env[i];
 
-        /* The device plugin shows a pod its own cards, and its address is its own. */
-        if (!change->value || strcmp(change->name, "CUDA_VISIBLE_DEVICES") == 0 ||
-            strcmp(change->name, "VLLM_HOST_IP") == 0)
+        const bool visible = strcmp(change->name, "CUDA_VISIBLE_DEVICES") == 0;
+
+        /* A pod's address is its own, and an RPC server shows all cards in their own order. */
+        if (!change->value || strcmp(change->name, "VLLM_HOST_IP") == 0 ||
+            (visible && node > 0 && export_value(question->command, "--rpc")))
             continue;
         dgo_text_addf(text, "              - {name: %s, value: ", change->name);
-        export_quoted(text, change->value);
+        export_quoted(text, visible ? order : change->value);
         dgo_text_add(text, "}\n");
     }
     dgo_text_addf(text,
                   "            resources:\n              limits:\n                nvidia.com/gpu: "
                   "\"%u\"\n            volumeMounts:\n              - {mountPath: /dev/shm, name: "
                   "dshm}\n              - {mountPath: ",
-                  (unsigned)cards);
+                  (unsigned)export_node_card_count(question, node));
     export_quoted(text, question->model->path);
     dgo_text_add(text, ", name: model, readOnly: true}\n        volumes:\n          - name: dshm\n"
                        "            emptyDir: {medium: Memory}\n          - name: model\n"
@@ -254,6 +263,8 @@ static void k8s_script(const struct dgo_export_question *question, bool leader, 
 
 EXPORT(export_k8s)
 {
+    struct dgo_export_question asked = *question;
+    char name[64];
     static const struct {
         const char *engine, *image;
     } images[] = {{"llama.cpp", "ghcr.io/ggml-org/llama.cpp:full-cuda"},
@@ -266,6 +277,11 @@ EXPORT(export_k8s)
     char leader[8192], worker[8192];
     struct dgo_text leader_text = DGO_TEXT(leader), worker_text = DGO_TEXT(worker);
 
+    /* A Service's name begins with a letter. */
+    snprintf(name, sizeof name, "%s%s", islower((unsigned char)question->name[0]) ? "" : "m-",
+             question->name);
+    asked.name = name;
+    question = &asked;
     for (size_t i = 0; i < sizeof images / sizeof images[0]; i++)
         if (strcmp(images[i].engine, question->engine->name) == 0)
             image = images[i].image;
@@ -291,10 +307,9 @@ EXPORT(export_k8s)
                   "    restartPolicy: RecreateGroupOnPodRestart\n    leaderTemplate:\n"
                   "      metadata:\n        labels: {role: leader, app: %s}\n      spec:\n",
                   question->name, (unsigned)count, question->name);
-    k8s_container(question, "leader", image, leader, cards, text);
+    k8s_container(question, "leader", image, leader, 0, text);
     dgo_text_add(text, "    workerTemplate:\n      spec:\n");
-    k8s_container(question, "worker", image, worker,
-                  count > 1 ? export_node_card_count(question, nodes[1]) : cards, text);
+    k8s_container(question, "worker", image, worker, count > 1 ? nodes[1] : 0, text);
     dgo_text_addf(
         text,
         "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: %s-api\nspec:\n"

@@ -40,7 +40,10 @@ EXPORT(export_compose)
 {
     const struct dgo_command *command = question->command;
     const char *image = NULL, *program = NULL;
+    char order[DGO_GPU_MAX * 4] = "";
+    struct dgo_text cards = DGO_TEXT(order);
 
+    export_card_order(question, 0, &cards);
     for (size_t i = 0; i < sizeof images / sizeof images[0]; i++)
         if (strcmp(images[i].engine, question->engine->name) == 0) {
             image = images[i].image;
@@ -66,11 +69,13 @@ EXPORT(export_compose)
     }
     dgo_text_add(text, "    environment:\n");
     for (uint32_t i = 0; i < command->env_count; i++)
-        /* Docker shows only the cards asked for and numbers them anew. */
-        if (command->env[i].value && strcmp(command->env[i].name, "CUDA_VISIBLE_DEVICES") != 0) {
-            dgo_text_addf(text, "      %s: ", command->env[i].name);
-            export_quoted(text, strcmp(command->env[i].name, "OLLAMA_HOST") == 0
-                                    ? "0.0.0.0:11434"
+        if (command->env[i].value) {
+            const char *name = command->env[i].name;
+
+            dgo_text_addf(text, "      %s: ", name);
+            export_quoted(text, strcmp(name, "OLLAMA_HOST") == 0 ? "0.0.0.0:11434"
+                                : strcmp(name, "CUDA_VISIBLE_DEVICES") == 0
+                                    ? order
                                     : command->env[i].value);
             dgo_text_add(text, "\n");
         }

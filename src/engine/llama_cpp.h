@@ -76,12 +76,17 @@ uint32_t llama_cpp_read_devices(struct dgo_engine_device *devices, uint32_t devi
 enum dgo_status llama_cpp_read_flags(const struct dgo_flag_source *source, struct dgo_flags *flags,
                                      struct dgo_error *err);
 
-/* The environment of anything that runs llama.cpp's libraries: which cards, no left-over settings.
- */
 struct command_builder;
+/* The variables that say which of this machine's cards are seen, and in which order: each vendor's
+ * once. */
+void llama_cpp_visible(struct command_builder *builder, const struct dgo_machine *machine,
+                       const struct dgo_settings *settings);
+
 /* "host:port,host:port" of the machines beside this one that the plan uses; false: none. */
 bool llama_cpp_servers(const struct dgo_machine *machine, const struct dgo_settings *settings,
                        char *text, size_t size);
+/* The environment of anything that runs llama.cpp's libraries: which cards, no left-over settings.
+ */
 void llama_cpp_environment(struct command_builder *builder, const struct dgo_machine *machine,
                            const struct dgo_settings *settings);
 

@@ -79,9 +79,8 @@ static void visible_list(const struct dgo_machine *machine, const struct dgo_set
     }
 }
 
-/* Each vendor's list once, at its first card. */
-static void add_visible(struct command_builder *builder, const struct dgo_machine *machine,
-                        const struct dgo_settings *settings)
+void llama_cpp_visible(struct command_builder *builder, const struct dgo_machine *machine,
+                       const struct dgo_settings *settings)
 {
     uint32_t done = 0;
 
@@ -94,7 +93,11 @@ static void add_visible(struct command_builder *builder, const struct dgo_machin
             continue;
         done |= 1u << vendor->vendor;
         visible_list(machine, settings, vendor, &text);
-        build_environment(builder, vendor->visible, list, "the cards of the plan, in its order");
+        build_environment(builder, vendor->visible, list,
+                          uuids_known(machine, settings, vendor)
+                              ? "the cards of the plan, in its order; UUIDs survive a card that is "
+                                "moved or missing"
+                              : "the cards of the plan, in its order");
     }
     if (done == 0)
         build_environment(builder, "CUDA_VISIBLE_DEVICES", "",
@@ -109,7 +112,7 @@ void llama_cpp_environment(struct command_builder *builder, const struct dgo_mac
         build_environment(builder, removals[i].name, NULL, removals[i].why);
     build_environment(builder, "CUDA_DEVICE_ORDER", "PCI_BUS_ID",
                       "CUDA's own order is by speed, the driver's and this program's by bus");
-    add_visible(builder, machine, settings);
+    llama_cpp_visible(builder, machine, settings);
     build_environment(builder, "GGML_NO_BACKTRACE", "1", "a crash must not start a debugger");
 }
 

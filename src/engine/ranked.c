@@ -49,15 +49,25 @@ static enum dgo_status check(const struct ranked_rules *rules,
     return DGO_OK;
 }
 
-/* Cards that the engine's kernels run on, of those that may be used. */
+static uint64_t free_bytes_of(const struct dgo_machine *machine, uint32_t mask)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t g = 0; g < machine->gpu_count; g++)
+        if (mask >> g & 1 && dgo_gpu_knows(&machine->gpu[g], DGO_GPU_FREE_BYTES))
+            bytes += machine->gpu[g].free_bytes;
+    return bytes;
+}
+
+/* Cards that the engine's kernels run on, of those that may be used: one maker's, the roomier. */
 static enum dgo_status usable_cards(const struct ranked_rules *rules,
                                     const struct dgo_engine_question *question, uint32_t *mask,
                                     struct dgo_error *err)
 {
     const struct dgo_machine *machine = question->machine;
-    uint32_t old = machine->gpu_count;
+    uint32_t old = machine->gpu_count, foreign = machine->gpu_count;
+    uint32_t nvidia = 0, amd = 0;
 
-    *mask = 0;
     for (uint32_t g = 0; g < machine->gpu_count; g++) {
         const struct dgo_gpu *gpu = &machine->gpu[g];
         const bool told =
@@ -65,11 +75,28 @@ static enum dgo_status usable_cards(const struct ranked_rules *rules,
 
         if (question->intent->gpu_mask && !(question->intent->gpu_mask >> g & 1))
             continue;
-        if (told && gpu->compute_major * 10 + gpu->compute_minor < rules->least_compute)
+        if (gpu->vendor == DGO_VENDOR_INTEL || (gpu->vendor == DGO_VENDOR_AMD && !rules->amd))
+            foreign = g;
+        else if (gpu->vendor == DGO_VENDOR_AMD)
+            amd |= 1u << g;
+        else if (told && gpu->compute_major * 10 + gpu->compute_minor < rules->least_compute)
             old = g;
         else
-            *mask |= 1u << g;
+            nvidia |= 1u << g; /* unknown ones, too: their names are a machine file's */
     }
+    *mask = free_bytes_of(machine, amd) > free_bytes_of(machine, nvidia) ? amd : nvidia;
+    if (question->intent->every_gpu && amd && nvidia)
+        return dgo_fail(
+            err, DGO_EUNSUPPORTED,
+            "%s has one build for NVIDIA's cards and one for AMD's, and no process uses "
+            "both; choose one maker's with --use",
+            rules->partition->engine);
+    if (*mask == 0 && foreign < machine->gpu_count)
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "%s is planned for NVIDIA's%s cards, and gpu %" PRIu32
+                        " (%s) is another maker's; plan for llama.cpp, which runs on it",
+                        rules->partition->engine, rules->amd ? " and AMD's" : "", foreign,
+                        machine->gpu[foreign].name);
     if (*mask == 0 && old < machine->gpu_count)
         return dgo_fail(err, DGO_EUNSUPPORTED,
                         "%s needs cards of compute capability %" PRIu32 ".%" PRIu32 "; gpu %" PRIu32

@@ -23,6 +23,7 @@ struct ranked_rules {
     bool even_only; /* runs of layers cannot be told to it: shapes of unequal ones are left out */
     bool pool_as_asked;     /* its cache is as large as asked for, not all that is left */
     uint32_t batch_tokens;  /* computed at once unless the user says */
+    bool amd;               /* there are builds for AMD's cards, beside NVIDIA's */
     uint32_t least_compute; /* capability that its kernels need, 70 for 7.0; 0: any */
     uint32_t requests_most; /* served side by side unless the user says */
 };

@@ -1,38 +1,10 @@
 /* ranked_environment.c - which cards, which paths between them, which allocator: the environment of
  * engines on PyTorch and NCCL. */
+#include "llama_cpp.h"
 #include "ranked.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* UUIDs when every card has one; the driver's numbers otherwise, as in a machine file. */
-static void add_visible(struct command_builder *builder, const struct dgo_machine *machine,
-                        const struct dgo_settings *settings)
-{
-    char list[DGO_GPU_MAX * (DGO_GPU_TEXT_MAX + 1)];
-    struct dgo_text text = DGO_TEXT(list);
-    bool by_uuid = !machine->simulated;
-
-    for (uint32_t d = 0; d < settings->device_count; d++)
-        by_uuid = by_uuid && (machine->gpu_node[settings->device_gpu[d]] > 0 ||
-                              machine->gpu[settings->device_gpu[d]].uuid[0]);
-    for (uint32_t d = 0; d < settings->device_count; d++) {
-        const uint32_t gpu = settings->device_gpu[d];
-
-        if (machine->gpu_node[gpu] > 0) /* another machine's: its own start says so */
-            continue;
-        if (text.length)
-            dgo_text_add(&text, ",");
-        if (by_uuid)
-            dgo_text_add(&text, machine->gpu[gpu].uuid);
-        else
-            dgo_text_addf(&text, "%u", (unsigned)gpu);
-    }
-    build_environment(builder, "CUDA_VISIBLE_DEVICES", list,
-                      by_uuid ? "rank 0 gets the first card, and so on; UUIDs survive a card that "
-                                "is moved or missing"
-                              : "rank 0 gets the first card, and so on");
-}
 
 /* Whether some pair of the cards is known to have no direct access; `all` whether every pair is
  * known to have it. */
@@ -67,11 +39,14 @@ static void add_nccl(struct command_builder *builder, const struct dgo_machine *
 }
 
 /* Two names: PyTorch 2.9 renamed the variable and still reads the old one. */
-static void add_allocator(struct command_builder *builder, const struct dgo_plan *plan)
+static void add_allocator(struct command_builder *builder, const struct dgo_machine *machine,
+                          const struct dgo_plan *plan)
 {
     static const char why[] = "segments that grow: less memory lost between tensors of changing "
                               "size";
 
+    if (machine->gpu[plan->settings.device_gpu[0]].vendor == DGO_VENDOR_AMD)
+        return; /* its runtime ignores them, with a warning from every process */
     if (plan->partition.tensor_parallel > 1)
         return; /* custom all-reduce shares graph memory by handles that such segments cannot give
                  */
@@ -124,9 +99,9 @@ void ranked_environment(struct command_builder *builder, const struct dgo_machin
         build_environment(builder, removals[i].name, NULL, removals[i].why);
     build_environment(builder, "CUDA_DEVICE_ORDER", "PCI_BUS_ID",
                       "CUDA's own order is by speed, the driver's and this program's by bus");
-    add_visible(builder, machine, &plan->settings);
+    llama_cpp_visible(builder, machine, &plan->settings);
     add_nccl(builder, machine, &plan->settings);
-    add_allocator(builder, plan);
+    add_allocator(builder, machine, plan);
     add_threads(builder, machine, plan, options);
     if (options->model_path[0] == '/' || options->model_path[0] == '.')
         build_environment(builder, "HF_HUB_OFFLINE", "1",

@@ -43,6 +43,7 @@ static const struct ranked_rules rules = {.partition = &partition,
                                           .kv_types = kv_types,
                                           .no_stages = true,
                                           .batch_tokens = 4096,
+                                          .amd = true,
                                           .least_compute = 75,
                                           .requests_most = 128};
 

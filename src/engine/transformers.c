@@ -29,6 +29,7 @@ static const struct ranked_rules rules = {.partition = &partition,
                                           .no_shards = true,
                                           .pool_as_asked = true,
                                           .batch_tokens = 2048,
+                                          .amd = true,
                                           .least_compute = 0,
                                           .requests_most = 1};
 

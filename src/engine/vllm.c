@@ -55,6 +55,7 @@ static const struct ranked_kv_type kv_types[] = {
 static const struct ranked_rules rules = {.partition = &dgo_partition_vllm,
                                           .kv_types = kv_types,
                                           .batch_tokens = 2048,
+                                          .amd = true,
                                           .least_compute = 70,
                                           .requests_most = 256};
 

@@ -118,6 +118,8 @@ def compose(box):
     check_equal(service["ports"], ["127.0.0.1:8080:8080"], "ports")
     device = service["deploy"]["resources"]["reservations"]["devices"][0]
     check_equal((device["driver"], len(device["device_ids"])), ("nvidia", 2), "cards")
+    # inside, the cards are numbered anew in the order of the bus, which is not the plan's
+    check_equal(service["environment"]["CUDA_VISIBLE_DEVICES"], "1,0", "the order of the cards inside")
 
 
 @case("llama-swap: the entry splits into the plan's words")

@@ -287,8 +287,11 @@ static void test_examples(void **state)
     static const struct {
         const char *name;
         uint32_t gpu_count;
-    } cases[] = {
-        {"two-equal.yaml", 2}, {"two-unequal.yaml", 2}, {"three.yaml", 3}, {"four-mixed.yaml", 4}};
+    } cases[] = {{"two-equal.yaml", 2},
+                 {"two-unequal.yaml", 2},
+                 {"three.yaml", 3},
+                 {"four-mixed.yaml", 4},
+                 {"two-makers.yaml", 2}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
