@@ -470,7 +470,11 @@ void flow_read_line(struct flow *flow, struct dgo_report *report, const char *li
 
 static enum dgo_status compare(const struct arrow *arrow)
 {
-    dgo_compare(&arrow->flow->plan.estimate, arrow->report, arrow->comparison);
+    const struct dgo_plan *plan = &arrow->flow->plan;
+
+    dgo_compare(&plan->estimate, arrow->report, arrow->comparison);
+    if (plan->partitioned)
+        dgo_compare_pool(plan, arrow->report, arrow->comparison);
     return DGO_OK;
 }
 

@@ -671,6 +671,19 @@ static json_t *view_comparison_row(const struct dgo_comparison_row *row)
                      (int)row->context.equal, "compute_equal", (int)row->compute.equal);
 }
 
+static json_t *view_pool(const struct dgo_compared_pool *pool)
+{
+    json_t *planned = json_object(), *measured = json_object();
+
+    set_count(planned, "kv_tokens", pool->planned_tokens);
+    set_number(planned, "concurrency", pool->planned_requests);
+    if (pool->known)
+        set_count(measured, "kv_tokens", pool->measured_tokens);
+    if (pool->measured_requests > 0)
+        set_number(measured, "concurrency", pool->measured_requests);
+    return json_pack("{s:o, s:o}", "planned", planned, "measured", measured);
+}
+
 static json_t *make_comparison(const struct view *view)
 {
     const struct dgo_machine *machine = view->machine;
@@ -680,9 +693,8 @@ static json_t *make_comparison(const struct view *view)
     json_t *object;
 
     object = json_pack("{s:s, s:b, s:b, s:b, s:b, s:o}", "schema", "dualgpuopt.run/1", "simulated",
-                       (int)machine->simulated, "equal",
-                       comparison->weights_equal && comparison->context_equal, "weights_equal",
-                       (int)comparison->weights_equal, "context_equal",
+                       (int)machine->simulated, "equal", (int)comparison->as_planned,
+                       "weights_equal", (int)comparison->weights_equal, "context_equal",
                        (int)comparison->context_equal, "sentence", view_text(comparison->sentence));
     for (uint32_t i = 0; i < comparison->row_count; i++) {
         json_t *row = view_comparison_row(&comparison->row[i]);
@@ -693,6 +705,8 @@ static json_t *make_comparison(const struct view *view)
             json_array_append_new(devices, row);
     }
     json_object_set_new(object, "devices", devices);
+    if (comparison->pool.planned_tokens)
+        json_object_set_new(object, "pool", view_pool(&comparison->pool));
     if (comparison->compute_known)
         set_count(object, "compute_worst_bytes", comparison->compute_worst_bytes);
     if (report->pipeline_known)

@@ -71,8 +71,7 @@ static bool is_as_planned(const struct face *face)
 {
     const struct dgo_comparison *comparison = supervise_comparison(face->launch);
 
-    return comparison->weights_equal && comparison->context_equal &&
-           (!face->answered || face->ask.status == DGO_OK);
+    return comparison->as_planned && (!face->answered || face->ask.status == DGO_OK);
 }
 
 /* The result of the run so far, once: the table or the JSON object. */

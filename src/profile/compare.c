@@ -4,6 +4,7 @@
 #include "dgo_text.h"
 #include "dgo_units.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* Hundredths of a MiB as "%.2f" prints them: to nearest, an exact half to the even one. */
@@ -280,5 +281,49 @@ void dgo_compare(const struct dgo_estimate *estimate, const struct dgo_report *r
     add_unplanned(comparison, estimate, report);
     add_host(comparison, estimate, report);
     judge(comparison);
+    comparison->as_planned = comparison->weights_equal && comparison->context_equal;
     say(comparison);
+}
+
+static void say_pool(const struct dgo_compared_pool *pool, bool as_planned, struct dgo_text *text)
+{
+    const bool more = pool->measured_tokens >= pool->planned_tokens;
+
+    if (!pool->known) {
+        dgo_text_add(text, "The engine has not said how large its pool is, so the plan cannot be "
+                           "compared.");
+        return;
+    }
+    dgo_text_addf(text, "%s: the pool holds %" PRIu64 " tokens, ",
+                  as_planned ? "As planned" : "Not as planned", pool->measured_tokens);
+    if (pool->measured_tokens == pool->planned_tokens)
+        dgo_text_add(text, "exactly the planned ones");
+    else
+        dgo_text_addf(text, "%.1f %% %s than the %" PRIu64 " planned",
+                      100.0 * (double)difference(pool->measured_tokens, pool->planned_tokens) /
+                          (double)pool->planned_tokens,
+                      more ? "more" : "fewer", pool->planned_tokens);
+    if (pool->measured_requests > 0)
+        dgo_text_addf(text, "; %.2f requests of full length fit, %.2f were planned",
+                      pool->measured_requests, pool->planned_requests);
+    dgo_text_add(text, ".");
+}
+
+void dgo_compare_pool(const struct dgo_plan *plan, const struct dgo_report *report,
+                      struct dgo_comparison *comparison)
+{
+    struct dgo_text text = DGO_TEXT(comparison->sentence);
+    struct dgo_compared_pool *pool = &comparison->pool;
+    const uint64_t planned = plan->partition.kv_tokens;
+
+    *pool = (struct dgo_compared_pool){.known = report->kv_tokens > 0,
+                                       .planned_tokens = planned,
+                                       .measured_tokens = report->kv_tokens,
+                                       .measured_requests = report->concurrency};
+    if (plan->settings.ctx_tokens)
+        pool->planned_requests = (double)planned / plan->settings.ctx_tokens;
+    comparison->as_planned =
+        pool->known &&
+        (double)pool->measured_tokens >= (double)planned * (100 - DGO_POOL_SHORT_PERCENT) / 100;
+    say_pool(pool, comparison->as_planned, &text);
 }

@@ -33,12 +33,25 @@ struct dgo_comparison_row {
     int64_t drift_bytes; /* of the overhead: now, less than as it became ready */
 };
 
+/* The cache of an engine that gives all that is left to one pool of blocks. */
+struct dgo_compared_pool {
+    bool known;              /* the engine said how large it is */
+    uint64_t planned_tokens; /* of all requests together; 0: no such engine */
+    uint64_t measured_tokens;
+    double planned_requests, measured_requests; /* of full length, side by side; 0: not said */
+};
+/* A pool smaller than planned by more is not as planned: what a batch needs beside it is a bound.
+ */
+enum { DGO_POOL_SHORT_PERCENT = 5 };
+
 struct dgo_comparison {
     uint32_t row_count;
     struct dgo_comparison_row row[DGO_COMPARISON_MAX];
     /* Over all devices: every figure equal.  The host is shown, not judged: a mapped model file is
      * logged with whatever lies between the tensors that are used. */
     bool weights_equal, context_equal;
+    struct dgo_compared_pool pool;
+    bool as_planned;              /* every figure equal; the pool, where there is one */
     bool compute_known;           /* of every device */
     uint64_t compute_worst_bytes; /* largest |planned - measured| of a device's compute buffer */
     char sentence[256];           /* the verdict for people */
@@ -47,5 +60,10 @@ struct dgo_comparison {
 /* Host memory under all its names (CPU, CPU_Mapped, CPU_REPACK, CUDA_Host, ...) is one row. */
 void dgo_compare(const struct dgo_estimate *estimate, const struct dgo_report *report,
                  struct dgo_comparison *comparison);
+
+/* After dgo_compare, for a plan of shards and stages: there the pool is judged and the verdict is
+ * about it; figures of the cards are shown. */
+void dgo_compare_pool(const struct dgo_plan *plan, const struct dgo_report *report,
+                      struct dgo_comparison *comparison);
 
 #endif

@@ -397,12 +397,17 @@ static void test_comparison(void **state)
     assert_int_equal(json_integer_value(at(root, "host.measured.output_bytes")), 1);
     assert_null(at(root, "compute_worst_bytes"));
     assert_null(at(root, "pipeline"));
+    assert_null(at(root, "pool"));
     json_decref(root);
-    comparison.context_equal = comparison.compute_known = true;
+    comparison.as_planned = comparison.compute_known = true;
+    comparison.pool = (struct dgo_compared_pool){true, 4096, 4000, 2, 0};
     report->pipeline_known = true;
     root = view_comparison(machine, &comparison, report);
     assert_true(json_is_true(at(root, "equal")));
     assert_non_null(at(root, "compute_worst_bytes"));
+    assert_int_equal(json_integer_value(at(root, "pool.planned.kv_tokens")), 4096);
+    assert_int_equal(json_integer_value(at(root, "pool.measured.kv_tokens")), 4000);
+    assert_null(at(root, "pool.measured.concurrency"));
     assert_true(json_is_false(at(root, "pipeline")));
     json_decref(root);
     free(report);

@@ -219,6 +219,8 @@ static void test_verdicts(void **state)
         }
         dgo_compare(&estimate, &report, &got);
         CHECK_ROW_U64(got.weights_equal, verdicts[i].weights_equal, verdicts[i].name);
+        CHECK_ROW_U64(got.as_planned, verdicts[i].weights_equal && verdicts[i].context_equal,
+                      verdicts[i].name);
         CHECK_ROW_U64(got.context_equal, verdicts[i].context_equal, verdicts[i].name);
         CHECK_ROW_U64(got.compute_known, verdicts[i].compute_known, verdicts[i].name);
         CHECK_ROW_U64(got.compute_worst_bytes, verdicts[i].worst_bytes, verdicts[i].name);
@@ -301,6 +303,53 @@ static void test_no_gpu_at_all(void **state)
     assert_non_null(strstr(got.sentence, "No GPU"));
 }
 
+/* ---- pools of blocks ---- */
+
+static const struct {
+    const char *name;
+    uint64_t planned, measured; /* tokens; 0 measured: the engine has not said */
+    double requests;            /* that it says fit; 0 not said */
+    bool as_planned;
+    const char *sentence;
+} pools[] = {
+    {"the same", 40960, 40960, 5, true,
+     "As planned: the pool holds 40960 tokens, exactly the planned ones; 5.00 requests of full "
+     "length fit, 5.00 were planned."},
+    {"more", 40960, 45056, 5.5, true, "10.0 % more than the 40960 planned; 5.50 requests"},
+    {"a little less", 100000, 95000, 0, true,
+     "As planned: the pool holds 95000 tokens, 5.0 % fewer than the 100000 planned."},
+    {"less", 100000, 94999, 11.6, false, "Not as planned: the pool holds 94999 tokens, 5.0 %"},
+    {"not said", 100000, 0, 0, false, "has not said how large its pool is"},
+};
+
+static void test_pools(void **state)
+{
+    struct dgo_plan *plan = calloc(1, sizeof *plan);
+
+    (void)state;
+    assert_non_null(plan);
+    plan->partitioned = true;
+    plan->settings.ctx_tokens = 8192;
+    plan->estimate.device_count = 1;
+    /* What a card's buffers are does not decide: it is printed in GiB, and planned as a bound. */
+    plan->estimate.device[0] = device("CUDA0", logged(100), logged(100), logged(100));
+    for (size_t i = 0; i < sizeof pools / sizeof pools[0]; i++) {
+        struct dgo_report report = {.kv_tokens = pools[i].measured,
+                                    .concurrency = pools[i].requests};
+        struct dgo_comparison got;
+
+        report_add(&report, "CUDA0", false, DGO_BUFFER_MODEL, 101);
+        plan->partition.kv_tokens = pools[i].planned;
+        dgo_compare(&plan->estimate, &report, &got);
+        dgo_compare_pool(plan, &report, &got);
+        CHECK_ROW(got.as_planned == pools[i].as_planned, pools[i].name);
+        CHECK_ROW(got.pool.known == (pools[i].measured > 0), pools[i].name);
+        if (!strstr(got.sentence, pools[i].sentence))
+            fail_msg("%s: '%s' does not say '%s'", pools[i].name, got.sentence, pools[i].sentence);
+    }
+    free(plan);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_equal_means_printed_alike),
     cmocka_unit_test(test_property_rounding_is_printfs),
@@ -310,6 +359,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_device_nobody_planned_is_shown),
     cmocka_unit_test(test_rows_are_bounded),
     cmocka_unit_test(test_no_gpu_at_all),
+    cmocka_unit_test(test_pools),
 };
 
 CHECK_MAIN(tests)
