@@ -76,6 +76,11 @@ function valueAt(points, t, within) {
   return found && t - found.t <= within ? found.v : null;
 }
 
+/* The newest value before a time. */
+function valueBefore(points, t) {
+  return points.findLast((p) => p.t < t)?.v ?? null;
+}
+
 /* What a card would hold if each launch took what its plan says: the others' bytes as they are, and the plans.
  * A driver that lists no process leaves what was used before the launch; without either there is no line. */
 function asPlanned(whole, measured, planned) {
@@ -94,7 +99,7 @@ function asPlanned(whole, measured, planned) {
         begin = begin ? Math.min(begin, plan.points[0].t) : plan.points[0].t;
       }
     }
-    const others = listed ? Math.max(0, p.v - ours) : valueAt(whole.points, begin - within, within);
+    const others = listed ? Math.max(0, p.v - ours) : valueBefore(whole.points, begin);
     if (any && others !== null) points.push({t: p.t, v: others + sum});
   }
   return points;

@@ -290,12 +290,14 @@ void profile_live_plan(struct profile_live *live, uint32_t gpu_index, uint32_t p
 }
 
 void profile_live_planned(struct profile_live *live, uint32_t gpu_index, uint32_t pid,
-                          uint64_t planned_bytes)
+                          uint64_t started_ns, uint64_t planned_bytes)
 {
-    (void)dgo_timeline_add(
-        live->timeline,
-        &(struct dgo_series_key){.kind = DGO_SERIES_PLANNED, .gpu_index = gpu_index, .pid = pid},
-        axis_of(live), (double)planned_bytes, NULL);
+    const struct dgo_series_key key = {
+        .kind = DGO_SERIES_PLANNED, .gpu_index = gpu_index, .pid = pid};
+    const uint64_t time_ns = axis_of(live);
+
+    if (time_ns >= started_ns)
+        (void)dgo_timeline_add(live->timeline, &key, time_ns, (double)planned_bytes, NULL);
 }
 
 /* ---- views ------------------------------------------------------------------------------ */

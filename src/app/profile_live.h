@@ -47,10 +47,10 @@ void profile_live_note(struct profile_live *live, enum dgo_timeline_event_kind k
 /* What a plan gives a process of ours: growth below it is filling. */
 void profile_live_plan(struct profile_live *live, uint32_t gpu_index, uint32_t pid,
                        uint64_t planned_bytes);
-/* The same, as a point of the timeline now: at each look while the process runs, so that its line
- * begins and ends with it. */
+/* The same, as a point of the timeline at the newest look, for each look while the process runs, so
+ * that its line begins and ends with it: nothing for a look from before `started_ns` (wall). */
 void profile_live_planned(struct profile_live *live, uint32_t gpu_index, uint32_t pid,
-                          uint64_t planned_bytes);
+                          uint64_t started_ns, uint64_t planned_bytes);
 
 /* New references; NULL without memory.  view: as `profile report --json`, judged now. */
 json_t *profile_live_view(struct profile_live *live);

@@ -102,7 +102,7 @@ void profile_note_plans(struct daemon *daemon)
         for (uint32_t g = 0; launch_pid(launch) > 0 && g < DGO_GPU_MAX; g++)
             if (launch_reserved_bytes(launch, g) > 0)
                 profile_live_planned(daemon->profile, g, (uint32_t)launch_pid(launch),
-                                     launch_reserved_bytes(launch, g));
+                                     launch_started_ns(launch), launch_reserved_bytes(launch, g));
 }
 
 void profile_note_launch(struct daemon *daemon, const json_t *launch)

@@ -109,7 +109,8 @@ void launch_wait_cancel(struct launch_wait *wait); /* accepts NULL */
 uint64_t launch_id(const struct launch *launch);
 const char *launch_name(const struct launch *launch);
 const char *launch_model(const struct launch *launch);
-int32_t launch_pid(const struct launch *launch); /* 0: no engine runs */
+int32_t launch_pid(const struct launch *launch);         /* 0: no engine runs */
+uint64_t launch_started_ns(const struct launch *launch); /* wall; 0: not yet, or not by us */
 uint64_t launch_reserved_bytes(const struct launch *launch, uint32_t gpu_index);
 enum launch_phase launch_phase(const struct launch *launch);
 bool launch_is_ready(const struct launch *launch);

@@ -18,6 +18,11 @@ const char *launch_model(const struct launch *launch)
 {
     return launch->model_name;
 }
+uint64_t launch_started_ns(const struct launch *launch)
+{
+    return launch->started_ns;
+}
+
 int32_t launch_pid(const struct launch *launch)
 {
     return launch->phase == PHASE_ENDED ? 0 : launch->pid;
