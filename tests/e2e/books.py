@@ -3,7 +3,6 @@ import collections
 import json
 import os
 import re
-import signal
 import subprocess
 
 from e2e import PROGRAM, backend, check, engine
@@ -103,8 +102,7 @@ def server(box, path, flags, then=lambda: None):
                         "--port", 0, *flags)
     process.wait_for(r"all slots are idle")  # a signal before that is lost
     then()
-    process.signal(signal.SIGTERM)
-    process.finish()
+    process.stop()
     books, part = new_books(), new_books()
     for line in process.text("err").splitlines() + process.text("out").splitlines():
         if "model buffer size" in line and any("compute" in row for row in part.values()):

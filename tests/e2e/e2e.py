@@ -5,12 +5,14 @@ promise that no process it started is left when it ends; a left-over is a failur
 a compiler) skips a case with its reason.
 """
 import collections
+import itertools
 import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -199,6 +201,16 @@ class Process:
     def signal(self, number):
         os.kill(self.pid, number)
 
+    def stop(self):
+        """Ends an engine by TERM.  llama-server loses one that comes before its loop runs; a second ends it at once."""
+        while self.popen.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.popen.wait(10)
+            except subprocess.TimeoutExpired:
+                continue
+        return self.finish()
+
     def finish(self, seconds=None):
         """Waits for the end and returns exit code (negative: a signal), stdout and stderr."""
         try:
@@ -308,11 +320,19 @@ def json_of(result, what="stdout"):
         raise Failure(f"{what} is no JSON (exit {result.code}):\n{result.out[-1500:]}\n--- stderr\n{result.err[-1500:]}") from None
 
 
+# Below those that the kernel gives out, and other ones for each test file: several run at once.
+_ports = itertools.count(12000 + os.getpid() % 190 * 100)
+
+
 def free_port():
-    import socket
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        with socket.socket() as probe:
+            port = next(_ports)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue  # somebody has it
 
 
 def http_json(port, path, body=None):

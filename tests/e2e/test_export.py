@@ -154,8 +154,7 @@ def preset(box):
     check_equal(status()["value"], "loaded", "status")
     for word in ("1024", "CUDA0,CUDA1"):
         check(word in args or word in router.text("err") + router.text("out"), f"the child was not told {word}: {args}")
-    router.signal(15)
-    router.finish()
+    router.stop()
 
 
 @cases([
@@ -241,8 +240,7 @@ def ollama_child(box):
                 if f" {device['name']} model buffer size" in line]
         check(held and abs(held[-1] - device["weights_bytes"] / (1 << 20)) < 0.02,
               f"{device['name']}: planned {device['weights_bytes'] / (1 << 20):.2f} MiB, the child holds {held}")
-    child.signal(15)
-    child.finish()
+    child.stop()
 
 
 @case("llama-bench runs with the planned placement")

@@ -105,9 +105,7 @@ def here(box, argv, path):
 
 def stop(box):
     for process in box.started:
-        if process.popen.poll() is None:
-            process.signal(15)
-            process.finish()
+        process.stop()
 
 
 # ---- llama-server --------------------------------------------------------------------------------------------------------

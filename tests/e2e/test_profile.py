@@ -69,8 +69,7 @@ def records_the_engine(box):
     gpus = json_of(box.run("gpus", "--json", "--gpus", path))
     check_equal((gpus["simulated"], gpus["source"], gpus["gpus"][0]["processes"][0]["role"]),
                 (True, "recording", "engine"), "the machine from the file")
-    server.popen.send_signal(15)
-    server.finish()
+    server.stop()
 
 
 @case("profile compare around a real engine tells what it holds, and ends it")

@@ -52,7 +52,7 @@ def planned_is_measured(box, row):
               f"{device['planned']['compute_bytes']} were planned")
     for process in box.started:
         if "rpc-server" in process.argv[0]:
-            process.signal(15)
+            process.stop()
 
 
 # Flags of a user's own: devices in the engine's order, servers first unless all are one device.
@@ -80,7 +80,7 @@ def estimate_is_logged(box, text):
         check(device["compute_bytes"] / MIB >= measured - 0.1, f"{device['name']} compute: engine {measured:.2f} MiB, under")
     for process in box.started:
         if "rpc-server" in process.argv[0]:
-            process.signal(15)
+            process.stop()
 
 
 @cases([
