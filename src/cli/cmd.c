@@ -260,6 +260,21 @@ static bool is_help(const char *arg)
     return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
+/* "presets needs a command: list, show or remove; see ..." */
+static void tell_below(const struct cmd *cmd)
+{
+    char list[160];
+    struct dgo_text text = DGO_TEXT(list);
+
+    for (uint32_t i = 0; cmd->sub[i]; i++)
+        dgo_text_addf(&text, "%s%s",
+                      i == 0            ? ""
+                      : cmd->sub[i + 1] ? ", "
+                                        : " or ",
+                      cmd->sub[i]->name + strlen(cmd->name) + 1);
+    print_message("%s needs a command: %s; see dualgpuopt %s --help", cmd->name, list, cmd->name);
+}
+
 /* Goes down the groups; moves *argv past the words of the command.  NULL: there is nothing to run,
  * and *status is the exit status. */
 static const struct cmd *descend(char ***argv, int *status)
@@ -272,7 +287,7 @@ static const struct cmd *descend(char ***argv, int *status)
         const struct cmd *next;
 
         if (cmd && !name) {
-            print_message("%s needs a command; see dualgpuopt %s --help", cmd->name, cmd->name);
+            tell_below(cmd);
             *status = dgo_status_exit(DGO_EUSAGE);
             return NULL;
         }

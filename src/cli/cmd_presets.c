@@ -219,6 +219,7 @@ static const struct cmd cmd_save = {
                 OPTION_RESTART,
                 OPTION_READY_TIMEOUT,
                 OPTION_STOP_TIMEOUT,
+                OPTION_IDLE_TIMEOUT,
                 OPTION_CONFIG,
                 OPTION_VERBOSE,
                 OPTION_HELP},
