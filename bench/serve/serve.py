@@ -149,7 +149,32 @@ def report(name, unit, ours, peer=None, peer_name=None):
     print(json.dumps(line), flush=True)
 
 
-PARTS = ("idle", "requests", "streams", "events")
+PARTS = ("idle", "pages", "requests", "streams", "events")
+PAGES = 3
+
+
+def measure_cost(daemon, name, seconds=20):
+    before, began = cpu_seconds(daemon.process.pid), time.monotonic()
+    time.sleep(seconds)
+    spent, took = cpu_seconds(daemon.process.pid) - before, time.monotonic() - began
+    report(f"serve.{name}.cpu_permille", "1/1000 of a core", spent / took * 1000)
+    report(f"serve.{name}.rss_mib", "MiB", resident_mib(daemon.process.pid))
+
+
+def measure_pages(box, daemon):
+    """What pages that are left open cost: a second engine, and the stream that each page reads."""
+    second = daemon.launch({"model": "tiny-llama", "name": "b", "intent": {"ctx": 2048}})
+    daemon.wait_state(second["id"], "ready")
+    url = f"http://127.0.0.1:{daemon.port}/api/v1/events"
+    pages = [box.start("curl", "-sN", "-o", box.folder / f"page-{i}", "-H", f"Authorization: Bearer {daemon.token}", url) for i in range(PAGES)]
+    time.sleep(3)
+    measure_cost(daemon, f"two_engines_{PAGES}_pages")
+    for i, page in enumerate(pages):
+        page.signal(15)
+        page.finish()
+        report("serve.page.snapshots", "in some 23 s", (box.folder / f"page-{i}").read_bytes().count(b"event: snapshot\n"))
+    daemon.json("POST", f"/api/v1/launches/{second['id']}/stop", {}, 202)
+    daemon.wait_state(second["id"], "ended")
 
 
 def bench(build, parts=PARTS):
@@ -165,10 +190,9 @@ def bench(build, parts=PARTS):
         launch = daemon.launch({"model": "tiny-llama", "name": "a", "intent": {"ctx": 4096}})
         daemon.wait_state(launch["id"], "ready")
         if "idle" in parts:
-            before = cpu_seconds(daemon.process.pid)
-            time.sleep(20)
-            report("serve.idle.cpu_permille", "1/1000 of a core", (cpu_seconds(daemon.process.pid) - before) / 20 * 1000)
-            report("serve.idle.rss_mib", "MiB", resident_mib(daemon.process.pid))
+            measure_cost(daemon, "idle")
+        if "pages" in parts:
+            measure_pages(box, daemon)
         for path in ("/healthz", "/api/v1/view") if "requests" in parts else ():
             for connections in (16, 200):
                 rate, late = wrk(daemon, path, connections)

@@ -342,8 +342,9 @@ enum dgo_status preset_read(char *const *environment, const char *name, struct p
 
         if (preset_each(environment, note_name, nearest, NULL) != DGO_OK)
             nearest[1] = NULL; /* a hint the less */
-        dgo_fail(err, DGO_ENOTFOUND, "there is no preset '%s'%s%s; `dualgpuopt presets list` has them",
-                 name, nearest[1] ? "; did you mean " : "", nearest[1] ? nearest[1] : "");
+        dgo_fail(err, DGO_ENOTFOUND,
+                 "there is no preset '%s'%s%s; `dualgpuopt presets list` has them", name,
+                 nearest[1] ? "; did you mean " : "", nearest[1] ? nearest[1] : "");
         free((void *)nearest[1]);
         return DGO_ENOTFOUND;
     }

@@ -18,7 +18,13 @@ static const uint64_t judge_every_ns = 300 * DGO_NS_PER_S, flush_every_ns = 60 *
 static const uint64_t keep_ns = 14 * UINT64_C(86400) * DGO_NS_PER_S;
 static const uint64_t jump_ns = 2 * DGO_NS_PER_S;
 
-enum { PROCESS_SERIES_MAX = 128, POINT_MAX = 2000, SERIES_LIST_MAX = 1024, EVENT_LIST_MAX = 512 };
+enum {
+    PROCESS_SERIES_MAX = 128,
+    POINT_MAX = 2000,
+    POINTS_ALL_MAX = 200 * 1000, /* of one answer: some 25 MB of JSON */
+    SERIES_LIST_MAX = 1024,
+    EVENT_LIST_MAX = 512,
+};
 
 /* ---- alerts ----------------------------------------------------------------------------- */
 
@@ -399,6 +405,18 @@ static json_t *view_events(struct profile_live *live, const struct profile_live_
     return list;
 }
 
+/* Moves those that are asked for to the front; returns how many. */
+static uint32_t keep_wanted(struct dgo_timeline_series *series, uint32_t count,
+                            const struct profile_live_query *query)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < count && i < SERIES_LIST_MAX; i++)
+        if (is_wanted(query->kinds, series[i].key.kind) && series[i].last_ns >= query->since_ns)
+            series[kept++] = series[i];
+    return kept;
+}
+
 json_t *profile_live_timeline(struct profile_live *live, const struct profile_live_query *asked)
 {
     struct profile_live_query query = *asked;
@@ -412,11 +430,13 @@ json_t *profile_live_timeline(struct profile_live *live, const struct profile_li
         query.since_ns = query.until_ns - dgo_min_u64(query.until_ns, 600 * DGO_NS_PER_S);
     query.points = query.points ? (uint32_t)dgo_min_u64(query.points, POINT_MAX) : 240;
     if (series && points) {
-        const uint32_t count = dgo_timeline_list(live->timeline, series, SERIES_LIST_MAX);
+        const uint32_t wanted =
+            keep_wanted(series, dgo_timeline_list(live->timeline, series, SERIES_LIST_MAX), &query);
 
-        for (uint32_t i = 0; i < count && i < SERIES_LIST_MAX; i++)
-            if (is_wanted(query.kinds, series[i].key.kind) && series[i].last_ns >= query.since_ns)
-                json_array_append_new(list, view_series(live, &series[i].key, &query, points));
+        if (wanted)
+            query.points = (uint32_t)dgo_min_u64(query.points, POINTS_ALL_MAX / wanted);
+        for (uint32_t i = 0; i < wanted; i++)
+            json_array_append_new(list, view_series(live, &series[i].key, &query, points));
         view = json_pack("{s:s, s:I, s:I, s:O, s:o}", "schema", "dualgpuopt.timeline/1", "since_ns",
                          (json_int_t)query.since_ns, "until_ns", (json_int_t)query.until_ns,
                          "series", list, "events", view_events(live, &query));

@@ -19,17 +19,37 @@ static uint64_t number_of(struct http_request *request, const char *name)
     return text && end != text && *end == '\0' && text[0] != '-' ? number : 0;
 }
 
-void api_timeline(struct http_request *request, void *data)
+static uint64_t count_in(const json_t *object, const char *key)
 {
-    struct daemon *daemon = data;
+    return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+/* Weeks of many series are megabytes: not on the loop. */
+static enum dgo_status draw(struct task *task, struct dgo_error *err)
+{
     const struct profile_live_query query = {
-        .since_ns = number_of(request, "since_ns"),
-        .until_ns = number_of(request, "until_ns"),
-        .points = (uint32_t)dgo_min_u64(number_of(request, "points"), UINT32_MAX),
-        .kinds = http_query(request, "series"),
+        .since_ns = count_in(task->body, "since_ns"),
+        .until_ns = count_in(task->body, "until_ns"),
+        .points = (uint32_t)dgo_min_u64(count_in(task->body, "points"), UINT32_MAX),
+        .kinds = json_string_value(json_object_get(task->body, "series")),
     };
 
-    http_answer_json(request, 200, profile_live_timeline(daemon->profile, &query));
+    task->answer = profile_live_timeline(task->daemon->profile, &query);
+    return task->answer ? DGO_OK : dgo_fail(err, DGO_ENOMEM, "out of memory");
+}
+
+void api_timeline(struct http_request *request, void *data)
+{
+    const char *series = http_query(request, "series");
+    json_t *query =
+        json_pack("{s:I, s:I, s:I}", "since_ns", (json_int_t)number_of(request, "since_ns"),
+                  "until_ns", (json_int_t)number_of(request, "until_ns"), "points",
+                  (json_int_t)number_of(request, "points"));
+    json_t *kinds = series ? json_string(series) : NULL;
+
+    if (series) /* what is no text names no kind */
+        json_object_set_new(query, "series", kinds ? kinds : json_string("?"));
+    task_start(data, request, query, draw);
 }
 
 /* Judging every series takes milliseconds: not on the loop. */

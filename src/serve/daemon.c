@@ -364,6 +364,10 @@ static enum dgo_status serve_tcp(struct daemon *daemon, const struct http_option
             "%s can be reached from other machines, without encryption: everybody who sees "
             "the token may use it",
             daemon->listen);
+    if (strncmp(daemon->listen, "0.0.0.0:", 8) == 0 || strncmp(daemon->listen, "[::]:", 5) == 0)
+        say(daemon,
+            "requests from there are refused (421) all the same, for their Host names another "
+            "address: give the one by which they come, as --listen 192.168.1.5:4585");
     if (token_file)
         say(daemon, "http://%s/ with the token in %s", daemon->listen, token_file);
     else

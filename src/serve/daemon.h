@@ -62,6 +62,7 @@ struct task {
     char name_copy[600];
     int64_t free_change_bytes[DGO_GPU_MAX];
     json_t *answer;
+    char *text; /* the answer as it is sent */
     const char *param;
     struct dgo_error err;
     enum dgo_status status;

@@ -4,12 +4,15 @@
 #include "dgo_text.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static enum dgo_status job_task(void *data)
 {
     struct task *task = data;
 
     task->status = task->fn(task, &task->err);
+    if (task->status == DGO_OK && task->answer) /* here too: it may be megabytes */
+        task->text = json_dumps(task->answer, JSON_COMPACT);
     return task->status;
 }
 
@@ -23,12 +26,13 @@ static void on_done(const struct dgo_result *result, void *data)
         http_on_gone(task->request, NULL, NULL);
     if (!task->request)
         ;
-    else if (task->status == DGO_OK && task->answer)
-        http_answer_json(task->request, 200, json_incref(task->answer));
+    else if (task->status == DGO_OK && task->text)
+        http_answer_text(task->request, 200, "application/json", task->text, strlen(task->text));
     else if (task->status == DGO_OK)
         http_answer_error(task->request, &(struct dgo_error){DGO_ENOMEM, "out of memory"}, NULL);
     else
         http_answer_error(task->request, &task->err, task->param);
+    free(task->text);
     json_decref(task->answer);
     json_decref(task->body);
     config_unref(task->config);
