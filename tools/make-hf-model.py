@@ -145,6 +145,9 @@ def model_tensors(spec):
 # ---- how each method stores a matrix: (suffix in place of ".weight", dtype, shape) ----
 
 
+QUANT_STATE_BYTES = 183  # a piece of JSON: block size, types, shape
+
+
 def stored(shape, kind, quant):
     if kind != "matrix" or quant == "none":
         return [(".weight", "BF16", shape)]
@@ -162,7 +165,9 @@ def stored(shape, kind, quant):
                 (".weight_shape", "I32", (2,))]
     if quant == "bnb4":
         return [(".weight", "U8", (rows * columns // 2, 1)), (".weight.absmax", "U8", (rows * columns // 64,)),
-                (".weight.quant_map", "F32", (16,))]
+                (".weight.nested_absmax", "F32", (-(-rows * columns // (64 * 256)),)),
+                (".weight.nested_quant_map", "F32", (256,)), (".weight.quant_map", "F32", (16,)),
+                (".weight.quant_state.bitsandbytes__nf4", "U8", (QUANT_STATE_BYTES,))]
     if quant == "mxfp4":
         return [("_blocks", "U8", (rows, columns // 32, 16)), ("_scales", "U8", (rows, columns // 32))]
     if quant == "exl3":

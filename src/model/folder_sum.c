@@ -98,7 +98,10 @@ static uint64_t parameters_of(const struct hf_config *config,
                                           "weight_shape",
                                           "absmax",
                                           "quant_map",
-                                          "quant_state",
+                                          "bitsandbytes__nf4", /* .quant_state. before it */
+                                          "bitsandbytes__fp4",
+                                          "SCB", /* of its 8 bits */
+                                          "weight_format",
                                           "weight_scale_2",
                                           "suh",
                                           "svh",

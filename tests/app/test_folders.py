@@ -38,6 +38,30 @@ SAME_OF_LAYER = ("head_count", "head_count_kv", "key_length", "value_length", "s
 SPECS = ("tiny-llama", "tiny-llama-tied", "tiny-qwen3", "tiny-mixtral", "llama-3.1-8b", "qwen3-30b-a3b", "deepseek-v3")
 QUANTS = ("awq", "gptq", "fp8", "compressed-tensors", "bnb4", "mxfp4", "exl3")
 
+# Bytes of a stored matrix of r rows and c columns, as each method's own code lays it out; llama-3.1-8b's matrices divide by all groups.
+MATRIX_BYTES = {
+    "none": lambda r, c: 2 * r * c,
+    "awq": lambda r, c: r * c // 2 + c // 128 * (r // 2 + 2 * r),  # qweight, qzeros, scales
+    "gptq": lambda r, c: r * c // 2 + c // 128 * (r // 2 + 2 * r) + 4 * c,  # and g_idx
+    "fp8": lambda r, c: r * c + 4 * (r // 128) * (c // 128),  # a scale for each block of 128 x 128
+    "compressed-tensors": lambda r, c: r * c // 2 + 2 * r * (c // 128) + 8,  # packed, scales, shape
+    "bnb4": lambda r, c: r * c // 2 + r * c // 64 + 4 * (r * c // 64 // 256) + 4 * (256 + 16) + 183,  # absmax quantised once more
+    "mxfp4": lambda r, c: r * c // 2 + r * c // 32,  # a scale for each 32
+    "exl3": lambda r, c: r * c // 2 + 2 * (r + c),  # trellis of 4 bits, signs of both sides
+}
+MATRICES = [(4096, 4096), (1024, 4096), (1024, 4096), (4096, 4096), (14336, 4096), (14336, 4096), (4096, 14336)]
+NORM_BYTES = 2 * 4096
+EMBEDDING_BYTES = 2 * 128256 * 4096
+
+
+def check_bytes(name, stored, quant):
+    layer = sum(MATRIX_BYTES[quant](rows, columns) for rows, columns in MATRICES) + 2 * NORM_BYTES
+    wrong = [one["weights_bytes"] for one in stored["layers"] if one["weights_bytes"] != layer]
+    say(not wrong, f"{name}: bytes of each layer", f"{wrong[:3]}, want {layer}")
+    say((stored["input_bytes"], stored["output_bytes"]) == (EMBEDDING_BYTES, EMBEDDING_BYTES + NORM_BYTES),
+        f"{name}: bytes before and after the layers", f"{stored['input_bytes']}, {stored['output_bytes']}")
+
+
 with tempfile.TemporaryDirectory() as work:
     work = pathlib.Path(work)
     for spec in SPECS:
@@ -58,12 +82,14 @@ with tempfile.TemporaryDirectory() as work:
             different.append(f"parameters: {gguf['parameter_count']} and {folder['parameter_count']}")
         say(not different, f"{spec} as GGUF and as folder", "; ".join(different[:5]))
     plain = inspect(work / "llama-3.1-8b")
+    check_bytes("BF16", plain, "none")
     for quant in QUANTS:
         make("make-hf-model.py", "llama-3.1-8b", work / quant, "--quant", quant)
         stored = inspect(work / quant)
         say(stored["parameter_count"] == plain["parameter_count"] and stored["quantization"]["method"]
             and stored["file_bytes"] < plain["file_bytes"],
             f"stored as {quant}", f"{stored['parameter_count']} parameters, want {plain['parameter_count']}")
+        check_bytes(quant, stored, quant)
     files = (work / "llama-3.1-8b" / "model-00002-of-00003.safetensors")
     say(inspect(files)["layer_count"] == 32, "any file of the folder may be given")
     files.unlink()
