@@ -2,7 +2,7 @@
 
 import {follow, hasToken, setToken} from "./api.js";
 import {h, render} from "./dom.js";
-import {badge, card, simulatedBadge, state} from "./parts.js";
+import {badge, card, originBadge, state} from "./parts.js";
 import {changed, onChange, say, store, takeEvent} from "./store.js";
 import * as dashboard from "./tab_dashboard.js";
 import * as optimizer from "./tab_optimizer.js";
@@ -54,7 +54,7 @@ function frame() {
   const dark = document.documentElement.dataset.theme === "dark";
   render(document.getElementById("tabs"), Object.entries(TABS).map(([id, {title}]) => h("a", {key: id, href: `#/${id}`, class: id === tab ? "on" : "",
     "aria-current": id === tab ? "page" : false}, title, id === "dashboard" && alerts ? badge(String(alerts), "bad", `${alerts} alerts`) : null)));
-  render(document.getElementById("status"), simulatedBadge(store.view), connection(),
+  render(document.getElementById("status"), originBadge(store.view), connection(),
     h("button", {type: "button", class: "icon", "aria-label": dark ? "Light theme" : "Dark theme", title: "theme (t)", on: {click: turnTheme}},
       h("svg", {viewBox: "0 0 24 24", width: 18, height: 18, "aria-hidden": "true"}, dark
         ? h("path", {d: "M12 4V2m0 20v-2m8-8h2M2 12h2m13.7-5.7 1.4-1.4M4.9 19.1l1.4-1.4m0-11.4L4.9 4.9m14.2 14.2-1.4-1.4M16 12a4 4 0 1 1-8 0 4 4 0 0 1 8 0Z"})

@@ -1,7 +1,7 @@
 /* parts.js - what several tabs are made of: cards, tiles, the memory bar, tables, badges. */
 
 import {h} from "./dom.js";
-import {NONE, bytes, share} from "./units.js";
+import {NONE, bytes, day, share} from "./units.js";
 
 /* The kinds of memory on a card, in the order they are stacked. */
 export const KINDS = [
@@ -122,4 +122,6 @@ export function cardParts(gpu, launches) {
 
 export const memoryText = (gpu) => share(gpu.used_bytes, gpu.total_bytes);
 
-export const simulatedBadge = (view) => view?.simulated && badge("SIMULATED", "simulated", "these GPUs come from a machine file");
+/** Where the GPUs are not this machine's, now: a machine file, or a recording of a real machine. */
+export const originBadge = (view) => view?.simulated ? badge("SIMULATED", "simulated", "these GPUs come from a machine file")
+  : view?.recorded && badge(view.recorded_ns ? `recorded ${day(view.recorded_ns / 1e6)}` : "recorded", "simulated", "these readings come from a recording");

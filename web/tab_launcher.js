@@ -4,7 +4,7 @@
 import {chat, get, post, remove} from "./api.js";
 import {h} from "./dom.js";
 import {NONE, ago, bytes, clock, duration, number, perSecond, tokens} from "./units.js";
-import {badge, card, choice, copyButton, empty, launchState, problem, simulatedBadge, state, table, tile} from "./parts.js";
+import {badge, card, choice, copyButton, empty, launchState, problem, originBadge, state, table, tile} from "./parts.js";
 import {addLines, changed, say, store} from "./store.js";
 
 const my = {
@@ -155,7 +155,7 @@ function actions(launch) {
 
 function summary(launch) {
   const now = store.view.time_ns;
-  return card(launch.name, {key: "summary", side: [simulatedBadge(launch), launch.group && badge(`group ${launch.group}`), launch.preset && badge(`preset ${launch.preset}`), launch.pinned && badge("pinned"), launchState(launch)]},
+  return card(launch.name, {key: "summary", side: [originBadge(launch), launch.group && badge(`group ${launch.group}`), launch.preset && badge(`preset ${launch.preset}`), launch.pinned && badge("pinned"), launchState(launch)]},
     launch.text && h("p", null, launch.text),
     my.error && problem(my.error),
     h("div", {class: "tiles"},

@@ -3,7 +3,7 @@
 import {get, post} from "./api.js";
 import {h} from "./dom.js";
 import {bytes, number, parameters, perSecond, percent, speed, tokens} from "./units.js";
-import {badge, card, choice, copyButton, empty, gpuColour, legend, memoryBar, problem, simulatedBadge, state, table, tile} from "./parts.js";
+import {badge, card, choice, copyButton, empty, gpuColour, legend, memoryBar, problem, originBadge, state, table, tile} from "./parts.js";
 import {changed, say, store} from "./store.js";
 
 const my = {
@@ -273,7 +273,7 @@ function result() {
   if (!plan) return my.error ? card("The plan", {}, problem(my.error)) : card("The plan", {}, empty(my.planning ? "Planning …" : "Choose a model"));
   const fits = plan.fits !== false;
   return [
-    card("The plan", {side: [simulatedBadge(plan), fits ? state("good", "fits") : state("bad", "does not fit")], class: "plan", key: "plan"},
+    card("The plan", {side: [originBadge(plan), fits ? state("good", "fits") : state("bad", "does not fit")], class: "plan", key: "plan"},
       !fits && doesNotFit(plan), layerStrip(plan), devices(plan),
       legend(["weights", "context", "compute", "overhead", "margin", "free"]), predicted(plan), deviceTable(plan)),
     fits && versusDefault(plan),

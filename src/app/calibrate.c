@@ -362,7 +362,7 @@ static void name_device(const struct flow *flow, int32_t gpu, struct dgo_calibra
     (void)dgo_text_copy(record->device_name, sizeof record->device_name, card ? card->name : "cpu");
     (void)dgo_text_copy(record->device_key, sizeof record->device_key,
                         card && card->uuid[0] ? card->uuid : record->device_name);
-    record->simulated = flow->machine.simulated;
+    record->simulated = !dgo_machine_is_live(&flow->machine);
     (void)dgo_text_copy(record->binary_hash, sizeof record->binary_hash, flow->binary_hash);
     record->build = flow->rules.build;
 }

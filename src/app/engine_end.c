@@ -73,7 +73,7 @@ static bool look_counts(const struct engine_end *end)
     const struct dgo_sample *look = end->look;
 
     return look && look->sequence > 0 && !look->stale && look->age_ns <= LOOK_OLD_NS &&
-           !look->machine.simulated;
+           dgo_machine_is_live(&look->machine);
 }
 
 /* What the engine held of it; false when the driver did not tell. */

@@ -373,7 +373,7 @@ static uint32_t cpus_here(const struct flow *flow, struct engine_threads *thread
 {
     struct dgo_budget_facts facts;
 
-    if (flow->machine.simulated)
+    if (!dgo_machine_is_live(&flow->machine))
         return 0;
     dgo_resource_budget(&facts);
     engine_threads_decide(&facts, flow->machine.host.core_count,

@@ -112,7 +112,7 @@ static struct entry *make_entry(struct flow *flow, const struct dgo_comparison *
         .build = flow->plan.estimate.build,
         .settings_json = entry->settings,
         .devices_json = entry->devices,
-        .simulated = flow->machine.simulated,
+        .simulated = !dgo_machine_is_live(&flow->machine),
         .figure_count = list_figures(&entry->comparison, entry->figure),
         .figure = entry->figure,
     };

@@ -25,7 +25,7 @@ static bool name_card(const struct flow *flow, uint32_t gpu, struct dgo_overhead
                         card->uuid[0] ? card->uuid : card->name);
     (void)dgo_text_copy(record->driver, sizeof record->driver, machine->driver);
     (void)dgo_text_copy(record->binary_hash, sizeof record->binary_hash, flow->binary_hash);
-    return card->name[0] && machine->gpu_node[gpu] == 0 && !machine->simulated;
+    return card->name[0] && machine->gpu_node[gpu] == 0 && dgo_machine_is_live(machine);
 }
 
 static void apply(struct dgo_gpu *card, const struct dgo_overhead_lesson *lesson)
@@ -117,7 +117,7 @@ struct learn *learn_new(const struct learn_options *options)
 {
     struct learn *made = NULL;
 
-    if (options->sampler && !options->flow->machine.simulated)
+    if (options->sampler && dgo_machine_is_live(&options->flow->machine))
         made = calloc(1, sizeof *made);
     if (!made)
         return NULL;

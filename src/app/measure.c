@@ -341,7 +341,7 @@ static bool look_at_vram(struct session *session, uint64_t *used_bytes, uint64_t
     *own_known = false;
     if (flow_look(session->flow, NULL) != DGO_OK || machine->gpu_count == 0)
         return false;
-    *own_known = !machine->simulated;
+    *own_known = dgo_machine_is_live(machine);
     for (uint32_t g = 0; g < machine->gpu_count; g++) {
         const struct dgo_gpu *gpu = &machine->gpu[g];
 
@@ -569,12 +569,14 @@ static json_t *view_phase(const struct measure_phase *phase)
 json_t *measure_view(const struct flow *flow, const struct measure *measure)
 {
     json_t *phases = json_array();
-    json_t *object = json_pack(
-        "{s:s, s:b, s:o, s:I, s:I, s:I, s:b}", "schema", "dualgpuopt.bench-resources/1",
-        "simulated", (int)flow->machine.simulated, "model", view_text(flow->model->name), "cpus",
-        (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "phase_ns", (json_int_t)measure->length_ns,
-        "mix_cost_ns", (json_int_t)measure->mix_cost_ns, "engine", (int)measure->has_engine);
+    json_t *object =
+        json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:b}", "schema", "dualgpuopt.bench-resources/1",
+                  "simulated", (int)flow->machine.origin.simulated, "model",
+                  view_text(flow->model->name), "cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN),
+                  "phase_ns", (json_int_t)measure->length_ns, "mix_cost_ns",
+                  (json_int_t)measure->mix_cost_ns, "engine", (int)measure->has_engine);
 
+    view_add_recorded(object, &flow->machine.origin);
     if (measure->no_engine[0])
         json_object_set_new(object, "no_engine", view_text(measure->no_engine));
     if (measure->tokens_alone > 0)

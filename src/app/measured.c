@@ -54,7 +54,7 @@ void measured_use(struct flow *flow, const struct dgo_settings *settings,
                                      .binary_hash = flow->binary_hash,
                                      .model_key = flow->model->path,
                                      .settings_json = text,
-                                     .simulated = flow->machine.simulated,
+                                     .simulated = !dgo_machine_is_live(&flow->machine),
                                  },
                                  found, &search, NULL);
     free(text);

@@ -40,7 +40,7 @@ static const char head[] =
     "pale)}\n"
     ".growing{color:var(--warn);font-weight:600}.suspected_leak,.confirmed_leak{color:var(--bad);"
     "font-weight:600}\n"
-    ".simulated{border:2px solid var(--warn);padding:6px 10px;font-weight:600}\n"
+    ".origin{border:2px solid var(--warn);padding:6px 10px;font-weight:600}\n"
     "@media print{main{max-width:none}}\n"
     "</style>\n</head>\n<body>\n<main>\n";
 
@@ -266,12 +266,13 @@ bool page_profile(const struct dgo_profiler *profiler, const struct dgo_worth *w
                   const struct profile_file_stats *stats, const char *source, struct dgo_text *out)
 {
     struct page page = {.out = out, .profiler = profiler, .worth = worth, .stats = stats};
+    char origin[DGO_ORIGIN_TEXT_MAX];
 
     dgo_text_add(out, head);
     dgo_text_add(out, "<h1>Memory report</h1>\n");
-    if (stats->simulated)
-        dgo_text_add(out, "<p class=\"simulated\">SIMULATED: these readings come from a "
-                          "recording</p>\n");
+    if (dgo_origin_text(&stats->origin, origin)[0])
+        dgo_text_addf(out, "<p class=\"origin\">%s: these readings come from a recording</p>\n",
+                      origin);
     dgo_text_add(out, "<p class=\"pale\">");
     dgo_svg_escape(out, source);
     dgo_text_addf(out, ", %" PRIu64 " readings</p>\n<div class=\"wide\">\n", stats->readings);

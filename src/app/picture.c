@@ -187,11 +187,12 @@ static void draw(struct drawing *drawing)
 {
     const struct dgo_plan *plan = drawing->plan;
     const uint32_t rows = drawing->machine->gpu_count;
-    char title[256], below[256];
+    char title[256], below[256], origin[DGO_ORIGIN_TEXT_MAX];
     struct dgo_text text = DGO_TEXT(title), line = DGO_TEXT(below);
 
-    dgo_text_addf(&text, "%s%s", drawing->model->name[0] ? drawing->model->name : "a model",
-                  drawing->machine->simulated ? " (SIMULATED machine)" : "");
+    dgo_text_add(&text, drawing->model->name[0] ? drawing->model->name : "a model");
+    if (dgo_origin_text(&drawing->machine->origin, origin)[0])
+        dgo_text_addf(&text, " (%s machine)", origin);
     dgo_text_addf(&line,
                   "%" PRIu32 " tokens of context for each of %" PRIu32 " slot%s, %s cache, "
                   "%.1f tokens/s predicted",

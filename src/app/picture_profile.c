@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 enum {
     WIDTH = 960,
@@ -24,7 +25,8 @@ enum {
 struct drawing {
     struct dgo_svg svg;
     const struct dgo_profiler *profiler;
-    bool simulated, whole;
+    char origin[DGO_ORIGIN_TEXT_MAX + 3]; /* " (SIMULATED)"; "" of this machine */
+    bool whole;
     struct dgo_text *out;
     double first_s, last_s;
     uint32_t shown_count;
@@ -358,8 +360,7 @@ static enum dgo_status job_draw(void *data)
     choose_all(drawing);
     bottom = HEAD + (double)STRIP * drawing->shown_count;
     left_out = dgo_profiler_count(drawing->profiler) - drawing->shown_count;
-    dgo_text_addf(&text, "Memory over time, by card and process%s",
-                  drawing->simulated ? " (SIMULATED)" : "");
+    dgo_text_addf(&text, "Memory over time, by card and process%s", drawing->origin);
     if (left_out)
         dgo_text_addf(&text, "; %" PRIu32 " smaller series are not shown", left_out);
     dgo_svg_begin(&drawing->svg, drawing->out, WIDTH, bottom + FOOT, title,
@@ -378,9 +379,11 @@ static enum dgo_status job_draw(void *data)
 bool picture_profile(const struct dgo_profiler *profiler, const struct profile_file_stats *stats,
                      struct dgo_text *out)
 {
-    struct drawing drawing = {
-        .profiler = profiler, .simulated = stats && stats->simulated, .out = out};
+    struct drawing drawing = {.profiler = profiler, .out = out};
+    char origin[DGO_ORIGIN_TEXT_MAX];
 
+    if (stats && dgo_origin_text(&stats->origin, origin)[0])
+        (void)snprintf(drawing.origin, sizeof drawing.origin, " (%s)", origin);
     return dgo_profiler_count(profiler) > 0 &&
            app_run(COMPONENT_VIEW_FORMATTING, job_draw, &drawing) == DGO_OK && drawing.whole;
 }

@@ -191,7 +191,7 @@ static enum dgo_status take_item(struct dgo_profiler *profiler, struct profile_l
         if (item->sample->problem[0] != '\0')
             return DGO_OK; /* a look that failed says nothing new */
         stats->readings++;
-        stats->simulated |= item->sample->machine.simulated;
+        stats->origin = item->sample->machine.origin;
         return profile_feed(profiler, &item->sample->machine, loads, seconds, err);
     case DGO_RECORDED_LOAD:
         profile_loads_add(loads, &item->load);

@@ -2,6 +2,7 @@
 #ifndef PROFILE_FILE_H
 #define PROFILE_FILE_H
 
+#include "dgo_gpu.h"
 #include "dgo_profiler.h"
 
 enum { PROFILE_PROBLEM_MAX = 8 };
@@ -10,7 +11,7 @@ struct profile_file_stats {
     uint64_t readings, lines, bad_lines;
     uint32_t problem_count; /* the first bad lines */
     char problem[PROFILE_PROBLEM_MAX][200];
-    bool simulated; /* a recording of a machine that was described, not seen */
+    struct dgo_origin origin; /* of a recording; else zero */
 };
 
 /* `path` "-" is stdin, which is CSV.  Lines that cannot be read are counted, the first ones are

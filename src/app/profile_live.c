@@ -189,6 +189,7 @@ static enum dgo_status job_look(void *data)
     pthread_mutex_lock(&live->lock);
     move_axis(live, sample);
     if (sample->problem[0] == '\0') {
+        live->origin = sample->machine.origin;
         status = profile_feed_timeline(live->timeline, &sample->machine, &live->loads,
                                        live->axis_ns, &err);
         if (status == DGO_OK)
@@ -213,8 +214,8 @@ void profile_live_sample(const struct dgo_sample *sample, void *data)
         live->judged_ns = live->axis_ns;
         start_job(live, &live->judging, COMPONENT_LEAK_ANALYSIS, job_judge, judged);
     }
-    live->simulated |= sample->machine.simulated;
-    if (live->store && !live->simulated && live->axis_ns - live->flushed_ns >= flush_every_ns) {
+    live->unkept |= !dgo_machine_is_live(&sample->machine);
+    if (live->store && !live->unkept && live->axis_ns - live->flushed_ns >= flush_every_ns) {
         live->flushed_ns = live->axis_ns;
         start_job(live, &live->flushing, COMPONENT_HISTORY, job_flush, flushed);
     }
@@ -317,7 +318,8 @@ json_t *profile_live_view(struct profile_live *live)
     dgo_profiler_find_patterns(live->profiler);
     view = view_profile(live->profiler, NULL, NULL);
     if (view)
-        json_object_set_new(view, "simulated", json_boolean(live->simulated));
+        json_object_set_new(view, "simulated", json_boolean(live->origin.simulated));
+    view_add_recorded(view, &live->origin);
     pthread_mutex_unlock(&live->lock);
     return view;
 }
@@ -538,8 +540,7 @@ void profile_live_stop(struct profile_live *live)
         return;
     while (live->jobs > 0)
         (void)nanosleep(&pause, NULL);
-    if (live->store && live->axis_ns && !live->simulated &&
-        profile_live_flush(live, &err) != DGO_OK)
+    if (live->store && live->axis_ns && !live->unkept && profile_live_flush(live, &err) != DGO_OK)
         dgo_log(DGO_LOG_WARN, "the end of the timeline is not kept: %s", err.text);
     dgo_store_close(live->store);
     alert_sinks_free(live->sinks);

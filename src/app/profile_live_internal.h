@@ -30,7 +30,8 @@ struct profile_live {
     uint64_t judged_ns, flushed_ns; /* on the axis */
     double changes_told_s;          /* up to there changes are on the timeline; 0: nothing is */
     bool driver_lost, clock_behind; /* and told */
-    _Atomic bool simulated;         /* a described machine: nothing of it is kept */
+    _Atomic bool unkept;            /* no machine's own readings: nothing of them is kept */
+    struct dgo_origin origin;       /* of the last look */
     _Atomic bool judging, flushing; /* a job of that kind is under way */
     _Atomic uint32_t jobs;
     struct dgo_store *store; /* of the flushing job alone, and of start and stop; NULL: none */

@@ -376,7 +376,7 @@ void proof_take(const struct proof_question *question, struct proof *proof)
     if (question->driver_problem)
         dgo_text_copy(proof->driver_problem, sizeof proof->driver_problem,
                       question->driver_problem);
-    proof->driver_answered = question->machine && !question->machine->simulated;
+    proof->driver_answered = question->machine && dgo_machine_is_live(question->machine);
     if (proof->driver_answered)
         search_lists(question->machine, proof);
     proof->proven = !proof->own_pid_listed && proof->libraries.known && proof->libraries.bad == 0 &&

@@ -42,6 +42,23 @@ static json_t *make_view(struct view *view)
  */
 enum { TYPES_MAX = 64 };
 
+void view_add_recorded(json_t *object, const struct dgo_origin *origin)
+{
+    if (!object || !origin->recorded)
+        return;
+    json_object_set_new(object, "recorded", json_true());
+    if (origin->recorded_ns)
+        json_object_set_new(object, "recorded_ns", json_integer((json_int_t)origin->recorded_ns));
+}
+
+void view_read_origin(const json_t *object, struct dgo_origin *origin)
+{
+    *origin = (struct dgo_origin){
+        .simulated = json_is_true(json_object_get(object, "simulated")),
+        .recorded = json_is_true(json_object_get(object, "recorded")),
+        .recorded_ns = (uint64_t)json_integer_value(json_object_get(object, "recorded_ns"))};
+}
+
 json_t *view_text(const char *text)
 {
     const size_t length = strlen(text), size = 4 * length + 1; /* "\xff" is the longest escape */
@@ -243,14 +260,16 @@ static json_t *view_host(const struct dgo_host *host)
 static json_t *make_machine(const struct view *view)
 {
     const struct dgo_machine *machine = view->machine;
-    json_t *gpus = json_array();
+    json_t *gpus = json_array(), *object;
 
     for (uint32_t i = 0; i < machine->gpu_count; i++)
         json_array_append_new(gpus, view_gpu(&machine->gpu[i], i));
-    return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.machine/1",
-                     "simulated", (int)machine->simulated, "source", view_text(machine->source),
-                     "driver", text_or_null(machine->driver), "gpus", gpus, "links",
-                     view_links(machine), "host", view_host(&machine->host));
+    object = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.machine/1",
+                       "simulated", (int)machine->origin.simulated, "source",
+                       view_text(machine->source), "driver", text_or_null(machine->driver), "gpus",
+                       gpus, "links", view_links(machine), "host", view_host(&machine->host));
+    view_add_recorded(object, &machine->origin);
+    return object;
 }
 
 json_t *view_machine(const struct dgo_machine *machine)
@@ -484,8 +503,9 @@ static json_t *make_estimate(const struct view *view)
     const struct dgo_machine *machine = view->machine;
     const struct dgo_estimate *estimate = view->estimate;
     json_t *object = json_pack("{s:s, s:b}", "schema", "dualgpuopt.estimate/1", "simulated",
-                               (int)machine->simulated);
+                               (int)machine->origin.simulated);
 
+    view_add_recorded(object, &machine->origin);
     set_estimate(object, machine, estimate);
     return object;
 }
@@ -617,9 +637,10 @@ static json_t *make_plan(const struct view *view)
     const struct dgo_command *command = view->command;
     json_t *object =
         json_pack("{s:s, s:b, s:o}", "schema", "dualgpuopt.plan/1", "simulated",
-                  (int)machine->simulated, "architecture", view_text(model->architecture));
+                  (int)machine->origin.simulated, "architecture", view_text(model->architecture));
     json_t *alternatives = json_array();
 
+    view_add_recorded(object, &machine->origin);
     json_object_set_new(object, "architecture_verified", json_boolean(model->verified));
     set_estimate(object, machine, &plan->estimate);
     set_settings(object, &plan->settings);
@@ -693,9 +714,10 @@ static json_t *make_comparison(const struct view *view)
     json_t *object;
 
     object = json_pack("{s:s, s:b, s:b, s:b, s:b, s:o}", "schema", "dualgpuopt.run/1", "simulated",
-                       (int)machine->simulated, "equal", (int)comparison->as_planned,
+                       (int)machine->origin.simulated, "equal", (int)comparison->as_planned,
                        "weights_equal", (int)comparison->weights_equal, "context_equal",
                        (int)comparison->context_equal, "sentence", view_text(comparison->sentence));
+    view_add_recorded(object, &machine->origin);
     for (uint32_t i = 0; i < comparison->row_count; i++) {
         json_t *row = view_comparison_row(&comparison->row[i]);
 

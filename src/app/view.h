@@ -16,6 +16,12 @@
 /* JSON is UTF-8: text that is none (a path may be any bytes) is shown escaped. */
 json_t *view_text(const char *text);
 
+/* Adds .recorded and, where it is known, .recorded_ns to what has .simulated already; of this
+ * machine, or of one that is simulated, nothing. */
+void view_add_recorded(json_t *object, const struct dgo_origin *origin);
+/* The opposite: of .simulated, .recorded and .recorded_ns. */
+void view_read_origin(const json_t *object, struct dgo_origin *origin);
+
 json_t *view_machine(const struct dgo_machine *machine);
 json_t *view_model(const struct dgo_model *model);
 json_t *view_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate);

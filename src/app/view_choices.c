@@ -133,7 +133,7 @@ static json_t *view_row(const struct context_table *table, const struct context_
 
 json_t *view_context_table(const struct dgo_machine *machine, const struct context_table *table)
 {
-    json_t *longest = json_array(), *sizes = json_array();
+    json_t *longest = json_array(), *sizes = json_array(), *object;
 
     for (uint32_t s = 0; s < table->slots_count; s++)
         json_array_append_new(longest,
@@ -141,6 +141,8 @@ json_t *view_context_table(const struct dgo_machine *machine, const struct conte
     for (uint32_t c = 0; c < table->size_count; c++)
         json_array_append_new(
             sizes, view_row(table, table->at[c], "context_tokens_per_slot", table->size[c]));
-    return json_pack("{s:s, s:b, s:o, s:o}", "schema", "dualgpuopt.context/1", "simulated",
-                     (int)machine->simulated, "longest", longest, "contexts", sizes);
+    object = json_pack("{s:s, s:b, s:o, s:o}", "schema", "dualgpuopt.context/1", "simulated",
+                       (int)machine->origin.simulated, "longest", longest, "contexts", sizes);
+    view_add_recorded(object, &machine->origin);
+    return object;
 }

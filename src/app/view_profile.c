@@ -153,9 +153,11 @@ static void add_file(json_t *profile, const struct profile_file_stats *stats)
 
     for (uint32_t i = 0; i < stats->problem_count; i++)
         json_array_append_new(problems, view_text(stats->problem[i]));
-    json_object_update_new(profile, json_pack("{s:b, s:I, s:I, s:o}", "simulated", stats->simulated,
-                                              "readings", (json_int_t)stats->readings, "bad_lines",
+    json_object_update_new(profile, json_pack("{s:b, s:I, s:I, s:o}", "simulated",
+                                              (int)stats->origin.simulated, "readings",
+                                              (json_int_t)stats->readings, "bad_lines",
                                               (json_int_t)stats->bad_lines, "problems", problems));
+    view_add_recorded(profile, &stats->origin);
 }
 
 void view_add_worth(json_t *view, const struct dgo_worth *worth, double mib)

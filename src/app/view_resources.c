@@ -249,8 +249,9 @@ json_t *view_resources(const struct dgo_app *app, const struct dgo_machine *mach
                        const struct proof *proof)
 {
     json_t *object = json_pack("{s:s, s:b}", "schema", "dualgpuopt.resources/1", "simulated",
-                               (int)machine->simulated);
+                               (int)machine->origin.simulated);
 
+    view_add_recorded(object, &machine->origin);
     json_object_set_new(object, "manager", view_manager());
     json_object_set_new(object, "components", view_components());
     json_object_set_new(object, "lanes", view_lanes());

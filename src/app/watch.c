@@ -42,7 +42,7 @@ static void tell_ledger(const struct watch *watch, const struct dgo_sample *samp
 {
     struct dgo_error err = {0};
 
-    if (sample->stale || sample->machine.simulated)
+    if (sample->stale || !dgo_machine_is_live(&sample->machine))
         return;
     if (vram_observe(&sample->machine, watch->margin_bytes, &err) != DGO_OK)
         dgo_log(DGO_LOG_DEBUG, "ledger: %s", err.text);

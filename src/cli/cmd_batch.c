@@ -60,7 +60,7 @@ static int show(const struct cmd_call *call, const struct flow *flow,
         return print_json(view_batch(report));
     print_batch(report);
     if (report->advised) {
-        print_simulated(&flow->machine);
+        print_machine_origin(&flow->machine);
         print_advice(report);
     }
     return 0;

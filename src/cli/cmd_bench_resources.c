@@ -30,7 +30,7 @@ static int show(const struct cmd_call *call, const struct flow *flow, json_t *fi
     if (option_given(&call->options, OPTION_JSON))
         return print_json(figures) ? 1 : status;
     if (!path) {
-        print_simulated(&flow->machine);
+        print_machine_origin(&flow->machine);
         report_resources_print(figures);
     }
     json_decref(figures);

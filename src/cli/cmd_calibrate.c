@@ -46,13 +46,16 @@ static json_t *view_result(const struct calibrate_result *result)
 static json_t *view_results(const struct flow *flow, const struct calibrate_result *results,
                             uint32_t count)
 {
-    json_t *list = json_array();
+    json_t *list = json_array(), *object;
 
     for (uint32_t i = 0; i < count; i++)
         json_array_append_new(list, view_result(&results[i]));
-    return json_pack("{s:s, s:b, s:s, s:I, s:o}", "schema", "dualgpuopt.calibration/1", "simulated",
-                     (int)flow->machine.simulated, "binary_hash", flow->binary_hash, "engine_build",
-                     (json_int_t)flow->rules.build, "devices", list);
+    object =
+        json_pack("{s:s, s:b, s:s, s:I, s:o}", "schema", "dualgpuopt.calibration/1", "simulated",
+                  (int)flow->machine.origin.simulated, "binary_hash", flow->binary_hash,
+                  "engine_build", (json_int_t)flow->rules.build, "devices", list);
+    view_add_recorded(object, &flow->machine.origin);
+    return object;
 }
 
 static void print_results(const struct flow *flow, const struct calibrate_result *results,
@@ -61,7 +64,7 @@ static void print_results(const struct flow *flow, const struct calibrate_result
     struct table *table = table_new();
     char text[DGO_UNIT_TEXT_MAX];
 
-    print_simulated(&flow->machine);
+    print_machine_origin(&flow->machine);
     table_column(table, "device", false);
     table_column(table, "weights", false);
     table_column(table, "decode", true);

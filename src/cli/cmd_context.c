@@ -70,7 +70,7 @@ static int show(const struct cmd_call *call, const struct flow *flow, struct dgo
         return print_failure(err);
     if (option_given(&call->options, OPTION_JSON))
         return print_json(view_context_table(&flow->machine, &table));
-    print_simulated(&flow->machine);
+    print_machine_origin(&flow->machine);
     if (flow->model->context_length > 0)
         printf("the model was trained for %" PRIu32 " tokens\n\n", flow->model->context_length);
     print_longest(&table);

@@ -5,6 +5,7 @@
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "print.h"
+#include "view.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +25,8 @@ struct replay {
     bool csv, quiet; /* quiet: only the sums are wanted */
     double speed;    /* 0: as fast as it can be read */
     uint64_t looks, failures, marks, last_ns, at_ns;
+    struct dgo_origin origin; /* of the last look */
+    bool origin_told;
     uint32_t gpu_count;
     struct seen_gpu gpu[DGO_GPU_MAX];
     uint32_t engine_count;
@@ -127,6 +130,7 @@ static void add_sample(struct replay *replay, const struct dgo_sample *sample)
         return;
     }
     replay->looks++;
+    replay->origin = sample->machine.origin;
     if (sample->machine.gpu_count > replay->gpu_count)
         replay->gpu_count = sample->machine.gpu_count;
     for (uint32_t g = 0; g < sample->machine.gpu_count; g++) {
@@ -170,6 +174,15 @@ static void pace(const struct replay *replay)
     nanosleep(&rest, NULL);
 }
 
+static void tell_origin(struct replay *replay, const struct dgo_origin *origin)
+{
+    char text[DGO_ORIGIN_TEXT_MAX];
+
+    replay->origin_told = true;
+    if (dgo_origin_text(origin, text)[0])
+        printf("%s: these readings come from a recording\n", text);
+}
+
 static void take(struct replay *replay, const struct dgo_recording_item *item)
 {
     const bool rows = !replay->quiet && !replay->csv;
@@ -179,6 +192,8 @@ static void take(struct replay *replay, const struct dgo_recording_item *item)
     replay->last_ns = replay->at_ns;
     switch (item->kind) {
     case DGO_RECORDED_SAMPLE:
+        if (rows && !replay->origin_told)
+            tell_origin(replay, &item->sample->machine.origin);
         add_sample(replay, item->sample);
         if (rows)
             row_sample(replay, item->sample);
@@ -200,7 +215,7 @@ static void take(struct replay *replay, const struct dgo_recording_item *item)
 
 static json_t *view(const struct replay *replay)
 {
-    json_t *gpus = json_array();
+    json_t *gpus = json_array(), *object;
 
     for (uint32_t g = 0; g < replay->gpu_count; g++) {
         const struct seen_gpu *seen = &replay->gpu[g];
@@ -214,11 +229,13 @@ static json_t *view(const struct replay *replay)
         }
         json_array_append_new(gpus, gpu);
     }
-    return json_pack("{s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:o}", "schema", "dualgpuopt.replay/1",
-                     "simulated", 1, "seconds", (double)replay->last_ns / 1e9, "looks",
-                     (json_int_t)replay->looks, "failed_looks", (json_int_t)replay->failures,
-                     "marks", (json_int_t)replay->marks, "engines",
-                     (json_int_t)replay->engine_count, "gpus", gpus);
+    object = json_pack(
+        "{s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:o}", "schema", "dualgpuopt.replay/1", "simulated",
+        (int)replay->origin.simulated, "seconds", (double)replay->last_ns / 1e9, "looks",
+        (json_int_t)replay->looks, "failed_looks", (json_int_t)replay->failures, "marks",
+        (json_int_t)replay->marks, "engines", (json_int_t)replay->engine_count, "gpus", gpus);
+    view_add_recorded(object, &replay->origin);
+    return object;
 }
 
 static int run(const struct cmd_call *call)
@@ -235,8 +252,6 @@ static int run(const struct cmd_call *call)
     replay.speed = (double)option_number(options, OPTION_SPEED);
     if (status == DGO_OK && replay.csv)
         printf("seconds,gpu,pid,used_mib,requests,busy\n");
-    else if (status == DGO_OK && !replay.quiet)
-        printf("SIMULATED: these readings come from a recording\n");
     while (status == DGO_OK) {
         status = dgo_recording_next(recording, &item, &err);
         if (status == DGO_OK)

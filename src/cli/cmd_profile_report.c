@@ -10,6 +10,7 @@
 #include "picture_profile.h"
 #include "print.h"
 #include "profile_file.h"
+#include "view.h"
 #include "view_profile.h"
 
 #include <stdio.h>
@@ -136,12 +137,16 @@ static int print_csv(const struct work *work)
 
 static int print_text(json_t *profile, const char *source)
 {
+    struct dgo_origin origin;
+    char text[DGO_ORIGIN_TEXT_MAX];
+
     if (!profile) {
         print_message("out of memory");
         return 1;
     }
-    if (json_is_true(json_object_get(profile, "simulated")))
-        printf("SIMULATED: these readings come from a %s\n", source);
+    view_read_origin(profile, &origin);
+    if (dgo_origin_text(&origin, text)[0])
+        printf("%s: these readings come from a %s\n", text, source);
     print_profile(profile);
     json_decref(profile);
     return 0;
@@ -196,7 +201,7 @@ static int report_daemon(const struct cmd_call *call)
         return print_failure(&err);
     add_worth(profile, &worth);
     return option_given(&call->options, OPTION_JSON) ? print_json(profile)
-                                                     : print_text(profile, "machine file");
+                                                     : print_text(profile, "file");
 }
 
 /* ---- the command ------------------------------------------------------------------------- */

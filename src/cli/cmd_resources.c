@@ -39,7 +39,7 @@ static struct proof *prove(const struct cmd_call *call, const struct flow *flow)
 
     if (!proof)
         return NULL;
-    if (flow->machine.gpu_count > 0 && !flow->machine.simulated)
+    if (flow->machine.gpu_count > 0 && dgo_machine_is_live(&flow->machine))
         question.machine = &flow->machine;
     else
         look_at_driver(call, &source, &machine, &question, &err);
@@ -57,7 +57,7 @@ static int show(const struct cmd_call *call, const struct dgo_app *app, const st
     if (option_given(&call->options, OPTION_JSON) || !resources) {
         status = print_json(resources);
     } else {
-        print_simulated(&flow->machine);
+        print_machine_origin(&flow->machine);
         print_resources(resources);
         json_decref(resources);
     }

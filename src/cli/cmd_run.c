@@ -141,16 +141,18 @@ static void on_ready(struct face *face)
 {
     const char *host = option_text(&face->call->options, OPTION_HOST);
     const bool is_v6 = strchr(host, ':') != NULL;
+    char origin[DGO_ORIGIN_TEXT_MAX];
 
+    (void)dgo_origin_text(&face->flow->machine.origin, origin);
     if (!option_given(&face->call->options, OPTION_JSON)) {
-        printf("\nplan against measured%s:\n", face->flow->machine.simulated ? ", SIMULATED" : "");
+        printf("\nplan against measured%s%s:\n", origin[0] ? ", " : "", origin);
         print_comparison(supervise_comparison(face->launch));
     }
     fflush(stdout);
-    print_message("ready: http://%s%s%s:%u, model %s%s; Ctrl-C stops it", is_v6 ? "[" : "", host,
-                  is_v6 ? "]" : "", supervise_port(face->launch),
+    print_message("ready: http://%s%s%s:%u, model %s%s%s%s; Ctrl-C stops it", is_v6 ? "[" : "",
+                  host, is_v6 ? "]" : "", supervise_port(face->launch),
                   face->flow->model->name[0] ? face->flow->model->name : "without a name",
-                  face->flow->machine.simulated ? ", on SIMULATED cards" : "");
+                  origin[0] ? ", on " : "", origin, origin[0] ? " cards" : "");
     if (!option_given(&face->call->options, OPTION_ASK)) {
         if (!face->shown)
             show_result(face);

@@ -77,7 +77,8 @@ struct compare_live {
     /* what came of it */
     uint32_t pair_count;
     struct dgo_snapshot *before, *after; /* the caller's, repeat_count each */
-    bool simulated, daemon;
+    struct dgo_origin origin;            /* of the last look */
+    bool daemon;
     uint32_t unsteady_count;
     struct compare_unsteady unsteady[COMPARE_UNSTEADY_MAX];
 };

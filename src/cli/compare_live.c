@@ -50,7 +50,7 @@ static enum dgo_status look(struct session *session, struct dgo_error *err)
     if (status == DGO_OK)
         status = compare_look(&session->looks, &session->machine, err);
     if (status == DGO_OK)
-        session->live->simulated |= session->machine.simulated;
+        session->live->origin = session->machine.origin;
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include "client.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "view.h"
 
 #include <string.h>
 
@@ -108,7 +109,7 @@ static enum dgo_status read_view(const json_t *view, struct dgo_machine *machine
         return dgo_fail(err, DGO_EDRIVER, "the daemon has no fresh readings: %.400s",
                         problem ? problem : "the driver does not answer");
     memset(machine, 0, sizeof *machine);
-    machine->simulated = json_is_true(json_object_get(view, "simulated"));
+    view_read_origin(view, &machine->origin);
     json_array_foreach(gpus, at, gpu)
     {
         if (machine->gpu_count < DGO_GPU_MAX)

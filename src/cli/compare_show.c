@@ -46,10 +46,11 @@ static void add_live(json_t *view, const struct compare_live *live)
 
     for (uint32_t i = 0; i < live->unsteady_count; i++)
         json_array_append_new(unsteady, view_unsteady(&live->unsteady[i]));
-    json_object_update_new(view,
-                           json_pack("{s:b, s:s, s:f, s:o}", "simulated", (int)live->simulated,
-                                     "source", live->daemon ? "daemon" : "driver", "still_seconds",
-                                     live->still_s, "unsteady", unsteady));
+    json_object_update_new(view, json_pack("{s:b, s:s, s:f, s:o}", "simulated",
+                                           (int)live->origin.simulated, "source",
+                                           live->daemon ? "daemon" : "driver", "still_seconds",
+                                           live->still_s, "unsteady", unsteady));
+    view_add_recorded(view, &live->origin);
 }
 
 json_t *compare_view(const struct dgo_difference *difference, const struct dgo_worth *worth,
@@ -120,9 +121,10 @@ void compare_print(const struct dgo_difference *difference, const struct dgo_wor
                    const struct compare_live *live)
 {
     struct table *table = table_new();
+    char origin[DGO_ORIGIN_TEXT_MAX];
 
-    if (live && live->simulated)
-        printf("SIMULATED: these readings come from a file\n");
+    if (live && dgo_origin_text(&live->origin, origin)[0])
+        printf("%s: these readings come from a file\n", origin);
     table_column(table, "gpu", true);
     table_column(table, "pid", true);
     table_column(table, "process", false);

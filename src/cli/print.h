@@ -57,6 +57,6 @@ void print_batch(const struct batch_report *report);
 void print_advice(const struct batch_report *report); /* where it was advised */
 
 /* "SIMULATED: ..." line where the machine is. */
-void print_simulated(const struct dgo_machine *machine);
+void print_machine_origin(const struct dgo_machine *machine);
 
 #endif

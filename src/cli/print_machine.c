@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-void print_simulated(const struct dgo_machine *machine)
+void print_machine_origin(const struct dgo_machine *machine)
 {
-    if (machine->simulated)
-        printf("SIMULATED: these GPUs come from a %s\n",
+    char origin[DGO_ORIGIN_TEXT_MAX];
+
+    if (dgo_origin_text(&machine->origin, origin)[0])
+        printf("%s: these GPUs come from a %s\n", origin,
                strcmp(machine->source, "recording") == 0 ? "recording" : "machine file");
 }
 
@@ -217,7 +219,7 @@ void print_machine(const struct dgo_machine *machine)
 {
     char total[DGO_UNIT_TEXT_MAX], spare[DGO_UNIT_TEXT_MAX];
 
-    print_simulated(machine);
+    print_machine_origin(machine);
     print_gpu_table(machine);
     for (uint32_t i = 0; i < machine->gpu_count; i++)
         print_health(&machine->gpu[i], i);

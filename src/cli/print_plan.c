@@ -217,7 +217,7 @@ static void print_partition_line(const struct dgo_plan *plan)
 
 void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate)
 {
-    print_simulated(machine);
+    print_machine_origin(machine);
     print_context_line(estimate, NULL);
     printf("\n");
     print_device_table(machine, estimate);
@@ -329,7 +329,7 @@ void print_plan(const struct dgo_machine *machine, const struct dgo_model *model
 {
     char count[PARAMETERS_TEXT_MAX];
 
-    print_simulated(machine);
+    print_machine_origin(machine);
     printf("%s: %s, %" PRIu32 " layers, %s parameters\n",
            model->name[0] ? model->name : "(no name)", model->architecture, model->layer_count,
            parameters_text(model->parameter_count, count));

@@ -5,6 +5,7 @@
 #include "dgo_text.h"
 #include "dgo_units.h"
 #include "print.h"
+#include "view.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -248,10 +249,13 @@ static void add_report(struct dgo_text *out, const json_t *figures, const char *
                        const char *engine)
 {
     char length[DGO_UNIT_TEXT_MAX], mix[DGO_UNIT_TEXT_MAX], before[DGO_UNIT_TEXT_MAX];
+    char origin[DGO_ORIGIN_TEXT_MAX];
+    struct dgo_origin from;
 
     dgo_text_add(out, "# What the resource manager is worth\n\n");
-    if (json_is_true(json_object_get(figures, "simulated")))
-        dgo_text_add(out, "**SIMULATED**: the GPUs come from a machine file.\n\n");
+    view_read_origin(figures, &from);
+    if (dgo_origin_text(&from, origin)[0])
+        dgo_text_addf(out, "**%s**: the GPUs come from a file.\n\n", origin);
     dgo_text_addf(out,
                   "One recorded workload of real components, asked for at the same moments by one "
                   "thread that does everything itself (without) and through the resource manager "

@@ -93,14 +93,14 @@ void export_quoted(struct dgo_text *text, const char *value)
 void export_head(const struct dgo_export_question *question, struct dgo_text *text,
                  const char *comment)
 {
+    char origin[DGO_ORIGIN_TEXT_MAX];
+
     dgo_text_addf(text, "%s Written by dualgpuopt " DGO_VERSION " for %s.\n", comment,
                   question->engine->name);
-    if (question->machine->simulated)
-        dgo_text_addf(
-            text,
-            "%s SIMULATED: planned for cards of a machine file; indexes may differ where it "
-            "runs.\n",
-            comment);
+    if (dgo_origin_text(&question->machine->origin, origin)[0])
+        dgo_text_addf(text, "%s %s: planned for cards of a %s; indexes may differ where it runs.\n",
+                      comment, origin,
+                      question->machine->origin.recorded ? "recording" : "machine file");
 }
 
 const char *export_value(const struct dgo_command *command, const char *flag)

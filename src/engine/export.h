@@ -27,7 +27,8 @@ EXPORT(export_k8s);
 /* A string of YAML and JSON alike, in double quotes. */
 void export_quoted(struct dgo_text *text, const char *value);
 
-/* "# SIMULATED ..." where the cards come from a machine file, and who wrote the file. */
+/* "# SIMULATED ..." or "# recorded ..." where the cards come from a file, and who wrote the file.
+ */
 void export_head(const struct dgo_export_question *question, struct dgo_text *text,
                  const char *comment);
 

@@ -31,7 +31,8 @@ static void compose_devices(const struct dgo_export_question *question, struct d
 
         dgo_text_addf(&number, "%u", (unsigned)settings->device_gpu[d]);
         dgo_text_add(text, d ? ", " : "");
-        export_quoted(text, gpu->uuid[0] && !question->machine->simulated ? gpu->uuid : index);
+        export_quoted(text,
+                      gpu->uuid[0] && dgo_machine_is_live(question->machine) ? gpu->uuid : index);
     }
     dgo_text_add(text, "]\n              capabilities: [gpu]\n");
 }

@@ -37,7 +37,7 @@ static const struct llama_cpp_vendor *vendor_of(const struct dgo_machine *machin
 static bool uuids_known(const struct dgo_machine *machine, const struct dgo_settings *settings,
                         const struct llama_cpp_vendor *vendor)
 {
-    if (machine->simulated || !vendor->by_uuid)
+    if (!dgo_machine_is_live(machine) || !vendor->by_uuid)
         return false;
     for (uint32_t d = 0; d < settings->device_count; d++) {
         const uint32_t gpu = settings->device_gpu[d];

@@ -155,8 +155,19 @@ struct dgo_node {
     struct dgo_host memory;
 };
 
+/* Where readings come from.  All zero: from this machine, now. */
+struct dgo_origin {
+    bool simulated;       /* described in a file, or recorded from such: what is shown says so */
+    bool recorded;        /* played from a recording of a real machine: what is shown says so */
+    uint64_t recorded_ns; /* wall time at which that recording began; 0 unknown */
+};
+
+enum { DGO_ORIGIN_TEXT_MAX = 48 };
+/* "SIMULATED", "recorded 2026-11-27 11:05 UTC", "recorded"; "" of this machine, now. */
+const char *dgo_origin_text(const struct dgo_origin *origin, char text[DGO_ORIGIN_TEXT_MAX]);
+
 struct dgo_machine {
-    bool simulated;     /* from a file: everything shown from it says SIMULATED */
+    struct dgo_origin origin;
     char source[32];    /* "nvml", "nvml, amd", "machine file", "recording" */
     char driver[96];    /* driver version, "" unknown */
     uint32_t gpu_count; /* by driver, each in its order, which is PCI bus order */
@@ -168,6 +179,13 @@ struct dgo_machine {
     struct dgo_node node[DGO_NODE_MAX];
     uint8_t gpu_node[DGO_GPU_MAX]; /* which one a card is in */
 };
+
+/* False of what is simulated or recorded: its memory cannot be promised, its UUIDs belong to no
+ * driver, and nothing of it is kept. */
+static inline bool dgo_machine_is_live(const struct dgo_machine *machine)
+{
+    return !machine->origin.simulated && !machine->origin.recorded;
+}
 
 struct dgo_gpu_source;
 

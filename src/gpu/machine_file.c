@@ -319,7 +319,7 @@ enum dgo_status gpu_machine_parse(const char *bytes, size_t length, struct dgo_m
         status = yaml_read_map(&loader, &machine_rules, root, machine);
     if (status == DGO_OK && yaml_child(root, "links"))
         status = read_links(&loader, yaml_child(root, "links"));
-    machine->simulated = true;
+    machine->origin.simulated = true;
     dgo_arena_done(&arena);
     return status;
 }

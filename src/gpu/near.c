@@ -44,7 +44,7 @@ bool gpu_stay_near(const char *root, const struct dgo_machine *machine)
     cpu_set_t near, own, both;
 
     CPU_ZERO(&near);
-    if (machine->simulated || machine->gpu_count == 0 ||
+    if (!dgo_machine_is_live(machine) || machine->gpu_count == 0 ||
         sched_getaffinity(0, sizeof own, &own) != 0)
         return false;
     for (uint32_t i = 0; i < machine->gpu_count; i++) {

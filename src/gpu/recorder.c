@@ -13,7 +13,7 @@
 struct dgo_recorder {
     FILE *file;
     char path[256]; /* for messages, escaped */
-    bool started;
+    bool started, told_origin;
     uint64_t start_ns, last_ns;
     int failed; /* errno of the first failure */
     /* As the last line that told them had them; NULL before. */
@@ -54,8 +54,27 @@ static json_t *new_line(struct dgo_recorder *recorder, uint64_t monotonic_ns)
     return json_pack("{s:f}", "seconds", (double)ms / 1000);
 }
 
-static enum dgo_status start(struct dgo_recorder *recorder, uint64_t monotonic_ns, uint64_t wall_ns,
-                             const struct dgo_machine *machine, struct dgo_error *err)
+/* Of the first sample: in the header, or, where something else came first, in the sample's line. */
+static void add_origin(struct dgo_recorder *recorder, const struct dgo_sample *sample, json_t *line)
+{
+    const struct dgo_machine *machine = &sample->machine;
+    const uint64_t since_ns = sample->monotonic_ns - recorder->start_ns;
+
+    /* Of a driver that has not answered yet nothing is known: not that it is real either. */
+    if (recorder->told_origin || sample->sequence == 0)
+        return;
+    recorder->told_origin = true;
+    json_object_set_new(
+        line, "wall_ns",
+        json_integer((json_int_t)(machine->origin.recorded ? machine->origin.recorded_ns
+                                                           : sample->wall_ns - since_ns)));
+    json_object_set_new(line, "source", gpu_json_text(machine->source));
+    json_object_set_new(line, "driver", gpu_json_text(machine->driver));
+    json_object_set_new(line, "simulated", json_boolean(machine->origin.simulated));
+}
+
+static enum dgo_status start(struct dgo_recorder *recorder, uint64_t monotonic_ns,
+                             const struct dgo_sample *sample, struct dgo_error *err)
 {
     json_t *line;
 
@@ -63,13 +82,9 @@ static enum dgo_status start(struct dgo_recorder *recorder, uint64_t monotonic_n
         return DGO_OK;
     recorder->started = true;
     recorder->start_ns = recorder->last_ns = monotonic_ns;
-    line = json_pack("{s:i, s:s, s:I}", "dualgpuopt_recording", 1, "version", DGO_VERSION,
-                     "wall_ns", (json_int_t)wall_ns);
-    if (line && machine) {
-        json_object_set_new(line, "source", gpu_json_text(machine->source));
-        json_object_set_new(line, "driver", gpu_json_text(machine->driver));
-        json_object_set_new(line, "simulated", json_boolean(machine->simulated));
-    }
+    line = json_pack("{s:i, s:s}", "dualgpuopt_recording", 1, "version", DGO_VERSION);
+    if (line && sample)
+        add_origin(recorder, sample, line);
     return write_line(recorder, line, err);
 }
 
@@ -148,8 +163,7 @@ enum dgo_status dgo_recorder_open(const char *path, struct dgo_recorder **record
 enum dgo_status dgo_recorder_add_sample(struct dgo_recorder *recorder,
                                         const struct dgo_sample *sample, struct dgo_error *err)
 {
-    enum dgo_status status =
-        start(recorder, sample->monotonic_ns, sample->wall_ns, &sample->machine, err);
+    enum dgo_status status = start(recorder, sample->monotonic_ns, sample, err);
     json_t *line;
 
     if (status != DGO_OK)
@@ -157,7 +171,8 @@ enum dgo_status dgo_recorder_add_sample(struct dgo_recorder *recorder,
     line = new_line(recorder, sample->monotonic_ns + (sample->problem[0] ? sample->age_ns : 0));
     if (sample->problem[0] != '\0')
         json_object_set_new(line, "problem", gpu_json_text(sample->problem));
-    if (sample->sequence > 0) {
+    if (line && sample->sequence > 0) {
+        add_origin(recorder, sample, line);
         add_gpus(recorder, &sample->machine, line);
         add_rest(recorder, &sample->machine, line);
     }
@@ -167,7 +182,7 @@ enum dgo_status dgo_recorder_add_sample(struct dgo_recorder *recorder,
 enum dgo_status dgo_recorder_add_load(struct dgo_recorder *recorder, uint64_t monotonic_ns,
                                       const struct dgo_engine_load *load, struct dgo_error *err)
 {
-    enum dgo_status status = start(recorder, monotonic_ns, 0, NULL, err);
+    enum dgo_status status = start(recorder, monotonic_ns, NULL, err);
     json_t *line;
 
     if (status != DGO_OK)
@@ -180,7 +195,7 @@ enum dgo_status dgo_recorder_add_load(struct dgo_recorder *recorder, uint64_t mo
 enum dgo_status dgo_recorder_add_mark(struct dgo_recorder *recorder, uint64_t monotonic_ns,
                                       const char *text, struct dgo_error *err)
 {
-    enum dgo_status status = start(recorder, monotonic_ns, 0, NULL, err);
+    enum dgo_status status = start(recorder, monotonic_ns, NULL, err);
     json_t *line;
 
     if (status != DGO_OK)

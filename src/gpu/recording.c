@@ -101,6 +101,22 @@ static enum dgo_status read_time(struct dgo_recording *recording, const json_t *
     return DGO_OK;
 }
 
+/* Who made it and when: of the header, or of the first look's line. */
+static void read_origin(struct dgo_recording *recording, const json_t *line)
+{
+    struct dgo_machine *machine = &recording->sample.machine;
+    const json_int_t wall_ns = json_integer_value(json_object_get(line, "wall_ns"));
+
+    if (wall_ns > 0)
+        recording->start_wall_ns = (uint64_t)wall_ns;
+    if (json_object_get(line, "driver"))
+        gpu_json_to_text(json_object_get(line, "driver"), machine->driver, sizeof machine->driver);
+    if (json_is_false(json_object_get(line, "simulated")))
+        machine->origin = (struct dgo_origin){.recorded = true};
+    if (machine->origin.recorded)
+        machine->origin.recorded_ns = recording->start_wall_ns;
+}
+
 /* Keys of a change replace, null takes away. */
 static json_t *merged(json_t *before, const json_t *change)
 {
@@ -154,6 +170,7 @@ static enum dgo_status apply_sample(struct dgo_recording *recording, const json_
     const json_t *host = json_object_get(line, "host");
     enum dgo_status status = DGO_OK;
 
+    read_origin(recording, line);
     if (gpus)
         status = apply_gpus(recording, gpus, machine, err);
     if (status == DGO_OK && links) {
@@ -227,7 +244,7 @@ static enum dgo_status read_header(struct dgo_recording *recording, struct dgo_e
     struct dgo_machine *machine = &recording->sample.machine;
     json_t *line = NULL;
     enum dgo_status status = parse_line(recording, &line, err);
-    json_int_t version, wall_ns;
+    json_int_t version;
 
     if (status == DGO_ENOTFOUND)
         return dgo_fail(err, DGO_EFORMAT, "%s: it is no recording: its first line is not whole",
@@ -235,17 +252,15 @@ static enum dgo_status read_header(struct dgo_recording *recording, struct dgo_e
     if (status != DGO_OK)
         return status;
     version = json_integer_value(json_object_get(line, "dualgpuopt_recording"));
-    wall_ns = json_integer_value(json_object_get(line, "wall_ns"));
     if (version < 1)
         status = fail_line(recording, err, "it is no recording of this program");
     else if (version > 1)
         status =
             dgo_fail(err, DGO_EUNSUPPORTED,
                      "%s: a newer version of this program made the recording", recording->path);
-    recording->start_wall_ns = wall_ns > 0 ? (uint64_t)wall_ns : 0;
-    gpu_json_to_text(json_object_get(line, "driver"), machine->driver, sizeof machine->driver);
+    machine->origin.simulated = true; /* unless it says otherwise */
+    read_origin(recording, line);
     dgo_text_copy(machine->source, sizeof machine->source, "recording");
-    machine->simulated = true;
     json_decref(line);
     return status;
 }

@@ -257,7 +257,7 @@ enum dgo_status dgo_gpu_take_tiers(struct dgo_gpu_source *source, unsigned tiers
     }
     if (status != DGO_OK)
         return status;
-    if (!source->scratch.simulated) {
+    if (dgo_machine_is_live(&source->scratch)) {
         gpu_tell_consumers(&source->consumers, source->root,
                            tiers & DGO_TIER_BIT(DGO_TIER_PROCESSES), &source->scratch);
         tell_places(source);

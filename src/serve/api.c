@@ -53,9 +53,9 @@ static void resources(struct http_request *request, void *data)
 
     watch_latest(daemon->watch, sample);
     watch_read_pace(daemon->watch, &pace);
-    if (sample->machine.gpu_count > 0 && !sample->machine.simulated)
+    if (sample->machine.gpu_count > 0 && dgo_machine_is_live(&sample->machine))
         question.machine = &sample->machine;
-    else if (sample->problem[0] && !sample->machine.simulated)
+    else if (sample->problem[0] && dgo_machine_is_live(&sample->machine))
         question.driver_problem = sample->problem;
     if (proof)
         proof_take(&question, proof);

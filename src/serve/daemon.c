@@ -104,7 +104,8 @@ json_t *daemon_view(void *data)
     watch_latest(daemon->watch, daemon->sample);
     object = json_pack("{s:s, s:s, s:I, s:b}", "schema", "dualgpuopt.view/1", "version",
                        DGO_VERSION, "time_ns", (json_int_t)dgo_clock_wall_ns(dgo_clock_system()),
-                       "simulated", (int)sample->machine.simulated);
+                       "simulated", (int)sample->machine.origin.simulated);
+    view_add_recorded(object, &sample->machine.origin);
     if (sample->sequence > 0) {
         json_object_set_new(object, "machine", view_machine(&sample->machine));
         json_object_set_new(object, "machine_age_ns", json_integer((json_int_t)sample->age_ns));

@@ -212,7 +212,7 @@ static void reserve_held(struct launch *launch)
     (void)dgo_text_copy(entry->what, sizeof entry->what, launch->name);
     for (uint32_t g = 0; g < DGO_GPU_MAX; g++) {
         entry->planned_bytes[g] = launch->reserved_bytes[g];
-        if (!launch->flow->machine.simulated)
+        if (dgo_machine_is_live(&launch->flow->machine))
             entry->measured_bytes[g] = launch->reserved_bytes[g];
     }
     if (dgo_vram_load(ledger.entry, ledger.entry_count, NULL) == DGO_OK)
@@ -262,7 +262,7 @@ static void became_ready(struct launch *launch)
     launch->was_ready = true;
     set_comparison(launch);
     /* A described machine's free memory does not shrink: there a promise stays one. */
-    if (!flow->machine.simulated && launch->ledger_id)
+    if (dgo_machine_is_live(&flow->machine) && launch->ledger_id)
         (void)dgo_vram_settle(launch->ledger_id, NULL);
     effect(launch, "it works");
 }
@@ -307,7 +307,7 @@ void launch_on_state(struct launch *launch, const struct launch_event *event)
     (void)dgo_text_copy(launch->text, sizeof launch->text, event->text);
     switch (event->state) {
     case LAUNCH_LOADING:
-        if (launch->ledger_id && launch->pid && !launch->flow->machine.simulated)
+        if (launch->ledger_id && launch->pid && dgo_machine_is_live(&launch->flow->machine))
             (void)dgo_vram_adopt(launch->ledger_id, (uint64_t)launch->pid, NULL);
         if (was_starting)
             tell_plan(launch);

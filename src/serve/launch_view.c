@@ -131,8 +131,11 @@ json_t *launch_view(struct launch *launch)
 
     if (group)
         json_object_set_new(object, "group", view_text(group->name));
-    if (launch->flow && launch->flow->machine.gpu_count)
-        json_object_set_new(object, "simulated", json_boolean(launch->flow->machine.simulated));
+    if (launch->flow && launch->flow->machine.gpu_count) {
+        json_object_set_new(object, "simulated",
+                            json_boolean(launch->flow->machine.origin.simulated));
+        view_add_recorded(object, &launch->flow->machine.origin);
+    }
     set_times(object, launch);
     set_address(object, launch);
     if (launch_plan_view(launch))

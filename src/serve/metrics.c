@@ -109,13 +109,15 @@ static void write_identity(struct om *om, const struct dgo_machine *machine)
     om_family(om, "dualgpuopt_gpu", OM_INFO, NULL, "Identity of the card.");
     for (uint32_t g = 0; g < machine->gpu_count; g++) {
         char index[12];
-        const struct om_label labels[] = {{"gpu", index},
-                                          {"uuid", machine->gpu[g].uuid},
-                                          {"name", machine->gpu[g].name},
-                                          {"pci_id", machine->gpu[g].pci_id},
-                                          {"driver", machine->driver},
-                                          {"simulated", machine->simulated ? "true" : "false"},
-                                          {NULL, NULL}};
+        const struct om_label labels[] = {
+            {"gpu", index},
+            {"uuid", machine->gpu[g].uuid},
+            {"name", machine->gpu[g].name},
+            {"pci_id", machine->gpu[g].pci_id},
+            {"driver", machine->driver},
+            {"simulated", machine->origin.simulated ? "true" : "false"},
+            {"recorded", machine->origin.recorded ? "true" : "false"},
+            {NULL, NULL}};
 
         snprintf(index, sizeof index, "%u", (unsigned)g);
         om_sample_u64(om, labels, 1);

@@ -129,7 +129,7 @@ static void set_up_row(const struct row *row)
     memset(&plan, 0, sizeof plan);
     look.sequence = 1;
     look.age_ns = row->age_s * DGO_NS_PER_S;
-    look.machine.simulated = row->simulated;
+    look.machine.origin.simulated = row->simulated;
     look.machine.gpu_count = plan.estimate.device_count = 2;
     for (uint32_t g = 0; g < 2; g++) {
         struct dgo_gpu *gpu = &look.machine.gpu[g];

@@ -34,7 +34,7 @@ static int set_up(void **state)
     strcpy(model.name, "a model");
     strcpy(model.path, "/m/\xff.gguf");
     strcpy(flow.binary_hash, "abc");
-    flow.machine.simulated = true;
+    flow.machine.origin.simulated = true;
     flow.plan.estimate.build = 11669;
     flow.plan.settings.ctx_tokens = 4096;
     comparison.row_count = 2;

@@ -232,7 +232,7 @@ static void test_process_lists(void **state)
 
         memset(&machine, 0, sizeof machine);
         machine.gpu_count = 2;
-        machine.simulated = cases[i].simulated;
+        machine.origin.simulated = cases[i].simulated;
         machine.gpu[0].processes_known = machine.gpu[1].processes_known = true;
         add_user(&machine, 1, STRANGER, 1000);
         add_user(&machine, 1, cases[i].pid, cases[i].mib);

@@ -125,7 +125,7 @@ static void test_known_readings_are_there(void **state)
     json_t *root;
 
     (void)state;
-    machine->simulated = true;
+    machine->origin.simulated = true;
     machine->host.memory_known = true;
     machine->host.total_bytes = 64;
     machine->link[0][1].kind = machine->link[1][0].kind = DGO_LINK_PHB;

@@ -58,7 +58,7 @@ static void swapped(struct scene *scene)
 static void simulated(struct scene *scene)
 {
     swapped(scene);
-    scene->machine.simulated = true;
+    scene->machine.origin.simulated = true;
 }
 static void uuid_missing(struct scene *scene)
 {

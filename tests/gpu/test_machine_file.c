@@ -43,7 +43,7 @@ static void test_whole_file(void **state)
     assert_int_equal(dgo_gpu_take(source, &rig, NULL), DGO_OK); /* each look gives the same */
     dgo_gpu_close(source);
 
-    assert_true(rig.simulated);
+    assert_true(rig.origin.simulated);
     assert_string_equal(rig.source, "machine file");
     assert_int_equal(rig.gpu_count, 2);
     gpu = &rig.gpu[0];
@@ -304,7 +304,7 @@ static void test_examples(void **state)
                       DGO_OK, cases[i].name);
         CHECK_ROW_U64(dgo_gpu_take(source, &rig, &err), DGO_OK, cases[i].name);
         CHECK_ROW_U64(rig.gpu_count, cases[i].gpu_count, cases[i].name);
-        CHECK_ROW(rig.simulated && rig.host.memory_known, cases[i].name);
+        CHECK_ROW(rig.origin.simulated && rig.host.memory_known, cases[i].name);
         for (uint32_t g = 0; g < rig.gpu_count; g++) {
             CHECK_ROW(dgo_gpu_knows(&rig.gpu[g], DGO_GPU_BANDWIDTH_BYTES_PER_S), cases[i].name);
             CHECK_ROW(dgo_gpu_knows(&rig.gpu[g], DGO_GPU_FP16_FLOPS), cases[i].name);

@@ -23,7 +23,7 @@ static void test_two_cards(void **state)
     assert_int_equal(rig_look("driver 550.54.14\n" CARD_3090 CARD_3060, &err), DGO_OK);
     assert_string_equal(rig.source, "nvml");
     assert_string_equal(rig.driver, "550.54.14");
-    assert_false(rig.simulated);
+    assert_false(rig.origin.simulated);
     assert_int_equal(rig.gpu_count, 2);
     assert_string_equal(one->name, "NVIDIA GeForce RTX 3090");
     assert_string_equal(one->uuid, "GPU-aaaa");

@@ -133,7 +133,9 @@ static void test_round_trip(void **state)
     assert_int_equal(item.kind, DGO_RECORDED_SAMPLE);
     assert_int_equal(item.at_ns, 0);
     assert_int_equal(item.sample->wall_ns, 9000 * DGO_NS_PER_S);
-    assert_true(item.sample->machine.simulated);
+    assert_false(item.sample->machine.origin.simulated);
+    assert_true(item.sample->machine.origin.recorded);
+    assert_int_equal(item.sample->machine.origin.recorded_ns, 9000 * DGO_NS_PER_S);
     assert_string_equal(item.sample->machine.source, "recording");
     assert_string_equal(item.sample->machine.driver, "550.1");
     assert_int_equal(item.sample->machine.gpu_count, 2);
@@ -206,7 +208,7 @@ static void test_as_a_source(void **state)
     assert_int_equal(dgo_gpu_open(&options, &source, &err), DGO_OK);
     usleep(20000);
     assert_int_equal(dgo_gpu_take(source, &rig, &err), DGO_OK);
-    assert_true(rig.simulated);
+    assert_true(rig.origin.simulated);
     assert_string_equal(rig.source, "recording");
     assert_int_equal(rig.gpu[0].used_bytes, 2);
     dgo_gpu_close(source);
@@ -216,6 +218,78 @@ static void test_as_a_source(void **state)
     assert_int_equal(dgo_gpu_take(source, &rig, &err), DGO_EDRIVER);
     assert_string_equal(err.text, "gone");
     dgo_gpu_close(source);
+}
+
+/* What a recording may be called: real only where it says so, in its header or at its first look.
+ */
+static void test_origin(void **state)
+{
+#define SEEN "\"wall_ns\":1795739736000000000,\"simulated\":false"
+    static const struct {
+        const char *name, *text, *called;
+    } rows[] = {
+        {"a real machine", "{\"dualgpuopt_recording\":1," SEEN "}\n{\"seconds\":0,\"gpus\":[]}\n",
+         "recorded 2026-11-27 00:35 UTC"},
+        {"no time", "{\"dualgpuopt_recording\":1,\"simulated\":false}\n{\"seconds\":0}\n",
+         "recorded"},
+        {"a machine file's", "{\"dualgpuopt_recording\":1,\"simulated\":true}\n{\"seconds\":0}\n",
+         "SIMULATED"},
+        {"who knows", HEADER "{\"seconds\":0}\n", "SIMULATED"},
+        {"told at its first look",
+         "{\"dualgpuopt_recording\":1}\n{\"seconds\":0,\"mark\":\"a\"}\n{\"seconds\":1," SEEN "}\n",
+         "recorded 2026-11-27 00:35 UTC"},
+    };
+#undef SEEN
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct dgo_recording *recording = NULL;
+        struct dgo_error err = {0};
+        char called[DGO_ORIGIN_TEXT_MAX];
+
+        assert_int_equal(
+            gpu_recording_of_bytes(rows[i].text, strlen(rows[i].text), &recording, &err), DGO_OK);
+        do
+            assert_int_equal(dgo_recording_next(recording, &item, &err), DGO_OK);
+        while (item.kind != DGO_RECORDED_SAMPLE);
+        CHECK_ROW(strcmp(dgo_origin_text(&item.sample->machine.origin, called), rows[i].called) ==
+                      0,
+                  rows[i].name);
+        CHECK_ROW(!dgo_machine_is_live(&item.sample->machine), rows[i].name);
+        dgo_recording_close(recording);
+    }
+}
+
+/* A mark before the first look, and a driver that answers late: who was seen is told all the same.
+ * A recording of a recording keeps the day of the first one. */
+static void test_late_origin(void **state)
+{
+    struct dgo_recorder *recorder = NULL;
+    struct dgo_recording *recording = NULL;
+    struct dgo_error err = {0};
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(dgo_recorder_open(file_path(), &recorder, &err), DGO_OK);
+        assert_int_equal(dgo_recorder_add_mark(recorder, 998 * DGO_NS_PER_S, "go", &err), DGO_OK);
+        memset(&sample, 0, sizeof sample);
+        sample.monotonic_ns = 999 * DGO_NS_PER_S;
+        snprintf(sample.problem, sizeof sample.problem, "no driver");
+        add(recorder);
+        fill_sample(0);
+        if (round == 1)
+            sample.machine.origin = (struct dgo_origin){.recorded = true, .recorded_ns = 77};
+        add(recorder);
+        assert_int_equal(dgo_recorder_close(recorder, &err), DGO_OK);
+        assert_int_equal(dgo_recording_open(file_path(), &recording, &err), DGO_OK);
+        for (int line = 0; line < 3; line++)
+            assert_int_equal(dgo_recording_next(recording, &item, &err), DGO_OK);
+        assert_true(item.sample->machine.origin.recorded);
+        assert_int_equal(item.sample->machine.origin.recorded_ns,
+                         round == 0 ? 8998 * DGO_NS_PER_S : 77);
+        assert_string_equal(item.sample->machine.driver, "550.1");
+        dgo_recording_close(recording);
+    }
 }
 
 #define LOOK(inner) HEADER "{\"seconds\":0," inner "}\n"
@@ -291,10 +365,8 @@ static void test_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_round_trip),
-        RIG_TEST(test_as_a_source),
-        RIG_TEST(test_bad_files),
-        RIG_TEST(test_paths),
+        RIG_TEST(test_round_trip),  RIG_TEST(test_as_a_source), RIG_TEST(test_origin),
+        RIG_TEST(test_late_origin), RIG_TEST(test_bad_files),   RIG_TEST(test_paths),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -191,7 +191,7 @@ void make_model_done(struct dgo_model *model)
 void make_machine(struct dgo_machine *machine, const struct make_card *cards, uint32_t count)
 {
     memset(machine, 0, sizeof *machine);
-    machine->simulated = true;
+    machine->origin.simulated = true;
     for (uint32_t g = 0; g < count && cards[g].total_mib > 0; g++) {
         struct dgo_gpu *gpu = &machine->gpu[machine->gpu_count++];
 

@@ -66,9 +66,9 @@ def page_case(name, **options):
 
 
 class Daemon:
-    """`serve` on a free port, with the cards of the fake driver or of a machine file."""
+    """`serve` on a free port, with the cards of the fake driver, of a machine file or of a recording (its text)."""
 
-    def __init__(self, box, cards=CARDS, simulated=False, models=("tiny-llama",), names=None, options=(), settings=None):
+    def __init__(self, box, cards=CARDS, simulated=False, recording=None, models=("tiny-llama",), names=None, options=(), settings=None):
         self.box, self.machine = box, Machine(*cards)
         self.readings = [{"busy": 42, "memory_busy": 21, "temperature": 61, "power": 201000, "power_limit": 350000,
                           "core_clock": 1755, "memory_clock": 9501, "pcie_gen": 4, "pcie_width": 16, "pcie_gen_max": 4,
@@ -79,7 +79,9 @@ class Daemon:
         if os.environ.get("DGO_TEST_WEB"):  # the page as it lies in a folder, without building the program anew
             box.env["DUALGPUOPT_WEB"] = os.environ["DGO_TEST_WEB"]
         self.words = []
-        if simulated:
+        if recording:
+            self.words = ["--gpus", str(box.file("recording.jsonl", recording))]
+        elif simulated:
             self.words = ["--gpus", machine_file]
         else:
             if not DRIVER.exists():

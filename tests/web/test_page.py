@@ -206,6 +206,18 @@ def simulated(_box, daemon):
     picture(page, "settings-simulated")
 
 
+RECORDING = """{"dualgpuopt_recording":1,"wall_ns":1795696536000000000,"source":"nvml","driver":"550","simulated":false}
+{"seconds":0,"gpus":[{"name":"NVIDIA GeForce RTX 3090","total_bytes":25769803776,"used_bytes":1048576000,"free_bytes":24000000000}]}
+"""
+
+
+@page_case("a recording of a real machine is called recorded, with the day, and not SIMULATED", recording=RECORDING)
+def recorded(_box, daemon):
+    page = daemon.open()
+    page.wait("document.querySelector('#top').innerText.includes('recorded 26 Nov')", what="recorded and the day")
+    check(not page.run("document.querySelector('#top').innerText.includes('SIMULATED')"), "a recording is called SIMULATED")
+
+
 EVIL_MODEL = "\"'><img src=x onerror=alert(1)>"
 EVIL_CARDS = ["<script>alert(1)</script> & \"GPU\" '1'", "\u202eevil\u202c\x1b[31m\u200b RTX"]
 
