@@ -125,7 +125,12 @@ static enum dgo_status wait_until_still(struct session *session, struct dgo_erro
 static enum dgo_status measure(struct session *session, struct dgo_snapshot *snapshot,
                                struct dgo_error *err)
 {
-    const double part_s = fmax(1, session->live->still_s / (PARTS - 1)), began_s = now_s();
+    const struct compare_live *live = session->live;
+    const double interval_s = (double)live->interval_ns / 1e9;
+    const double part_s = fmax(live->daemon ? 1 : 2 * interval_s, live->still_s / (PARTS - 1));
+    /* A profiler's second is the shortest part it can tell from the next. */
+    const double stretch = part_s < 1 ? 1 / part_s : 1;
+    const double began_s = now_s();
     struct dgo_profiler *profiler = NULL;
     enum dgo_status status = dgo_profiler_new(NULL, &profiler, err);
     double at_s = began_s;
@@ -134,13 +139,13 @@ static enum dgo_status measure(struct session *session, struct dgo_snapshot *sna
         status = look(session, err);
         at_s = now_s();
         if (status == DGO_OK)
-            status = profile_feed(profiler, &session->machine, NULL, at_s, err);
+            status = profile_feed(profiler, &session->machine, NULL, at_s * stretch, err);
         if (status == DGO_OK)
             pause_between(session->live);
     }
     if (status == DGO_OK) {
         dgo_profiler_judge(profiler);
-        dgo_snapshot_take(profiler, part_s, snapshot);
+        dgo_snapshot_take(profiler, part_s * stretch, snapshot);
     }
     dgo_profiler_free(profiler);
     return status;
