@@ -241,6 +241,17 @@ static json_t *view_sampler(const struct watch_pace *pace)
     set_count(object, "interval_ns", pace->interval_ns);
     set_count(object, "normal_ns", pace->normal_ns);
     set_count(object, "change_count", pace->change_count);
+    json_object_set_new(object, "stale", json_boolean(pace->stale));
+    set_count(object, "age_ns", pace->age_ns);
+    set_count(object, "looks", pace->counts.looks);
+    set_count(object, "failed_looks", pace->counts.failures);
+    set_count(object, "late_looks", pace->counts.late);
+    set_count(object, "skipped_looks", pace->counts.skipped);
+    set_count(object, "stale_looks", pace->counts.stale);
+    if (pace->counts.looks) {
+        set_count(object, "look_last_ns", pace->counts.last_ns);
+        set_count(object, "look_longest_ns", pace->counts.longest_ns);
+    }
     return object;
 }
 

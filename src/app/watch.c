@@ -179,6 +179,8 @@ void watch_read_pace(struct watch *watch, struct watch_pace *pace)
                                 .slowed = watch->pace.slowed,
                                 .change_count = watch->pace.change_count};
     pthread_mutex_unlock(&watch->lock);
+    dgo_sampler_count(watch->sampler, &pace->counts);
+    pace->stale = dgo_sampler_is_stale(watch->sampler, &pace->age_ns, NULL);
 }
 
 uint32_t watch_loads(struct watch *watch, struct dgo_engine_load *loads, uint32_t max)

@@ -52,6 +52,9 @@ struct watch_pace {
     uint64_t interval_ns, normal_ns;
     bool slowed;
     uint64_t change_count; /* ever */
+    struct dgo_sampler_counts counts;
+    bool stale;      /* the look under way lasts too long, or the driver is away */
+    uint64_t age_ns; /* of the newest readings */
 };
 void watch_read_pace(struct watch *watch, struct watch_pace *pace);
 

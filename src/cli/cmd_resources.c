@@ -1,6 +1,7 @@
 /* cmd_resources.c - `dualgpuopt resources`: what runs where, who may take VRAM, and the proof that
  * we take none. */
 #include "cmd.h"
+#include "client.h"
 #include "dgo_app.h"
 #include "flow.h"
 #include "print.h"
@@ -48,12 +49,25 @@ static struct proof *prove(const struct cmd_call *call, const struct flow *flow)
     return proof;
 }
 
+/* This command looks once; the one that looks on and on is the daemon, where one runs. */
+static void add_daemon_sampler(const struct cmd_call *call, json_t *resources)
+{
+    json_t *answer = NULL;
+
+    if (client_ask(&call->options, "GET", "/api/v1/resources", NULL, &answer, NULL) != DGO_OK)
+        return;
+    json_object_set(resources, "sampler", json_object_get(answer, "sampler"));
+    json_decref(answer);
+}
+
 static int show(const struct cmd_call *call, const struct dgo_app *app, const struct flow *flow,
                 const struct self_check *check, const struct proof *proof)
 {
     json_t *resources = view_resources(app, &flow->machine, NULL, check, proof);
     int status = 0;
 
+    if (resources && !option_given(&call->options, OPTION_GPUS))
+        add_daemon_sampler(call, resources);
     if (option_given(&call->options, OPTION_JSON) || !resources) {
         status = print_json(resources);
     } else {
@@ -119,10 +133,13 @@ const struct cmd cmd_resources = {
         "or\n"
         "graphics) and at the open devices (none but those that reading needs). It exits with 1 "
         "if\n"
-        "one of them speaks against us or cannot be read.",
+        "one of them speaks against us or cannot be read.\n\n"
+        "Where a daemon runs, its looks at the cards are counted too: those that failed, that "
+        "began\n"
+        "late, that fell out, and those during which readings were stale.",
     .arg_max = 1,
     .options = {OPTION_PROVE, OPTION_GPUS, OPTION_MARGIN, OPTION_CTX, OPTION_PARALLEL,
-                OPTION_OBJECTIVE, OPTION_ENGINE, OPTION_ENGINE_BUILD, OPTION_JSON, OPTION_STATE_DIR,
-                OPTION_NVML, OPTION_VERBOSE, OPTION_HELP},
+                OPTION_OBJECTIVE, OPTION_ENGINE, OPTION_ENGINE_BUILD, OPTION_JSON, OPTION_SOCKET,
+                OPTION_STATE_DIR, OPTION_NVML, OPTION_VERBOSE, OPTION_HELP},
     .run = run,
 };

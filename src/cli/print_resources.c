@@ -363,6 +363,28 @@ static void print_proof(const json_t *proof)
     printf("  %s\n", text_of(proof, "sentence"));
 }
 
+/* The daemon's: this command looks once. */
+static void print_sampler(const json_t *sampler)
+{
+    char every[DGO_UNIT_TEXT_MAX], last[DGO_UNIT_TEXT_MAX], most[DGO_UNIT_TEXT_MAX];
+    char age[DGO_UNIT_TEXT_MAX];
+
+    if (!sampler)
+        return;
+    printf("\nthe daemon looks at the cards every %s: %s\n", time_of(sampler, "interval_ns", every),
+           text_of(sampler, "why"));
+    printf("  %" PRIu64 " looks: %" PRIu64 " failed, %" PRIu64 " late, %" PRIu64
+           " skipped, %" PRIu64
+           " took so long that readings were stale; the last took %s, the longest %s\n",
+           count_of(sampler, "looks"), count_of(sampler, "failed_looks"),
+           count_of(sampler, "late_looks"), count_of(sampler, "skipped_looks"),
+           count_of(sampler, "stale_looks"), time_of(sampler, "look_last_ns", last),
+           time_of(sampler, "look_longest_ns", most));
+    printf("  readings are %s old%s\n", time_of(sampler, "age_ns", age),
+           json_is_true(json_object_get(sampler, "stale")) ? ": STALE, the driver does not answer"
+                                                           : "");
+}
+
 void print_resources(const json_t *resources)
 {
     const json_t *manager = json_object_get(resources, "manager");
@@ -372,6 +394,7 @@ void print_resources(const json_t *resources)
     print_components(json_object_get(resources, "components"));
     print_lanes(json_object_get(resources, "lanes"));
     print_budget(json_object_get(resources, "budget"), json_object_get(resources, "pressure"));
+    print_sampler(json_object_get(resources, "sampler"));
     print_decisions(json_object_get(resources, "decisions"));
     print_topics(json_object_get(bus, "topics"));
     print_subscribers(json_object_get(bus, "subscribers"));

@@ -63,6 +63,17 @@ bool dgo_sampler_is_stale(struct dgo_sampler *sampler, uint64_t *age_ns, uint64_
 enum dgo_status dgo_sampler_wait(struct dgo_sampler *sampler, uint64_t after, uint64_t timeout_ns,
                                  struct dgo_error *err);
 
+/* How its looks went since the start. */
+struct dgo_sampler_counts {
+    uint64_t looks;    /* that have ended, well or not */
+    uint64_t failures; /* of them: the driver refused, or was not there */
+    uint64_t late;     /* began half an interval or more after their time: no processor was free */
+    uint64_t skipped;  /* that fell out, because one before took an interval or longer */
+    uint64_t stale;    /* took longer than three intervals: what was shown was stale meanwhile */
+    uint64_t last_ns, longest_ns; /* how long looks took; 0: none has ended */
+};
+void dgo_sampler_count(struct dgo_sampler *sampler, struct dgo_sampler_counts *counts);
+
 /* From the next look on; shorter while somebody watches, longer while an engine must not be
  * disturbed.  Below DGO_SAMPLER_INTERVAL_MIN_NS it is that. */
 void dgo_sampler_set_interval(struct dgo_sampler *sampler, uint64_t interval_ns);

@@ -43,6 +43,7 @@ struct dgo_sampler {
     uint32_t refs; /* its owner and its thread; the last frees */
     bool stop, ended, calling, look_now;
     uint64_t interval_ns;
+    struct dgo_sampler_counts counts;
     enum dgo_status status; /* of the last attempt */
     struct dgo_sample latest;
 };
@@ -147,8 +148,28 @@ static void tell_stuck(struct dgo_sample *sample)
                   dgo_duration_text(sample->age_ns, age));
 }
 
-static void publish(struct dgo_sampler *sampler, enum dgo_status status,
-                    const struct dgo_error *err)
+static uint64_t since_ns(const struct timespec *start)
+{
+    const struct timespec now = in_ns(0);
+
+    return (uint64_t)(now.tv_sec - start->tv_sec) * DGO_NS_PER_S + (uint64_t)now.tv_nsec -
+           (uint64_t)start->tv_nsec;
+}
+
+/* A look has ended; the lock is held. */
+static void count_look(struct dgo_sampler_counts *counts, bool failed, uint64_t took_ns,
+                       uint64_t interval_ns)
+{
+    counts->looks++;
+    counts->failures += failed;
+    counts->skipped += took_ns / interval_ns;
+    counts->stale += took_ns > STALE_INTERVALS * interval_ns;
+    counts->last_ns = took_ns;
+    counts->longest_ns = dgo_max_u64(counts->longest_ns, took_ns);
+}
+
+static void publish(struct dgo_sampler *sampler, enum dgo_status status, uint64_t took_ns,
+                    uint64_t interval_ns, const struct dgo_error *err)
 {
     struct dgo_sample *work = &sampler->work;
     bool call;
@@ -160,6 +181,7 @@ static void publish(struct dgo_sampler *sampler, enum dgo_status status,
     stamp(work, dgo_clock_monotonic_ns(sampler->clock), UINT64_MAX / STALE_INTERVALS);
     pthread_mutex_lock(&sampler->lock);
     sampler->status = status;
+    count_look(&sampler->counts, status != DGO_OK, took_ns, interval_ns);
     memcpy(&sampler->latest, work, sizeof *work);
     call = sampler->on_sample && !sampler->stop;
     sampler->calling = call;
@@ -196,21 +218,16 @@ static void rest(struct dgo_sampler *sampler, uint64_t took_ns)
 
     while (!sampler->stop && !sampler->look_now) {
         /* Computed anew each time: the interval may have changed while it slept. */
-        const struct timespec until = later(start, pause_ns(sampler, took_ns));
+        const uint64_t rest_ns = pause_ns(sampler, took_ns);
+        const struct timespec until = later(start, rest_ns);
 
-        if (pthread_cond_timedwait(&sampler->changed, &sampler->lock, &until) != 0)
+        if (pthread_cond_timedwait(&sampler->changed, &sampler->lock, &until) != 0) {
+            sampler->counts.late += since_ns(&start) >= rest_ns + sampler->interval_ns / 2;
             break;
+        }
     }
     sampler->asked = sampler->look_now;
     sampler->look_now = false;
-}
-
-static uint64_t since_ns(const struct timespec *start)
-{
-    const struct timespec now = in_ns(0);
-
-    return (uint64_t)(now.tv_sec - start->tv_sec) * DGO_NS_PER_S + (uint64_t)now.tv_nsec -
-           (uint64_t)start->tv_nsec;
 }
 
 static void *run(void *arg)
@@ -226,7 +243,7 @@ static void *run(void *arg)
 
         pthread_mutex_unlock(&sampler->lock);
         status = look(sampler, interval_ns, &err);
-        publish(sampler, status, &err);
+        publish(sampler, status, since_ns(&start), interval_ns, &err);
         pthread_mutex_lock(&sampler->lock);
         rest(sampler, since_ns(&start));
     }
@@ -342,6 +359,13 @@ bool dgo_sampler_is_stale(struct dgo_sampler *sampler, uint64_t *age_ns, uint64_
         *sequence = latest->sequence;
     pthread_mutex_unlock(&sampler->lock);
     return stale;
+}
+
+void dgo_sampler_count(struct dgo_sampler *sampler, struct dgo_sampler_counts *counts)
+{
+    pthread_mutex_lock(&sampler->lock);
+    *counts = sampler->counts;
+    pthread_mutex_unlock(&sampler->lock);
 }
 
 enum dgo_status dgo_sampler_wait(struct dgo_sampler *sampler, uint64_t after, uint64_t timeout_ns,

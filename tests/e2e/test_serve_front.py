@@ -9,7 +9,7 @@ import signal
 import threading
 
 from daemon import Daemon, done, endless, engines, ready
-from e2e import case, cases, check, check_equal, check_match, main, wait_until
+from e2e import case, cases, check, check_equal, check_match, json_of, main, wait_until
 from stand_in_engine import stand_in
 
 @case("a model is started when it is asked for, once for all who ask; answers come through, streams too")
@@ -125,6 +125,19 @@ def looks_give_way(box):
     connection.close()
     wait_until(lambda: not sampler()["slowed"], "looks as often as before")
     check_equal(sampler()["interval_ns"], before["normal_ns"], "after it")
+    done(daemon)
+
+
+@case("resources tells how the daemon's looks at the cards went, as text and as JSON")
+def looks_are_counted(box):
+    daemon = Daemon(box, real=False)
+    looks = wait_until(lambda: (lambda now: now if now["looks"] > 1 else None)(json_of(daemon.command("resources", "--json"))["sampler"]),
+                       "two looks")
+    check_equal((looks["failed_looks"], looks["stale"]), (0, False), "failed looks, stale")
+    check(looks["look_longest_ns"] >= looks["look_last_ns"] > 0, f"how long looks took: {looks}")
+    text = daemon.command("resources").out
+    check_match(r"the daemon looks at the cards every 1.00 s: as often as it was asked for\n  \d+ looks: 0 failed, \d+ late, \d+ skipped", text, "resources")
+    check(not json_of(daemon.command("resources", "--json", "--gpus", daemon.machine_file)).get("sampler"), "the looks at a machine file are the daemon's")
     done(daemon)
 
 

@@ -138,6 +138,31 @@ static void test_stuck_driver(void **state)
     assert_int_equal(status, 0);
 }
 
+/* A call of ten intervals: looks fall out, and what was read before was stale meanwhile.  Slower is
+ * always possible: the counts are at least those. */
+static void test_counts(void **state)
+{
+    struct dgo_sampler_counts counts;
+    struct dgo_sampler *sampler;
+    struct dgo_error err = {0};
+
+    (void)state;
+    rig_scenario("delay nvmlDeviceGetMemoryInfo_v2 100\n" CARD("1000"));
+    sampler = start(10, NULL, NULL);
+    assert_int_equal(dgo_sampler_wait(sampler, 1, patience_ns, &err), DGO_OK);
+    dgo_sampler_count(sampler, &counts);
+    assert_true(counts.looks >= 1);
+    assert_int_equal(counts.failures, 0);
+    assert_true(counts.skipped >= 10 * counts.looks);
+    assert_int_equal(counts.stale, counts.looks);
+    assert_true(counts.longest_ns >= counts.last_ns && counts.last_ns >= 100 * DGO_NS_PER_MS);
+    rig_scenario("fail nvmlInit_v2 9\n");
+    assert_true(comes_true(sampler, is_gone));
+    dgo_sampler_count(sampler, &counts);
+    assert_true(counts.failures >= 1 && counts.failures < counts.looks);
+    assert_true(dgo_sampler_stop(sampler, patience_ns));
+}
+
 static void test_driver_goes_and_returns(void **state)
 {
     struct dgo_sampler *sampler;
@@ -270,13 +295,10 @@ static void test_many_readers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_fresh_looks),
-        RIG_TEST(test_stuck_driver),
-        RIG_TEST(test_driver_goes_and_returns),
-        RIG_TEST(test_no_gpu_at_first),
-        RIG_TEST(test_callback),
-        RIG_TEST(test_interval_changes),
-        RIG_TEST(test_many_readers),
+        RIG_TEST(test_fresh_looks),      RIG_TEST(test_stuck_driver),
+        RIG_TEST(test_counts),           RIG_TEST(test_driver_goes_and_returns),
+        RIG_TEST(test_no_gpu_at_first),  RIG_TEST(test_callback),
+        RIG_TEST(test_interval_changes), RIG_TEST(test_many_readers),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
