@@ -40,6 +40,10 @@ const char *build_why(struct command_builder *builder, const char *fmt, ...) DGO
 void build_threads(struct command_builder *builder, const char *spellings,
                    const struct dgo_launch_options *options);
 
+/* Where it listens. */
+void build_listen(struct command_builder *builder, const char *host, const char *port,
+                  const struct dgo_launch_options *options);
+
 /* Sets a variable; value NULL removes it (a name that ends in '*' is a prefix). */
 void build_environment(struct command_builder *builder, const char *name, const char *value,
                        const char *why);

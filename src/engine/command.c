@@ -171,6 +171,13 @@ void build_threads(struct command_builder *builder, const char *spellings,
                        build_why(builder, "CPU threads: %s", options->cpu_why));
 }
 
+void build_listen(struct command_builder *builder, const char *host, const char *port,
+                  const struct dgo_launch_options *options)
+{
+    build_flag(builder, BUILD_NEEDED, host, options->host, "where it listens");
+    build_flag_u32(builder, BUILD_NEEDED, port, options->port, "where it listens");
+}
+
 enum dgo_status build_end(struct command_builder *builder, struct dgo_command *made)
 {
     if (builder->status != DGO_OK)

@@ -6,16 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* A new engine is one file and one row. */
-const struct dgo_engine *const dgo_engines[] = {
-    &dgo_llama_cpp,    &dgo_vllm,
-    &dgo_sglang,       &dgo_ollama,
-    &dgo_tabbyapi,     &dgo_ik_llama_cpp,
-    &dgo_koboldcpp,    &dgo_ktransformers,
-    &dgo_tensorrt_llm, &dgo_tgi,
-    &dgo_transformers, &dgo_lm_studio,
-    &dgo_llama_bench,  NULL,
-};
+#define ROW(name) &dgo_##name,
+const struct dgo_engine *const dgo_engines[] = {ENGINES(ROW) NULL};
 
 const struct dgo_engine *dgo_engine_find(const char *name)
 {

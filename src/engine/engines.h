@@ -1,11 +1,27 @@
-/* engines.h - the rows of the list in engine.c, one file each.  Private to src/engine. */
+/* engines.h - the list of engines: a row each, in the order in which they are shown.  Private to
+ * src/engine. */
 #ifndef ENGINE_ENGINES_H
 #define ENGINE_ENGINES_H
 
 #include "dgo_engine.h"
 
-extern const struct dgo_engine dgo_llama_cpp, dgo_vllm, dgo_sglang, dgo_ollama, dgo_tabbyapi,
-    dgo_ik_llama_cpp, dgo_koboldcpp, dgo_ktransformers, dgo_tensorrt_llm, dgo_tgi, dgo_transformers,
-    dgo_lm_studio, dgo_llama_bench;
+/* X(name): `const struct dgo_engine dgo_<name>` stands in a file of its own. */
+#define ENGINES(X)                                                                                 \
+    X(llama_cpp)                                                                                   \
+    X(vllm)                                                                                        \
+    X(sglang)                                                                                      \
+    X(ollama)                                                                                      \
+    X(tabbyapi)                                                                                    \
+    X(ik_llama_cpp)                                                                                \
+    X(koboldcpp)                                                                                   \
+    X(ktransformers)                                                                               \
+    X(tensorrt_llm)                                                                                \
+    X(tgi)                                                                                         \
+    X(transformers)                                                                                \
+    X(lm_studio)                                                                                   \
+    X(llama_bench)
+
+#define ENGINE_DECLARATION(name) extern const struct dgo_engine dgo_##name;
+ENGINES(ENGINE_DECLARATION)
 
 #endif

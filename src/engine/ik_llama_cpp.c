@@ -98,8 +98,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     add_placement(&builder, machine, &plan->settings);
     add_context(&builder, &plan->settings);
     build_threads(&builder, "-t", options);
-    build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
-    build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
+    build_listen(&builder, "--host", "--port", options);
     llama_cpp_environment(&builder, machine, &plan->settings);
     ranked_extra(&builder, options, decided);
     return build_end(&builder, made);

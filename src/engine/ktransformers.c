@@ -189,11 +189,8 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                    "requests served side by side");
     build_flag_u32(&builder, BUILD_NEEDED, "--chunked-prefill-size", plan->settings.batch_tokens,
                    "tokens of a prompt computed at once");
-    build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
-    build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
-    ranked_environment(&builder, machine, plan, options);
-    ranked_extra(&builder, options, decided);
-    return build_end(&builder, made);
+    build_listen(&builder, "--host", "--port", options);
+    return ranked_end(&builder, machine, plan, options, decided, made);
 }
 
 /* What it prints is SGLang's. */

@@ -459,3 +459,18 @@ enum dgo_status ranked_address(const struct dgo_launch_options *options, struct 
                     "your own network with --host (it is %s now)",
                     options->host);
 }
+
+double ranked_cache_fraction(const struct dgo_plan *plan, double most)
+{
+    double least = most;
+
+    for (uint32_t d = 0; d < plan->estimate.device_count; d++) {
+        const struct dgo_device_estimate *device = &plan->estimate.device[d];
+        const uint64_t taken = device->weights_bytes + device->compute_bytes;
+        const double left = device->free_bytes > taken ? (double)(device->free_bytes - taken) : 0;
+
+        if (left > 0 && (double)device->context_bytes / left < least)
+            least = (double)device->context_bytes / left;
+    }
+    return least < 0.01 ? 0.01 : least;
+}

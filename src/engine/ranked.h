@@ -37,10 +37,6 @@ enum dgo_status ranked_plan(const struct ranked_rules *rules,
 void ranked_name_devices(const struct dgo_machine *machine, const struct dgo_settings *settings,
                          struct dgo_estimate *estimate);
 
-/* The cards in rank order by UUID, NCCL's paths by topology, the allocator, threads. */
-void ranked_environment(struct command_builder *builder, const struct dgo_machine *machine,
-                        const struct dgo_plan *plan, const struct dgo_launch_options *options);
-
 /* "20,12" of a plan whose runs differ from the engine's own; false: the engine's own are meant. */
 bool ranked_partition_text(const struct dgo_plan *plan, char *text, size_t size);
 
@@ -63,6 +59,16 @@ void ranked_read_probe(struct dgo_probe *probe, const char *version_output,
 /* The user's own flags, last; those of `decided` (NULL-terminated) are refused. */
 void ranked_extra(struct command_builder *builder, const struct dgo_launch_options *options,
                   const char *const *decided);
+
+/* The environment (cards in rank order by UUID, NCCL's paths by topology, allocator, threads), the
+ * user's own flags, and the finished command. */
+enum dgo_status ranked_end(struct command_builder *builder, const struct dgo_machine *machine,
+                           const struct dgo_plan *plan, const struct dgo_launch_options *options,
+                           const char *const *decided, struct dgo_command *made);
+
+/* For an engine that is told which part of what is free after weights and buffers is cache: the
+ * least over the ranks, so that no card is asked for more than the plan gives it. */
+double ranked_cache_fraction(const struct dgo_plan *plan, double most);
 
 /* The device map that Accelerate takes, as JSON; false: it did not fit into `json`. */
 bool transformers_device_map(const struct dgo_model *model, const struct dgo_plan *plan,

@@ -83,8 +83,9 @@ static void add_threads(struct command_builder *builder, const struct dgo_machin
     }
 }
 
-void ranked_environment(struct command_builder *builder, const struct dgo_machine *machine,
-                        const struct dgo_plan *plan, const struct dgo_launch_options *options)
+static void ranked_environment(struct command_builder *builder, const struct dgo_machine *machine,
+                               const struct dgo_plan *plan,
+                               const struct dgo_launch_options *options)
 {
     static const struct dgo_env_change removals[] = {
         {"CUDA_VISIBLE_DEVICES", NULL, "the plan says which cards are seen"},
@@ -106,4 +107,13 @@ void ranked_environment(struct command_builder *builder, const struct dgo_machin
     if (options->model_path[0] == '/' || options->model_path[0] == '.')
         build_environment(builder, "HF_HUB_OFFLINE", "1",
                           "the model is a folder here; nothing is fetched behind one's back");
+}
+
+enum dgo_status ranked_end(struct command_builder *builder, const struct dgo_machine *machine,
+                           const struct dgo_plan *plan, const struct dgo_launch_options *options,
+                           const char *const *decided, struct dgo_command *made)
+{
+    ranked_environment(builder, machine, plan, options);
+    ranked_extra(builder, options, decided);
+    return build_end(builder, made);
 }

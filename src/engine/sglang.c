@@ -154,7 +154,6 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     (void)model;
     add_program(&builder, options);
     build_flag(&builder, BUILD_NEEDED, "--model-path", options->model_path, "the model's folder");
-    ranked_environment(&builder, machine, plan, options);
     add_parallel(&builder, machine, plan);
     add_machines(&builder, machine, plan, options);
     ranked_share_text(plan->partition.memory_share, share);
@@ -169,10 +168,8 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                    "tokens of a prompt computed at once: sets the activations' peak");
     build_flag(&builder, strcmp(plan->kv_type, "auto") == 0 ? BUILD_WANTED : BUILD_NEEDED,
                "--kv-cache-dtype", plan->kv_type, "precision of the cache");
-    build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
-    build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
-    ranked_extra(&builder, options, decided);
-    return build_end(&builder, made);
+    build_listen(&builder, "--host", "--port", options);
+    return ranked_end(&builder, machine, plan, options, decided, made);
 }
 
 /* ---- the log ---- */

@@ -139,11 +139,8 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     if (plan->settings.slot_count > 1)
         build_flag_u32(&builder, BUILD_NEEDED, "--max-batch-size", plan->settings.slot_count,
                        "requests served side by side");
-    build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
-    build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
-    ranked_environment(&builder, machine, plan, options);
-    ranked_extra(&builder, options, decided);
-    return build_end(&builder, made);
+    build_listen(&builder, "--host", "--port", options);
+    return ranked_end(&builder, machine, plan, options, decided, made);
 }
 
 static void read_line(struct dgo_report *report, const char *line, size_t length)

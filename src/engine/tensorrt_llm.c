@@ -52,23 +52,6 @@ static enum dgo_status plan(const struct dgo_engine_question *question, struct d
     return ranked_plan(&rules, question, made, err);
 }
 
-/* Of what is free after weights and buffers: the least such fraction over the ranks, so that no
- * card is asked for more than the plan gives it. */
-static double cache_fraction(const struct dgo_plan *plan)
-{
-    double least = 0.95;
-
-    for (uint32_t d = 0; d < plan->estimate.device_count; d++) {
-        const struct dgo_device_estimate *device = &plan->estimate.device[d];
-        const uint64_t taken = device->weights_bytes + device->compute_bytes;
-        const double left = device->free_bytes > taken ? (double)(device->free_bytes - taken) : 0;
-
-        if (left > 0 && (double)device->context_bytes / left < least)
-            least = (double)device->context_bytes / left;
-    }
-    return least < 0.01 ? 0.01 : least;
-}
-
 static enum dgo_status command(const struct dgo_machine *machine, const struct dgo_model *model,
                                const struct dgo_plan *plan,
                                const struct dgo_launch_options *options,
@@ -96,7 +79,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     if (probe && probe->build && probe->build < OLDEST)
         return dgo_fail(err, DGO_EUNSUPPORTED,
                         "TensorRT-LLM before 0.15 has no trtllm-serve; install a newer one");
-    ranked_share_text(cache_fraction(plan), fraction);
+    ranked_share_text(ranked_cache_fraction(plan, partition.memory_share), fraction);
     build_word(&builder, options->binary, NULL);
     /* Up to 0.18 there is no word `serve`; later it may be left out. */
     build_word(&builder, options->model_path, NULL);
@@ -114,11 +97,8 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
                    "tokens computed at once: sets the activations' peak");
     build_flag(&builder, BUILD_NEEDED, "--kv_cache_free_gpu_memory_fraction", fraction,
                "cache, of what is free after weights and buffers");
-    build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
-    build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
-    ranked_environment(&builder, machine, plan, options);
-    ranked_extra(&builder, options, decided);
-    return build_end(&builder, made);
+    build_listen(&builder, "--host", "--port", options);
+    return ranked_end(&builder, machine, plan, options, decided, made);
 }
 
 /* "[MemUsageChange] Allocated 12.34 GiB for max tokens in paged KV cache (101088)." */

@@ -102,11 +102,8 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     if (strcmp(plan->kv_type, "auto") != 0)
         build_flag(&builder, BUILD_NEEDED, "--kv-cache-dtype", plan->kv_type,
                    "precision of the cache");
-    build_flag(&builder, BUILD_NEEDED, "--hostname", options->host, "where it listens");
-    build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
-    ranked_environment(&builder, machine, plan, options);
-    ranked_extra(&builder, options, decided);
-    return build_end(&builder, made);
+    build_listen(&builder, "--hostname", "--port", options);
+    return ranked_end(&builder, machine, plan, options, decided, made);
 }
 
 static void read_line(struct dgo_report *report, const char *line, size_t length)

@@ -100,12 +100,10 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_word(&builder, "-c", NULL);
     build_word(&builder, program, "loads the model as the map says and shows what each card holds");
     build_word(&builder, options->model_path, NULL);
-    ranked_environment(&builder, machine, plan, options);
     build_environment(&builder, "DEVICE_MAP", map,
                       "the card of each part, for device_map= of from_pretrained");
-    ranked_extra(&builder, options, decided);
     free(map);
-    return build_end(&builder, made);
+    return ranked_end(&builder, machine, plan, options, decided, made);
 }
 
 /* The program's own lines. */

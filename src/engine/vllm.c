@@ -172,7 +172,6 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     build_word(&builder, options->binary, NULL);
     build_word(&builder, "serve", NULL);
     build_word(&builder, options->model_path, NULL);
-    ranked_environment(&builder, machine, plan, options);
     build_environment(&builder, "VLLM_PP_LAYER_PARTITION", NULL,
                       "a left-over one would change the plan");
     build_environment(&builder, "VLLM_API_KEY", NULL, "a key from outside would lock clients out");
@@ -180,10 +179,8 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     add_memory(&builder, plan);
     build_environment(&builder, "VLLM_WORKER_MULTIPROC_METHOD", "spawn",
                       "forked workers inherit CUDA's state, which breaks it");
-    build_flag(&builder, BUILD_NEEDED, "--host", options->host, "where it listens");
-    build_flag_u32(&builder, BUILD_NEEDED, "--port", options->port, "where it listens");
-    ranked_extra(&builder, options, decided);
-    return build_end(&builder, made);
+    build_listen(&builder, "--host", "--port", options);
+    return ranked_end(&builder, machine, plan, options, decided, made);
 }
 
 /* ---- the log ---- */
