@@ -2,6 +2,7 @@
 #include "ranked.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,11 @@ static enum dgo_status choose_kv_type(const struct ranked_rules *rules,
                     rules->partition->engine, question->kv_type, known);
 }
 
+static bool is_doubled(uint32_t count)
+{
+    return (count & (count - 1)) == 0; /* 0: not said */
+}
+
 static enum dgo_status check(const struct ranked_rules *rules,
                              const struct dgo_engine_question *question, struct dgo_error *err)
 {
@@ -42,6 +48,10 @@ static enum dgo_status check(const struct ranked_rules *rules,
     if (rules->no_shards && question->tensor_parallel > 1)
         return dgo_fail(err, DGO_EUNSUPPORTED, "%s spreads whole layers only (--tp must be 1)",
                         rules->partition->engine);
+    if (rules->doubled_shards && !is_doubled(question->tensor_parallel))
+        return dgo_fail(err, DGO_EUNSUPPORTED,
+                        "%s cuts layers into 1, 2, 4, 8, ... shards; --tp %" PRIu32 " is none",
+                        rules->partition->engine, question->tensor_parallel);
     if (question->intent->flash_attention_off)
         return dgo_fail(err, DGO_EUNSUPPORTED,
                         "%s chooses its attention kernels itself; leave out --no-flash-attention",
@@ -229,7 +239,7 @@ static enum dgo_status search_shapes(const struct ranked_rules *rules,
             enum dgo_status one;
 
             if ((tp_only && tp != tp_only) || (pp_only && pp != pp_only) ||
-                (every_gpu && tp * pp != cards))
+                (every_gpu && tp * pp != cards) || (rules->doubled_shards && !is_doubled(tp)))
                 continue;
             request.tensor_parallel = tp;
             request.pipeline_parallel = pp;
@@ -460,17 +470,17 @@ enum dgo_status ranked_address(const struct dgo_launch_options *options, struct 
                     options->host);
 }
 
-double ranked_cache_fraction(const struct dgo_plan *plan, double most)
+double ranked_cache_fraction(const struct dgo_plan *plan, bool buffers_first, double most)
 {
-    double least = most;
+    double fraction = 0.01;
 
     for (uint32_t d = 0; d < plan->estimate.device_count; d++) {
         const struct dgo_device_estimate *device = &plan->estimate.device[d];
-        const uint64_t taken = device->weights_bytes + device->compute_bytes;
-        const double left = device->free_bytes > taken ? (double)(device->free_bytes - taken) : 0;
+        const uint64_t taken = device->weights_bytes + (buffers_first ? device->compute_bytes : 0);
 
-        if (left > 0 && (double)device->context_bytes / left < least)
-            least = (double)device->context_bytes / left;
+        if (device->free_bytes > taken)
+            fraction = fmax(fraction,
+                            (double)device->context_bytes / (double)(device->free_bytes - taken));
     }
-    return least < 0.01 ? 0.01 : least;
+    return fmin(fraction, most);
 }

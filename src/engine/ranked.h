@@ -20,6 +20,7 @@ struct ranked_rules {
     const struct ranked_kv_type *kv_types; /* ended by a row without name */
     bool no_stages;                        /* it cannot cut a model into runs of layers */
     bool no_shards;                        /* it cannot cut layers into shards */
+    bool doubled_shards;                   /* into 1, 2, 4, 8, ... only */
     bool even_only; /* runs of layers cannot be told to it: shapes of unequal ones are left out */
     bool pool_as_asked;     /* its cache is as large as asked for, not all that is left */
     uint32_t batch_tokens;  /* computed at once unless the user says */
@@ -66,9 +67,10 @@ enum dgo_status ranked_end(struct command_builder *builder, const struct dgo_mac
                            const struct dgo_plan *plan, const struct dgo_launch_options *options,
                            const char *const *decided, struct dgo_command *made);
 
-/* For an engine that is told which part of what is free after weights and buffers is cache: the
- * least over the ranks, so that no card is asked for more than the plan gives it. */
-double ranked_cache_fraction(const struct dgo_plan *plan, double most);
+/* For an engine that is told which part of what is free is cache, and gives every rank as much as
+ * the one with the least: the part that the planned cache is there, at most `most`.  Free means
+ * after the weights, and with `buffers_first` after the other buffers, too. */
+double ranked_cache_fraction(const struct dgo_plan *plan, bool buffers_first, double most);
 
 /* The device map that Accelerate takes, as JSON; false: it did not fit into `json`. */
 bool transformers_device_map(const struct dgo_model *model, const struct dgo_plan *plan,

@@ -79,7 +79,7 @@ static enum dgo_status command(const struct dgo_machine *machine, const struct d
     if (probe && probe->build && probe->build < OLDEST)
         return dgo_fail(err, DGO_EUNSUPPORTED,
                         "TensorRT-LLM before 0.15 has no trtllm-serve; install a newer one");
-    ranked_share_text(ranked_cache_fraction(plan, partition.memory_share), fraction);
+    ranked_share_text(ranked_cache_fraction(plan, true, partition.memory_share), fraction);
     build_word(&builder, options->binary, NULL);
     /* Up to 0.18 there is no word `serve`; later it may be left out. */
     build_word(&builder, options->model_path, NULL);
