@@ -19,6 +19,7 @@
     X(tgi)                                                                                         \
     X(transformers)                                                                                \
     X(lm_studio)                                                                                   \
+    X(lmdeploy)                                                                                    \
     X(llama_bench)
 
 #define ENGINE_DECLARATION(name) extern const struct dgo_engine dgo_##name;
