@@ -252,7 +252,8 @@ struct rm_lane {
     bool takes_late; /* closed, but for callbacks and strands */
     bool eager;      /* one job, one wake: jobs are expected to block */
     enum dgo_lane id;
-    uint32_t limit, ring_mask, pops;
+    _Atomic uint32_t limit;
+    uint32_t ring_mask, pops;
     _Atomic uint32_t ring_count, inbox_count, stale;
     _Atomic uint64_t inbox;
     _Atomic uint64_t taken;
@@ -275,7 +276,7 @@ struct rm_lane {
     _Atomic int32_t active, allowed, blocked, threads;
     _Atomic uint32_t est_ns; /* a job, running average */
     _Atomic bool is_orphan;  /* no thread could be made: NORMAL does its work */
-    uint32_t thread_base, thread_max;
+    _Atomic uint32_t thread_base, thread_max;
 
     alignas(64) _Atomic uint64_t wakes;
     _Atomic uint64_t replacements;
@@ -323,7 +324,7 @@ struct rm {
     _Atomic uint32_t drainers, quiet; /* quiet: futex */
     uint32_t generation;
     struct dgo_lock start_lock;
-    const struct dgo_clock *clock; /* NULL: the machine's */
+    const struct dgo_clock *_Atomic clock; /* NULL: the machine's */
     char root[256];
     struct rm_lane lane[DGO_LANE_COUNT];
     _Atomic int ui_fd;

@@ -38,8 +38,7 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
     for (uint32_t level = 0; level < DGO_LEVEL_COUNT; level++)
         lane->ring[level].head = lane->ring[level].tail = 0;
     memset(lane->key_bucket, 0, sizeof lane->key_bucket);
-    lane->id = id;
-    lane->limit = limit;
+    atomic_store(&lane->limit, limit);
     lane->pops = 0;
     atomic_store(&lane->taken, 0);
     lane->closed = false;

@@ -123,7 +123,11 @@ static void size_lane(enum dgo_lane id, uint32_t base, uint32_t most)
 
     lane->thread_base = base;
     lane->thread_max = least(most, DGO_WORKER_MAX);
-    lane->eager = id == DGO_LANE_BLOCKING;
+    if (lane->id != id ||
+        lane->eager != (id == DGO_LANE_BLOCKING)) { /* the first time: late callers look */
+        lane->id = id;
+        lane->eager = id == DGO_LANE_BLOCKING;
+    }
     atomic_store(&lane->idle_mask, 0);
     atomic_store(&lane->waking, 0);
     atomic_store(&lane->active, 0);

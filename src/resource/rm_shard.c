@@ -70,12 +70,13 @@ void rm_shards_forget(struct rm_thread *self)
 
 static uint32_t take_places(struct rm_lane *lane, uint32_t most)
 {
+    const uint32_t limit = atomic_load_explicit(&lane->limit, memory_order_relaxed);
     uint32_t taken = atomic_load_explicit(&lane->places, memory_order_relaxed), count;
 
     do {
-        if (taken >= lane->limit)
+        if (taken >= limit)
             return 0;
-        count = lane->limit - taken < most ? lane->limit - taken : most;
+        count = limit - taken < most ? limit - taken : most;
     } while (!atomic_compare_exchange_weak_explicit(&lane->places, &taken, taken + count,
                                                     memory_order_relaxed, memory_order_relaxed));
     return count;
