@@ -232,9 +232,12 @@ static enum dgo_status take_preset(struct cmd_call *call, const char **args, str
         preset_read(call->environment, option_text(&call->options, OPTION_PRESET), &preset, err);
     if (status == DGO_OK)
         status = preset_apply(&preset, &call->options, err);
-    if (status == DGO_OK && call->arg_count == call->model_at)
+    if (status == DGO_OK && call->arg_count == call->model_at) {
         args[call->arg_count++] = preset.model;
+        call->preset_model = true;
+    }
     if (status == DGO_OK && !call->rest) {
+        call->preset_rest = true;
         call->rest = preset.arg_list;
         call->rest_count = preset.arg_count;
     }

@@ -15,6 +15,7 @@ struct cmd_call {
     uint32_t model_at;       /* where among them a model stands that a preset may name */
     const char *const *rest; /* after "--" */
     uint32_t rest_count;
+    bool preset_model, preset_rest; /* the model, or `rest`, is the preset's */
     char *const *environment;
 };
 

@@ -42,16 +42,26 @@ static json_t *make_intent(const struct options *options)
     return intent;
 }
 
+/* A preset goes to the daemon by its name, so that its engine, its aliases and its idle time-out
+ * count there, too.  Words of the call's own replace the preset's: then it is only a name. */
 static json_t *make_body(const struct cmd_call *call)
 {
     json_t *extra = json_array();
-    char *path = realpath(call->args[0], NULL); /* the daemon may stand in another folder */
-    json_t *body = json_pack("{s:s, s:o, s:b}", "path", path ? path : call->args[0], "intent",
-                             make_intent(&call->options), "pinned",
+    json_t *body = json_pack("{s:o, s:b}", "intent", make_intent(&call->options), "pinned",
                              (int)option_given(&call->options, OPTION_PINNED));
+    const char *preset = call->preset_rest ? option_text(&call->options, OPTION_PRESET) : NULL;
 
-    free(path);
-    for (uint32_t i = 0; i < call->rest_count; i++)
+    if (preset)
+        json_object_set_new(body, "preset", json_string(preset));
+    if (!preset || !call->preset_model) {
+        char *path = realpath(call->args[0], NULL); /* the daemon may stand in another folder */
+
+        json_object_set_new(body, "path", json_string(path ? path : call->args[0]));
+        free(path);
+    }
+    if (!preset && call->preset_model)
+        json_object_set_new(body, "name", json_string(option_text(&call->options, OPTION_PRESET)));
+    for (uint32_t i = 0; !preset && i < call->rest_count; i++)
         json_array_append_new(extra, json_string(call->rest[i]));
     json_object_set_new(body, "extra", extra);
     if (option_given(&call->options, OPTION_NAME))

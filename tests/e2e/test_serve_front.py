@@ -66,6 +66,13 @@ def by_preset(box):
     check_equal(daemon.chat("coder")["object"], "chat.completion", "an answer")
     launch, = daemon.launches()
     check_equal((launch["name"], launch["preset"], launch["origin"]), ("coder", "coder", "request"), "the launch")
+    check_equal(box.run("stop", "coder").code, 0, "stop")
+    daemon.wait_state(launch["id"], "ended")
+    ident = int(daemon.command("run", "--detach", "--preset", "coder").out)
+    launch = daemon.wait_state(ident, "ready")
+    check_equal((launch["name"], launch["preset"], launch["origin"]), ("coder", "coder", "cli"), "the launch of run --detach")
+    daemon.chat("coder")
+    check_equal(daemon.one(ident)["request_count"], 1, "its requests")
     words = launch["plan"]["command"]
     check_equal([words[words.index(flag) + 1] for flag in ("-c", "-np")], ["2048", "2"], "its options")
     check_equal(len(engines(box)), 1, "engines")
