@@ -159,7 +159,7 @@ static void add_changes(struct page *page)
 {
     static const char *const columns[] = {"seconds", "MiB", "GPU",  "pid",
                                           "process", "how", "cards"};
-    static _Thread_local struct dgo_change_report change[DGO_PROFILER_CHANGE_MAX];
+    struct dgo_change_report change[DGO_PROFILER_CHANGE_MAX];
     const uint32_t count = dgo_profiler_changes(page->profiler, change, DGO_PROFILER_CHANGE_MAX);
 
     if (count == 0)
@@ -197,8 +197,8 @@ static void add_freeable(struct page *page)
 {
     static const char *const columns[] = {"GPU", "pid",       "process", "role",
                                           "MiB", "KV tokens", "layers"};
-    static _Thread_local struct dgo_snapshot snapshot;
-    static _Thread_local struct dgo_freeable row[DGO_SNAPSHOT_ENTRY_MAX];
+    struct dgo_snapshot snapshot;
+    struct dgo_freeable row[DGO_SNAPSHOT_ENTRY_MAX];
     uint32_t count;
 
     dgo_snapshot_now(page->profiler, &snapshot);

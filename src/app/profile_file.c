@@ -206,7 +206,7 @@ static enum dgo_status take_item(struct dgo_profiler *profiler, struct profile_l
 static enum dgo_status read_recording(const char *path, struct dgo_profiler *profiler,
                                       struct profile_file_stats *stats, struct dgo_error *err)
 {
-    static _Thread_local struct dgo_recording_item item;
+    struct dgo_recording_item item = {0};
     struct profile_loads loads = {0};
     struct dgo_recording *recording = NULL;
     enum dgo_status status = dgo_recording_open(path, &recording, err);

@@ -113,7 +113,7 @@ static json_t *view_series(const struct dgo_profiler *profiler, uint32_t index)
 
 static json_t *view_changes(const struct dgo_profiler *profiler)
 {
-    static _Thread_local struct dgo_change_report change[DGO_PROFILER_CHANGE_MAX];
+    struct dgo_change_report change[DGO_PROFILER_CHANGE_MAX];
     const uint32_t count = dgo_profiler_changes(profiler, change, DGO_PROFILER_CHANGE_MAX);
     json_t *changes = json_array();
 
@@ -170,8 +170,8 @@ void view_add_worth(json_t *view, const struct dgo_worth *worth, double mib)
 
 static json_t *view_freeable(const struct dgo_profiler *profiler, const struct dgo_worth *worth)
 {
-    static _Thread_local struct dgo_snapshot snapshot;
-    static _Thread_local struct dgo_freeable row[DGO_SNAPSHOT_ENTRY_MAX];
+    struct dgo_snapshot snapshot;
+    struct dgo_freeable row[DGO_SNAPSHOT_ENTRY_MAX];
     json_t *rows = json_array();
     uint32_t count;
 

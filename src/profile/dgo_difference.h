@@ -4,7 +4,7 @@
  * part, and as its noise the greatest difference of that part's medians to those of five parts
  * before it (before against before).  A difference counts when it is greater than the noise of both
  * ends and 2 MiB; else it is no measurable change.  With repeats (before, after, before, after,
- * ...) the median and the range are told.  Pure; any thread. */
+ * ...) the median and the range are told.  Pure; any thread that has 512 KiB of stack. */
 #ifndef DGO_DIFFERENCE_H
 #define DGO_DIFFERENCE_H
 

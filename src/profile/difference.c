@@ -18,7 +18,7 @@ static const double least_mib = 2, part_least_s = 10;
 static double level_of(const struct dgo_trace_point *point, uint32_t count, double from_s,
                        double to_s, double *span_mib)
 {
-    static _Thread_local double value[DGO_TRACE_CELL_MAX];
+    double value[DGO_TRACE_CELL_MAX];
     double least = INFINITY, greatest = -INFINITY;
     uint32_t found = 0;
 
@@ -53,7 +53,7 @@ static double part_of(const struct dgo_series_report *report, double given_s, do
 static bool take_entry(const struct dgo_profiler *profiler, uint32_t index, double end_s,
                        double given_part_s, struct dgo_snapshot_entry *entry, bool *quiet)
 {
-    static _Thread_local struct dgo_trace_point point[DGO_TRACE_CELL_MAX];
+    struct dgo_trace_point point[DGO_TRACE_CELL_MAX];
     const struct dgo_series_report *report = dgo_profiler_report(profiler, index);
     const uint32_t count = dgo_profiler_points(profiler, index, point, DGO_TRACE_CELL_MAX);
     const double part_s = part_of(report, given_part_s, end_s, count ? &point[count - 1] : NULL);
@@ -237,7 +237,7 @@ static void sum_cards(const struct dgo_snapshot *before, const struct dgo_snapsh
 void dgo_difference_make(const struct dgo_snapshot *before, const struct dgo_snapshot *after,
                          uint32_t count, struct dgo_difference *difference)
 {
-    static _Thread_local struct gathered gathered[DGO_SNAPSHOT_ENTRY_MAX];
+    struct gathered gathered[DGO_SNAPSHOT_ENTRY_MAX] = {0};
 
     memset(difference, 0, sizeof *difference);
     difference->repeat_count =

@@ -93,7 +93,7 @@ static void look(const struct dgo_trace *trace, struct window_span span, enum wi
 
 static double typical_mib(const struct dgo_trace *trace)
 {
-    static _Thread_local double values[DGO_TRACE_CELL_MAX];
+    double values[DGO_TRACE_CELL_MAX];
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < trace->cell_count; i++)

@@ -30,7 +30,7 @@ static double share_of(const double *values, uint32_t count, double share)
 static void take_picture(const struct dgo_trace *trace, double capacity_mib, bool close,
                          struct picture *picture)
 {
-    static _Thread_local struct dgo_trace_point all[DGO_TRACE_CELL_MAX];
+    struct dgo_trace_point all[DGO_TRACE_CELL_MAX];
     const struct dgo_trace_point *points = all;
     double mean = NAN, min = NAN, max = NAN;
 
@@ -293,7 +293,7 @@ static enum dgo_pattern repeated(const struct dgo_trace *trace, struct picture *
 
 void pattern_judge(const struct dgo_trace *trace, double capacity_mib, struct dgo_trend *trend)
 {
-    static _Thread_local struct picture picture;
+    struct picture picture;
 
     trend->period_s = NAN;
     trend->pattern = DGO_PATTERN_UNKNOWN;

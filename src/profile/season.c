@@ -264,8 +264,8 @@ static double late_over_early(const double *grew, uint32_t count)
 bool season_look(const struct dgo_trace *trace, struct window_span life, bool idle,
                  struct season *season)
 {
-    static _Thread_local struct hours hours;
-    static _Thread_local struct pairs pairs;
+    struct hours hours = {0};
+    struct pairs pairs = {0};
     double course[LAG_MOST], grew[HOUR_MAX], busy[HOUR_MAX];
 
     memset(season, 0, sizeof *season);
