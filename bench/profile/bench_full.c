@@ -5,7 +5,9 @@
  *
  * Leaking shapes are judged after HOURS on a card that the leak needs 0.2 to 4 days more to fill
  * than to the greatest value so far, and then go on until it is full, for 20 days at most.  Normal
- * ones run for HOURS on a card that their greatest value leaves 50 to 1000 MiB of. */
+ * ones run for HOURS on a card that their greatest value leaves 50 to 1000 MiB of; then again, with
+ * something that runs away at 0.2 to 20 MiB/s from a moment after the first day on, until it is
+ * full: is that told before. */
 #include "dgo_alerts.h"
 #include "shapes.h"
 
@@ -129,6 +131,64 @@ static void watch_one(const struct shape_row *row, uint64_t seed, double span_s,
     dgo_alerts_free(alerts);
 }
 
+/* ---- true alerts ------------------------------------------------------------------------ */
+
+enum { RUN_MAX = 1000 };
+
+struct told {
+    uint32_t runs, count; /* told, within the last hour before the card was full */
+    double lead_s[RUN_MAX];
+};
+
+static void run_away_one(const struct shape_row *row, uint64_t seed, double span_s,
+                         struct told *told)
+{
+    struct dgo_trace_sample sample = {0};
+    struct shape_state state;
+    struct dgo_oom oom = {0};
+    double greatest_mib = 0, since_s = NAN;
+
+    shape_start(row, &state, seed, span_s);
+
+    struct shape_state again = state, chance = state;
+
+    for (double t = 0; t < span_s; t++) {
+        shape_next(row, &state, t, &sample);
+        greatest_mib = fmax(greatest_mib, sample.used_mib);
+    }
+
+    const double capacity_mib = greatest_mib + shape_scale(&chance, 50, 1000);
+    const double from_s = shape_uniform(&chance, day_s, span_s);
+    const double mib_per_s = shape_scale(&chance, 0.2, 20);
+    bool on = false;
+
+    for (double t = 0; t < span_s + day_s; t++) {
+        shape_next(row, &again, t, &sample);
+
+        const double used_mib = sample.used_mib + mib_per_s * fmax(0, t - from_s);
+
+        if (used_mib >= capacity_mib) {
+            told->runs++;
+            if (on && told->count < RUN_MAX)
+                told->lead_s[told->count++] = fmin(3600, t - since_s);
+            return;
+        }
+
+        const bool now = dgo_oom_add(&oom, t, used_mib, capacity_mib) >= 1;
+
+        if (now && !on)
+            since_s = t;
+        on = now;
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
 int main(int argc, char **argv)
 {
     double numbers[3] = {72, 20, 1};
@@ -149,17 +209,21 @@ int main(int argc, char **argv)
         const struct shape_row *row = &shape_day_rows[i];
         struct coverage coverage = {0};
         struct heard heard = {0};
+        struct told told = {0};
 
         if (row->set != set)
             continue;
         for (uint32_t run = 0; run < runs; run++) {
             const uint64_t seed = (uint64_t)numbers[2] * 1000003 + run;
 
-            if (row->leaks)
+            if (row->leaks) {
                 judge_one(row, seed, numbers[0] * 3600, &coverage);
-            else
+            } else {
                 watch_one(row, seed, numbers[0] * 3600, &heard);
+                run_away_one(row, seed, numbers[0] * 3600, &told);
+            }
         }
+        qsort(told.lead_s, told.count, sizeof told.lead_s[0], by_size);
         if (row->leaks) {
             const double n = coverage.full;
 
@@ -173,9 +237,12 @@ int main(int argc, char **argv)
             all.early += coverage.early;
             all.late += coverage.late;
         } else {
-            printf("| %s | false alerts a day: first %.2f, later %.2f |\n", row->name,
-                   heard.first_day / (double)runs,
-                   heard.later / fmax(1e-9, heard.days - (double)runs));
+            printf("| %s | false alerts a day: first %.2f, later %.2f | runaway told %u of %u, "
+                   "%.0f s before, %.0f at least |\n",
+                   row->name, heard.first_day / (double)runs,
+                   heard.later / fmax(1e-9, heard.days - (double)runs), told.count, told.runs,
+                   told.count ? told.lead_s[told.count / 2] : NAN,
+                   told.count ? told.lead_s[0] : NAN);
         }
         fflush(stdout);
     }

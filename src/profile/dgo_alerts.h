@@ -97,17 +97,20 @@ struct dgo_oom {
     double step_mib, step_mib2; /* EWMA of steps and of their squares: is it one, or many */
     double soon_s;              /* since when it is full within ten minutes; NAN: it is not */
     double seconds_to_full;     /* INFINITY: not in sight */
+    double little_s;            /* since when little is left and it climbs; NAN: it is not so */
     double moved_s;             /* when the level last left moved_mib by 64 MiB */
     double moved_mib;
-    double day_s;                         /* when the day of `high` began */
+    double day_s;        /* when the day of `high` began */
+    double outlived_mib; /* the greatest of today from which it has come down by 64 MiB */
     double high_mib[DGO_OOM_DAY_MAX + 1]; /* greatest of today and of days before; 0: none */
 };
 
 /* The value for DGO_ALERT_OOM: 0; 1 the card is full within ten minutes, by the smallest of the
  * slopes, of many steps and for half a minute (a model that is loaded is over by then), or a single
- * step took four fifths of what was left; 2 within two minutes, or less than 512 MiB are
- * left on a card that moves; 3 within half a minute.  As high as on one of the last seven days, and
- * a quarter of what was left then, is neither 1 nor 2: it did no harm. */
+ * step took four fifths of what was left; 2 within two minutes, or less than 512 MiB are left on a
+ * card that has climbed for half a minute; 3 within half a minute.  A height from which it came
+ * down today, or that one of the last seven days reached, and a quarter of what was left then, did
+ * no harm: there only the last two minutes count. */
 double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double capacity_mib);
 
 /* Whether the card has stood still for ten minutes: full is normal then. */

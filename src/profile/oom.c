@@ -9,6 +9,7 @@ static const double steps_least = 5, hold_s = 30;
 static const double soon_s = 600, very_soon_s = 120, at_once_s = 30;
 static const double little_mib = 512, step_share = 0.8;
 static const double still_mib = 64, still_s = 600;
+static const double least_slope = 0.01;
 static const double day_s = 86400, day_share = 0.25;
 static const double gap_s = 120; /* a pause after which the slopes begin anew */
 
@@ -25,16 +26,18 @@ static void note_height(struct dgo_oom *oom, double seconds, double used_mib)
             break;
         }
         memmove(oom->high_mib + 1, oom->high_mib, kept);
-        oom->high_mib[0] = 0;
+        oom->high_mib[0] = oom->outlived_mib = 0;
         oom->day_s += day_s;
     }
     oom->high_mib[0] = fmax(oom->high_mib[0], used_mib);
+    if (used_mib < oom->high_mib[0] - still_mib)
+        oom->outlived_mib = oom->high_mib[0];
 }
 
-/* What a day before reached and outlived; days differ a little. */
+/* What today or a day before reached and outlived; heights differ a little. */
 static bool was_as_high(const struct dgo_oom *oom, double used_mib, double capacity_mib)
 {
-    double high_mib = 0;
+    double high_mib = oom->outlived_mib;
 
     for (uint32_t day = 1; day <= DGO_OOM_DAY_MAX; day++)
         high_mib = fmax(high_mib, oom->high_mib[day]);
@@ -53,11 +56,13 @@ static void start(struct dgo_oom *oom, double seconds, double used_mib)
                             .last_mib = used_mib,
                             .seconds_to_full = INFINITY,
                             .soon_s = NAN,
+                            .little_s = NAN,
                             /* what was before nobody saw; a card that is full when we come is not
                              * news until it moves */
                             .moved_s = seconds - still_s,
                             .moved_mib = used_mib,
                             .day_s = before.day_s};
+    oom->outlived_mib = before.outlived_mib;
     memcpy(oom->high_mib, before.high_mib, sizeof oom->high_mib);
 }
 
@@ -74,7 +79,13 @@ static double seconds_to_full(const struct dgo_oom *oom, double free_mib, double
     const double steps =
         oom->step_mib2 > 0 ? slow_s / dt_s * oom->step_mib * oom->step_mib / oom->step_mib2 : 0;
 
-    return slope > 0.01 && steps >= steps_least ? free_mib / slope : INFINITY;
+    return slope > least_slope && steps >= steps_least ? free_mib / slope : INFINITY;
+}
+
+/* Little is left, and the card climbs. */
+static bool climbs_into_little(const struct dgo_oom *oom, double free_mib, double few_mib)
+{
+    return free_mib < few_mib && fmin(oom->fast_mib_per_s, oom->slow_mib_per_s) > least_slope;
 }
 
 bool dgo_oom_is_static(const struct dgo_oom *oom, double seconds)
@@ -110,12 +121,15 @@ double dgo_oom_add(struct dgo_oom *oom, double seconds, double used_mib, double 
         oom->soon_s = NAN;
     else if (isnan(oom->soon_s))
         oom->soon_s = seconds;
-    if (oom->seconds_to_full < at_once_s)
-        return 3;
+    if (!climbs_into_little(oom, free_mib, few_mib) || dgo_oom_is_static(oom, seconds))
+        oom->little_s = NAN;
+    else if (isnan(oom->little_s))
+        oom->little_s = seconds;
+    if (oom->seconds_to_full < very_soon_s)
+        return oom->seconds_to_full < at_once_s ? 3 : 2;
     if (was_as_high(oom, used_mib, capacity_mib))
         return 0;
-    if (oom->seconds_to_full < very_soon_s ||
-        (free_mib < few_mib && !dgo_oom_is_static(oom, seconds) && step_mib > 0))
+    if (seconds - oom->little_s >= hold_s)
         return 2;
     return seconds - oom->soon_s >= hold_s ||
                    (step_mib > still_mib && step_mib > step_share * (free_mib + step_mib))

@@ -204,16 +204,45 @@ static void test_a_height_of_days_before_is_no_alarm(void **state)
 static void test_a_plunge_is_told_at_any_height(void **state)
 {
     struct dgo_oom oom = {0};
-    double worst = 0;
+    double worst = 0, told_mib = NAN;
 
     (void)state;
     (void)alarms_of_day(&oom, 0, 20);
     for (double s = 0; s < 1000; s++) {
         const double used = fmin(23970, 12000 + 14 * s);
 
-        worst = fmax(worst, dgo_oom_add(&oom, 86400 + s, used, 24000));
+        const double value = dgo_oom_add(&oom, 86400 + s, used, 24000);
+
+        if (value >= 2 && isnan(told_mib))
+            told_mib = 24000 - used;
+        worst = fmax(worst, value);
     }
     assert_true(worst >= 3);
+    assert_true(told_mib > 14 * 60); /* a minute before at least */
+}
+
+/* Little is left, and the level trembles there: that is no climb.  A climb into it is told, however
+ * slow; once. */
+static void test_little_is_left(void **state)
+{
+    struct dgo_oom oom = {0}, trembling = {0};
+    uint32_t alarms = 0, changes = 0;
+    double before = 0;
+
+    (void)state;
+    for (double s = 0; s < 20000; s++)
+        if (dgo_oom_add(&trembling, s, 23700 + 80 * sin(s / 40), 24000) > 0 && s > 200)
+            alarms++; /* the first time up is a climb */
+    assert_int_equal(alarms, 0);
+    for (double s = 0; s < 2900; s++) {
+        const double value = dgo_oom_add(&oom, s, 23400 + 0.2 * s, 24000);
+
+        assert_true(value == 0 || value == 2);
+        changes += value != before;
+        before = value;
+    }
+    assert_int_equal(changes, 1);
+    assert_true(before == 2);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -224,5 +253,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_load_is_no_alarm),
     cmocka_unit_test(test_a_height_of_days_before_is_no_alarm),
     cmocka_unit_test(test_a_plunge_is_told_at_any_height),
+    cmocka_unit_test(test_little_is_left),
 };
 CHECK_MAIN(tests)
