@@ -13,6 +13,14 @@ enum option_id {
     OPTION_COUNT
 };
 
+/* What shapes the launch of a model: of every command that plans one, and of a preset. */
+#define OPTIONS_OF_PLAN                                                                            \
+    OPTION_USE, OPTION_SPREAD, OPTION_CTX, OPTION_PARALLEL, OPTION_OBJECTIVE, OPTION_KV_TYPE,      \
+        OPTION_MARGIN, OPTION_NO_CPU_LAYERS, OPTION_BATCH, OPTION_UBATCH,                          \
+        OPTION_NO_FLASH_ATTENTION, OPTION_PROMPT_TOKENS, OPTION_GENERATED_TOKENS,                  \
+        OPTION_CONCURRENT, OPTION_ENGINE, OPTION_FOR, OPTION_ENGINE_BUILD, OPTION_TENSOR_PARALLEL, \
+        OPTION_PIPELINE_PARALLEL, OPTION_MEMORY_SHARE, OPTION_HOST, OPTION_PORT, OPTION_THREADS
+
 enum option_kind {
     KIND_FLAG,
     KIND_TEXT,

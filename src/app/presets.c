@@ -16,36 +16,9 @@
 #include <unistd.h>
 
 /* Options that shape a launch.  What is about one call (json, dry-run) is not a preset's. */
-static const enum option_id launch_options[] = {
-    OPTION_USE,
-    OPTION_SPREAD,
-    OPTION_CTX,
-    OPTION_PARALLEL,
-    OPTION_OBJECTIVE,
-    OPTION_KV_TYPE,
-    OPTION_NO_FLASH_ATTENTION,
-    OPTION_BATCH,
-    OPTION_UBATCH,
-    OPTION_MARGIN,
-    OPTION_NO_CPU_LAYERS,
-    OPTION_PROMPT_TOKENS,
-    OPTION_GENERATED_TOKENS,
-    OPTION_CONCURRENT,
-    OPTION_ENGINE,
-    OPTION_FOR,
-    OPTION_ENGINE_BUILD,
-    OPTION_TENSOR_PARALLEL,
-    OPTION_PIPELINE_PARALLEL,
-    OPTION_MEMORY_SHARE,
-    OPTION_HOST,
-    OPTION_PORT,
-    OPTION_THREADS,
-    OPTION_RETRY_SMALLER,
-    OPTION_RESTART,
-    OPTION_READY_TIMEOUT,
-    OPTION_STOP_TIMEOUT,
-    OPTION_IDLE_TIMEOUT,
-};
+static const enum option_id launch_options[] = {OPTIONS_OF_PLAN,     OPTION_RETRY_SMALLER,
+                                                OPTION_RESTART,      OPTION_READY_TIMEOUT,
+                                                OPTION_STOP_TIMEOUT, OPTION_IDLE_TIMEOUT};
 
 static bool is_launch_option(enum option_id id)
 {
