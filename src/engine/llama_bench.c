@@ -31,16 +31,10 @@ static const struct engine_flag flags[] = {
 static void add_placement(struct command_builder *builder, const struct dgo_machine *machine,
                           const struct dgo_settings *settings)
 {
-    char devices[DGO_GPU_MAX * LLAMA_DEVICE_NAME_MAX], shares[DGO_GPU_MAX * 24];
-    struct dgo_text names = DGO_TEXT(devices), split = DGO_TEXT(shares);
+    char devices[LLAMA_LIST_MAX], shares[LLAMA_LIST_MAX];
 
-    for (uint32_t d = 0; d < settings->device_count; d++) {
-        char name[LLAMA_DEVICE_NAME_MAX];
-
-        llama_cpp_device_name(machine, settings->device_gpu, settings->device_count, d, name);
-        dgo_text_addf(&names, "%s%s", d ? "/" : "", name);
-        dgo_text_addf(&split, "%s%.9g", d ? "/" : "", (double)settings->tensor_split[d]);
-    }
+    llama_cpp_device_list(machine, settings, "/", devices);
+    llama_cpp_share_list(settings, "/", shares);
     build_flag(builder, BUILD_WANTED, "-dev", settings->device_count ? devices : "none",
                "the cards in the plan's order");
     build_flag_u32(builder, BUILD_NEEDED, "-ngl",

@@ -73,6 +73,30 @@ void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gp
     snprintf(name, LLAMA_DEVICE_NAME_MAX, "%s%u", vendor->device, (unsigned)number);
 }
 
+void llama_cpp_device_list(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                           const char *separator, char list[LLAMA_LIST_MAX])
+{
+    struct dgo_text text = {.data = list, .size = LLAMA_LIST_MAX};
+
+    list[0] = '\0';
+    for (uint32_t d = 0; d < settings->device_count; d++) {
+        char name[LLAMA_DEVICE_NAME_MAX];
+
+        llama_cpp_device_name(machine, settings->device_gpu, settings->device_count, d, name);
+        dgo_text_addf(&text, "%s%s", d ? separator : "", name);
+    }
+}
+
+void llama_cpp_share_list(const struct dgo_settings *settings, const char *separator,
+                          char list[LLAMA_LIST_MAX])
+{
+    struct dgo_text text = {.data = list, .size = LLAMA_LIST_MAX};
+
+    list[0] = '\0';
+    for (uint32_t d = 0; d < settings->device_count; d++)
+        dgo_text_addf(&text, "%s%.9g", d ? separator : "", (double)settings->tensor_split[d]);
+}
+
 void llama_cpp_name_devices(const struct dgo_machine *machine, const struct dgo_settings *settings,
                             struct dgo_estimate *estimate)
 {

@@ -15,6 +15,7 @@ enum {
     LLAMA_BATCH_TOKENS = 2048,
     LLAMA_UBATCH_TOKENS = 512,
     LLAMA_DEVICE_NAME_MAX = 16,
+    LLAMA_LIST_MAX = DGO_GPU_MAX * 24, /* of names or shares of all cards */
 };
 
 /* How one vendor's cards are named by the engine and chosen by the environment. */
@@ -30,6 +31,13 @@ const struct llama_cpp_vendor *llama_cpp_vendor(enum dgo_gpu_vendor vendor);
  * machine), in that order; cards of other machines through rpc-servers that show theirs so. */
 void llama_cpp_device_name(const struct dgo_machine *machine, const uint32_t *gpus,
                            uint32_t gpu_count, uint32_t position, char name[LLAMA_DEVICE_NAME_MAX]);
+
+/* "CUDA0,CUDA1" and "16,17": the plan's cards and the layers of each.  Shares that are no counts
+ * (an estimate of the user's own flags) keep nine digits, which give back the same float. */
+void llama_cpp_device_list(const struct dgo_machine *machine, const struct dgo_settings *settings,
+                           const char *separator, char list[LLAMA_LIST_MAX]);
+void llama_cpp_share_list(const struct dgo_settings *settings, const char *separator,
+                          char list[LLAMA_LIST_MAX]);
 
 void llama_cpp_name_devices(const struct dgo_machine *machine, const struct dgo_settings *settings,
                             struct dgo_estimate *estimate);

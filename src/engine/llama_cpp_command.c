@@ -135,33 +135,23 @@ bool llama_cpp_servers(const struct dgo_machine *machine, const struct dgo_setti
 static void add_devices(struct command_builder *builder, const struct dgo_machine *machine,
                         const struct dgo_settings *settings)
 {
-    char list[DGO_GPU_MAX * LLAMA_DEVICE_NAME_MAX];
-    struct dgo_text text = DGO_TEXT(list);
+    char list[LLAMA_LIST_MAX];
 
-    for (uint32_t d = 0; d < settings->device_count; d++) {
-        char name[LLAMA_DEVICE_NAME_MAX];
-
-        llama_cpp_device_name(machine, settings->device_gpu, settings->device_count, d, name);
-        dgo_text_addf(&text, "%s%s", d ? "," : "", name);
-    }
+    llama_cpp_device_list(machine, settings, ",", list);
     /* Builds before 2025 lack the flag; they use the visible cards in their order, which is the
      * same. */
     build_flag(builder, BUILD_WANTED, "-dev --device", settings->device_count ? list : "none",
                settings->device_count ? "the cards in the plan's order" : "the plan uses no card");
 }
 
-/* Shares are layer counts, so they print as integers; others (an estimate of the user's own flags)
- * keep nine digits, which give back the same float. */
 static void add_tensor_split(struct command_builder *builder, const struct dgo_settings *settings)
 {
-    char list[DGO_GPU_MAX * 24];
-    struct dgo_text text = DGO_TEXT(list);
+    char list[LLAMA_LIST_MAX];
 
     if (!settings->tensor_split_given || settings->device_count < 2 ||
         settings->split_mode == DGO_SPLIT_NONE)
         return;
-    for (uint32_t d = 0; d < settings->device_count; d++)
-        dgo_text_addf(&text, "%s%.9g", d ? "," : "", (double)settings->tensor_split[d]);
+    llama_cpp_share_list(settings, ",", list);
     build_flag(builder, BUILD_NEEDED, "-ts --tensor-split", list,
                settings->split_mode == DGO_SPLIT_TENSOR
                    ? "heads of each card"

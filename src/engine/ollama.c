@@ -52,17 +52,10 @@ static enum dgo_status check(const struct dgo_settings *settings, const struct d
 static void add_child(struct command_builder *builder, const struct dgo_machine *machine,
                       const struct dgo_settings *settings)
 {
-    char devices[DGO_GPU_MAX * LLAMA_DEVICE_NAME_MAX], shares[DGO_GPU_MAX * 24], layers[16],
-        moe[16];
-    struct dgo_text names = DGO_TEXT(devices), split = DGO_TEXT(shares);
+    char devices[LLAMA_LIST_MAX], shares[LLAMA_LIST_MAX], layers[16], moe[16];
 
-    for (uint32_t d = 0; d < settings->device_count; d++) {
-        char name[LLAMA_DEVICE_NAME_MAX];
-
-        llama_cpp_device_name(machine, settings->device_gpu, settings->device_count, d, name);
-        dgo_text_addf(&names, "%s%s", d ? "," : "", name);
-        dgo_text_addf(&split, "%s%.9g", d ? "," : "", (double)settings->tensor_split[d]);
-    }
+    llama_cpp_device_list(machine, settings, ",", devices);
+    llama_cpp_share_list(settings, ",", shares);
     snprintf(layers, sizeof layers, "%u",
              (unsigned)(settings->device_count ? settings->gpu_layer_count : 0));
     snprintf(moe, sizeof moe, "%u", (unsigned)settings->cpu_moe_layer_count);
