@@ -26,8 +26,8 @@ void policy_allow(struct policy *policy, const char *name, uint16_t port);
 /* What the headers say, gathered one by one: a header that is there twice is seen. */
 struct policy_head {
     uint32_t host_count, length_count, encoding_count, origin_count, site_count, type_count,
-        authorization_count;
-    const char *host, *origin, *site, *type, *authorization, *length;
+        authorization_count, key_count;
+    const char *host, *origin, *site, *type, *authorization, *key, *length;
 };
 void policy_take(struct policy_head *head, const char *name, const char *value);
 
