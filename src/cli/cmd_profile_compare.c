@@ -55,6 +55,9 @@ static enum dgo_status job_take(void *data)
     struct work *work = data;
     enum dgo_status status = DGO_OK;
 
+    if (work->call->arg_count == 1)
+        return compare_stored_read(work->call->args[0], work->before, work->after,
+                                   &work->pair_count, &work->err);
     for (uint32_t i = 0; i < work->pair_count && status == DGO_OK; i++) {
         status = take(work, work->call->args[2 * i], &work->before[i]);
         if (status == DGO_OK)
@@ -91,10 +94,10 @@ static enum dgo_status check_usage(const struct cmd_call *call, struct dgo_error
 {
     const bool marks = option_given(&call->options, OPTION_MARKS);
 
-    if (call->arg_count % 2)
+    if (call->arg_count % 2 && (call->arg_count != 1 || marks))
         return dgo_fail(err, DGO_EUSAGE,
                         "profile compare takes pairs: BEFORE AFTER, again for each repeat, at most "
-                        "%d of them; without any the running machine is compared",
+                        "%d of them; one STORED comparison; or none for the running machine",
                         DGO_DIFFERENCE_REPEAT_MAX);
     if (call->arg_count && call->rest_count)
         return dgo_fail(err, DGO_EUSAGE,
@@ -104,6 +107,20 @@ static enum dgo_status check_usage(const struct cmd_call *call, struct dgo_error
     if (marks && !call->arg_count)
         return dgo_fail(err, DGO_EUSAGE, "--marks needs two: BEFORE AFTER");
     return DGO_OK;
+}
+
+static int show_json(const struct work *work, const struct dgo_worth *worth,
+                     const struct compare_live *live)
+{
+    json_t *view = compare_view(&work->difference, worth, live);
+    struct dgo_error err = {0};
+
+    if (view &&
+        compare_stored_add(view, work->before, work->after, work->pair_count, &err) != DGO_OK) {
+        json_decref(view);
+        return print_failure(&err);
+    }
+    return print_json(view);
 }
 
 static int run(const struct cmd_call *call)
@@ -129,7 +146,7 @@ static int run(const struct cmd_call *call)
         return print_failure(&err);
     dgo_difference_make(work.before, work.after, work.pair_count, &work.difference);
     if (option_given(&call->options, OPTION_JSON))
-        return print_json(compare_view(&work.difference, &worth, is_live ? &live : NULL));
+        return show_json(&work, &worth, is_live ? &live : NULL);
     compare_print(&work.difference, &worth, is_live ? &live : NULL);
     return 0;
 }
@@ -137,10 +154,12 @@ static int run(const struct cmd_call *call)
 const struct cmd cmd_profile_compare = {
     .name = "profile compare",
     .does = "what a change did to the memory of the GPUs",
-    .usage = "[-- COMMAND...] | BEFORE AFTER [BEFORE AFTER ...] | --marks BEFORE AFTER",
+    .usage = "[-- COMMAND...] | BEFORE AFTER [BEFORE AFTER ...] | --marks BEFORE AFTER | STORED",
     .examples = "dualgpuopt profile compare --model model.gguf\n"
                 "dualgpuopt profile compare --repeats 3 -- firefox\n"
                 "dualgpuopt profile compare before.jsonl after.jsonl --model model.gguf\n"
+                "dualgpuopt profile compare --json -- firefox > firefox.json\n"
+                "dualgpuopt profile compare firefox.json --model model.gguf\n"
                 "dualgpuopt profile mark before; dualgpuopt profile mark after\n"
                 "dualgpuopt profile compare --marks before after --json",
     .details =
@@ -157,7 +176,9 @@ const struct cmd cmd_profile_compare = {
         "or\n"
         "2 MiB, nothing is said. With repeats the median is told, with its range, and only what "
         "all\n"
-        "of them agree on. --model says what the memory is worth in tokens and layers.",
+        "of them agree on. --json keeps the snapshots with a hash of them; such a file as STORED "
+        "is\n"
+        "checked and shown again. --model says what the memory is worth in tokens and layers.",
     .arg_max = 2 * DGO_DIFFERENCE_REPEAT_MAX,
     .takes_rest = true,
     .options = {OPTION_REPEATS, OPTION_SETTLE, OPTION_SETTLE_TIMEOUT, OPTION_INTERVAL, OPTION_MARKS,

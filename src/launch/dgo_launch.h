@@ -146,5 +146,9 @@ enum dgo_status dgo_port_find(const char *host, uint16_t first, uint16_t *port,
  */
 DGO_MUST_CHECK
 enum dgo_status dgo_file_hash(const char *path, char hex[65], struct dgo_error *err);
+/* The same of bytes. */
+DGO_MUST_CHECK
+enum dgo_status dgo_bytes_hash(const void *bytes, size_t length, char hex[65],
+                               struct dgo_error *err);
 
 #endif

@@ -60,6 +60,17 @@ static void to_hex(const unsigned char *digest, char hex[65])
     hex[2 * SHA256_BYTES] = '\0';
 }
 
+enum dgo_status dgo_bytes_hash(const void *bytes, size_t length, char hex[65],
+                               struct dgo_error *err)
+{
+    unsigned char digest[SHA256_BYTES];
+
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes, length, digest) < 0)
+        return dgo_fail(err, DGO_EUNSUPPORTED, "this GnuTLS does not offer SHA-256");
+    to_hex(digest, hex);
+    return DGO_OK;
+}
+
 enum dgo_status dgo_file_hash(const char *path, char hex[65], struct dgo_error *err)
 {
     unsigned char digest[SHA256_BYTES];

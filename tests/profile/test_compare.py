@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """profile compare on the running machine: real processes take memory of pretend cards, which the fake NVML library shows."""
+import json
 import os
 import pathlib
 import shutil
@@ -74,6 +75,15 @@ def command_that_stays(box):
     check(result["total_measurable"] and result["total_floor_mib"] == 2 and not result["unsteady"], f"noise: {result}")
     check(result["kv_tokens"] > 0 and result["layers"] > 0, "its worth is not told")
     check("out" not in done.out.split("{")[0] and done.err.count("held") == 2, "the command's output is not on stderr")
+    again = json_of(box.run("profile", "compare", box.file("stored.json", done.out), "--model", model("tiny-llama"), "--json"))
+    check_equal(again["hash"], result["hash"], "the hash of the stored one")
+    check_equal([(one["gpu"], one["pid"], one["kind"], one["measurable"]) for one in again["rows"]],
+                [(one["gpu"], one["pid"], one["kind"], one["measurable"]) for one in result["rows"]], "rows of the stored one")
+    near(again["total_mib"], result["total_mib"], "the total of the stored one", 0.01)
+    result["snapshots"][0]["before"]["entries"][0]["used_kib"] += 1
+    forged = box.run("profile", "compare", box.file("forged.json", json.dumps(result)))
+    check_equal((forged.code, forged.out), (1, ""), "exit and output of a forged one")
+    check_match("forged.json.* was changed after it was measured", forged.err, "stderr")
 
 
 @case("a command that ends: what it freed, once, and why not three times")
@@ -166,7 +176,9 @@ def failures(box):
     rows = [(["--", "sh", "-c", "exit 3"], 1, "ended with status 3: nothing was compared"),
             (["--", "sh", "-c", "kill -9 $$"], 1, "ended by signal 9"),
             (["--", "/nowhere/firefox"], 1, "'/nowhere/firefox' cannot be started"),
-            (["one.jsonl"], 2, "takes pairs"), (["a", "b", "--", "true"], 2, "leave away 'a'"),
+            (["a", "b", "c"], 2, "takes pairs"), (["a.json"], 1, "cannot be read as a stored comparison"),
+            ([box.file("odd.json", "{}")], 1, "is no comparison that profile compare --json has written"),
+            ([box.file("bad.json", '{"snapshots":[{"before":{"entries":[{}]}}]}')], 1, "a snapshot in it cannot be read"), (["a", "b", "--", "true"], 2, "leave away 'a'"),
             (["--marks"], 2, "--marks needs two"), (["--marks", "a", "b"], 1, "no daemon runs"),
             (["--socket", box.folder / "none.sock"], 1, "no daemon runs")]
     for words, code, says in rows:
