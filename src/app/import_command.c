@@ -184,6 +184,8 @@ static const struct {
     {"vllm", "--tensor-parallel-size -tp", OPTION_TENSOR_PARALLEL},
     {"vllm", "--pipeline-parallel-size -pp", OPTION_PIPELINE_PARALLEL},
     {"vllm", "--gpu-memory-utilization", OPTION_MEMORY_SHARE},
+    {"vllm", "--max-num-batched-tokens", OPTION_BATCH},
+    {"vllm", "--kv-cache-dtype", OPTION_KV_TYPE},
     {"vllm", "--host", OPTION_HOST},
     {"vllm", "--port", OPTION_PORT},
     {"sglang", "--model-path --model", -1},
@@ -192,6 +194,8 @@ static const struct {
     {"sglang", "--tp --tp-size --tensor-parallel-size", OPTION_TENSOR_PARALLEL},
     {"sglang", "--pp --pp-size --pipeline-parallel-size", OPTION_PIPELINE_PARALLEL},
     {"sglang", "--mem-fraction-static", OPTION_MEMORY_SHARE},
+    {"sglang", "--chunked-prefill-size", OPTION_BATCH},
+    {"sglang", "--kv-cache-dtype", OPTION_KV_TYPE},
     {"sglang", "--host", OPTION_HOST},
     {"sglang", "--port", OPTION_PORT},
 };

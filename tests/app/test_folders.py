@@ -90,6 +90,29 @@ with tempfile.TemporaryDirectory() as work:
             and stored["file_bytes"] < plain["file_bytes"],
             f"stored as {quant}", f"{stored['parameter_count']} parameters, want {plain['parameter_count']}")
         check_bytes(quant, stored, quant)
+    # an index that lies: nothing outside of the folder is read, nothing without end
+    make("make-hf-model.py", "tiny-llama", work / "lies")
+    outside = work / "outside.safetensors"
+    (work / "lies" / "model.safetensors").rename(outside)
+    for name, index, sentence in (
+            ("a file elsewhere", {"weight_map": {"a": "../outside.safetensors"}}, "names no plain file"),
+            ("an absolute path", {"weight_map": {"a": str(outside)}}, "names no plain file"),
+            ("a hidden file", {"weight_map": {"a": ".model.safetensors"}}, "names no plain file"),
+            ("a number", {"weight_map": {"a": 1}}, "names no plain file"),
+            ("a long name", {"weight_map": {"a": "x" * 5000}}, "names no plain file"),
+            ("an empty name", {"weight_map": {"a": ""}}, "names no plain file"),
+            ("a list", {"weight_map": ["x"]}, "model.safetensors.index.json|missing"),
+            ("no map", {"metadata": {}}, "names no file"),
+            ("too many files", {"weight_map": {str(i): f"{i}.safetensors" for i in range(5000)}}, "files of weights"),
+            ("not there", {"weight_map": {"a": "gone.safetensors"}}, "gone.safetensors"),
+            ("an escape in a name", {"weight_map": {"a": "\u001b[31m.safetensors"}}, "x1b"),
+            ("a folder", {"weight_map": {"a": "sub"}}, "no regular file"),
+            ("cut", None, "index.json")):
+        (work / "lies" / "sub").mkdir(exist_ok=True)
+        (work / "lies" / "model.safetensors.index.json").write_text('{"weight_map": {"a"' if index is None else json.dumps(index))
+        done = subprocess.run([program, "inspect", str(work / "lies")], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        say(done.returncode == 1 and any(part in done.stderr for part in sentence.split("|")) and "\033" not in done.stderr,
+            f"an index with {name}", done.stderr)
     files = (work / "llama-3.1-8b" / "model-00002-of-00003.safetensors")
     say(inspect(files)["layer_count"] == 32, "any file of the folder may be given")
     files.unlink()

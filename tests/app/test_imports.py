@@ -254,6 +254,27 @@ for form, file in (("llama-swap", "out.yaml"), ("preset", "out.ini")):
             f"{form}, imported and exported again on {machine}, is the same",
             f"{first.stdout}\n{presets}\n{sentences(notes)}\n{again.stdout}{again.stderr}")
 
+# ---- commands of other engines ----
+
+for name, command, want in (
+        ("sglang", "python3 -m sglang.launch_server --model-path /m", None),
+        ("sglang's own program", "sglang serve --model-path /models/qwen3 --tp 2 --pp-size 2 --context-length 4096 --mem-fraction-static "
+         "0.8 --max-running-requests 8 --port 9000 --log-level info",
+         ({"engine": "sglang", "tp": "2", "pp": "2", "ctx": "4096", "memory-share": "0.8", "parallel": "8", "port": "9000"},
+          ["--log-level", "info"])),
+        ("vLLM, its model as a flag", "/opt/vllm/bin/vllm serve --model /models/qwen3 -pp 2 --gpu-memory-utilization 0.9 --max-num-seqs 0",
+         ({"engine": "/opt/vllm/bin/vllm", "pp": "2", "memory-share": "0.9"}, [])),
+        ("vLLM, a flag without its value", "vllm serve /models/qwen3 --max-model-len", ({"engine": "vllm"}, ["--max-model-len"])),
+        ("vLLM, what the plan decides", "vllm serve /models/qwen3 --kv-cache-dtype fp8 --max-num-batched-tokens 4096",
+         ({"engine": "vllm", "kv-type": "fp8", "batch": "4096"}, [])),
+        ("koboldcpp", "koboldcpp --model /m.gguf --contextsize 4096", None),
+        ("a count that is none", f"llama-server -m {model} -c 12x -b -5 -t 99999999999999999999", ({}, [])),
+        ("devices that are none", f"llama-server -m {model} -dev Metal,CUDA", ({}, []))):
+    code, presets, notes = imported("engine.yaml", f"models:\n  a:\n    cmd: {command}\n")
+    got = presets.get("a")
+    say((code == 1 and not got) if want is None else (got and (got["options"], got["args"]) == want), f"a command of {name}",
+        f"{code} {got} {sentences(notes)}")
+
 # ---- what is there ----
 
 before = (folder / "chat.yaml").read_text()
