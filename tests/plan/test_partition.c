@@ -203,13 +203,14 @@ static void shards_where_the_link_pays(void **state)
 {
     struct dgo_model *model = make_model(&make_70b);
     static struct dgo_machine machine;
-    struct dgo_partition direct, hosted;
+    struct dgo_partition direct, hosted, slow;
     const struct make_card card = {49152, 48600, 768};
 
     (void)state;
     make_machine(&machine, (struct make_card[]){card, card}, 2);
     const struct dgo_partition_request request = {.machine = &machine, .model = model};
 
+    model->embedding_length = 8192;
     machine.link[0][1] = machine.link[1][0] = (struct dgo_link){
         .kind = DGO_LINK_NVLINK, .p2p_known = true, .p2p = true, .bandwidth_bytes_per_s = 56e9};
     assert_int_equal(dgo_partition_make(&dgo_partition_sglang, &request, &direct, NULL), DGO_OK);
@@ -218,6 +219,16 @@ static void shards_where_the_link_pays(void **state)
     machine.link[0][1] = machine.link[1][0] = (struct dgo_link){.kind = DGO_LINK_SYS};
     assert_int_equal(dgo_partition_make(&dgo_partition_sglang, &request, &hosted, NULL), DGO_OK);
     assert_true(hosted.decode_tokens_per_second < direct.decode_tokens_per_second);
+    /* A link on which two sums of every layer cost more than half of its weights' reading saves. */
+    machine.link[0][1] = machine.link[1][0] =
+        (struct dgo_link){.kind = DGO_LINK_SYS, .bandwidth_bytes_per_s = 30e6};
+    assert_int_equal(dgo_partition_make(&dgo_partition_sglang, &request, &slow, NULL), DGO_OK);
+    assert_int_equal(slow.tensor_parallel, 1);
+    for (int g = 0; g < 2; g++) /* no card holds it alone: whole layers on each */
+        machine.gpu[g].total_bytes = machine.gpu[g].free_bytes = 32 * DGO_GIB;
+    assert_int_equal(dgo_partition_make(&dgo_partition_sglang, &request, &slow, NULL), DGO_OK);
+    assert_int_equal(slow.tensor_parallel, 1);
+    assert_int_equal(slow.pipeline_parallel, 2);
     make_model_done(model);
 }
 
