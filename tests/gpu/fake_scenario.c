@@ -299,9 +299,16 @@ const struct fake_scenario *fake_scenario(void)
     return &scenario;
 }
 
+static struct pretend_usage *usage; /* opened once: who reads us keeps its environment */
+
+__attribute__((destructor)) static void close_usage(void)
+{
+    pretend_usage_close(usage);
+    usage = NULL;
+}
+
 uint32_t fake_backend_uses(uint32_t index, struct pretend_use uses[PRETEND_PROCESSES_MAX])
 {
-    static struct pretend_usage *usage; /* opened once: who reads us keeps its environment */
     const char *path = getenv("PRETEND_GPU_USAGE");
     char error[256];
 
