@@ -1,11 +1,13 @@
 /* bench_accuracy.c - how often the verdicts are right, by shape, beside published trend tests.
  *
- * usage: bench_accuracy [HOURS [RUNS [SEED]]] [--online] [--csv DIR] [--real FILE...]
+ * usage: bench_accuracy [HOURS [RUNS [SEED]]] [--online] [--patterns] [--set NAME] [--csv DIR]
+ *                       [--real FILE...]
  *
  * A shape that leaks should be suspected or confirmed; one that does not should not.  --online
  * judges every five minutes of the series as a daemon would and tells when an episode began and how
- * many false ones a day there were.  --csv writes one series of each shape as `profile report`
- * reads it. */
+ * many false ones a day there were.  --patterns
+ * prints how often each shape is called what.  --csv writes one series of each shape as `profile
+ * report` reads it. */
 #include "peers.h"
 #include "shapes.h"
 
@@ -135,6 +137,18 @@ static void print_sum(const char *set, const struct sum *sum)
     }
 }
 
+static void print_patterns(const struct shape_row *row, const struct tally *tally)
+{
+    printf("| %s |", row->name);
+    for (uint32_t i = 0; i < DGO_PATTERN_COUNT; i++)
+        if (tally->pattern[i])
+            printf(" %.2f |", tally->pattern[i] / (double)tally->runs);
+        else
+            printf(" |");
+    printf("\n");
+    fflush(stdout);
+}
+
 static void write_csv(const struct shape_row *row, const char *folder, uint64_t seed, double span_s)
 {
     struct shape_state state;
@@ -234,16 +248,18 @@ static int judge_real(char **paths, int count, double span_s)
 
 int main(int argc, char **argv)
 {
-    static const char *const set_names[] = {"tuned", "known", "fresh", "daily", "unseen"};
+    static const char *const set_names[] = {"tuned", "known", "fresh", "daily", "unseen", "held"};
     double numbers[3] = {6, 100, 1};
     const char *folder = NULL;
     const char *only = NULL;
-    bool online = false;
+    bool online = false, patterns = false;
     struct sum sums[SHAPE_SET_COUNT] = {0};
 
     for (int i = 1, at = 0; i < argc; i++) {
         if (!strcmp(argv[i], "--online"))
             online = true;
+        else if (!strcmp(argv[i], "--patterns"))
+            patterns = true;
         else if (!strcmp(argv[i], "--csv") && i + 1 < argc)
             folder = argv[++i];
         else if (!strcmp(argv[i], "--set") && i + 1 < argc)
@@ -253,15 +269,22 @@ int main(int argc, char **argv)
         else if (at < 3)
             numbers[at++] = atof(argv[i]);
     }
-    printf(
-        "%.0f h, %.0f runs a shape, seed %.0f\n\n| shape | is | growing | suspected | confirmed |",
-        numbers[0], numbers[1], numbers[2]);
-    for (uint32_t p = 0; p < PEER_COUNT; p++)
-        printf(" %s |", peers[p].name);
-    printf("%s pattern |\n", online ? " online |" : "");
-    for (uint32_t i = 0; i < shape_count + shape_day_count; i++) {
-        const struct shape_row *row =
-            i < shape_count ? &shape_rows[i] : &shape_day_rows[i - shape_count];
+    printf("%.0f h, %.0f runs a shape, seed %.0f\n\n| shape |", numbers[0], numbers[1], numbers[2]);
+    if (patterns) {
+        for (uint32_t i = 0; i < DGO_PATTERN_COUNT; i++)
+            printf(" %s |", dgo_pattern_name((enum dgo_pattern)i));
+        printf("\n");
+    } else {
+        printf(" is | growing | suspected | confirmed |");
+        for (uint32_t p = 0; p < PEER_COUNT; p++)
+            printf(" %s |", peers[p].name);
+        printf("%s pattern |\n", online ? " online |" : "");
+    }
+    for (uint32_t i = 0; i < shape_count + shape_day_count + shape_held_count; i++) {
+        const struct shape_row *row = i < shape_count ? &shape_rows[i]
+                                      : i < shape_count + shape_day_count
+                                          ? &shape_day_rows[i - shape_count]
+                                          : &shape_held_rows[i - shape_count - shape_day_count];
         struct tally tally = {0};
 
         if (only ? strcmp(only, set_names[row->set]) != 0 : i >= shape_count)
@@ -272,7 +295,10 @@ int main(int argc, char **argv)
         }
         for (uint32_t run = 0; run < (uint32_t)numbers[1]; run++)
             one_run(row, (uint64_t)numbers[2] * 1000003 + run, numbers[0] * 3600, online, &tally);
-        print_row(row->name, row->leaks, &tally, online);
+        if (patterns)
+            print_patterns(row, &tally);
+        else
+            print_row(row->name, row->leaks, &tally, online);
         sums[row->set].shapes[row->leaks]++;
         sums[row->set].flagged[row->leaks] +=
             (double)(tally.verdict[DGO_VERDICT_SUSPECTED] + tally.verdict[DGO_VERDICT_CONFIRMED]) /

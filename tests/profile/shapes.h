@@ -3,7 +3,7 @@
  * A shape is drawn with random parameters from a seed and gives one sample for each second.  The
  * set says what it was for: TUNED shapes were looked at while the judges were written, FRESH ones
  * were written after they were frozen and were run once; DAILY and UNSEEN are the same for the
- * judge of days (docs/MEASUREMENTS.md). */
+ * judge of days; HELD ones were written after both were frozen (docs/MEASUREMENTS.md). */
 #ifndef SHAPES_H
 #define SHAPES_H
 
@@ -15,6 +15,7 @@ enum shape_set {
     SHAPE_FRESH,
     SHAPE_DAILY,
     SHAPE_UNSEEN,
+    SHAPE_HELD,
     SHAPE_SET_COUNT
 };
 
@@ -38,6 +39,8 @@ extern const struct shape_row shape_rows[];
 extern const uint32_t shape_count;
 extern const struct shape_row shape_day_rows[]; /* of several days: shapes_days.c */
 extern const uint32_t shape_day_count;
+extern const struct shape_row shape_held_rows[]; /* shapes_held.c */
+extern const uint32_t shape_held_count;
 
 /* Draws the parameters; the same seed gives the same series. */
 void shape_start(const struct shape_row *row, struct shape_state *state, uint64_t seed,
