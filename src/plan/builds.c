@@ -35,7 +35,8 @@ static const struct memory_build builds[] = {
      .other_inputs = 1,
      .packed_holes = true,
      .shared_visitors = 1,
-     .attention_place_known = true},
+     .attention_place_known = true,
+     .replayed = true},
 };
 
 const struct memory_build *memory_build_find(uint32_t build)

@@ -138,6 +138,8 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
         return t->output_alone;
     if (partial)
         return bound_bytes(memory, role);
+    if (memory->replayed && (role->pipeline || role->position == 0))
+        return memory_replay_bytes(&memory->graph, role, inputs);
     if (!role->pipeline)
         return dgo_max_u64(t->inputs + dgo_max_u64(t->base_alone, t->extra_alone), t->logits);
     peak = first ? t->base_first : t->base_later;

@@ -45,19 +45,21 @@ void memory_context_sizes(const struct dgo_model *model, const struct dgo_settin
     const bool one_stream = settings->kv_unified || slots == 1;
     const bool shared = one_stream && !model->cache_for_each_slot;
 
-    memory->ctx_tokens =
-        pad_tokens(settings->ctx_tokens ? settings->ctx_tokens : model->context_length);
+    const uint32_t asked = settings->ctx_tokens ? settings->ctx_tokens : model->context_length;
+
+    memory->ctx_tokens = pad_tokens(asked);
     memory->ctx_tokens_per_slot = memory->ctx_tokens;
     if (!one_stream) {
         memory->ctx_tokens_per_slot = pad_tokens(memory->ctx_tokens / slots);
         memory->ctx_tokens = memory->ctx_tokens_per_slot * slots;
     }
     memory->stream_count = shared ? 1 : slots;
-    memory->batch_tokens =
-        memory->ctx_tokens < settings->batch_tokens ? memory->ctx_tokens : settings->batch_tokens;
+    /* Of the context that was asked for, before it is rounded up. */
+    memory->batch_tokens = asked < settings->batch_tokens ? asked : settings->batch_tokens;
     memory->ubatch_tokens = memory->batch_tokens < settings->ubatch_tokens
                                 ? memory->batch_tokens
                                 : settings->ubatch_tokens;
+    memory->graph_tokens = (memory->ubatch_tokens + slots - 1) / slots * slots;
 
     const uint64_t window =
         (uint64_t)model->sliding_window * (shared ? slots : 1) + memory->ubatch_tokens;

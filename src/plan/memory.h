@@ -44,6 +44,7 @@ struct memory_build {
     uint8_t first_extra;     /* times E at the first device's peak */
     bool cache_unpacked;     /* a cache that is not f16 is copied to f16 in the compute buffer */
     bool packed_holes;       /* packing a cache leaves holes of width Q that are used again */
+    bool replayed;           /* the graph's allocations are repeated, where the family is known */
     bool alone_wide;         /* embeddings held during the graph also on a single device */
     uint8_t shared_visitors; /* tensors of -ncmoe on the first device at once, of several devices */
     bool attention_place_known; /* where unfused attention runs over a cache in host memory */
@@ -83,6 +84,21 @@ struct memory_terms {
     uint64_t layer_context_max; /* the largest cache of one layer, wherever it lies */
 };
 
+/* The tensors of a layer's graph, in bytes: what replay.c takes and gives back. */
+struct memory_graph {
+    bool has_dense, has_experts, has_windows;
+    bool input_scaled;    /* embeddings are multiplied first (gemma) */
+    bool keys_first;      /* keys before values */
+    bool weights_softmax; /* the routers' weights are not summed up */
+    bool key_packed, value_packed;
+    uint64_t embedding, queries, keys, values, mixed;
+    uint64_t scores, window_scores; /* of unfused attention, else 0 */
+    uint64_t key_copy, value_copy;  /* of an f32 cache, as f16; else 0 */
+    uint64_t window_key_copy, window_value_copy;
+    uint64_t inner, expert_inner, expert_out, router, router_used, router_sum;
+    uint64_t row, logits; /* of the wanted rows */
+};
+
 struct plan_memory {
     const struct dgo_model *model;
     uint32_t build;       /* of the formulas in use */
@@ -91,6 +107,7 @@ struct plan_memory {
     /* After the engine's own rounding: FORMULAS "Context". */
     uint32_t ctx_tokens, ctx_tokens_per_slot, stream_count, window_cells;
     uint32_t batch_tokens, ubatch_tokens, output_row_count;
+    uint32_t graph_tokens; /* of the graph that is reserved: a micro-batch, as many for each slot */
     bool kv_on_host, op_offload;
     bool no_events; /* of a device of another machine: nothing is pipelined */
     bool overrides; /* tensors are sent elsewhere than their layer (-ncmoe) */
@@ -107,6 +124,8 @@ struct plan_memory {
     uint64_t host_output_bytes;        /* logits that are handed out */
 
     struct memory_terms terms;
+    struct memory_graph graph; /* filled where terms.rule->replayed and the family has one */
+    bool replayed;             /* it is */
 };
 
 /* Where a device stands in the row of devices that the engine uses. */
@@ -172,6 +191,10 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
  * them, no overrides. */
 bool memory_pipeline(const struct plan_memory *memory, uint32_t device_count,
                      uint32_t cpu_layer_count, bool output_on_cpu);
+
+/* replay.c: the buffer that a layer's graph needs in that role; `inputs` are M. */
+uint64_t memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role,
+                             uint64_t inputs);
 
 /* The compute buffer of a device; `source` (may be NULL) says formula or bound. */
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,

@@ -38,6 +38,7 @@ static enum memory_family find_family(const struct dgo_model *model)
 /* Widths in floats for each token, the widest layer counting. */
 struct widths {
     uint64_t queries, heads, feed_forward, key, value; /* key, value: of one cache row */
+    uint64_t mixed;                                    /* attention's result */
     uint64_t head;                                     /* values in one key head */
     uint64_t scan; /* of a state-space layer's scan, besides the delta net's */
     bool cache, window, recurrent, state; /* state: also beside attention */
@@ -82,6 +83,7 @@ static struct widths find_widths(const struct dgo_model *model)
         w.head = dgo_max_u64(w.head, layer->key_length);
         w.key = dgo_max_u64(w.key, (uint64_t)layer->head_count_kv * layer->key_length);
         w.value = dgo_max_u64(w.value, (uint64_t)layer->head_count_kv * layer->value_length);
+        w.mixed = dgo_max_u64(w.mixed, (uint64_t)layer->head_count * layer->value_length);
         w.cache = true;
         w.window = w.window || layer->sliding_window;
     }
@@ -117,7 +119,7 @@ static uint64_t rotation_bytes(const struct dgo_settings *settings, const struct
 /* What a mask is wide: the cells of a slot or, without a cache, the tokens of the batch itself. */
 static uint64_t attended_cells(const struct plan_memory *memory, const struct widths *w)
 {
-    return w->cache ? memory->ctx_tokens_per_slot : memory->ubatch_tokens;
+    return w->cache ? memory->ctx_tokens_per_slot : memory->graph_tokens;
 }
 
 /* M: a mask and the row indices for each cache, positions. */
@@ -125,7 +127,7 @@ static void fill_inputs(const struct dgo_model *model, const struct dgo_settings
                         const struct plan_memory *memory, const struct widths *w,
                         struct memory_terms *terms)
 {
-    const uint64_t tokens = memory->ubatch_tokens;
+    const uint64_t tokens = memory->graph_tokens;
     const bool fused = memory_attention_fused(model, settings);
     const uint64_t mask_value = fused ? 2 : 4;
     uint64_t cache = tokens * sizeof(int64_t); /* key rows */
@@ -210,7 +212,7 @@ static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_sett
 {
     const struct memory_terms *terms = &memory->terms;
     const uint64_t e = terms->embedding, q = terms->queries;
-    const uint64_t token_bytes = memory->ubatch_tokens * sizeof(float);
+    const uint64_t token_bytes = memory->graph_tokens * sizeof(float);
     const uint64_t attended = attended_cells(memory, w);
     const uint64_t cells = attended * memory->stream_count;
     const uint64_t gates = terms->family == MEMORY_DELTA ? 2 * q : 0;
@@ -354,14 +356,15 @@ static uint64_t output_alone_bytes(const struct dgo_model *model, const struct p
                                           (1U + MEMORY_COPIES * memory->terms.rule->other_inputs);
 }
 
+/* A graph for the generation is reserved, too: a token and a row for each slot. */
 static uint32_t output_rows(const struct dgo_settings *settings, const struct memory_build *rule,
-                            uint32_t ubatch)
+                            const struct plan_memory *memory)
 {
     uint32_t rows = settings->output_row_count;
 
     if (rows == 0)
-        rows = rule->row_for_each_slot ? settings->slot_count : ubatch;
-    return rows < ubatch ? rows : ubatch;
+        rows = rule->row_for_each_slot ? settings->slot_count : memory->ubatch_tokens;
+    return rows < memory->graph_tokens ? rows : memory->graph_tokens;
 }
 
 /* An architecture whose graphs were not compared gets a bound; FORMULAS "Measured" has how far. */
@@ -369,10 +372,10 @@ static void add_slack(const struct dgo_model *model, const struct dgo_settings *
                       const struct plan_memory *memory, const struct widths *w,
                       struct memory_terms *terms)
 {
-    const uint64_t token_bytes = memory->ubatch_tokens * sizeof(float);
+    const uint64_t token_bytes = memory->graph_tokens * sizeof(float);
     uint64_t slack = 2 * terms->embedding + terms->queries +
                      (5 * w->scan + 2 * w->index) * token_bytes +
-                     w->index_scores * memory->ctx_tokens_per_slot * memory->ubatch_tokens;
+                     w->index_scores * memory->ctx_tokens_per_slot * memory->graph_tokens;
     uint64_t shift, state;
 
     if (w->state) {
@@ -384,16 +387,71 @@ static void add_slack(const struct dgo_model *model, const struct dgo_settings *
         terms->extra += slack;
 }
 
+/* Replayed are the plain stacks of attention and feed-forward. */
+static void fill_graph(const struct dgo_model *model, const struct dgo_settings *settings,
+                       struct plan_memory *memory, const struct widths *w)
+{
+    const struct memory_terms *t = &memory->terms;
+    const uint64_t token_bytes = memory->graph_tokens * sizeof(float);
+    enum { F16_BYTES = 2 };
+    const bool gemma = strncmp(model->architecture, "gemma", 5) == 0;
+    struct memory_graph *g = &memory->graph;
+
+    memory->replayed =
+        t->rule->replayed && t->studied && !t->adapted &&
+        (t->family == MEMORY_DENSE || t->family == MEMORY_MOE || t->family == MEMORY_MOE_FUSED);
+    *g = (struct memory_graph){
+        .has_dense = w->feed_forward > 0 || model->expert_count == 0,
+        .has_experts = model->expert_count > 0,
+        .has_windows = w->window,
+        .input_scaled = gemma,
+        .keys_first = gemma || t->family == MEMORY_MOE_FUSED,
+        .weights_softmax = t->family == MEMORY_MOE_FUSED,
+        .key_packed = is_packed(settings->key_type),
+        .value_packed = is_packed(settings->value_type),
+        .embedding = t->embedding,
+        .queries = t->queries,
+        .keys = w->key * token_bytes,
+        .values = w->value * token_bytes,
+        .mixed = w->mixed * token_bytes,
+        .inner = w->feed_forward * token_bytes,
+        .expert_inner =
+            (uint64_t)model->expert_used_count * model->expert_feed_forward_length * token_bytes,
+        .expert_out = model->expert_used_count * t->embedding,
+        .router = model->expert_count * token_bytes,
+        .router_used = model->expert_used_count * token_bytes,
+        .router_sum = token_bytes,
+        .row = (uint64_t)model->embedding_length * memory->output_row_count * sizeof(float),
+        .logits = (uint64_t)model->vocab_size * memory->output_row_count * sizeof(float),
+    };
+    const uint64_t cells = memory->ctx_tokens_per_slot, window_cells = memory->window_cells;
+    const uint64_t streams = memory->stream_count;
+
+    if (!t->attention_fused) {
+        g->scores = w->heads * cells * token_bytes;
+        g->window_scores = w->heads * window_cells * token_bytes;
+        return;
+    }
+    if (settings->key_type == DGO_KV_F32) {
+        g->key_copy = streams * cells * w->key * F16_BYTES;
+        g->window_key_copy = streams * window_cells * w->key * F16_BYTES;
+    }
+    if (settings->value_type == DGO_KV_F32) {
+        g->value_copy = streams * cells * w->value * F16_BYTES;
+        g->window_value_copy = streams * window_cells * w->value * F16_BYTES;
+    }
+}
+
 void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                        const struct dgo_engine_rules *rules, struct plan_memory *memory)
 {
     struct memory_terms *terms = &memory->terms;
     const struct widths w = find_widths(model);
-    const uint64_t token_bytes = memory->ubatch_tokens * sizeof(float);
+    const uint64_t token_bytes = memory->graph_tokens * sizeof(float);
 
     terms->rule = memory_build_find(rules ? rules->build : 0);
     memory->build = terms->rule->measured_build;
-    memory->output_row_count = output_rows(settings, terms->rule, memory->ubatch_tokens);
+    memory->output_row_count = output_rows(settings, terms->rule, memory);
     terms->family = find_family(model);
     terms->studied = is_studied(model);
     terms->sliding_window = w.window;
@@ -414,6 +472,7 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     fill_pipeline(model, settings, &w, token_bytes, terms);
     fill_alone(settings, &w, terms);
     terms->logits = logits_bytes(model, memory);
+    fill_graph(model, settings, memory, &w);
     terms->output_alone = output_alone_bytes(model, memory);
     enum { OFFLOAD_ROWS = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH */
     if (memory->output_row_count < OFFLOAD_ROWS)

@@ -159,6 +159,55 @@ static void test_golden(void **state)
     }
 }
 
+/* Compute buffers in MiB of Qwen3 4B (tied) on two cards, as llama-server 0.7.0 logs them. */
+static const struct {
+    const char *name;
+    uint32_t ctx, slots, ubatch;
+    bool unified, unfused;
+    enum dgo_kv_type type;
+    double want[2];
+} replayed[] = {
+    {"a micro-batch is as many tokens for each slot",
+     8192,
+     7,
+     512,
+     false,
+     false,
+     DGO_KV_F16,
+     {146.76, 101.21}},
+    {"in one pool, too", 8192, 3, 100, true, false, DGO_KV_F16, {34.28, 25.31}},
+    {"an f32 cache is copied to f16", 65536, 1, 128, false, false, DGO_KV_F32, {342.76, 331.51}},
+    {"scores of slots that are not fused", 8192, 5, 64, false, true, DGO_KV_F16, {29.59, 23.87}},
+};
+
+static void test_replayed(void **state)
+{
+    struct dgo_model *model = open_fixture("q3_4bt");
+    struct dgo_machine machine;
+
+    (void)state;
+    make_cards(2, 48, &machine);
+    for (size_t i = 0; i < sizeof replayed / sizeof replayed[0]; i++) {
+        struct dgo_settings settings = make_settings(2);
+        struct dgo_estimate estimate;
+
+        settings.ctx_tokens = replayed[i].ctx;
+        settings.slot_count = replayed[i].slots;
+        settings.output_row_count = 0; /* a server's: one a slot */
+        settings.ubatch_tokens = replayed[i].ubatch;
+        settings.kv_unified = replayed[i].unified;
+        settings.key_type = settings.value_type = replayed[i].type;
+        settings.flash_attention = replayed[i].unfused ? DGO_FA_OFF : DGO_FA_ON;
+        estimate = estimate_of(&machine, model, &settings, 11669);
+        for (uint32_t d = 0; d < 2; d++) {
+            CHECK_ROW(near(estimate.device[d].compute_bytes, replayed[i].want[d], 0.1),
+                      replayed[i].name);
+            CHECK_ROW(estimate.device[d].compute_source == DGO_FIGURE_FORMULA, replayed[i].name);
+        }
+    }
+    dgo_model_close(model);
+}
+
 /* --- the context, rounded as the engine does ------------------------------------------------- */
 
 static const struct {
@@ -172,9 +221,9 @@ static const struct {
     {"rounded up", 5000, 1, false, 2048, 512, 5120, 5120, 2048, 512},
     {"none given: as trained", 0, 1, false, 2048, 512, 131072, 131072, 2048, 512},
     {"shared out over slots", 8192, 4, false, 2048, 512, 8192, 2048, 2048, 512},
-    {"each slot rounded up", 1000, 3, false, 2048, 512, 1536, 512, 1536, 512},
+    {"each slot rounded up", 1000, 3, false, 2048, 512, 1536, 512, 1000, 512},
     {"one pool for all slots", 8192, 4, true, 2048, 512, 8192, 8192, 2048, 512},
-    {"a short context cuts the batch", 100, 1, false, 2048, 512, 256, 256, 256, 256},
+    {"a short context cuts the batch", 100, 1, false, 2048, 512, 256, 256, 100, 100},
     {"a small batch cuts the micro-batch", 8192, 1, false, 128, 512, 8192, 8192, 128, 128},
 };
 
@@ -661,6 +710,7 @@ static void test_unknown_state(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_golden),
     cmocka_unit_test(test_latent_unfused),
+    cmocka_unit_test(test_replayed),
     cmocka_unit_test(test_contexts),
     cmocka_unit_test(test_builds),
     cmocka_unit_test(test_between_builds),

@@ -166,7 +166,8 @@ static void print_result(const char *title, const struct result *result)
 /* The three dense models stand first in fixture_names. */
 enum { DENSE_COUNT = 3 };
 
-static void check_result(const struct result *result, uint32_t dense_percent)
+static void check_result(const struct result *result, uint32_t dense_percent, uint32_t full_percent,
+                         double under_mib)
 {
     const struct tally all = sum_up(result, 0, FIXTURE_COUNT, FULL, KIND_COUNT);
     const struct tally dense = sum_up(result, 0, DENSE_COUNT, FULL, FULL + 1);
@@ -176,10 +177,9 @@ static void check_result(const struct result *result, uint32_t dense_percent)
     assert_int_equal(all.weights_off, 0);
     assert_int_equal(all.context_off, 0);
     assert_true(dense.rows > 0 && dense.compute_near * 100 >= dense.rows * dense_percent);
-    assert_true(full.compute_near * 100 >= full.rows * 85);
-    /* Never under by more than what a plan adds for safety. */
-    assert_true(dense.worst_under > -4.0);
-    assert_true(full.worst_under > -4.0);
+    assert_true(full.compute_near * 100 >= full.rows * full_percent);
+    /* Never under by more than what a plan adds for safety, or less where it is known better. */
+    assert_true(full.worst_under > -under_mib);
     assert_true(partial.worst_under > -16.0);
 }
 
@@ -232,7 +232,7 @@ static void test_shared_table(void **state)
     open_models_from_files();
     run_table(path, true, 10256, models, &result);
     print_result("memory_truth.tsv, build 10256", &result);
-    check_result(&result, 95);
+    check_result(&result, 95, 95, 4.0);
 }
 
 static void test_own_table(void **state)
@@ -243,7 +243,7 @@ static void test_own_table(void **state)
     run_table(DGO_TRUTH_DIR "/truth_b11669.tsv", false, 11669, models, &result);
     print_result("truth_b11669.tsv, build 11669", &result);
     /* Packed and mixed caches move the peak by E or Q, down: FORMULAS "Measured". */
-    check_result(&result, 90);
+    check_result(&result, 100, 98, 0.25);
 }
 
 static int open_models(void **state)

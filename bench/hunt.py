@@ -1,0 +1,482 @@
+#!/usr/bin/env python3
+"""Looks for command lines whose estimate is not what llama-server allocates: models of random shape, random flags, 1 to 4 pretend cards.
+
+    hunt.py [--runs N] [--seed N] [--family NAME]... [--models FOLDER] [--all]
+
+Each run makes a sparse model of a few layers (or takes a file of FOLDER, as test-llama-archs writes them), loads it with the real
+server and lays its log beside `estimate`.  A difference is printed with the words that bring it again; --all prints every device.
+Weights and context must be the log's; compute where the estimate calls it a formula, else it must not be under.
+"""
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+import books  # noqa: E402
+import e2e  # noqa: E402
+
+NEAR_MIB = 0.5
+PATIENCE_S = 120
+TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210),
+         "MXFP4": (39, 32, 17)}
+
+# ---- models ----------------------------------------------------------------------------------------------------------------
+
+
+def text(value):
+    return struct.pack("<Q", len(value.encode())) + value.encode()
+
+
+def value_bytes(value):
+    if isinstance(value, bool):
+        return struct.pack("<I?", 7, value)
+    if isinstance(value, int):
+        return struct.pack("<II", 4, value)
+    if isinstance(value, float):
+        return struct.pack("<If", 6, value)
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + text(value)
+    kind, layout = (7, "?") if isinstance(value[0], bool) else (5, "i")
+    return struct.pack(f"<IIQ{len(value)}{layout}", 9, kind, len(value), *value)
+
+
+def write(path, keys, tensors):
+    """A sparse file: true shapes, zeros for weights."""
+    parts = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(keys))]
+    parts += [text(key) + value_bytes(value) for key, value in keys.items()]
+    offset = 0
+    for name, shape, kind in tensors:
+        number, block, size = TYPES[kind]
+        values = 1
+        for dimension in shape:
+            values *= dimension
+        parts.append(text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, number, offset))
+        offset += (values // block * size + 31) // 32 * 32
+    head = b"".join(parts)
+    head += bytes(-len(head) % 32)
+    with open(path, "wb") as file:
+        file.write(head)
+        file.truncate(len(head) + offset)
+
+
+class Shape:
+    """The random widths of one model and the tensors made of them."""
+
+    def __init__(self, rng, architecture, **options):
+        self.rng, self.architecture = rng, architecture
+        self.o = collections.defaultdict(int, options)
+        self.layers = options.get("layers") or rng.choice([3, 4, 5, 6, 7])
+        self.width = options.get("width") or rng.choice([1024, 1536, 2048, 2560, 2880, 3072, 3584, 4096, 5120])
+        self.head = options.get("head") or rng.choice([64, 128, 128, 256])
+        heads = max(2, int(self.width * rng.choice([0.5, 1, 1, 1, 1.6, 2]) / self.head) // 8 * 8)
+        self.heads = heads
+        if options.get("square"):  # an architecture whose queries are as wide as the embeddings
+            heads = self.heads = self.width // self.head
+        self.kv = rng.choice([n for n in (1, 2, 4, 8, 16, heads) if heads % n == 0])
+        self.inner = rng.choice([2, 2.5, 3, 3.5, 4, 1]) * self.width
+        self.inner = int(self.inner) // 256 * 256
+        self.vocabulary = options.get("vocabulary") or rng.choice([8192, 32000, 65536, 128256, 151936])
+        self.tied = options.get("tied", rng.random() < 0.3)
+        self.experts = rng.choice([8, 16, 32, 64, 128]) if options.get("moe") else 0
+        self.used = min(self.experts, rng.choice([1, 2, 4, 6, 8]))
+        self.expert_inner = rng.choice([256, 512, 768, 1408, 1536, 2048]) if self.experts else 0
+        if options.get("one_inner"):
+            self.expert_inner = self.inner
+        self.kind = rng.choice(["Q8_0", "F16"]) if self.width % 256 or self.expert_inner % 256 else rng.choice(["Q4_K", "Q4_K", "Q8_0", "F16"])
+        self.tensors = []
+
+    def put(self, name, *shape, kind=None):
+        kind = kind or self.kind
+        if shape[0] % TYPES[kind][1]:
+            kind = "Q8_0" if shape[0] % 32 == 0 else "F16"
+        self.tensors.append((name, shape, kind))
+
+    def keys(self):
+        a = self.architecture
+        keys = {"general.architecture": a, "general.name": "hunt", f"{a}.context_length": 131072, f"{a}.embedding_length": self.width,
+                f"{a}.block_count": self.layers, f"{a}.feed_forward_length": self.inner, f"{a}.attention.head_count": self.heads,
+                f"{a}.attention.head_count_kv": self.kv, f"{a}.attention.layer_norm_rms_epsilon": 1e-6,
+                f"{a}.attention.layer_norm_epsilon": 1e-6, f"{a}.rope.freq_base": 1e6, f"{a}.rope.dimension_count": self.head,
+                f"{a}.attention.key_length": self.head, f"{a}.attention.value_length": self.head,
+                "tokenizer.ggml.model": "none", f"{a}.vocab_size": self.vocabulary}
+        if self.experts:
+            keys |= {f"{a}.expert_count": self.experts, f"{a}.expert_used_count": self.used,
+                     f"{a}.expert_feed_forward_length": self.expert_inner}
+        for key, value in self.o.items():
+            if key.startswith("%"):
+                keys[f"{a}.{key[1:]}"] = value
+        return keys
+
+    def attention(self, p):
+        w, o, q, kv = self.width, self.o, self.heads * self.head, self.kv * self.head
+        if not o["no_attn_norm"]:
+            self.put(p + "attn_norm.weight", w, kind="F32")
+        if o["norm_bias"]:
+            self.put(p + "attn_norm.bias", w, kind="F32")
+        if o["fused_qkv"]:
+            self.put(p + "attn_qkv.weight", w, q + 2 * kv)
+            if o["qkv_bias"]:
+                self.put(p + "attn_qkv.bias", q + 2 * kv, kind="F32")
+        else:
+            for name, rows in (("q", q), ("k", kv), ("v", kv)):
+                self.put(p + f"attn_{name}.weight", w, rows)
+                if o["qkv_bias"]:
+                    self.put(p + f"attn_{name}.bias", rows, kind="F32")
+        self.put(p + "attn_output.weight", q, w)
+        if o["out_bias"]:
+            self.put(p + "attn_output.bias", w, kind="F32")
+        if o["qk_norm"]:
+            self.put(p + "attn_q_norm.weight", self.head if o["qk_norm"] == 1 else q, kind="F32")
+            self.put(p + "attn_k_norm.weight", self.head if o["qk_norm"] == 1 else kv, kind="F32")
+        if o["sinks"]:
+            self.put(p + "attn_sinks.weight", self.heads, kind="F32")
+        if o["post_norm"]:
+            self.put(p + "post_attention_norm.weight", w, kind="F32")
+        if not o["no_ffn_norm"]:
+            self.put(p + "ffn_norm.weight", w, kind="F32")
+            if o["norm_bias"]:
+                self.put(p + "ffn_norm.bias", w, kind="F32")
+        if o["post_norm"] and not o["attention_post_only"]:
+            self.put(p + "post_ffw_norm.weight", w, kind="F32")
+
+    def dense(self, p, inner, suffix=""):
+        o = self.o
+        if o["fused_gate"] and not suffix:
+            self.put(p + "ffn_up.weight", self.width, 2 * inner)
+        else:
+            if not o["no_gate"]:
+                self.put(p + f"ffn_gate{suffix}.weight", self.width, inner)
+            self.put(p + f"ffn_up{suffix}.weight", self.width, inner)
+        self.put(p + f"ffn_down{suffix}.weight", inner, self.width)
+        if o["ffn_bias"]:
+            self.put(p + "ffn_up.bias", inner, kind="F32")
+            self.put(p + "ffn_down.bias", self.width, kind="F32")
+
+    def routed(self, p):
+        w, n, inner = self.width, self.experts, self.expert_inner
+        self.put(p + "ffn_gate_inp.weight", w, n, kind="F32")
+        for name, shape in (("gate", (w, inner, n)), ("up", (w, inner, n)), ("down", (inner, w, n))):
+            self.put(p + f"ffn_{name}_exps.weight", *shape, kind=self.o["expert_kind"] or None)
+            if self.o["expert_bias"]:
+                self.put(p + f"ffn_{name}_exps.bias", shape[1], n, kind="F32")
+        if self.o["expert_bias"]:
+            self.put(p + "ffn_gate_inp.bias", n, kind="F32")
+        if self.o["probs_bias"]:
+            self.put(p + "exp_probs_b.bias", n, kind="F32")
+        if self.o["shared"]:
+            if self.o["shared_gate"]:
+                self.put(p + "ffn_gate_inp_shexp.weight", w, kind="F32")
+            self.dense(p, self.o["shared"], "_shexp")
+
+    def write(self, path):
+        self.put("token_embd.weight", self.width, self.vocabulary)
+        self.put("output_norm.weight", self.width, kind="F32")
+        if self.o["norm_bias"]:
+            self.put("output_norm.bias", self.width, kind="F32")
+        if not self.tied:
+            self.put("output.weight", self.width, self.vocabulary, kind="Q6_K" if self.width % 256 == 0 else None)
+        for layer in range(self.layers):
+            p = f"blk.{layer}."
+            self.mixer(p, layer)
+            if self.experts and layer >= self.o["lead"]:
+                self.routed(p)
+            else:
+                self.dense(p, self.inner)
+        if self.o["rope_table"]:
+            self.put("rope_freqs.weight", self.head // 2, kind="F32")
+        write(path, self.keys(), self.tensors)
+
+    def mixer(self, p, layer):
+        self.attention(p)
+
+
+class Latent(Shape):
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, **options)
+        self.heads = rng.choice([16, 32, 64, 128])
+        self.ql, self.kl, self.rope, self.nope, self.vh = rng.choice([0, 768, 1536]), 512, 64, 128, 128
+
+    def keys(self):
+        a = self.architecture
+        keys = super().keys() | {
+            f"{a}.attention.head_count_kv": 1, f"{a}.attention.key_length": self.kl + self.rope, f"{a}.attention.value_length": self.kl,
+            f"{a}.attention.key_length_mla": self.nope + self.rope, f"{a}.attention.value_length_mla": self.vh,
+            f"{a}.attention.kv_lora_rank": self.kl, f"{a}.rope.dimension_count": self.rope, f"{a}.expert_shared_count": 1,
+            f"{a}.leading_dense_block_count": self.o["lead"], f"{a}.expert_weights_scale": 2.5, f"{a}.expert_weights_norm": True,
+            f"{a}.expert_gating_func": 2}
+        if self.ql:
+            keys[f"{a}.attention.q_lora_rank"] = self.ql
+        return keys
+
+    def mixer(self, p, layer):
+        w, h = self.width, self.heads
+        self.put(p + "attn_norm.weight", w, kind="F32")
+        if self.ql:
+            self.put(p + "attn_q_a_norm.weight", self.ql, kind="F32")
+            self.put(p + "attn_q_a.weight", w, self.ql)
+            self.put(p + "attn_q_b.weight", self.ql, h * (self.nope + self.rope))
+        else:
+            self.put(p + "attn_q.weight", w, h * (self.nope + self.rope))
+        self.put(p + "attn_kv_a_norm.weight", self.kl, kind="F32")
+        self.put(p + "attn_kv_a_mqa.weight", w, self.kl + self.rope)
+        self.put(p + "attn_k_b.weight", self.nope, self.kl, h)
+        self.put(p + "attn_v_b.weight", self.kl, self.vh, h)
+        self.put(p + "attn_output.weight", h * self.vh, w)
+        self.put(p + "ffn_norm.weight", w, kind="F32")
+
+
+class Delta(Shape):
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, head=256, **options)
+        self.layers = rng.choice([4, 5, 8])
+        self.ds, self.ng, self.dt = 128, rng.choice([8, 16]), rng.choice([16, 32, 48])
+
+    def keys(self):
+        a = self.architecture
+        return super().keys() | {
+            f"{a}.expert_shared_feed_forward_length": self.o["shared"] or 512, f"{a}.ssm.conv_kernel": 4,
+            f"{a}.ssm.inner_size": self.ds * self.dt, f"{a}.ssm.state_size": self.ds, f"{a}.ssm.time_step_rank": self.dt,
+            f"{a}.ssm.group_count": self.ng, f"{a}.full_attention_interval": 4, f"{a}.rope.dimension_sections": [11, 11, 10, 0],
+            f"{a}.rope.dimension_count": 64}
+
+    def mixer(self, p, layer):
+        w, kd, vd = self.width, self.ds * self.ng, self.ds * self.dt
+        self.put(p + "attn_norm.weight", w, kind="F32")
+        self.put(p + "post_attention_norm.weight", w, kind="F32")
+        if (layer + 1) % 4 == 0:
+            self.put(p + "attn_q.weight", w, self.heads * self.head * 2)
+            self.put(p + "attn_k.weight", w, self.kv * self.head)
+            self.put(p + "attn_v.weight", w, self.kv * self.head)
+            self.put(p + "attn_output.weight", self.heads * self.head, w)
+            self.put(p + "attn_q_norm.weight", self.head, kind="F32")
+            self.put(p + "attn_k_norm.weight", self.head, kind="F32")
+            return
+        self.put(p + "attn_qkv.weight", w, 2 * kd + vd)
+        self.put(p + "attn_gate.weight", w, vd)
+        self.put(p + "ssm_conv1d.weight", 4, 2 * kd + vd, kind="F32")
+        self.put(p + "ssm_dt.bias", self.dt, kind="F32")
+        self.put(p + "ssm_a", self.dt, kind="F32")
+        if self.architecture == "qwen3next":
+            self.put(p + "ssm_ba.weight", w, 2 * self.dt)
+        else:
+            self.put(p + "ssm_beta.weight", w, self.dt, kind="Q8_0")
+            self.put(p + "ssm_alpha.weight", w, self.dt, kind="Q8_0")
+        self.put(p + "ssm_norm.weight", self.ds, kind="F32")
+        self.put(p + "ssm_out.weight", vd, w)
+
+
+FAMILIES = {
+    "llama": lambda r: Shape(r, "llama", rope_table=r.random() < .5),
+    "mixtral": lambda r: Shape(r, "llama", moe=1, one_inner=1),
+    "qwen2": lambda r: Shape(r, "qwen2", qkv_bias=1, square=1),
+    "qwen3": lambda r: Shape(r, "qwen3", qk_norm=1),
+    "qwen3moe": lambda r: Shape(r, "qwen3moe", qk_norm=1, moe=1),
+    "gemma2": lambda r: Shape(r, "gemma2", post_norm=1, tied=True, **{"%attention.sliding_window": r.choice([512, 4096])}),
+    "gemma3": lambda r: Shape(r, "gemma3", post_norm=1, qk_norm=1, tied=True, **{"%attention.sliding_window": r.choice([512, 1024])}),
+    "gpt-oss": lambda r: Shape(r, "gpt-oss", moe=1, qkv_bias=1, out_bias=1, sinks=1, post_norm=1, attention_post_only=1, no_ffn_norm=1,
+                               tied=False, expert_bias=1, **{"%attention.sliding_window": 128}),
+    "deepseek2": lambda r: Latent(r, "deepseek2", moe=1, lead=r.choice([0, 1]), shared=r.choice([1408, 2048]), probs_bias=1),
+    "qwen35": lambda r: Delta(r, "qwen35"),
+    "qwen35moe": lambda r: Delta(r, "qwen35moe", moe=1, shared=512, shared_gate=1),
+    "qwen3next": lambda r: Delta(r, "qwen3next", moe=1, shared=512, shared_gate=1),
+    # not among the compared ones: bounds
+    "phi3": lambda r: Shape(r, "phi3", square=1, fused_qkv=1, fused_gate=1),
+    "granite": lambda r: Shape(r, "granite", **{"%attention.scale": 0.01, "%embedding_scale": 12.0, "%residual_scale": 0.2, "%logit_scale": 8.0}),
+    "olmo2": lambda r: Shape(r, "olmo2", square=1, tied=False, qk_norm=2, post_norm=1, no_attn_norm=1, no_ffn_norm=1),
+    "smollm3": lambda r: Shape(r, "smollm3"),
+    "seed_oss": lambda r: Shape(r, "seed_oss", post_norm=1, attention_post_only=1, no_ffn_norm=1),
+    "mistral3": lambda r: Shape(r, "mistral3"),
+    "glm4": lambda r: Shape(r, "glm4", post_norm=1, fused_gate=1),
+    "command-r": lambda r: Shape(r, "command-r", square=1, no_ffn_norm=1, tied=True, **{"%logit_scale": 0.06}),
+    "cohere2": lambda r: Shape(r, "cohere2", no_ffn_norm=1, tied=True, **{"%logit_scale": 0.06, "%attention.sliding_window": 4096}),
+    "ernie4_5": lambda r: Shape(r, "ernie4_5"),
+    "hunyuan-dense": lambda r: Shape(r, "hunyuan-dense", qk_norm=1),
+    "starcoder2": lambda r: Shape(r, "starcoder2", square=1, norm_bias=1, qkv_bias=1, out_bias=1, no_gate=1, ffn_bias=1),
+    "glm4moe": lambda r: Shape(r, "glm4moe", moe=1, lead=1, shared=1408, probs_bias=1, post_norm=1, attention_post_only=1, no_ffn_norm=1, tied=False,
+                               **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
+    "qwen2moe": lambda r: Shape(r, "qwen2moe", moe=1, qkv_bias=1, shared=2048, shared_gate=1, **{"%expert_shared_feed_forward_length": 2048}),
+    "olmoe": lambda r: Shape(r, "olmoe", moe=1, qk_norm=2),
+    "dots1": lambda r: Shape(r, "dots1", moe=1, lead=1, shared=1408, probs_bias=1, qk_norm=1,
+                             **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
+    "hunyuan-moe": lambda r: Shape(r, "hunyuan-moe", moe=1, qk_norm=1, shared=1536, **{"%expert_shared_feed_forward_length": 1536}),
+    "minimax-m2": lambda r: Shape(r, "minimax-m2", moe=1, qk_norm=2, probs_bias=1, **{"%expert_gating_func": 2}),
+    "bailingmoe2": lambda r: Shape(r, "bailingmoe2", moe=1, fused_qkv=1, lead=1, shared=512, qk_norm=1, probs_bias=1,
+                                   **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0,
+                                      "%expert_shared_feed_forward_length": 512, "%expert_gating_func": 2}),
+    "ernie4_5-moe": lambda r: Shape(r, "ernie4_5-moe", moe=1, lead=1, probs_bias=1,
+                                    **{"%leading_dense_block_count": 1, "%interleave_moe_layer_step": 1, "%expert_shared_feed_forward_length": 0}),
+    "qwen3vl": lambda r: Shape(r, "qwen3vl", qk_norm=1, **{"%rope.dimension_sections": [24, 20, 20, 0], "%n_deepstack_layers": 0}),
+    "llama4": lambda r: Shape(r, "llama4", moe=1, shared=1024, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
+}
+
+# ---- settings --------------------------------------------------------------------------------------------------------------
+
+
+def random_flags(rng, layers, has_experts, latent, partial):
+    """Words for one launch, and how many cards it has."""
+    cards = rng.choice([1, 2, 2, 2, 3, 3, 4])
+    words = ["-c", rng.choice([512, 2048, 4096, 8192, 8192, 20000, 32768, 65536])]
+    words += ["-np", rng.choice([1, 1, 1, 2, 3, 4, 7])] if rng.random() < .85 else []
+    if rng.random() < .2:
+        words += ["-kvu"]
+    if rng.random() < .5:
+        ubatch = rng.choice([1, 2, 7, 16, 64, 100, 128, 256, 300, 700, 1024, 2048])
+        words += ["-ub", ubatch]
+    if rng.random() < .1:
+        words += ["-b", rng.choice([64, 256, 1000])]
+    fused = rng.random() < .8
+    if not fused:
+        words += ["-fa", "off"]
+    if rng.random() < .35:
+        key = rng.choice(["q8_0", "q8_0", "q4_0", "f32", "bf16", "q5_1", "f16"])
+        value = key if latent or rng.random() < .6 else rng.choice(["q8_0", "f16", "q4_0"])
+        value = "f16" if not fused and value[0] == "q" else value
+        words += ["-ctk", key if not (latent and not fused) else value, "-ctv", value]
+    if rng.random() < .15:
+        words += ["--swa-full"]
+    if cards > 1:
+        if rng.random() < .6:
+            words += ["-ts", ",".join(str(rng.choice([1, 1, 2, 3, 5, 0.5])) for _ in range(cards))]
+        if rng.random() < .08:
+            words += ["-sm", "none", "-mg", rng.randrange(cards)]
+        elif rng.random() < .1:
+            words += ["-dev", ",".join(f"CUDA{i}" for i in rng.sample(range(cards), rng.randrange(1, cards + 1)))]
+            if "-ts" in words:
+                at = words.index("-ts")
+                del words[at:at + 2]
+    if partial:
+        words += rng.choice([["-ngl", rng.randrange(0, layers + 2)], ["-nkvo"], ["-ot", r"blk\.[0-1]\.ffn=CPU"], ["--no-op-offload", "-ngl", 2],
+                             ["-ncmoe", rng.randrange(1, layers + 1)] if has_experts else ["-ncffn", 2],
+                             ["-ot", r"\.ffn_(up|down)=CPU"], ["-ot", r"attn_q=CPU,ffn_down=CUDA0"]])
+    return cards, [str(word) for word in words]
+
+
+def server_log(path, cards, words):
+    environment = dict(os.environ, GGML_BACKEND_PATH=str(e2e.backend_built), GGML_NO_BACKTRACE="1",
+                       PRETEND_GPUS=",".join(f"CUDA{i}|Card {i}|819200|{819000 - 64 * i}" for i in range(cards)))
+    command = [e2e.engine(), "-m", path, "-fit", "off", "--no-warmup", "--offline", "-lv", "4", "--no-log-prefix", "-t", "1", "--port", "0", *words]
+    server = subprocess.Popen([str(word) for word in command], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace")
+    timer = concurrent.futures.thread.threading.Timer(PATIENCE_S, server.kill)
+    timer.start()
+    lines = []
+    try:
+        for line in server.stdout:
+            lines.append(line)
+            if "initializing, n_slots" in line or "all slots are idle" in line:
+                break
+    finally:
+        timer.cancel()
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        server.stdout.close()
+    return lines
+
+
+def logged(path, cards, words):
+    """The server's log, kept beside the model: the next hunt with --keep need not load it again."""
+    kept = pathlib.Path(f"{path}.log")
+    if kept.exists():
+        return kept.read_text(encoding="utf-8").splitlines()
+    lines = server_log(path, cards, words)
+    kept.write_text("".join(lines), encoding="utf-8")
+    return lines
+
+
+def one(job):
+    number, path, name, cards, words, folder = job
+    lines = logged(path, cards, words)
+    seen = books.new_books()
+    for line in lines:
+        books.note_line(seen, line)
+    machine = pathlib.Path(folder) / f"cards-{cards}.yaml"
+    ran = subprocess.run([str(e2e.PROGRAM), "estimate", str(path), "--gpus", str(machine), "--json", "--engine-build", "11669", "--", *words],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    loaded = any(row["compute"] for row in seen.values())
+    if ran.returncode not in (0, 3):
+        return job, [] if not loaded else [("REFUSED", ran.stderr.strip())], []
+    if not loaded:
+        tail = [line.strip() for line in lines if "error" in line.lower() or "failed" in line.lower() or "ASSERT" in line][:2]
+        return job, [("ENGINE", "the engine: " + " / ".join(tail or lines[-2:]))], []
+    view = json.loads(ran.stdout)
+    wrong, rows = [], []
+    for device in [*view["devices"], dict(view["host"], name="host")]:
+        for kind in ("weights", "context", "compute"):
+            theirs, ours = seen[device["name"]][kind], device[f"{kind}_bytes"] / (1 << 20)
+            source = device.get("compute_source", "bound")
+            off = ours - theirs
+            if kind != "compute":
+                bad = abs(off) > 0.011 * 3 + (0.06 if device["name"] == "host" else 0)
+            else:
+                bad = off < -0.1 or (source == "formula" and off > NEAR_MIB)
+                rows.append((device["name"], source, theirs, ours, device.get("layer_count")))
+            if bad:
+                wrong.append((kind, f"{device['name']} {kind}: engine {theirs:.2f}, estimate {ours:.2f} ({off:+.2f}, {source})"))
+    return job, wrong, rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--family", action="append")
+    parser.add_argument("--models")
+    parser.add_argument("--partial", type=float, default=0.0, help="share of runs with parts in host memory")
+    parser.add_argument("--keep", help="a folder for models and logs; a second hunt with the same seed reads the logs there")
+    parser.add_argument("--all", action="store_true")
+    options = parser.parse_args()
+    e2e.backend_built = e2e.backend()
+    with tempfile.TemporaryDirectory() as folder:
+        for cards in range(1, 5):
+            rows = "".join(f"  - {{name: Card {i}, total_mib: 819200, free_mib: {819000 - 64 * i}}}\n" for i in range(cards))
+            (pathlib.Path(folder) / f"cards-{cards}.yaml").write_text(f"gpus:\n{rows}host: {{total_mib: 999999, free_mib: 900000}}\n")
+        jobs = []
+        for number in range(options.runs):
+            rng = random.Random(options.seed * 1000003 + number)
+            if options.models:
+                files = sorted(pathlib.Path(options.models).glob("*.gguf"))
+                path = files[number % len(files)]
+                name, layers, experts, latent = path.stem, 2, "moe" in path.stem, False
+            else:
+                name = rng.choice(options.family or [*FAMILIES])
+                shape = FAMILIES[name](rng)
+                layers, experts, latent = shape.layers, shape.experts, isinstance(shape, Latent)
+                path = pathlib.Path(options.keep or folder) / f"{options.seed}-{number}-{name}.gguf"
+                shape.write(path)
+                name += f" {shape.width}w {shape.layers}l {shape.heads}x{shape.head}/{shape.kv} ff{shape.inner} e{shape.used}/{shape.experts}x{shape.expert_inner} v{shape.vocabulary}"
+            cards, words = random_flags(rng, layers, experts, latent, rng.random() < options.partial)
+            jobs.append((number, path, name, cards, words, folder))
+        tally, errors = collections.Counter(), collections.defaultdict(list)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for job, wrong, rows in pool.map(one, jobs):
+                number, path, name, cards, words, _ = job
+                tally["runs"] += 1
+                for device, source, theirs, ours, _ in rows:
+                    errors["host" if device == "host" else source].append(ours - theirs)
+                tally.update(kind for kind, _ in wrong)
+                if wrong or options.all:
+                    print(f"{number} {name} | {cards} cards | {' '.join(words)}")
+                    for kind, sentence in wrong:
+                        print("    " + sentence)
+                    if options.all:
+                        print("    " + "  ".join(f"{d}:{t:.2f}/{o:.2f}" for d, s, t, o, l in rows))
+                    sys.stdout.flush()
+        print(dict(tally))
+        for source, values in errors.items():
+            near = sum(abs(value) <= NEAR_MIB for value in values)
+            print(f"{source}: {len(values)} figures, {near} within {NEAR_MIB} MiB, mean {sum(map(abs, values)) / len(values):.2f}, "
+                  f"worst under {min(0, *values, 0):.2f}, worst over {max(0, *values, 0):.2f}")
+
+
+if __name__ == "__main__":
+    main()
