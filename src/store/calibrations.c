@@ -25,16 +25,12 @@ static int bind_figure(sqlite3_stmt *row, int at, double value)
 
 static int bind_record(sqlite3_stmt *row, const struct dgo_calibration_record *record)
 {
+    const char *const texts[] = {record->device_key, record->device_name, record->quantisation,
+                                 record->binary_hash};
     int result = sql_bind_u64(row, PUT_MADE, record->made_ns);
 
     if (result == SQLITE_OK)
-        result = sql_bind_text(row, PUT_KEY, record->device_key);
-    if (result == SQLITE_OK)
-        result = sql_bind_text(row, PUT_NAME, record->device_name);
-    if (result == SQLITE_OK)
-        result = sql_bind_text(row, PUT_QUANTISATION, record->quantisation);
-    if (result == SQLITE_OK)
-        result = sql_bind_text(row, PUT_HASH, record->binary_hash);
+        result = sql_bind_texts(row, PUT_KEY, texts, 4);
     if (result == SQLITE_OK)
         result = sql_bind_u64(row, PUT_BUILD, record->build);
     if (result == SQLITE_OK)
@@ -51,28 +47,13 @@ static int bind_record(sqlite3_stmt *row, const struct dgo_calibration_record *r
     return result;
 }
 
-static int put_record(struct dgo_store *store, void *data)
-{
-    const int result = sql_run(store, SQL_PUT_CALIBRATION);
-
-    (void)data;
-    if (result != SQLITE_OK)
-        return result;
-    (void)sqlite3_bind_int(store->statement[SQL_TRIM_CALIBRATIONS], 1, DGO_STORE_CALIBRATION_MAX);
-    return sql_run(store, SQL_TRIM_CALIBRATIONS);
-}
-
 enum dgo_status dgo_store_put_calibration(struct dgo_store *store,
                                           const struct dgo_calibration_record *record,
                                           struct dgo_error *err)
 {
-    sqlite3_stmt *row = store->statement[SQL_PUT_CALIBRATION];
-    int result = bind_record(row, record);
-
-    if (result == SQLITE_OK)
-        result = sql_transaction(store, put_record, NULL);
-    (void)sqlite3_clear_bindings(row);
-    return result == SQLITE_OK ? DGO_OK : sql_fail(store, result, err);
+    return sql_put_row(store, SQL_PUT_CALIBRATION,
+                       bind_record(store->statement[SQL_PUT_CALIBRATION], record),
+                       SQL_TRIM_CALIBRATIONS, DGO_STORE_CALIBRATION_MAX, err);
 }
 
 /* From the row the statement stands on; false: not what we write. */
@@ -106,10 +87,8 @@ enum dgo_status dgo_store_find_calibration(struct dgo_store *store,
                                  like->binary_hash};
     struct dgo_calibration_record record;
     enum dgo_status status = DGO_OK;
-    int result = SQLITE_OK;
+    int result = sql_bind_texts(row, 1, texts, 4);
 
-    for (int i = 0; result == SQLITE_OK && i < 4; i++)
-        result = sql_bind_text(row, i + 1, texts[i]);
     if (result == SQLITE_OK)
         result = sql_bind_u64(row, 5, like->simulated);
     if (result == SQLITE_OK)

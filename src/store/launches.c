@@ -92,8 +92,7 @@ static int put_launch(struct dgo_store *store, void *data)
         result = put_figure(store, id, i, &record->figure[i]);
     if (result != SQLITE_OK)
         return result;
-    (void)sqlite3_bind_int(store->statement[SQL_TRIM_LAUNCHES], 1, DGO_STORE_LAUNCH_MAX);
-    return sql_run(store, SQL_TRIM_LAUNCHES);
+    return sql_trim(store, SQL_TRIM_LAUNCHES, DGO_STORE_LAUNCH_MAX);
 }
 
 enum dgo_status dgo_store_put_launch(struct dgo_store *store,

@@ -9,16 +9,12 @@ enum { AT_LAUNCH, AT_KEY, AT_READY, AT_BYTES, AT_PROCESS };
 
 static int bind_record(sqlite3_stmt *row, const struct dgo_overhead_record *record)
 {
+    const char *const texts[] = {record->device_key, record->device_name, record->driver,
+                                 record->binary_hash};
     int result = sql_bind_u64(row, PUT_LAUNCH, record->launch_ns);
 
     if (result == SQLITE_OK)
-        result = sql_bind_text(row, PUT_KEY, record->device_key);
-    if (result == SQLITE_OK)
-        result = sql_bind_text(row, PUT_NAME, record->device_name);
-    if (result == SQLITE_OK)
-        result = sql_bind_text(row, PUT_DRIVER, record->driver);
-    if (result == SQLITE_OK)
-        result = sql_bind_text(row, PUT_HASH, record->binary_hash);
+        result = sql_bind_texts(row, PUT_KEY, texts, 4);
     if (result == SQLITE_OK)
         result = sql_bind_u64(row, PUT_READY, record->ready_bytes);
     if (result == SQLITE_OK)
@@ -28,28 +24,13 @@ static int bind_record(sqlite3_stmt *row, const struct dgo_overhead_record *reco
     return result;
 }
 
-static int put_record(struct dgo_store *store, void *data)
-{
-    const int result = sql_run(store, SQL_PUT_OVERHEAD);
-
-    (void)data;
-    if (result != SQLITE_OK)
-        return result;
-    (void)sqlite3_bind_int(store->statement[SQL_TRIM_OVERHEADS], 1, DGO_STORE_OVERHEAD_MAX);
-    return sql_run(store, SQL_TRIM_OVERHEADS);
-}
-
 enum dgo_status dgo_store_put_overhead(struct dgo_store *store,
                                        const struct dgo_overhead_record *record,
                                        struct dgo_error *err)
 {
-    sqlite3_stmt *row = store->statement[SQL_PUT_OVERHEAD];
-    int result = bind_record(row, record);
-
-    if (result == SQLITE_OK)
-        result = sql_transaction(store, put_record, NULL);
-    (void)sqlite3_clear_bindings(row);
-    return result == SQLITE_OK ? DGO_OK : sql_fail(store, result, err);
+    return sql_put_row(store, SQL_PUT_OVERHEAD,
+                       bind_record(store->statement[SQL_PUT_OVERHEAD], record), SQL_TRIM_OVERHEADS,
+                       DGO_STORE_OVERHEAD_MAX, err);
 }
 
 enum dgo_status dgo_store_find_overheads(struct dgo_store *store,
@@ -59,11 +40,9 @@ enum dgo_status dgo_store_find_overheads(struct dgo_store *store,
 {
     sqlite3_stmt *row = store->statement[SQL_FIND_OVERHEADS];
     const char *const texts[] = {like->device_name, like->driver, like->binary_hash};
-    int result = SQLITE_OK;
+    int result = sql_bind_texts(row, 1, texts, 3);
 
     *count = 0;
-    for (int i = 0; result == SQLITE_OK && i < 3; i++)
-        result = sql_bind_text(row, i + 1, texts[i]);
     if (result == SQLITE_OK)
         result = sqlite3_bind_int64(row, 4, max);
     while (result == SQLITE_OK && (result = sqlite3_step(row)) == SQLITE_ROW) {

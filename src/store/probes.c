@@ -79,8 +79,7 @@ static int put_probe(struct dgo_store *store, void *data)
     (void)data;
     if (result != SQLITE_OK)
         return result;
-    (void)sqlite3_bind_int(store->statement[SQL_TRIM_PROBES], 1, DGO_STORE_PROBE_MAX);
-    return sql_run(store, SQL_TRIM_PROBES);
+    return sql_trim(store, SQL_TRIM_PROBES, DGO_STORE_PROBE_MAX);
 }
 
 enum dgo_status dgo_store_put_probe(struct dgo_store *store, const char *binary_hash,

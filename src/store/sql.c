@@ -160,3 +160,41 @@ int sql_transaction(struct dgo_store *store, int (*body)(struct dgo_store *store
         (void)sql_run(store, SQL_ROLLBACK);
     return result;
 }
+
+int sql_bind_texts(sqlite3_stmt *statement, int at, const char *const *text, int count)
+{
+    int result = SQLITE_OK;
+
+    for (int i = 0; result == SQLITE_OK && i < count; i++)
+        result = sql_bind_text(statement, at + i, text[i]);
+    return result;
+}
+
+int sql_trim(struct dgo_store *store, enum sql_statement which, int rows_max)
+{
+    (void)sqlite3_bind_int(store->statement[which], 1, rows_max);
+    return sql_run(store, which);
+}
+
+struct row_put {
+    enum sql_statement put, trim;
+    int rows_max;
+};
+
+static int put_row(struct dgo_store *store, void *data)
+{
+    const struct row_put *row = data;
+    const int result = sql_run(store, row->put);
+
+    return result == SQLITE_OK ? sql_trim(store, row->trim, row->rows_max) : result;
+}
+
+enum dgo_status sql_put_row(struct dgo_store *store, enum sql_statement put, int bound,
+                            enum sql_statement trim, int rows_max, struct dgo_error *err)
+{
+    struct row_put row = {put, trim, rows_max};
+    const int result = bound == SQLITE_OK ? sql_transaction(store, put_row, &row) : bound;
+
+    (void)sqlite3_clear_bindings(store->statement[put]);
+    return result == SQLITE_OK ? DGO_OK : sql_fail(store, result, err);
+}

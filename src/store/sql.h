@@ -67,4 +67,15 @@ int sql_run(struct dgo_store *store, enum sql_statement which);
 int sql_transaction(struct dgo_store *store, int (*body)(struct dgo_store *store, void *data),
                     void *data);
 
+/* Binds texts to the parameters from `at` on; SQLITE_OK, or the first failure. */
+int sql_bind_texts(sqlite3_stmt *statement, int at, const char *const *text, int count);
+
+/* Leaves so many rows, by a statement that trims to ?1. */
+int sql_trim(struct dgo_store *store, enum sql_statement which, int rows_max);
+
+/* Runs a statement that puts a row, unless `bound`, the result of binding its parameters, is a
+ * failure, and trims its table: both or neither.  Lets go of the parameters. */
+enum dgo_status sql_put_row(struct dgo_store *store, enum sql_statement put, int bound,
+                            enum sql_statement trim, int rows_max, struct dgo_error *err);
+
 #endif
