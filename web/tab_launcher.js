@@ -185,8 +185,10 @@ function compared(launch) {
     const off = kind === "compute" ? measured - planned > 2 ** 20 / 2 : sign !== "=";
     return h("span", {class: off ? "differs" : ""}, `${bytes(planned)} `, h("b", {class: "sign"}, sign), ` ${bytes(measured)}`);
   };
+  const {pool, sentence} = launch.comparison; /* engines of one pool of cache are judged by it */
   const equal = launch.comparison.equal ?? rows.every((row) => row.weights_equal && row.context_equal);
-  return card("Plan against measured", {key: "compared", side: equal ? state("good", "weights and context exact") : state("warn", "differs")},
+  return card("Plan against measured", {key: "compared", side: equal ? state("good", pool ? "as planned" : "weights and context exact") : state("warn", "differs")},
+    pool && h("p", {}, sentence),
     table("Plan against measured by device", [
       {name: "device", cell: (row) => [row.name, row.unplanned && badge("not planned", "warn")]},
       ...KINDS.map((kind) => ({name: `${kind}: planned, measured`, right: true, cell: cell(kind)})),

@@ -10,6 +10,7 @@ from nodes import start_node
 LOCAL = Machine(Card("NVIDIA GeForce RTX 3060", 2560, 2400))
 NODE_A = Machine(Card("NVIDIA GeForce RTX 3090", 4096, 3900))
 NODE_B = Machine(Card("NVIDIA GeForce RTX 3060", 2304, 2200))
+NODE_C = Machine(Card("NVIDIA GeForce RTX 3090", 3072, 2900))
 NODE_TRIPLE = Machine(*[Card("NVIDIA GeForce RTX 3060", 2304, 2200)] * 3)
 NODE_PAIR = Machine(Card("NVIDIA GeForce RTX 3060", 2304, 2200), Card("NVIDIA GeForce RTX 3090", 3072, 2900))
 LOG_STEP_BYTES = 0.005 * MIB + 1
@@ -27,7 +28,7 @@ def logged(log, name, kind):
 
 @cases([
     ("two servers of different memory", {"a": NODE_A, "b": NODE_B}, []),
-    ("three servers", {"a": NODE_A, "b": NODE_B, "c": NODE_B}, ["--spread"]),
+    ("three servers of different memory", {"a": NODE_A, "b": NODE_B, "c": NODE_C}, ["--spread"]),
     ("a server with two cards", {"a": NODE_PAIR}, ["--spread"]),
     ("a server whose first card is unused", {"a": NODE_A, "b": NODE_TRIPLE}, ["--use", "0,1,3,4", "--spread"]),
 ], lambda row: f"planned equals measured over {row[0]}")
