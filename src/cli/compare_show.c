@@ -12,7 +12,26 @@ static const char *const kind_names[] = {"changed", "appeared", "disappeared"};
 
 /* ---- for programs ----------------------------------------------------------------------- */
 
-static json_t *view_row(const struct dgo_difference_row *row, const struct dgo_worth *worth)
+/* What a card's change is more than those of its processes: the driver's, the display's, or that
+ * of processes that the driver does not tell.  NAN where no process was told of at all. */
+static double unattributed_mib(const struct dgo_difference *difference,
+                               const struct dgo_difference_row *card)
+{
+    double mib = card->delta_mib;
+    bool told = false;
+
+    for (uint32_t i = 0; i < difference->count; i++) {
+        const struct dgo_difference_row *row = &difference->row[i];
+
+        told |= row->pid != 0;
+        if (row->pid && row->gpu_index == card->gpu_index)
+            mib -= row->delta_mib;
+    }
+    return told ? mib : NAN;
+}
+
+static json_t *view_row(const struct dgo_difference *difference,
+                        const struct dgo_difference_row *row, const struct dgo_worth *worth)
 {
     json_t *view = json_pack(
         "{s:s, s:I, s:o, s:f, s:f, s:f, s:[f, f], s:f, s:b}", "kind", kind_names[row->kind], "gpu",
@@ -23,6 +42,9 @@ static json_t *view_row(const struct dgo_difference_row *row, const struct dgo_w
 
     if (view && row->name[0])
         json_object_set_new(view, "name", view_text(row->name));
+    if (view && row->pid == 0 && !isnan(unattributed_mib(difference, row)))
+        json_object_set_new(view, "unattributed_delta_mib",
+                            json_real(unattributed_mib(difference, row)));
     view_add_worth(view, worth, row->delta_mib);
     return view;
 }
@@ -59,7 +81,7 @@ json_t *compare_view(const struct dgo_difference *difference, const struct dgo_w
     json_t *rows = json_array(), *unread = json_array(), *view;
 
     for (uint32_t i = 0; i < difference->count; i++)
-        json_array_append_new(rows, view_row(&difference->row[i], worth));
+        json_array_append_new(rows, view_row(difference, &difference->row[i], worth));
     for (uint32_t i = 0; i < difference->unread_count; i++)
         json_array_append_new(unread, json_integer((json_int_t)difference->unread[i]));
     view = json_pack("{s:s, s:I, s:f, s:[f, f], s:f, s:b, s:o, s:o}", "schema",
@@ -94,6 +116,17 @@ static void add_row(struct table *table, const struct dgo_difference_row *row)
         table_cell(table, "%+.1f", row->delta_mib);
     table_cell(table, "%s", row->kind == DGO_CHANGED ? "" : kind_names[row->kind]);
     table_cell(table, "%.1f", row->floor_mib);
+}
+
+static void print_unattributed(const struct dgo_difference *difference)
+{
+    for (uint32_t i = 0; i < difference->count; i++) {
+        const struct dgo_difference_row *row = &difference->row[i];
+        const double mib = row->pid ? 0 : unattributed_mib(difference, row);
+
+        if (fabs(mib) > row->floor_mib)
+            printf("GPU %u: %+.1f MiB of it are no process's\n", row->gpu_index, mib);
+    }
 }
 
 static void print_total(const struct dgo_difference *difference, const struct dgo_worth *worth)
@@ -137,6 +170,7 @@ void compare_print(const struct dgo_difference *difference, const struct dgo_wor
         add_row(table, &difference->row[i]);
     table_print(table);
     printf("\n");
+    print_unattributed(difference);
     print_total(difference, worth);
     for (uint32_t i = 0; i < difference->unread_count; i++)
         printf("GPU %u could be read at one end only: nothing is said of it\n",

@@ -70,6 +70,7 @@ def command_that_stays(box):
         one = row(result, gpu, name="firefox")
         check_equal((one["kind"], one["measurable"]), ("appeared", True), "the process")
         near(one["delta_mib"], mib, f"the process on GPU {gpu}")
+        near(row(result, gpu)["unattributed_delta_mib"], 0, f"what is no process's on GPU {gpu}")
         check(one["delta_interval"][0] <= one["delta_mib"] <= one["delta_interval"][1], f"no interval: {one}")
     near(result["total_mib"], 420, "the total")
     check(result["total_measurable"] and result["total_floor_mib"] == 2 and not result["unsteady"], f"noise: {result}")
@@ -201,6 +202,17 @@ def lost_card(box):
     check_equal((result["unread_gpus"], [one for one in result["rows"] if one["gpu"] == 1]), ([1], []), "GPU 1")
     near(result["total_mib"], 0, "the total")
     end(other)
+
+
+@case("what a card takes that is no process's is told as such")
+def nobody_s(box):
+    set_up(box)
+    holder = hold(box, "python3", "1=1000")
+    more = box.file("more.txt", SCENARIO.replace("memory 24576 450 300", "memory 24576 450 364"))
+    done = box.run("profile", "compare", *QUICK, "--", "mv", more, box.folder / "scenario.txt")
+    check_match(r"GPU 0: \+64\.0 MiB of it are no process's\n", done.out, "the text")
+    check("GPU 1:" not in done.out, "GPU 1 has not changed")
+    end(holder)
 
 
 @case("where a daemon runs it looks, keeps the marks, and tells the same of them later")
