@@ -76,7 +76,7 @@ class Shape:
         self.rng, self.architecture = rng, architecture
         self.o = collections.defaultdict(int, options)
         self.layers = options.get("layers") or rng.choice([3, 4, 5, 6, 7])
-        self.width = options.get("width") or rng.choice([1024, 1536, 2048, 2560, 2880, 3072, 3584, 4096, 5120])
+        self.width = options.get("width") or rng.choice([1024, 2048, 2560, 3072, 4096, 5120] if options.get("square") else [1024, 1536, 2048, 2560, 2880, 3072, 3584, 4096, 5120])
         self.head = options.get("head") or rng.choice([64, 128, 128, 256])
         heads = max(2, int(self.width * rng.choice([0.5, 1, 1, 1, 1.6, 2]) / self.head) // 8 * 8)
         self.heads = heads
@@ -92,6 +92,8 @@ class Shape:
         self.expert_inner = rng.choice([256, 512, 768, 1408, 1536, 2048]) if self.experts else 0
         if options.get("one_inner"):
             self.expert_inner = self.inner
+        if options.get("shared") is True:  # one that is as wide as the routed ones
+            self.o["shared"] = self.expert_inner
         self.kind = rng.choice(["Q8_0", "F16"]) if self.width % 256 or self.expert_inner % 256 else rng.choice(["Q4_K", "Q4_K", "Q8_0", "F16"])
         self.tensors = []
 
@@ -204,7 +206,7 @@ class Latent(Shape):
     def __init__(self, rng, architecture, **options):
         super().__init__(rng, architecture, **options)
         self.heads = rng.choice([16, 32, 64, 128])
-        self.ql, self.kl, self.rope, self.nope, self.vh = rng.choice([0, 768, 1536]), 512, 64, 128, 128
+        self.ql, self.kl, self.rope, self.nope, self.vh = rng.choice([768, 1536]), 512, 64, 128, 128
 
     def keys(self):
         a = self.architecture
@@ -298,25 +300,25 @@ FAMILIES = {
     "mistral3": lambda r: Shape(r, "mistral3"),
     "glm4": lambda r: Shape(r, "glm4", post_norm=1, fused_gate=1),
     "command-r": lambda r: Shape(r, "command-r", square=1, no_ffn_norm=1, tied=True, **{"%logit_scale": 0.06}),
-    "cohere2": lambda r: Shape(r, "cohere2", no_ffn_norm=1, tied=True, **{"%logit_scale": 0.06, "%attention.sliding_window": 4096}),
+    "cohere2": lambda r: Shape(r, "cohere2", square=1, no_ffn_norm=1, tied=True, **{"%logit_scale": 0.06, "%attention.sliding_window": 4096}),
     "ernie4_5": lambda r: Shape(r, "ernie4_5"),
     "hunyuan-dense": lambda r: Shape(r, "hunyuan-dense", qk_norm=1),
     "starcoder2": lambda r: Shape(r, "starcoder2", square=1, norm_bias=1, qkv_bias=1, out_bias=1, no_gate=1, ffn_bias=1),
-    "glm4moe": lambda r: Shape(r, "glm4moe", moe=1, lead=1, shared=1408, probs_bias=1, post_norm=1, attention_post_only=1, no_ffn_norm=1, tied=False,
+    "glm4moe": lambda r: Shape(r, "glm4moe", moe=1, lead=1, shared=True, probs_bias=1, post_norm=1, attention_post_only=1, no_ffn_norm=1, tied=False,
                                **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
-    "qwen2moe": lambda r: Shape(r, "qwen2moe", moe=1, qkv_bias=1, shared=2048, shared_gate=1, **{"%expert_shared_feed_forward_length": 2048}),
-    "olmoe": lambda r: Shape(r, "olmoe", moe=1, qk_norm=2),
-    "dots1": lambda r: Shape(r, "dots1", moe=1, lead=1, shared=1408, probs_bias=1, qk_norm=1,
+    "qwen2moe": lambda r: Shape(r, "qwen2moe", moe=1, square=1, qkv_bias=1, shared=2048, shared_gate=1, **{"%expert_shared_feed_forward_length": 2048}),
+    "olmoe": lambda r: Shape(r, "olmoe", moe=1, square=1, one_inner=1, qk_norm=2),
+    "dots1": lambda r: Shape(r, "dots1", moe=1, lead=1, shared=True, probs_bias=1, qk_norm=1,
                              **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
-    "hunyuan-moe": lambda r: Shape(r, "hunyuan-moe", moe=1, qk_norm=1, shared=1536, **{"%expert_shared_feed_forward_length": 1536}),
-    "minimax-m2": lambda r: Shape(r, "minimax-m2", moe=1, qk_norm=2, probs_bias=1, **{"%expert_gating_func": 2}),
-    "bailingmoe2": lambda r: Shape(r, "bailingmoe2", moe=1, fused_qkv=1, lead=1, shared=512, qk_norm=1, probs_bias=1,
+    "hunyuan-moe": lambda r: Shape(r, "hunyuan-moe", moe=1, one_inner=1, qk_norm=1, shared=1536, **{"%expert_shared_feed_forward_length": 1536}),
+    "minimax-m2": lambda r: Shape(r, "minimax-m2", moe=1, one_inner=1, qk_norm=2, probs_bias=1, **{"%expert_gating_func": 2}),
+    "bailingmoe2": lambda r: Shape(r, "bailingmoe2", moe=1, square=1, fused_qkv=1, lead=1, shared=512, qk_norm=1, probs_bias=1,
                                    **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0,
                                       "%expert_shared_feed_forward_length": 512, "%expert_gating_func": 2}),
     "ernie4_5-moe": lambda r: Shape(r, "ernie4_5-moe", moe=1, lead=1, probs_bias=1,
                                     **{"%leading_dense_block_count": 1, "%interleave_moe_layer_step": 1, "%expert_shared_feed_forward_length": 0}),
     "qwen3vl": lambda r: Shape(r, "qwen3vl", qk_norm=1, **{"%rope.dimension_sections": [24, 20, 20, 0], "%n_deepstack_layers": 0}),
-    "llama4": lambda r: Shape(r, "llama4", moe=1, shared=1024, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
+    "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
 }
 
 # ---- settings --------------------------------------------------------------------------------------------------------------

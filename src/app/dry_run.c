@@ -1,9 +1,9 @@
 /* dry_run.c - asks llama-fit-params what it would allocate, and believes it where it is right.
  *
- * FORMULAS "Dry run": its compute figures are the server's to the byte on every device but that of
- * the output layer, for which it reserves the logits of a whole micro-batch; there the smaller of
- * its figure and ours stands.  Experts repacked for the CPU are missing in its host figures, which
- * are not taken. */
+ * FORMULAS "Dry run": its compute figures are the server's to the byte on the first device; on
+ * later ones of a pipeline it has four embeddings of a micro-batch too many.  For the output layer
+ * it reserves the logits of a whole micro-batch; there the smaller of its figure and ours stands.
+ * Experts repacked for the CPU are missing in its host figures, which are not taken. */
 #include "dry_run.h"
 
 #include "dgo_arena.h"
@@ -163,6 +163,17 @@ static bool means_the_same(const struct asking *asking, const char *printed)
     return true;
 }
 
+/* What the dry run has too much on later cards of a pipeline: it lets the hidden state cross twice,
+ * normed and not, and both are held four times. */
+static uint64_t crossing_bytes(const struct asking *asking)
+{
+    enum { COPIES = 4 };
+    const uint64_t slots = asking->settings->slot_count;
+    const uint64_t tokens = dgo_pad_u64(asking->estimate->ubatch_tokens, slots);
+
+    return COPIES * tokens * asking->flow->model->embedding_length * sizeof(float);
+}
+
 static void take(struct dgo_device_estimate *device, uint64_t bytes)
 {
     if (!device->holds_output) {
@@ -192,14 +203,19 @@ static bool logged_compute(const char *log, const char *device, uint64_t *bytes)
 static void read_output(struct asking *asking, const char *printed, const char *log)
 {
     struct dgo_estimate *estimate = asking->estimate;
+    bool later = false;
 
     if (!means_the_same(asking, printed))
         return;
     for (uint32_t d = 0; d < asking->settings->device_count; d++) {
         uint64_t bytes = 0;
 
-        if (logged_compute(log, estimate->device[d].name, &bytes))
-            take(&estimate->device[d], bytes);
+        if (!logged_compute(log, estimate->device[d].name, &bytes))
+            continue;
+        if (estimate->pipeline && later)
+            bytes -= dgo_min_u64(bytes, crossing_bytes(asking));
+        take(&estimate->device[d], bytes);
+        later = later || estimate->device[d].layer_count > 0;
     }
     dgo_estimate_judge(estimate);
 }

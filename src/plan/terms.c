@@ -9,8 +9,10 @@
 /* Whose graphs were compared with the engine's own figures: FORMULAS "Measured". */
 static bool is_studied(const struct dgo_model *model)
 {
-    static const char *const names[] = {"llama",  "qwen2",   "qwen3",     "qwen3moe",  "gemma2",
-                                        "gemma3", "gpt-oss", "deepseek2", "qwen35moe", "qwen3next"};
+    static const char *const names[] = {"llama",     "qwen2",         "qwen3",   "qwen3moe",
+                                        "gemma2",    "gemma3",        "gpt-oss", "deepseek2",
+                                        "qwen35moe", "qwen3next",     "granite", "seed_oss",
+                                        "mistral3",  "hunyuan-dense", "qwen3vl"};
 
     if (!model->verified)
         return false;

@@ -126,14 +126,16 @@ ASKED = [
     ("tiny-llama", "-c 4096 -np 1 -ngl 4 -ts 1,1"),
     ("tiny-mixtral", "-c 4096 -np 1 -ncmoe 3 -ts 1,1"),
     ("tiny-qwen3", "-c 4096 -np 2 -nkvo -ts 2,1"),
+    ("tiny-qwen3", "-c 4096 -np 3 -ts 1,1,1"),  # a pipeline: the middle card's boundary is counted once
+    ("tiny-mixtral", "-c 4096 -np 1 -ub 128 -ts 1,2,2,1"),
 ]
 
 
 @cases(ASKED, lambda row: f"the engine's dry run, {row[0]}: {row[1]}")
 def asked(box, row):
-    """Parts in host memory, where there are only bounds: the engine's own word is its log's."""
+    """Parts in host memory, where there are only bounds, and pipelines: the engine's own word is its log's."""
     name, text = row
-    machine_file = box.use(Machine(RTX_3090, RTX_3060))
+    machine_file = box.use(Machine(*[RTX_3090, RTX_3060] * (1 + text.count(",") // 2)))
     view, _ = estimate(box, machine_file, model(name), text.split(), "--engine", engine(), "--ask-engine")
     seen = server(box, model(name), text.split())
     asked_for = [device for device in view["devices"] if device["compute_source"] == "dry_run"]
