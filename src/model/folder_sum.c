@@ -129,8 +129,11 @@ static uint64_t parameters_of(const struct hf_config *config,
                    : 0;
     if (ends_with(tensor->name, "qweight") || ends_with(tensor->name, "weight_packed") ||
         ends_with(tensor->name, "q_weight") || ends_with(tensor->name, "_blocks") ||
-        (strncmp(config->quantization.method, "bitsandbytes", 12) == 0 &&
-         config->quantization.bits == 4 && strcmp(tensor->dtype, "U8") == 0))
+        (strcmp(tensor->dtype, "U8") == 0 &&
+         (strncmp(config->quantization.method, "modelopt", 8) == 0 ||
+          strcmp(config->quantization.method, "NVFP4") == 0 ||
+          (strncmp(config->quantization.method, "bitsandbytes", 12) == 0 &&
+           config->quantization.bits == 4))))
         return tensor->size_bytes / bits * 8 + tensor->size_bytes % bits * 8 / bits;
     return tensor->element_count;
 }

@@ -152,10 +152,82 @@ static void test_places(void **state)
     dgo_model_close(model);
 }
 
+/* ---- how methods store a matrix: names and shapes as their own code writes them ---- */
+
+#define L0 "\"model.layers.0."
+#define TENSOR(name, type, shape, first, end)                                                      \
+    L0 name "\":{\"dtype\":\"" type "\",\"shape\":[" shape "],\"data_offsets\":[" first "," end "]}"
+
+static const struct {
+    const char *name, *quantization, *header;
+    uint64_t data_bytes, parameters, experts; /* values; bytes of experts */
+} methods[] = {
+    {"MXFP4 of all experts in one tensor (gpt-oss)", "{\"quant_method\":\"mxfp4\"}",
+     TENSOR("mlp.experts.gate_up_proj_blocks", "U8", "2,4,2,16", "0", "256") "," TENSOR(
+         "mlp.experts.gate_up_proj_scales", "U8", "2,4,2", "256",
+         "272") "," TENSOR("mlp.experts.gate_up_proj_bias", "BF16", "2,4", "272", "288"),
+     288, 512 + 8, 288},
+    {"bitsandbytes, 8 bits", "{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}",
+     TENSOR("mlp.up_proj.weight", "I8", "8,16", "0", "128") "," TENSOR(
+         "mlp.up_proj.SCB", "F32", "8", "128", "160") "," TENSOR("mlp.up_proj.weight_format", "U8",
+                                                                 "", "160", "161"),
+     161, 128, 0},
+    {"bitsandbytes, 4 bits", "{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true}",
+     TENSOR("mlp.up_proj.weight", "U8", "64,1", "0",
+            "64") "," TENSOR("mlp.up_proj.weight.absmax", "U8", "2", "64",
+                             "66") "," TENSOR("mlp.up_proj.weight.quant_state."
+                                              "bitsandbytes__nf4",
+                                              "U8", "90", "66", "156"),
+     156, 128, 0},
+    {"FP8, a scale for each tensor", "{\"quant_method\":\"fp8\"}",
+     TENSOR("mlp.up_proj.weight", "F8_E4M3", "8,16", "0",
+            "128") "," TENSOR("mlp.up_proj.weight_scale", "F32", "", "128",
+                              "132") "," TENSOR("mlp.up_proj.input_scale", "F32", "", "132", "136"),
+     136, 128, 0},
+    {"NVFP4 of ModelOpt", "{\"quant_method\":\"modelopt\",\"quant_algo\":\"NVFP4\"}",
+     TENSOR("mlp.up_proj.weight", "U8", "8,8", "0",
+            "64") "," TENSOR("mlp.up_proj.weight_scale", "F8_E4M3", "8,1", "64",
+                             "72") "," TENSOR("mlp.up_proj.weight_scale_2", "F32", "", "72", "76"),
+     76, 128, 0},
+    {"GPTQ, 8 bits", "{\"quant_method\":\"gptq\",\"bits\":8,\"group_size\":16}",
+     TENSOR("mlp.up_proj.qweight", "I32", "4,8", "0",
+            "128") "," TENSOR("mlp.up_proj.qzeros", "I32", "1,2", "128",
+                              "136") "," TENSOR("mlp.up_proj.scales", "F16", "1,8", "136", "152"),
+     152, 128, 0},
+    {"EXL3, 3 bits", "{\"quant_method\":\"exl3\",\"bits\":3.0}",
+     TENSOR("mlp.up_proj.trellis", "I16", "1,2,48", "0",
+            "192") "," TENSOR("mlp.up_proj.suh", "F16", "16", "192",
+                              "224") "," TENSOR("mlp.up_proj.svh", "F16", "32", "224", "288"),
+     288, 512, 0},
+};
+
+static void test_methods(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        char config[1024], header[2048];
+        struct dgo_error err = {0};
+        struct dgo_model *model;
+
+        snprintf(config, sizeof config,
+                 CONFIG_HEAD "\"num_hidden_layers\":1,\"num_local_experts\":2,"
+                             "\"num_experts_per_tok\":1,\"quantization_config\":%s}",
+                 methods[i].quantization);
+        snprintf(header, sizeof header, "{%s}", methods[i].header);
+        if (parse(config, header, methods[i].data_bytes, &model, &err) != DGO_OK)
+            fail_msg("%s: %s", methods[i].name, err.text);
+        CHECK_ROW_U64(model->layer[0].weights_bytes, methods[i].data_bytes, methods[i].name);
+        CHECK_ROW_U64(model->layer[0].expert_bytes, methods[i].experts, methods[i].name);
+        CHECK_ROW_U64(model->parameter_count, methods[i].parameters, methods[i].name);
+        dgo_model_close(model);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_bad_input_is_told),
     cmocka_unit_test(test_layers),
     cmocka_unit_test(test_places),
+    cmocka_unit_test(test_methods),
 };
 
 CHECK_MAIN(tests)
