@@ -73,7 +73,11 @@ static uint64_t first_bound_bytes(const struct plan_memory *memory, const struct
 {
     const struct memory_terms *t = &memory->terms;
     const uint64_t weight = visiting_bytes(memory, role);
-    const uint64_t cache = (t->family == MEMORY_MLA ? 2 : 1) * t->layer_context_max;
+    uint64_t cache = (t->family == MEMORY_MLA ? 2 : 1) * t->layer_context_max;
+
+    /* The keys of the next layer find no hole where those of the one before were. */
+    if (role->cpu_layer_count > 1)
+        cache += t->layer_context_max / 2;
 
     peak += 2 * t->embedding;
     if (memory->kv_on_host)

@@ -233,6 +233,12 @@ static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_sett
         return scores + 2 * e + 2 * q + gates -
                (terms->rule->packed_holes && is_packed(settings->key_type) && !gates ? q : 0);
     }
+    if (terms->rule->replayed) { /* an f32 cache is copied to f16, no other is */
+        const uint64_t copied = (settings->key_type == DGO_KV_F32 ? w->key : 0) +
+                                (settings->value_type == DGO_KV_F32 ? w->value : 0);
+
+        return copied > 0 ? 2 * e + 2 * q + 2 * cells * copied + 2 * gates : 0;
+    }
     if (!terms->rule->cache_unpacked || terms->cache_f16)
         return 0;
     if (terms->family == MEMORY_MLA)
