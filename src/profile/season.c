@@ -199,6 +199,10 @@ static void judge_rest(const struct hours *hours, const double *course, struct s
         at[n] = h;
         rest[n++] = hours->mib[h] - course[h % hours->lag];
     }
+    if (n < 2) { /* no line goes through them */
+        season->t = 0;
+        return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         off[i] = rest[i] - slope * at[i];
         mean += off[i] / n;
