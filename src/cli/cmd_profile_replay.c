@@ -1,6 +1,7 @@
 /* cmd_profile_replay.c - `dualgpuopt profile replay`: what a recording holds, as rows, in time, or
  * as the CSV of the profiler. */
 #include "cmd_profile.h"
+#include "dgo_burst.h"
 #include "dgo_recording.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
@@ -24,13 +25,14 @@ struct seen_gpu {
 struct replay {
     bool csv, quiet; /* quiet: only the sums are wanted */
     double speed;    /* 0: as fast as it can be read */
-    uint64_t looks, failures, marks, last_ns, at_ns;
+    uint64_t looks, failures, marks, bursts, last_ns, at_ns;
     struct dgo_origin origin; /* of the last look */
     bool origin_told;
     uint32_t gpu_count;
     struct seen_gpu gpu[DGO_GPU_MAX];
     uint32_t engine_count;
     struct dgo_engine_load engine[ENGINES_MAX]; /* the newest of each */
+    struct dgo_burst burst[ENGINES_MAX];        /* of the same engines */
 };
 
 /* ---- CSV ----------------------------------------------------------------------------------- */
@@ -148,6 +150,28 @@ static void add_sample(struct replay *replay, const struct dgo_sample *sample)
     }
 }
 
+/* As on the daemon's timeline. */
+static void follow_burst(struct replay *replay, uint32_t engine)
+{
+    const struct dgo_engine_load *load = &replay->engine[engine];
+    struct dgo_burst_report report;
+    const enum dgo_burst_edge edge =
+        dgo_burst_add(&replay->burst[engine], load, replay->at_ns, &report);
+    char line[200];
+    struct dgo_text text = DGO_TEXT(line);
+
+    if (edge == DGO_BURST_NONE)
+        return;
+    replay->bursts += edge == DGO_BURST_BEGAN;
+    dgo_burst_text(edge, &report, &text);
+    if (replay->quiet || replay->csv)
+        return;
+    printf("%10.3f  engine", (double)replay->at_ns / 1e9);
+    if (load->pid)
+        printf(" %" PRIu32, load->pid);
+    printf(", %s\n", line);
+}
+
 static void add_load(struct replay *replay, const struct dgo_engine_load *load)
 {
     uint32_t i = 0;
@@ -159,6 +183,7 @@ static void add_load(struct replay *replay, const struct dgo_engine_load *load)
     replay->engine[i] = *load;
     if (i == replay->engine_count)
         replay->engine_count++;
+    follow_burst(replay, i);
 }
 
 static void pace(const struct replay *replay)
@@ -201,9 +226,9 @@ static void take(struct replay *replay, const struct dgo_recording_item *item)
             csv_sample(replay, &item->sample->machine);
         break;
     case DGO_RECORDED_LOAD:
-        add_load(replay, &item->load);
         if (rows)
             row_load(replay, &item->load);
+        add_load(replay, &item->load);
         break;
     case DGO_RECORDED_MARK:
         replay->marks++;
@@ -229,11 +254,12 @@ static json_t *view(const struct replay *replay)
         }
         json_array_append_new(gpus, gpu);
     }
-    object = json_pack(
-        "{s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:o}", "schema", "dualgpuopt.replay/1", "simulated",
-        (int)replay->origin.simulated, "seconds", (double)replay->last_ns / 1e9, "looks",
-        (json_int_t)replay->looks, "failed_looks", (json_int_t)replay->failures, "marks",
-        (json_int_t)replay->marks, "engines", (json_int_t)replay->engine_count, "gpus", gpus);
+    object = json_pack("{s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:o}", "schema",
+                       "dualgpuopt.replay/1", "simulated", (int)replay->origin.simulated, "seconds",
+                       (double)replay->last_ns / 1e9, "looks", (json_int_t)replay->looks,
+                       "failed_looks", (json_int_t)replay->failures, "marks",
+                       (json_int_t)replay->marks, "bursts", (json_int_t)replay->bursts, "engines",
+                       (json_int_t)replay->engine_count, "gpus", gpus);
     view_add_recorded(object, &replay->origin);
     return object;
 }

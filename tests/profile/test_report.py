@@ -148,6 +148,23 @@ def _():
     assert "SIMULATED" in run(path).stdout
 
 
+@check("a recording of a real machine says when it was made, and its replay tells bursts of requests")
+def _():
+    rows = ['{"dualgpuopt_recording":1,"wall_ns":1795739736767344297,"source":"nvml","driver":"550","simulated":false}',
+            '{"seconds":0,"gpus":[{"name":"A","total_bytes":25769803776,"used_bytes":1048576000}]}']
+    counts = [(0, 7), (3, 7), (2, 8), (0, 10), *[(0, 10)] * 6]
+    rows += [json.dumps({"seconds": s + 1, "engine": {"pid": 42, "busy": busy, "requests": requests}})
+             for s, (busy, requests) in enumerate(counts)]
+    path = write("real.jsonl", rows)
+    assert run(path).stdout.startswith("recorded 2026-11-27 00:35 UTC: "), run(path).stdout
+    words = [PROGRAM, "profile", "replay", path]
+    text = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, timeout=60).stdout
+    assert text.startswith("recorded 2026-11-27 00:35 UTC: ") and "SIMULATED" not in text, text
+    assert "     2.000  engine 42, burst" in text and "engine 42, burst over after" in text and "3 requests" in text, text
+    replay = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True, env=ENVIRONMENT, timeout=60).stdout)
+    assert (replay["simulated"], replay["recorded"], replay["bursts"]) == (False, True, 1), replay
+
+
 @check("a table for people")
 def _():
     done = run(FOLDER / "order.csv")
