@@ -67,8 +67,8 @@ def records_the_engine(box):
     check(any(row.split(",")[4] for row in rows[1:]) and any(row.split(",")[5] for row in rows[1:]),
           "the rows tell neither requests nor busy")
     gpus = json_of(box.run("gpus", "--json", "--gpus", path))
-    check_equal((gpus["simulated"], gpus["source"], gpus["gpus"][0]["processes"][0]["role"]),
-                (True, "recording", "engine"), "the machine from the file")
+    check_equal((gpus["simulated"], gpus["recorded"], gpus["source"], gpus["gpus"][0]["processes"][0]["role"]),
+                (False, True, "recording", "engine"), "the machine from the file")
     server.stop()
 
 
