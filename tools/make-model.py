@@ -149,6 +149,10 @@ def i32_array(values):
     return struct.pack("<IIQ%di" % len(values), 9, 5, len(values), *values)
 
 
+def f32_array(values):
+    return struct.pack("<IIQ%df" % len(values), 9, 6, len(values), *values)
+
+
 def architecture_pairs(name, spec, file_type):
     prefix = spec.architecture + "."
     mla = spec.kv_rank > 0
@@ -532,6 +536,8 @@ def parse_arguments():
                         help="default: F16, and Q4_K_M with --sparse")
     parser.add_argument("--adapter", type=int, default=0, metavar="RANK",
                         help="write a LoRA adapter for that model instead")
+    parser.add_argument("--projector", type=int, default=0, metavar="PIXELS",
+                        help="write a vision projector for that model instead")
     parser.add_argument("--split", type=int, default=1, metavar="N", help="write N parts")
     parser.add_argument("--seed", type=int, default=1, help="of the random weights")
     options = parser.parse_args()
@@ -556,6 +562,64 @@ def write_adapter(path, spec, rank, seed):
     write_file(path, pairs, tensors, Weights(seed))
 
 
+PROJECTOR_LAYERS, PROJECTOR_PATCH = 2, 14
+
+
+def linear_tensors(name, inner, outer):
+    yield Tensor(name + ".weight", (inner, outer))
+    yield Tensor(name + ".bias", (outer,), "bias")
+
+
+def norm_tensors(name, width):
+    yield Tensor(name + ".weight", (width,), "norm")
+    yield Tensor(name + ".bias", (width,), "bias")
+
+
+def projector_tensors(spec, width, side):
+    """CLIP's encoder and LLaVA's two matrices behind it."""
+    yield Tensor("v.class_embd", (width,), "bias")
+    yield Tensor("v.patch_embd.weight", (PROJECTOR_PATCH, PROJECTOR_PATCH, 3, width), "router")
+    yield Tensor("v.position_embd.weight", (width, side * side + 1), "router")
+    yield from norm_tensors("v.pre_ln", width)
+    for layer in range(PROJECTOR_LAYERS):
+        prefix = "v.blk.%d." % layer
+        yield from norm_tensors(prefix + "ln1", width)
+        yield from norm_tensors(prefix + "ln2", width)
+        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+            yield from linear_tensors(prefix + name, width, width)
+        yield from linear_tensors(prefix + "ffn_down", width, 4 * width)  # CLIP's files swap the names
+        yield from linear_tensors(prefix + "ffn_up", 4 * width, width)
+    yield from linear_tensors("mm.0", width, spec.width)
+    yield from linear_tensors("mm.2", spec.width, spec.width)
+
+
+def write_projector(path, spec, image, seed):
+    """A vision projector for that model, for square pictures of so many pixels."""
+    width, heads = spec.width // 2, 2
+    tensors = list(projector_tensors(spec, width, image // PROJECTOR_PATCH))
+    for tensor in tensors:
+        tensor.type = choose_type(tensor, "F16")
+    prefix = "clip.vision."
+    write_file(path, {
+        "general.architecture": string("clip"),
+        "general.type": string("mmproj"),
+        "general.file_type": u32(1),
+        "clip.has_vision_encoder": boolean(True),
+        "clip.projector_type": string("mlp"),
+        "clip.use_gelu": boolean(False),
+        prefix + "image_size": u32(image),
+        prefix + "patch_size": u32(PROJECTOR_PATCH),
+        prefix + "embedding_length": u32(width),
+        prefix + "feed_forward_length": u32(4 * width),
+        prefix + "projection_dim": u32(spec.width),
+        prefix + "block_count": u32(PROJECTOR_LAYERS),
+        prefix + "attention.head_count": u32(heads),
+        prefix + "attention.layer_norm_epsilon": f32(1e-5),
+        prefix + "image_mean": f32_array([0.5] * 3),
+        prefix + "image_std": f32_array([0.5] * 3),
+    }, tensors, Weights(seed))
+
+
 def list_specs():
     for name, spec in SPECS.items():
         parameters = sum(tensor.values() for tensor in model_tensors(spec))
@@ -571,6 +635,9 @@ def main():
     spec = SPECS[options.spec]
     if options.adapter:
         write_adapter(options.out, spec, options.adapter, options.seed)
+        return
+    if options.projector:
+        write_projector(options.out, spec, options.projector, options.seed)
         return
     file_type, matrix_type = FILE_TYPES[options.ftype]
     tensors = list(model_tensors(spec))

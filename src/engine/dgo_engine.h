@@ -214,8 +214,7 @@ struct dgo_flags {
     struct dgo_settings draft; /* context tokens: those of the first model's estimate */
 
     const char *projector; /* NULL: none */
-    bool projector_on_host;
-    uint32_t projector_device; /* in settings.device_gpu */
+    int32_t projector_gpu; /* in the machine, among the settings' devices or not; -1: host */
 
     uint32_t adapter_count;
     const char *adapter[DGO_ADAPTER_MAX];

@@ -148,16 +148,20 @@ static void settle_rows(struct flag_reader *reader)
             flags->settings.slot_count * (uint64_t)(1 + guesses), flags->settings.batch_tokens);
 }
 
+/* The first of -dev, else the first card that is seen: it does not know of -sm none and -mg, nor of
+ * the order of servers, so this comes before the devices are settled. */
 static void settle_projector(struct flag_reader *reader)
 {
-    struct dgo_flags *flags = reader->flags;
-    const int32_t place = reader->projector_gpu >= 0
-                              ? place_of(&flags->settings, (uint32_t)reader->projector_gpu)
-                              : 0;
+    const struct dgo_settings *settings = &reader->flags->settings;
+    int64_t gpu = reader->projector_gpu;
 
-    flags->projector_on_host = reader->projector_gpu == FLAG_PROJECTOR_HOST ||
-                               flags->settings.device_count == 0 || place < 0;
-    flags->projector_device = flags->projector_on_host ? 0 : (uint32_t)place;
+    if (gpu == FLAG_PROJECTOR_HOST)
+        gpu = -1;
+    else if (gpu < 0 && reader->devices_given)
+        gpu = settings->device_count > 0 ? (int64_t)settings->device_gpu[0] : -1;
+    else if (gpu < 0 && reader->visible_count > 0)
+        gpu = reader->visible[0];
+    reader->flags->projector_gpu = (int32_t)gpu;
 }
 
 enum dgo_status flag_settle(struct flag_reader *reader)
@@ -166,8 +170,10 @@ enum dgo_status flag_settle(struct flag_reader *reader)
     const struct dgo_model *model = reader->source->model;
     const bool automatic = reader->slots == -1;
     const bool newer = reader->build == 0 || reader->build >= LLAMA_AUTO_SLOTS_BUILD;
-    enum dgo_status status = settle_devices(reader);
+    enum dgo_status status;
 
+    settle_projector(reader);
+    status = settle_devices(reader);
     if (status == DGO_OK)
         status = settle_overrides(reader);
     if (status != DGO_OK)
@@ -191,7 +197,6 @@ enum dgo_status flag_settle(struct flag_reader *reader)
         settings->cpu_moe_layer_count = model->layer_count;
     settle_draft(reader);
     settle_rows(reader);
-    settle_projector(reader);
     /* fit.cpp gives up when any of these is given. */
     reader->flags->fit = reader->flags->fit && newer && reader->gpu_layers == -1 &&
                          settings->split_mode != DGO_SPLIT_TENSOR &&

@@ -46,32 +46,90 @@ void dgo_estimate_add(struct dgo_estimate *estimate, const struct dgo_estimate *
     dgo_estimate_judge(estimate);
 }
 
-/* The widest moment of an encoder's layer over one picture: residual, normed input, queries, keys,
- * values, and either the feed-forward or, unfused, the scores of all heads. */
-static uint64_t encoder_bytes(const struct dgo_model *projector)
+struct picture {
+    uint64_t patches;
+    uint64_t bytes; /* its pixels, as floats */
+};
+
+/* The picture that the engine warms up with.  LLaVA's has the size that the file names; most others
+ * take any size, and the engine's own choice for them is 46 x 46 tokens of four patches or less. */
+static struct picture warm_up_picture(const struct dgo_model *projector)
 {
-    enum { TOKENS_LEAST = 4096 }; /* files of models that take any size do not say how many */
-    const uint64_t image = memory_key_number(projector, "vision.image_size");
-    const uint64_t patch = memory_key_number(projector, "vision.patch_size");
+    enum { SIDE_LEAST = 2 * 46 };
+    const struct dgo_model_key *type = dgo_model_find(projector, "clip.projector_type");
+    const bool as_named =
+        type && type->text && type->length == 3 && memcmp(type->text, "mlp", 3) == 0;
+    const uint64_t image = dgo_min_u64(memory_key_number(projector, "vision.image_size"), 1 << 14);
+    const uint64_t patch = dgo_min_u64(memory_key_number(projector, "vision.patch_size"), 1 << 10);
+    const uint64_t named = patch ? image / patch : 0;
+    const uint64_t side = as_named && named ? named : dgo_max_u64(named, SIDE_LEAST);
+    const uint64_t pixels = dgo_max_u64(image, side * patch);
+
+    return (struct picture){.patches = dgo_min_u64(side * side, 1 << 20) + 1,
+                            .bytes = 3 * pixels * pixels * sizeof(float)};
+}
+
+/* Head sizes that the CUDA backend fuses attention for; with others the engine falls back. */
+static bool fuses(uint64_t head_size)
+{
+    static const uint64_t sizes[] = {40, 64, 72, 80, 96, 112, 128, 256};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (head_size == sizes[i])
+            return true;
+    return false;
+}
+
+/* The widest moment of an encoder's layer over one picture: residual, normed input, queries, keys,
+ * values, and the feed-forward; and, unfused, the scores of all heads. */
+static uint64_t encoder_bytes(const struct dgo_model *projector, const struct picture *picture,
+                              bool fused)
+{
     const uint64_t width = memory_key_number(projector, "vision.embedding_length");
     const uint64_t inner = memory_key_number(projector, "vision.feed_forward_length");
-    const uint64_t heads = memory_key_number(projector, "vision.attention.head_count");
-    const uint64_t side = patch ? image / patch : 0;
-    const uint64_t tokens =
-        dgo_max_u64(dgo_min_u64(side, 1024) * dgo_min_u64(side, 1024) + 1, TOKENS_LEAST);
-    const uint64_t picture = 3 * dgo_min_u64(image, 1 << 14) * dgo_min_u64(image, 1 << 14);
+    const uint64_t heads =
+        dgo_min_u64(memory_key_number(projector, "vision.attention.head_count"), 256);
+    const uint64_t tokens = picture->patches;
+    const uint64_t scores =
+        fused && heads > 0 && fuses(width / heads) ? 0 : heads * tokens * tokens;
 
-    return (tokens * (6 * dgo_min_u64(width, 1 << 16) + 3 * dgo_min_u64(inner, 1 << 18)) +
-            dgo_min_u64(heads, 256) * tokens * dgo_min_u64(tokens, 1 << 14) + 2 * picture) *
-           sizeof(float);
+    return (tokens * (6 * dgo_min_u64(width, 1 << 16) + 3 * dgo_min_u64(inner, 1 << 18)) + scores) *
+               sizeof(float) +
+           2 * picture->bytes;
+}
+
+/* A card that holds nothing else gets a row of its own; NULL: there is no room for it. */
+static struct dgo_device_estimate *device_made(struct dgo_estimate *estimate,
+                                               const struct dgo_machine *machine, uint32_t gpu,
+                                               const uint64_t *margins_bytes)
+{
+    struct dgo_device_estimate *device = device_of(estimate, gpu);
+
+    if (device || estimate->device_count == DGO_GPU_MAX)
+        return device;
+    device = &estimate->device[estimate->device_count++];
+    *device = (struct dgo_device_estimate){
+        .gpu_index = gpu,
+        .free_bytes = assign_free_bytes(&machine->gpu[gpu]),
+        .overhead_bytes = memory_overhead_bytes(&machine->gpu[gpu]),
+        .margin_bytes = margins_bytes ? margins_bytes[gpu] : 0,
+    };
+    assign_device_name(machine, gpu, device->name);
+    return device;
 }
 
 enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
-                                           const struct dgo_model *projector, int32_t device,
-                                           struct dgo_error *err)
+                                           const struct dgo_machine *machine,
+                                           const struct dgo_model *projector, int32_t gpu,
+                                           enum dgo_flash_attention flash_attention,
+                                           const uint64_t *margins_bytes, struct dgo_error *err)
 {
+    enum { POSITIONS_BYTES = 16 }; /* of one patch: four numbers where they have two dimensions */
+    const struct picture picture = warm_up_picture(projector);
+    const uint64_t compute =
+        encoder_bytes(projector, &picture, flash_attention == DGO_FA_ON && gpu >= 0);
+    struct dgo_device_estimate *to = NULL;
     uint64_t weights = 0;
-    const uint64_t compute = encoder_bytes(projector);
 
     if (strcmp(projector->architecture, "clip") != 0)
         return dgo_fail(err, DGO_EUNSUPPORTED,
@@ -79,15 +137,16 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
                         projector->architecture);
     for (uint32_t i = 0; i < projector->tensor_count; i++)
         weights += dgo_pad_u64(projector->tensor[i].size_bytes, MEMORY_DEVICE_ALIGN);
-    if (device < 0 || (uint32_t)device >= estimate->device_count) {
-        estimate->host.weights_bytes += weights;
-        estimate->host.compute_bytes += compute;
-    } else {
-        struct dgo_device_estimate *to = &estimate->device[device];
-
+    if (gpu >= 0)
+        to = device_made(estimate, machine, (uint32_t)gpu, margins_bytes);
+    if (to) {
         to->weights_bytes += weights;
         to->compute_bytes += compute;
         to->compute_source = DGO_FIGURE_BOUND;
+        estimate->host.compute_bytes += picture.bytes + picture.patches * POSITIONS_BYTES;
+    } else {
+        estimate->host.weights_bytes += weights;
+        estimate->host.compute_bytes += compute;
     }
     dgo_estimate_judge(estimate);
     return DGO_OK;

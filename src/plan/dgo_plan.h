@@ -269,11 +269,14 @@ void dgo_estimate_judge(struct dgo_estimate *estimate);
  * a bound where either is one.  Cards that only the second uses are appended. */
 void dgo_estimate_add(struct dgo_estimate *estimate, const struct dgo_estimate *beside);
 
-/* A vision projector on one device, -1 host: its file's tensors, and a bound of its graph from the
- * widths that the file gives.  DGO_EUNSUPPORTED when it is no projector. */
+/* A vision projector on one GPU of the machine, among the estimate's devices or not, -1 host: its
+ * file's tensors, and a bound of its graph from the widths that the file gives.  `margins_bytes` as
+ * for dgo_estimate_make.  DGO_EUNSUPPORTED when it is no projector. */
 DGO_MUST_CHECK
 enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
-                                           const struct dgo_model *projector, int32_t device,
-                                           struct dgo_error *err);
+                                           const struct dgo_machine *machine,
+                                           const struct dgo_model *projector, int32_t gpu,
+                                           enum dgo_flash_attention flash_attention,
+                                           const uint64_t *margins_bytes, struct dgo_error *err);
 
 #endif

@@ -25,7 +25,10 @@ def note_line(books, line):
     kind = KINDS.get(found[3], "context")
     device = "host" if HOST_BUFFERS.match(found[2]) else found[2]
     if kind == "compute":
-        books[device][found[2] + " compute"] = float(found[4])
+        # A projector's encoder has buffers of its own, made last; all others are the same ones again.
+        encoder = "compute_meta" in found[1]
+        books[device]["projector"] += float(found[4]) if encoder else 0
+        books[device][("projector " if encoder else "") + found[2] + " compute"] = float(found[4])
         books[device]["compute"] = sum(value for name, value in books[device].items() if name.endswith(" compute"))
     else:
         books[device][kind] += float(found[4])
@@ -115,5 +118,5 @@ def server(box, path, flags, then=lambda: None):
 
 def add_books(books, part):
     for device, row in part.items():
-        for kind in ("weights", "context", "compute", "output"):
+        for kind in ("weights", "context", "compute", "output", "projector"):
             books[device][kind] += row[kind]

@@ -100,6 +100,49 @@ def cut(box, row):
     check(not wrong, "\n".join(wrong))
 
 
+PROJECTOR = [
+    (336, "-ts 1,1"),
+    (1008, "-ts 1,1 -mmdev CUDA1"),  # 5185 patches: more than the bound takes at least
+    (56, "-ts 3,1 -dev CUDA1,CUDA0"),
+    (336, "-sm none -mg 1"),
+    (336, "--no-mmproj-offload"),
+    (336, "-sm none -mg 1 -dev CUDA1,CUDA0"),
+    (336, "-dev none"),
+    (336, "-ngl 0"),
+    (1008, "-ts 1,1 -fa off"),
+]
+
+
+@cases(PROJECTOR, lambda row: f"--mmproj: pictures of {row[0]} pixels: {row[1]}")
+def projector(box, row):
+    """The driver's books say what a card holds: the projector's weights, which the engine does not log, are a part of it."""
+    pixels, text = row
+    path = box.folder / "projector.gguf"
+    make_model("tiny-llama", path, "--projector", pixels)
+    flags = ["-c", "4096", "-np", "1", "--mmproj", str(path), *text.split()]
+    view, _ = estimate(box, box.use(Machine(RTX_3090, RTX_3060)), model(), flags)
+    held = []
+    # Warming up is what reserves the encoder's buffers at the start.
+    seen = server(box, model(), [*flags, "--warmup"], lambda: held.extend(box.used_bytes(card) for card in (0, 1)))
+    wrong = []
+    check(any(row["projector"] for row in seen.values()), f"no encoder in the log: {seen}")
+    ours = sum(device["compute_bytes"] for device in view["devices"]) + view["host"]["compute_bytes"]
+    check(ours / (1 << 20) > sum(row["compute"] for row in seen.values()) - UNDER_MIB, f"compute in all: {ours}, engine {seen}")
+    used = {int(device["name"][-1]) for device in view["devices"]}
+    check(all(card in used or bytes_ == 0 for card, bytes_ in enumerate(held)), f"cards that we leave out hold {held}")
+    for device in view["devices"]:
+        name = device["name"]
+        measured, figure = seen[name]["compute"], device["compute_bytes"] / (1 << 20)
+        rest = held[int(name[-1])] / (1 << 20) - measured
+        ours = (device["weights_bytes"] + device["context_bytes"]) / (1 << 20)
+        if abs(rest - ours) > 0.03:
+            wrong.append(f"{name}: holds {rest:.3f} MiB beside compute, our weights and context are {ours:.3f}")
+        most = measured + NEAR_MIB if device["compute_source"] == "formula" else float("inf")
+        if not measured - UNDER_MIB <= figure <= most:
+            wrong.append(f"{name} compute: engine {measured} MiB, estimate {figure:.2f} ({device['compute_source']})")
+    check(not wrong, "\n".join(wrong))
+
+
 # What the engine does not load is refused, in its words or ours.
 REFUSED = [
     ("-sm tensor -fa off", "flash attention", "requires flash_attn"),

@@ -229,7 +229,7 @@ static void test_beside(void **state)
     assert_int_equal(read.draft.device_count, 1);
     assert_int_equal(read.draft.output_row_count, 2);
     assert_int_equal(settings.output_row_count, 2 * (1 + 3)); /* a row for each guess, and one */
-    assert_true(read.projector_on_host);
+    assert_int_equal(read.projector_gpu, -1);
     assert_false(read.fit); /* tensors are placed by hand */
 
     environment = variables;
