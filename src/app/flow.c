@@ -11,6 +11,7 @@
 #include "dgo_app.h"
 #include "dgo_store.h"
 #include "dgo_text.h"
+#include "dgo_tensor.h"
 #include "dgo_units.h"
 #include "flow_engine.h"
 #include "flow_estimate.h"
@@ -312,6 +313,9 @@ static enum dgo_status plan(const struct arrow *arrow)
 
     if (status == DGO_OK && flow->machine.node_count > 1 && uses_this_machine_only(flow))
         status = plan_here(flow, arrow->err);
+    if (status == DGO_OK && flow->engine->read_flags && !flow->engine->plan)
+        status = dgo_tensor_split_offer(&flow->machine, flow->model, &flow->intent, &flow->rules,
+                                        &flow->plan, arrow->err);
     /* A wish that no machine could grant has no nearest placement. */
     flow->planned = (status == DGO_OK || status == DGO_ENOFIT) && flow->plan.estimate.build > 0;
     if (flow->planned)

@@ -53,12 +53,12 @@ static json_t *view(const struct cmd_call *call, const struct flow *flow,
         json_object_set_new(object, "calibrated", view_text(flow->calibrated));
     if (extra->needs_known)
         json_object_set_new(object, "need", view_needs(&flow->machine, &extra->needs));
-    if (extra->rival_count > 0) {
+    if (extra->rival_count > 0)
         json_object_set_new(object, "comparison",
                             view_rivals(&flow->machine, extra->rival, extra->rival_count));
+    if (extra->rival_count > 0 || extra->tensor.pays)
         json_object_set_new(object, "tensor_split",
                             view_tensor_split(flow->model, &flow->plan, &extra->tensor));
-    }
     if (option_given(&call->options, OPTION_EXPLAIN))
         view_explain(object, &flow->machine, flow->model, &flow->plan, command);
     return object;

@@ -180,7 +180,7 @@ struct dgo_prediction {
     double throughput_tokens_per_second;    /* decoded for all of them together */
 };
 
-enum { DGO_ALTERNATIVE_MAX = 4 };
+enum { DGO_ALTERNATIVE_MAX = 5 }; /* the last is kept for -sm tensor */
 
 struct dgo_alternative {
     char why[96]; /* "longest context", "the engine's default split", ... */

@@ -55,6 +55,15 @@ enum dgo_status dgo_tensor_split_over(const struct dgo_machine *machine,
                                       const struct dgo_plan *plan, uint32_t card_count,
                                       struct dgo_tensor_split *split, struct dgo_error *err);
 
+/* Adds it to a plan that fits as an alternative, with its own sizes and speed, where it pays; else
+ * leaves the plan as it is.  Fails as dgo_tensor_split_make. */
+DGO_MUST_CHECK
+enum dgo_status dgo_tensor_split_offer(const struct dgo_machine *machine,
+                                       const struct dgo_model *model,
+                                       const struct dgo_intent *intent,
+                                       const struct dgo_engine_rules *rules, struct dgo_plan *plan,
+                                       struct dgo_error *err);
+
 /* The sentence of it: "-sm tensor over 2 cards would decode 41.2 tokens/s instead of 28.0: ..." */
 void dgo_tensor_split_text(const struct dgo_model *model, const struct dgo_plan *plan,
                            const struct dgo_tensor_split *split, char text[512]);

@@ -32,7 +32,7 @@ static void add_alternative(struct dgo_plan *plan, const struct search_answer *a
     struct dgo_alternative *to = &plan->alternative[plan->alternative_count];
     va_list args;
 
-    if (plan->alternative_count == DGO_ALTERNATIVE_MAX ||
+    if (plan->alternative_count == DGO_ALTERNATIVE_MAX - 1 ||
         same_settings(&plan->settings, &answer->settings))
         return;
     for (uint32_t i = 0; i < plan->alternative_count; i++)

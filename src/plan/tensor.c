@@ -365,6 +365,46 @@ enum dgo_status dgo_tensor_split_make(const struct dgo_machine *machine,
     return dgo_tensor_split_over(machine, model, intent, rules, plan, 0, split, err);
 }
 
+enum dgo_status dgo_tensor_split_offer(const struct dgo_machine *machine,
+                                       const struct dgo_model *model,
+                                       const struct dgo_intent *intent,
+                                       const struct dgo_engine_rules *rules, struct dgo_plan *plan,
+                                       struct dgo_error *err)
+{
+    struct dgo_alternative *to = &plan->alternative[plan->alternative_count];
+    struct dgo_tensor_split split = {0};
+    enum dgo_status status =
+        dgo_tensor_split_make(machine, model, intent, rules, plan, &split, err);
+
+    if (status != DGO_OK || !split.pays || plan->alternative_count == DGO_ALTERNATIVE_MAX)
+        return status;
+    to->settings = plan->settings;
+    to->settings.split_mode = DGO_SPLIT_TENSOR;
+    to->settings.device_count = split.device_count;
+    to->settings.tensor_split_given = true;
+    memset(to->settings.tensor_split, 0, sizeof to->settings.tensor_split);
+    for (uint32_t d = 0; d < split.device_count; d++) {
+        to->settings.device_gpu[d] = split.device[d].gpu_index;
+        to->settings.tensor_split[d] = (float)split.device[d].part;
+    }
+    status = dgo_estimate_make(machine, model, &to->settings, rules, plan->margin_bytes,
+                               &to->estimate, err);
+    if (status != DGO_OK || !to->estimate.fits)
+        return status;
+    to->predicted = plan->predicted; /* the request, and what is assumed */
+    to->predicted.decode_tokens_per_second = split.decode_tokens_per_second;
+    to->predicted.prefill_tokens_per_second = split.prefill_tokens_per_second;
+    /* The bound is of whole layers and does not hold for cut ones; several at once are not
+     * computed. */
+    to->predicted.lower_bound_gap = 0;
+    to->predicted.concurrent_requests = 1;
+    to->predicted.throughput_tokens_per_second = split.decode_tokens_per_second;
+    (void)snprintf(to->why, sizeof to->why, "-sm tensor over %" PRIu32 " cards (experimental)",
+                   split.device_count);
+    plan->alternative_count++;
+    return DGO_OK;
+}
+
 void dgo_tensor_split_text(const struct dgo_model *model, const struct dgo_plan *plan,
                            const struct dgo_tensor_split *split, char text[512])
 {
