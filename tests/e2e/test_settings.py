@@ -31,6 +31,9 @@ ROWS = [
     ("tiny-qwen3", "-c 4096 -np 1 -ts 1,2 --cache-type-k f32 --cache-type-v f32"),
     ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied}"),
     ("tiny-llama", "-c 4096 -np 2 -ts 1,1 -md {tiny-llama-tied} -devd CUDA1 --spec-draft-n-max 5 -ctkd q8_0 -ctvd q8_0"),
+    ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied} -ngld 4"),
+    ("tiny-llama", "-c 4096 -np 1 -sm none -md {tiny-llama} -devd none --spec-type draft-simple"),
+    ("tiny-qwen3", "-c 2048 -np 1 -ts 1,2 -md {tiny-llama} -devd CUDA1,CUDA0 --spec-draft-n-ubatch 128"),
 ]
 
 
