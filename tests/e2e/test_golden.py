@@ -158,7 +158,7 @@ LOADED = list({(value(argv, "-dev"), value(argv, "-c"), value(argv, "-np"), valu
 def server_loads(box, argv):
     words = here(box, argv, model())
     server = box.start(*words, "-t", "1", "--no-warmup")
-    server.wait_for(r"listening on http", seconds=180)
+    server.wait_for("all slots are idle", seconds=180)  # a TERM before that is lost
     said = server.text("err") + server.text("out")
     for what, pattern in wants(argv):
         check_match(pattern, said, what)
