@@ -19,26 +19,6 @@ static const struct make_card unequal[CARDS] = {
     {8192, 7900, 448},   {11264, 10900, 616}, {10240, 9900, 760},  {16384, 16000, 256},
 };
 
-static const struct make_shape dense100 = {.architecture = "llama",
-                                           .layer_count = 100,
-                                           .embedding = 8192,
-                                           .head_count = 64,
-                                           .head_count_kv = 8,
-                                           .head_length = 128,
-                                           .feed_forward = 28672,
-                                           .vocab = 128256,
-                                           .trained_ctx = 131072,
-                                           .type = 12};
-static const struct make_shape half100 = {.architecture = "llama",
-                                          .layer_count = 100,
-                                          .embedding = 4096,
-                                          .head_count = 32,
-                                          .head_count_kv = 8,
-                                          .head_length = 128,
-                                          .feed_forward = 14336,
-                                          .vocab = 128256,
-                                          .trained_ctx = 131072,
-                                          .type = 8};
 static const struct make_shape experts94 = {.architecture = "qwen3moe",
                                             .layer_count = 94,
                                             .embedding = 4096,
@@ -111,7 +91,10 @@ int main(void)
                             longest = {.objective = DGO_OBJECTIVE_CONTEXT},
                             many = {.slot_count = 8, .concurrent_requests = 8},
                             every = {.every_gpu = true};
+    struct make_shape dense100 = make_70b, half100 = make_8b; /* more of the same layers */
 
+    dense100.layer_count = half100.layer_count = 100;
+    half100.type = 8;
     return measure("8 B", &make_8b, &chat) | measure("32 B", &make_32b, &chat) |
            measure("70 B", &make_70b, &chat) | measure("half 100", &half100, &chat) |
            measure("dense 100", &dense100, &chat) | measure("235 B experts", &experts94, &chat) |
