@@ -418,17 +418,37 @@ enum dgo_status preset_each(char *const *environment, preset_fn each, void *data
 
 /* ---- writing ---- */
 
+/* Bytes of a character beyond ASCII that YAML takes for the end of a line or does not take at all;
+ * 0 for all others. */
+static uint32_t unprintable_bytes(const unsigned char *at, uint32_t *code)
+{
+    if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f) {
+        *code = at[1];
+        return 2;
+    }
+    if (at[0] < 0xe0 || at[0] > 0xef || at[1] == 0 || at[2] == 0)
+        return 0;
+    *code = (at[0] & 0xfU) << 12 | (at[1] & 0x3fU) << 6 | (at[2] & 0x3fU);
+    return *code == 0x2028 || *code == 0x2029 || *code == 0xfeff || *code >= 0xfffe ? 3 : 0;
+}
+
 /* In double quotes, which need no look at what YAML would make of a plain word. */
 static void add_quoted(struct dgo_text *text, const char *value)
 {
+    uint32_t code, length;
+
     dgo_text_add(text, "\"");
     for (const char *at = value; *at; at++)
-        if (*at == '"' || *at == '\\')
+        if (*at == '"' || *at == '\\') {
             dgo_text_addf(text, "\\%c", *at);
-        else if ((unsigned char)*at < 0x20 || *at == 0x7f)
+        } else if ((unsigned char)*at < 0x20 || *at == 0x7f) {
             dgo_text_addf(text, "\\x%02x", (unsigned)(unsigned char)*at);
-        else
+        } else if ((length = unprintable_bytes((const unsigned char *)at, &code)) != 0) {
+            dgo_text_addf(text, "\\u%04x", (unsigned)code);
+            at += length - 1;
+        } else {
             dgo_text_add_bytes(text, at, 1);
+        }
     dgo_text_add(text, "\"");
 }
 

@@ -69,6 +69,43 @@ static void test_round_trip(void **state)
     assert_int_equal(preset_write(environment, &made, true, &err), DGO_OK);
 }
 
+/* Characters that YAML does not take as they are, or takes for the end of a line, and their
+ * neighbours that it does. */
+static void test_every_character_comes_back(void **state)
+{
+    static const uint32_t codes[] = {0x01,   0x09,   0x0a,   0x7e,   0x7f,   0x80,
+                                     0x85,   0x9f,   0xa0,   0x2027, 0x2028, 0x2029,
+                                     0x202a, 0xfefe, 0xfeff, 0xff00, 0xfffd, 0xfffe};
+    struct dgo_error err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        const uint32_t code = codes[i];
+        char *at;
+
+        memset(&made, 0, sizeof made);
+        strcpy(made.name, "odd");
+        strcpy(made.model, "/m/a");
+        at = made.model + strlen(made.model);
+        if (code < 0x80) {
+            *at++ = (char)code;
+        } else if (code < 0x800) {
+            *at++ = (char)(0xc0 | code >> 6);
+            *at++ = (char)(0x80 | (code & 0x3f));
+        } else {
+            *at++ = (char)(0xe0 | code >> 12);
+            *at++ = (char)(0x80 | (code >> 6 & 0x3f));
+            *at++ = (char)(0x80 | (code & 0x3f));
+        }
+        strcpy(at, " b.gguf");
+        if (preset_write(environment, &made, true, &err) != DGO_OK ||
+            preset_read(environment, "odd", &back, &err) != DGO_OK)
+            fail_msg("U+%04X: %s", (unsigned)code, err.text);
+        assert_string_equal(back.model, made.model);
+    }
+    assert_int_equal(preset_remove(environment, "odd", &err), DGO_OK);
+}
+
 static const struct {
     const char *name, *text, *sentence;
 } bad[] = {
@@ -176,9 +213,9 @@ static void test_list_and_remove(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_bad_files),
-    cmocka_unit_test(test_names),           cmocka_unit_test(test_flags_win),
-    cmocka_unit_test(test_list_and_remove),
+    cmocka_unit_test(test_round_trip), cmocka_unit_test(test_every_character_comes_back),
+    cmocka_unit_test(test_bad_files),  cmocka_unit_test(test_names),
+    cmocka_unit_test(test_flags_win),  cmocka_unit_test(test_list_and_remove),
 };
 
 int main(void)
