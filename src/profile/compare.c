@@ -228,6 +228,10 @@ static bool any_known(const struct dgo_comparison *comparison)
     return false;
 }
 
+/* What a compute figure may be off by before anybody need know: the plan leaves more than that
+ * free. */
+static const uint64_t compute_slack_bytes = DGO_MIB / 2;
+
 /* Larger than planned is what matters of a compute buffer: a bound may be generous. */
 static void say_compute(struct dgo_text *text, const struct dgo_comparison *comparison)
 {
@@ -238,7 +242,7 @@ static void say_compute(struct dgo_text *text, const struct dgo_comparison *comp
         const struct dgo_comparison_row *row = &comparison->row[i];
 
         if (!row->is_host && !row->compute.equal && row->compute.known &&
-            row->compute.measured_bytes > row->compute.planned_bytes)
+            row->compute.measured_bytes > row->compute.planned_bytes + compute_slack_bytes)
             over = row;
     }
     dgo_mib_text(comparison->compute_worst_bytes, worst);
