@@ -7,6 +7,7 @@
 #include "view.h"
 
 #include <string.h>
+#include <time.h>
 
 static bool is_named(const struct options *options, enum option_id id)
 {
@@ -19,6 +20,27 @@ static enum dgo_status ask_daemon(const struct options *options, json_t **view,
     return client_ask(options, "GET", "/api/v1/view", NULL, view, err);
 }
 
+/* A daemon that has just begun answers before its first look at the cards is over. */
+static enum dgo_status await_daemon(const struct options *options, struct dgo_error *err)
+{
+    enum { TRIES = 50 };
+    const struct timespec pause = {0, 100 * DGO_NS_PER_MS};
+    enum dgo_status status = DGO_OK;
+    bool has_looked = false;
+
+    for (int i = 0; i < TRIES && status == DGO_OK && !has_looked; i++) {
+        json_t *view = NULL;
+
+        if (i > 0)
+            (void)nanosleep(&pause, NULL);
+        status = ask_daemon(options, &view, err);
+        has_looked = json_is_object(json_object_get(view, "machine")) ||
+                     json_object_get(view, "machine_problem");
+        json_decref(view);
+    }
+    return status;
+}
+
 enum dgo_status compare_looks_open(const struct options *options, struct compare_looks *looks,
                                    struct dgo_error *err)
 {
@@ -26,12 +48,10 @@ enum dgo_status compare_looks_open(const struct options *options, struct compare
                                         .nvml_library = option_text(options, OPTION_NVML)};
     const bool asked_for = is_named(options, OPTION_SOCKET);
     enum dgo_status status;
-    json_t *view = NULL;
 
     *looks = (struct compare_looks){.options = options};
     if (asked_for || (!is_named(options, OPTION_GPUS) && !is_named(options, OPTION_NVML))) {
-        status = ask_daemon(options, &view, err);
-        json_decref(view);
+        status = await_daemon(options, err);
         looks->daemon = status == DGO_OK;
         if (status == DGO_OK || status != DGO_ENOTFOUND || asked_for)
             return status;
