@@ -93,6 +93,12 @@ static bool can_ask(const struct dgo_model *model, const struct dgo_settings *se
     return !model->cache_for_each_slot;
 }
 
+/* It has no flag for a unified cache; to the graphs that is the cache of one slot. */
+static uint32_t asked_slots(const struct dgo_settings *settings)
+{
+    return settings->kv_unified ? 1 : settings->slot_count;
+}
+
 static void make_words(struct asking *asking)
 {
     const struct dgo_settings *settings = asking->settings;
@@ -101,8 +107,7 @@ static void make_words(struct asking *asking)
     add_word(asking, "-m");
     add_word(asking, asking->flow->model->path);
     add_number(asking, "-c", settings->ctx_tokens);
-    /* It has no flag for a unified cache; to the graphs that is the cache of one slot. */
-    add_number(asking, "-np", settings->kv_unified ? 1 : settings->slot_count);
+    add_number(asking, "-np", asked_slots(settings));
     add_number(asking, "-b", settings->batch_tokens);
     add_number(asking, "-ub", settings->ubatch_tokens);
     add_number(asking, "-ngl", settings->gpu_layer_count);
@@ -168,8 +173,8 @@ static bool means_the_same(const struct asking *asking, const char *printed)
 static uint64_t crossing_bytes(const struct asking *asking)
 {
     enum { COPIES = 4 };
-    const uint64_t slots = asking->settings->slot_count;
-    const uint64_t tokens = dgo_pad_u64(asking->estimate->ubatch_tokens, slots);
+    const uint64_t tokens =
+        dgo_pad_u64(asking->estimate->ubatch_tokens, asked_slots(asking->settings));
 
     return COPIES * tokens * asking->flow->model->embedding_length * sizeof(float);
 }

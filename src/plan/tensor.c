@@ -371,13 +371,14 @@ enum dgo_status dgo_tensor_split_offer(const struct dgo_machine *machine,
                                        const struct dgo_engine_rules *rules, struct dgo_plan *plan,
                                        struct dgo_error *err)
 {
-    struct dgo_alternative *to = &plan->alternative[plan->alternative_count];
     struct dgo_tensor_split split = {0};
+    struct dgo_alternative *to;
     enum dgo_status status =
         dgo_tensor_split_make(machine, model, intent, rules, plan, &split, err);
 
     if (status != DGO_OK || !split.pays || plan->alternative_count == DGO_ALTERNATIVE_MAX)
         return status;
+    to = &plan->alternative[plan->alternative_count];
     to->settings = plan->settings;
     to->settings.split_mode = DGO_SPLIT_TENSOR;
     to->settings.device_count = split.device_count;
