@@ -99,6 +99,20 @@ static void hear(const struct dgo_alert *alert, void *data)
     heard->later += alert->seconds >= day_s;
 }
 
+/* A card that the shape fills up to a little. */
+static double capacity_above(const struct shape_row *row, struct shape_state state, double span_s,
+                             struct shape_state *chance)
+{
+    struct dgo_trace_sample sample = {0};
+    double greatest_mib = 0;
+
+    for (double t = 0; t < span_s; t++) {
+        shape_next(row, &state, t, &sample);
+        greatest_mib = fmax(greatest_mib, sample.used_mib);
+    }
+    return greatest_mib + shape_scale(chance, 50, 1000);
+}
+
 static void watch_one(const struct shape_row *row, uint64_t seed, double span_s,
                       struct heard *heard)
 {
@@ -107,23 +121,16 @@ static void watch_one(const struct shape_row *row, uint64_t seed, double span_s,
     struct dgo_error err = {0};
     struct shape_state state;
     struct dgo_oom oom = {0};
-    double greatest_mib = 0;
 
     if (dgo_alerts_new(hear, heard, &alerts, &err) != DGO_OK)
         exit(1);
     shape_start(row, &state, seed, span_s);
 
-    struct shape_state again = state, chance = state;
+    struct shape_state chance = state;
+    const double capacity_mib = capacity_above(row, state, span_s, &chance);
 
     for (double t = 0; t < span_s; t++) {
         shape_next(row, &state, t, &sample);
-        greatest_mib = fmax(greatest_mib, sample.used_mib);
-    }
-
-    const double capacity_mib = greatest_mib + shape_scale(&chance, 50, 1000);
-
-    for (double t = 0; t < span_s; t++) {
-        shape_next(row, &again, t, &sample);
         dgo_alerts_observe(alerts, DGO_ALERT_OOM, 0, 0, t,
                            dgo_oom_add(&oom, t, sample.used_mib, capacity_mib), "memory");
     }
@@ -146,24 +153,18 @@ static void run_away_one(const struct shape_row *row, uint64_t seed, double span
     struct dgo_trace_sample sample = {0};
     struct shape_state state;
     struct dgo_oom oom = {0};
-    double greatest_mib = 0, since_s = NAN;
+    double since_s = NAN;
 
     shape_start(row, &state, seed, span_s);
 
-    struct shape_state again = state, chance = state;
-
-    for (double t = 0; t < span_s; t++) {
-        shape_next(row, &state, t, &sample);
-        greatest_mib = fmax(greatest_mib, sample.used_mib);
-    }
-
-    const double capacity_mib = greatest_mib + shape_scale(&chance, 50, 1000);
+    struct shape_state chance = state;
+    const double capacity_mib = capacity_above(row, state, span_s, &chance);
     const double from_s = shape_uniform(&chance, day_s, span_s);
     const double mib_per_s = shape_scale(&chance, 0.2, 20);
     bool on = false;
 
     for (double t = 0; t < span_s + day_s; t++) {
-        shape_next(row, &again, t, &sample);
+        shape_next(row, &state, t, &sample);
 
         const double used_mib = sample.used_mib + mib_per_s * fmax(0, t - from_s);
 
