@@ -34,7 +34,7 @@ enum {
     RM_RING_SLACK = 4096, /* strands, returned batches: never refused */
     RM_SHARDS = 16,       /* threads with a way of their own into each lane */
     RM_NO_SHARD = 255,
-    RM_SHARD_MAX = 1 << 15, /* entries that wait in one */
+    RM_SHARD_MAX = 1 << 12, /* entries that wait in one */
     RM_PLACES_AT_ONCE = 64, /* of a lane's bound, kept by a thread for pushes to come */
     RM_KEY_BUCKETS = 256,
     RM_TICK_MS = 10,     /* of the keeper, while anything runs */
@@ -96,12 +96,23 @@ _Static_assert(sizeof(struct rm_job) == 128, "two cache lines a job");
 /* A reference in a queue: generation << 32 | tags | index.  0 is none. */
 enum {
     RM_INDEX_MASK = (1 << 25) - 1,
-    RM_TAG_KEPT = 1 << 27, /* RM_LINKED is set: others may end the job before it is queued */
+    RM_TAG_PLAIN = 1 << 26, /* no slot: the entry carries the job, its index is the component */
+    RM_TAG_KEPT = 1 << 27,  /* RM_LINKED is set: others may end the job before it is queued */
     RM_TAG_DROPPABLE = 1 << 28,
     RM_TAG_DONE = 1 << 29, /* not the job but its callback */
     RM_TAG_KEYED = 1 << 30,
 };
 #define RM_TAG_STRAND (UINT32_C(1) << 31)
+
+/* What waits in a queue.  A job that nobody can name (no future, group, key, callback, delay or
+ * deadline) is all here: it needs no slot, and half as many lines go from core to core. */
+struct rm_entry {
+    uint64_t ref;
+    dgo_job_fn fn; /* RM_TAG_PLAIN */
+    void *arg;
+    uint32_t level;
+};
+_Static_assert(sizeof(struct rm_entry) == 32, "two entries a cache line");
 
 static inline uint64_t rm_ref(uint32_t generation, uint32_t tagged_index)
 {
@@ -207,11 +218,10 @@ static inline void rm_count(struct rm_thread *self, uint32_t component, enum rm_
 }
 
 struct rm_worker {
-    alignas(64) _Atomic uint32_t seq; /* jobs begun: tells the keeper whether it moves */
+    alignas(64) _Atomic uint64_t hand; /* rm_hand.h: what of the batch has begun, what has not */
     _Atomic bool in_job;
     _Atomic bool lent; /* counted in lane->blocked */
-    _Atomic uint32_t batch_next, batch_count;
-    _Atomic uint64_t batch[RM_BATCH_MAX];
+    alignas(64) struct rm_entry batch[RM_BATCH_MAX];
     alignas(64) _Atomic uint32_t park; /* futex: 0 sleep, 1 go */
     struct rm_lane *lane;
     uint32_t number;
@@ -219,7 +229,8 @@ struct rm_worker {
     bool joinable; /* start_lock of the lane */
     _Atomic bool alive;
     _Atomic int32_t thread_id;
-    uint32_t seen_seq, stuck_ticks; /* the keeper's */
+    uint64_t seen_hand; /* the keeper's, like stuck_ticks */
+    uint32_t stuck_ticks;
     bool returned;
     uint32_t spin_won_permille; /* running average; the worker's own */
     uint32_t batches, small_batches;
@@ -228,7 +239,7 @@ struct rm_worker {
 /* ---- lanes ---- */
 
 struct rm_ring {
-    uint64_t *ref;
+    struct rm_entry *entry;
     uint32_t head, tail; /* head == tail: empty; free-running */
     uint32_t served_ms;  /* coarse: last taken from, or when it began to wait */
 };
@@ -264,7 +275,7 @@ struct rm_lane {
 
     alignas(64) _Atomic uint32_t shard_head[RM_SHARDS]; /* entries taken out; with the lock */
     struct rm_shard shard[RM_SHARDS];
-    _Atomic uint64_t *shard_ref; /* the entries of all; NULL: this lane has no shards */
+    struct rm_entry *shard_entry; /* of all of them; NULL: this lane has no shards */
     uint32_t shard_mask;
 
     alignas(64) struct rm_ring ring[DGO_LEVEL_COUNT];
@@ -359,8 +370,8 @@ enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t
 void rm_lane_admit_keyed(struct rm_lane *lane, uint64_t ref, struct rm_dead *dead);
 void rm_lane_raise(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
                    enum dgo_level level);
-uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most);
-void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count);
+uint32_t rm_lane_take(struct rm_lane *lane, struct rm_entry *entries, uint32_t most);
+bool rm_lane_return(struct rm_lane *lane, const struct rm_entry *entries, uint32_t count);
 uint32_t rm_lane_queued(const struct rm_lane *lane);
 
 /* rm_shard.c */
@@ -369,8 +380,8 @@ void rm_shard_leave(struct rm_thread *self); /* the thread ends */
 void rm_shards_forget(struct rm_thread *self);
 bool rm_place_take(struct rm_lane *lane);
 void rm_places_leave(struct rm_lane *lane, uint32_t count);
-enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, uint64_t ref,
-                           enum dgo_level level, bool has_place);
+enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, const struct rm_entry *entry,
+                           bool has_place);
 bool rm_shards_have_work(const struct rm_lane *lane);
 uint32_t rm_shards_queued(const struct rm_lane *lane);
 void rm_shards_move(struct rm_lane *lane, struct rm_dead *dead); /* with the lane's lock */
@@ -395,7 +406,7 @@ void rm_job_run(struct rm_thread *self, struct rm_job *job, uint32_t index);
 void rm_job_end(struct rm_thread *self, struct rm_job *job, uint32_t index,
                 struct dgo_result result);
 void rm_job_release(struct rm_thread *self, struct rm_job *job, uint32_t index, uint32_t flag);
-bool rm_run_ref(struct rm_thread *self, uint64_t ref); /* false: it was stale */
+bool rm_run_entry(struct rm_thread *self, const struct rm_entry *entry); /* false: it was stale */
 void rm_cancel_ref(struct rm_thread *self, uint64_t ref);
 void rm_end_dead(struct rm_thread *self, struct rm_dead *dead);
 

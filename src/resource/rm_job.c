@@ -29,17 +29,16 @@ void rm_job_release(struct rm_thread *self, struct rm_job *job, uint32_t index, 
         rm_slot_give(self, job, index);
 }
 
-static void count_end(struct rm_thread *self, const struct rm_job *job,
-                      const struct dgo_result *result)
+static enum rm_counter counter_of(enum dgo_outcome outcome)
 {
-    static const enum rm_counter counter_of[] = {
+    static const enum rm_counter counters[] = {
         [DGO_OUTCOME_DONE] = RM_DONE,
         [DGO_OUTCOME_FAILED] = RM_FAILED,
         [DGO_OUTCOME_CANCELLED] = RM_CANCELLED,
         [DGO_OUTCOME_EXPIRED] = RM_EXPIRED,
     };
 
-    rm_count(self, job->component, counter_of[result->outcome]);
+    return counters[outcome];
 }
 
 /* Hands the callback to its lane; false when that lane takes nothing any more. */
@@ -74,7 +73,7 @@ void rm_job_end(struct rm_thread *self, struct rm_job *job, uint32_t index,
     void *const arg = job->arg;
     uint64_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
 
-    count_end(self, job, &result);
+    rm_count(self, job->component, counter_of(result.outcome));
     if (!(state & (RM_HELD | RM_LINKED | RM_WAITER)) && !done && !job->group) {
         rm_slot_give(self, job, index); /* nobody else knows it: no ceremony */
         return;
@@ -168,12 +167,30 @@ static void run_done(struct rm_thread *self, struct rm_job *job, uint32_t index,
     rm_job_release(self, job, index, RM_BUSY);
 }
 
-bool rm_run_ref(struct rm_thread *self, uint64_t ref)
+static void run_plain(struct rm_thread *self, const struct rm_entry *entry)
 {
+    struct rm_job *const outer = self->job;
+    enum dgo_status status;
+
+    self->job = NULL;
+    self->depth++;
+    status = entry->fn(entry->arg);
+    self->depth--;
+    self->job = outer;
+    rm_count(self, (uint32_t)entry->ref & RM_INDEX_MASK, counter_of(result_of(status).outcome));
+}
+
+bool rm_run_entry(struct rm_thread *self, const struct rm_entry *entry)
+{
+    const uint64_t ref = entry->ref;
     const uint32_t tagged = (uint32_t)ref;
     struct rm_job *job;
     uint64_t state;
 
+    if (tagged & RM_TAG_PLAIN) {
+        run_plain(self, entry);
+        return true;
+    }
     if (tagged & RM_TAG_STRAND)
         return rm_strand_run_ref(self, ref);
     job = rm_job_at(tagged & RM_INDEX_MASK);
@@ -196,6 +213,10 @@ void rm_cancel_ref(struct rm_thread *self, uint64_t ref)
 
     if ((uint32_t)ref & RM_TAG_STRAND) {
         rm_strand_run_ref(self, ref);
+        return;
+    }
+    if ((uint32_t)ref & RM_TAG_PLAIN) {
+        rm_count(self, index, RM_CANCELLED);
         return;
     }
     job = rm_job_at(index);

@@ -2,7 +2,7 @@
  *
  * It ticks only while somebody works or waits; when all is quiet it sleeps without a timeout (or
  * until the next delayed job), so an idle manager wakes nobody. */
-#include "rm.h"
+#include "rm_hand.h"
 
 #include "dgo_units.h"
 
@@ -110,19 +110,17 @@ static bool is_blocked(const struct rm_worker *worker)
 
 static void watch_worker(struct rm_worker *worker)
 {
-    const uint32_t seq = atomic_load_explicit(&worker->seq, memory_order_relaxed);
+    const uint64_t hand = atomic_load_explicit(&worker->hand, memory_order_relaxed);
     struct rm_lane *lane = worker->lane;
     bool others_wait;
 
-    if (!atomic_load(&worker->in_job) || seq != worker->seen_seq) {
-        worker->seen_seq = seq;
+    if (!atomic_load(&worker->in_job) || hand != worker->seen_hand) {
+        worker->seen_hand = hand;
         worker->stuck_ticks = 0;
         return;
     }
     worker->stuck_ticks++;
-    others_wait = rm_lane_has_work(lane) ||
-                  atomic_load_explicit(&worker->batch_next, memory_order_relaxed) <
-                      atomic_load_explicit(&worker->batch_count, memory_order_relaxed);
+    others_wait = rm_lane_has_work(lane) || rm_hand_left(hand) != 0;
     if (others_wait && !atomic_load(&worker->lent) && is_blocked(worker))
         rm_worker_block(worker);
     else if (others_wait && worker->stuck_ticks == 1)

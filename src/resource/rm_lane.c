@@ -15,22 +15,22 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
 
     while (size < limit + RM_RING_SLACK)
         size <<= 1;
-    if (!lane->ring[0].ref || lane->ring_mask + 1 < size) {
+    if (!lane->ring[0].entry || lane->ring_mask + 1 < size) {
         /* Never unmapped: a late caller may still look.  Only a greater limit maps again. */
-        uint64_t *refs = rm_sys_map(size * sizeof *refs * DGO_LEVEL_COUNT);
+        struct rm_entry *entries = rm_sys_map(size * sizeof *entries * DGO_LEVEL_COUNT);
 
-        if (!refs)
+        if (!entries)
             return false;
         for (uint32_t level = 0; level < DGO_LEVEL_COUNT; level++)
-            lane->ring[level].ref = refs + (size_t)level * size;
+            lane->ring[level].entry = entries + (size_t)level * size;
         lane->ring_mask = size - 1;
     }
-    if (id != DGO_LANE_EXPRESS && !lane->shard_ref) { /* once: late callers look without a lock */
+    if (id != DGO_LANE_EXPRESS && !lane->shard_entry) { /* once: late callers look without a lock */
         const uint32_t shard_size = size < RM_SHARD_MAX ? size : RM_SHARD_MAX;
-        _Atomic uint64_t *refs = rm_sys_map(shard_size * sizeof *refs * RM_SHARDS);
+        struct rm_entry *entries = rm_sys_map(shard_size * sizeof *entries * RM_SHARDS);
 
-        if (refs) { /* without them everything takes the lock */
-            lane->shard_ref = refs;
+        if (entries) { /* without them everything takes the lock */
+            lane->shard_entry = entries;
             lane->shard_mask = shard_size - 1;
         }
     }
@@ -99,7 +99,7 @@ static void ring_put(struct rm_lane *lane, uint64_t ref, enum dgo_level level)
         job->key_next = *bucket;
         *bucket = ((uint32_t)ref & RM_INDEX_MASK) + 1;
     }
-    ring->ref[ring->tail++ & lane->ring_mask] = ref;
+    *ring_at(lane, ring, ring->tail++) = (struct rm_entry){.ref = ref, .level = level};
     add_count(lane, 1);
     note_length(lane);
 }
@@ -127,7 +127,7 @@ static bool take_place(struct rm_lane *lane, uint64_t ref, struct rm_dead *dead)
             continue;
         *at = old->key_next;
         job->ring_pos = old->ring_pos;
-        lane->ring[old->level].ref[old->ring_pos & lane->ring_mask] = ref;
+        ring_at(lane, &lane->ring[old->level], old->ring_pos)->ref = ref;
         job->level = old->level;
         job->key_next = *bucket_of(lane, job);
         *bucket_of(lane, job) = ((uint32_t)ref & RM_INDEX_MASK) + 1;
@@ -149,18 +149,18 @@ static bool drop_oldest(struct rm_lane *lane, struct rm_dead *dead)
         uint32_t at = ring->head;
 
         for (; at != ring->tail && at - ring->head < 64; at++) {
-            const uint64_t ref = ring->ref[at & lane->ring_mask];
+            const uint64_t ref = ring_at(lane, ring, at)->ref;
             uint64_t state;
 
             if (!((uint32_t)ref & RM_TAG_DROPPABLE) ||
                 !rm_job_claim(job_of(ref), rm_generation(ref), &state))
                 continue;
             for (; at != ring->head; at--) {
-                const uint64_t moved = ring->ref[(at - 1) & lane->ring_mask];
+                const struct rm_entry *moved = ring_at(lane, ring, at - 1);
 
-                ring->ref[at & lane->ring_mask] = moved;
-                if ((uint32_t)moved & RM_TAG_KEYED)
-                    job_of(moved)->ring_pos = at;
+                *ring_at(lane, ring, at) = *moved;
+                if ((uint32_t)moved->ref & RM_TAG_KEYED)
+                    job_of(moved->ref)->ring_pos = at;
             }
             ring->head++;
             add_count(lane, UINT32_MAX);
@@ -176,7 +176,7 @@ static bool is_stale(uint64_t ref)
 {
     uint64_t state;
 
-    if ((uint32_t)ref & RM_TAG_STRAND || (uint32_t)ref & RM_TAG_DONE)
+    if ((uint32_t)ref & (RM_TAG_STRAND | RM_TAG_DONE | RM_TAG_PLAIN))
         return false;
     state = atomic_load_explicit(&job_of(ref)->state, memory_order_acquire);
     return rm_generation(state) != rm_generation(ref) || (state & RM_PHASE) != RM_PENDING;
@@ -191,7 +191,8 @@ static void sweep(struct rm_lane *lane)
         uint32_t to = ring->head;
 
         for (uint32_t at = ring->head; at != ring->tail; at++) {
-            const uint64_t ref = ring->ref[at & lane->ring_mask];
+            const struct rm_entry *entry = ring_at(lane, ring, at);
+            const uint64_t ref = entry->ref;
             const bool is_keyed = (uint32_t)ref & RM_TAG_KEYED;
 
             if (is_stale(ref)) {
@@ -201,7 +202,7 @@ static void sweep(struct rm_lane *lane)
             }
             if (is_keyed)
                 job_of(ref)->ring_pos = to;
-            ring->ref[to++ & lane->ring_mask] = ref;
+            *ring_at(lane, ring, to++) = *entry;
         }
         add_count(lane, to - ring->tail);
         rm_places_leave(lane, ring->tail - to);
@@ -363,7 +364,9 @@ static enum rm_push push(struct rm_lane *lane, struct rm_thread *self, uint64_t 
     bool is_held;
 
     if (shard != RM_NO_SHARD && !(may_wait && (uint32_t)ref & RM_TAG_KEYED)) {
-        pushed = rm_shard_push(lane, shard, ref, level, has_place);
+        const struct rm_entry entry = {.ref = ref, .level = level};
+
+        pushed = rm_shard_push(lane, shard, &entry, has_place);
         if (pushed == RM_PUSHED && (uint32_t)ref & RM_TAG_KEPT)
             rm_job_release(self, job_of(ref), (uint32_t)ref & RM_INDEX_MASK, RM_LINKED);
     } else if (!may_wait) {
@@ -445,22 +448,21 @@ static struct rm_ring *next_ring(struct rm_lane *lane, uint32_t now_ms)
     return best;
 }
 
-static uint32_t take_locked(struct rm_lane *lane, uint64_t *ref, uint32_t most)
+static uint32_t take_locked(struct rm_lane *lane, struct rm_entry *entries, uint32_t most)
 {
     const uint32_t now_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
     uint32_t count = 0;
 
     while (count < most) {
         struct rm_ring *ring = next_ring(lane, now_ms);
-        uint64_t got;
 
         if (!ring)
             break;
-        got = ring->ref[ring->head++ & lane->ring_mask];
+        entries[count] = *ring_at(lane, ring, ring->head++);
         ring->served_ms = now_ms;
-        if ((uint32_t)got & RM_TAG_KEYED)
-            let_go(lane, got);
-        ref[count++] = got;
+        if ((uint32_t)entries[count].ref & RM_TAG_KEYED)
+            let_go(lane, entries[count].ref);
+        count++;
     }
     add_count(lane, 0 - count);
     rm_places_leave(lane, count);
@@ -469,7 +471,7 @@ static uint32_t take_locked(struct rm_lane *lane, uint64_t *ref, uint32_t most)
 }
 
 /* Nothing else can interleave while only one level waits: the common case is one copy. */
-static uint32_t take_run(struct rm_lane *lane, uint64_t *ref, uint32_t most)
+static uint32_t take_run(struct rm_lane *lane, struct rm_entry *entries, uint32_t most)
 {
     struct rm_ring *ring = &lane->ring[DGO_LEVEL_MIDDLE];
     const uint32_t length = ring_length(ring);
@@ -477,13 +479,13 @@ static uint32_t take_run(struct rm_lane *lane, uint64_t *ref, uint32_t most)
     uint32_t keyed = 0;
 
     if (ring_length(&lane->ring[DGO_LEVEL_HIGH]) + ring_length(&lane->ring[DGO_LEVEL_LOW]) != 0)
-        return take_locked(lane, ref, most);
+        return take_locked(lane, entries, most);
     for (uint32_t i = 0; i < count; i++) {
-        ref[i] = ring->ref[(ring->head + i) & lane->ring_mask];
-        keyed |= (uint32_t)ref[i];
+        entries[i] = *ring_at(lane, ring, ring->head + i);
+        keyed |= (uint32_t)entries[i].ref;
     }
     if (keyed & RM_TAG_KEYED)
-        return take_locked(lane, ref, most);
+        return take_locked(lane, entries, most);
     ring->head += count;
     ring->served_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
     add_count(lane, 0 - count);
@@ -492,36 +494,40 @@ static uint32_t take_run(struct rm_lane *lane, uint64_t *ref, uint32_t most)
     return count;
 }
 
-uint32_t rm_lane_take(struct rm_lane *lane, uint64_t *ref, uint32_t most)
+uint32_t rm_lane_take(struct rm_lane *lane, struct rm_entry *entries, uint32_t most)
 {
     struct rm_dead dead = {0};
     uint32_t count;
 
     rm_lane_lock(lane);
     empty_front(lane, &dead);
-    count = take_run(lane, ref, most);
+    count = take_run(lane, entries, most);
     rm_lane_unlock(lane);
     rm_end_dead(rm_thread(), &dead);
     return count;
 }
 
-/* A stuck worker's share goes back to the front.  References are weak: the worker may still get
- * there first. */
-void rm_lane_return(struct rm_lane *lane, const uint64_t *ref, uint32_t count)
+/* A stuck worker's share goes back to the front; false when it stays with the worker. */
+bool rm_lane_return(struct rm_lane *lane, const struct rm_entry *entries, uint32_t count)
 {
     struct rm_ring *ring = &lane->ring[DGO_LEVEL_MIDDLE];
+    bool is_returned;
 
     /* Never wait here: in the BACKGROUND lane the holder may be asleep; the next tick tries. */
     if (!dgo_try_lock(&lane->lock))
-        return;
-    if (!lane->closed && ring_length(ring) + count < lane->limit + RM_RING_SLACK / 2)
-        for (uint32_t i = count; i-- > 0;) {
-            /* A key left the table when its job was taken; it must not be looked for again. */
-            ring->ref[--ring->head & lane->ring_mask] = ref[i] & ~(uint64_t)RM_TAG_KEYED;
-            add_count(lane, 1);
-            add_places(lane, 1);
-        }
+        return false;
+    is_returned = !lane->closed && ring_length(ring) + count < lane->limit + RM_RING_SLACK / 2;
+    for (uint32_t i = count; is_returned && i-- > 0;) {
+        struct rm_entry *entry = ring_at(lane, ring, --ring->head);
+
+        *entry = entries[i];
+        /* A key left the table when its job was taken; it must not be looked for again. */
+        entry->ref &= ~(uint64_t)RM_TAG_KEYED;
+        add_count(lane, 1);
+        add_places(lane, 1);
+    }
     rm_lane_unlock(lane);
+    return is_returned;
 }
 
 /* Into a closed lane whose thread still comes by: callbacks and strands of the UI lane, while stop

@@ -327,12 +327,12 @@ uint32_t dgo_resource_run_due(void)
 
 static void cancel_waiting(struct rm_thread *self)
 {
-    uint64_t ref;
+    struct rm_entry entry;
 
     rm_delay_close(self);
     for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++)
-        while (rm_lane_take(&rm.lane[id], &ref, 1) == 1)
-            rm_cancel_ref(self, ref);
+        while (rm_lane_take(&rm.lane[id], &entry, 1) == 1)
+            rm_cancel_ref(self, entry.ref);
 }
 
 /* Waiters that run the job they wait for, callers without threads, a UI thread that drains.  What

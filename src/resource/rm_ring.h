@@ -9,6 +9,12 @@ static inline uint32_t ring_length(const struct rm_ring *ring)
     return ring->tail - ring->head;
 }
 
+static inline struct rm_entry *ring_at(const struct rm_lane *lane, const struct rm_ring *ring,
+                                       uint32_t position)
+{
+    return &ring->entry[position & lane->ring_mask];
+}
+
 static inline struct rm_job *job_of(uint64_t ref)
 {
     return rm_job_at((uint32_t)ref & RM_INDEX_MASK);

@@ -8,10 +8,7 @@
  * exact.  EXPRESS has no shards: NORMAL workers look into it between any two jobs, at one word. */
 #include "rm_ring.h"
 
-enum { RM_ENTRIES_A_LINE = 8 };
-enum { RM_LEVEL_SHIFT = 25, RM_LEVEL_MASK = 3 << RM_LEVEL_SHIFT };
-_Static_assert(RM_INDEX_MASK < 1 << RM_LEVEL_SHIFT && (RM_LEVEL_MASK & RM_TAG_KEPT) == 0,
-               "an entry holds index, level and tags");
+enum { ENTRIES_A_LINE = 2, LINES_AHEAD = 8 };
 
 /* ---- whose they are ---- */
 
@@ -39,7 +36,7 @@ static uint32_t own(struct rm_thread *self)
 /* Decided once: a thread that had to do without would overtake itself if it got one later. */
 uint32_t rm_shard_of(struct rm_thread *self, const struct rm_lane *lane)
 {
-    if (!lane->shard_ref)
+    if (!lane->shard_entry)
         return RM_NO_SHARD;
     return self->shard ? self->shard : own(self);
 }
@@ -88,7 +85,7 @@ static bool collect_places(struct rm_lane *lane)
     const uint32_t count = atomic_load(&used);
     uint32_t sum = 0;
 
-    for (uint32_t n = 0; n < count && lane->shard_ref; n++) {
+    for (uint32_t n = 0; n < count && lane->shard_entry; n++) {
         uint64_t word = atomic_load_explicit(&lane->shard[n].word, memory_order_relaxed);
 
         while ((word & RM_SHARD_PLACES) != 0 &&
@@ -126,12 +123,12 @@ static bool has_gap(struct rm_lane *lane, uint32_t n, uint32_t tail)
 }
 
 /* RM_FULL: no place, or no gap, which only strands and callbacks can bring about. */
-enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, uint64_t ref,
-                           enum dgo_level level, bool has_place)
+enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, const struct rm_entry *entry,
+                           bool has_place)
 {
     const uint32_t n = number - 1;
     struct rm_shard *shard = &lane->shard[n];
-    _Atomic uint64_t *entries = lane->shard_ref + (size_t)n * (lane->shard_mask + 1);
+    struct rm_entry *entries = lane->shard_entry + (size_t)n * (lane->shard_mask + 1);
     uint64_t word = atomic_load_explicit(&shard->word, memory_order_relaxed);
 
     for (;;) {
@@ -149,10 +146,10 @@ enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, uint64_t ref,
             word = atomic_fetch_add_explicit(&shard->word, places, memory_order_relaxed) + places;
             continue; /* closed meanwhile? */
         }
-        if (tail % RM_ENTRIES_A_LINE == 0) /* the line after the next */
-            dgo_prefetch_to_write(&entries[(tail + 2 * RM_ENTRIES_A_LINE) & lane->shard_mask]);
-        atomic_store_explicit(&entries[tail & lane->shard_mask],
-                              ref | (uint64_t)level << RM_LEVEL_SHIFT, memory_order_relaxed);
+        if (tail % ENTRIES_A_LINE == 0)
+            dgo_prefetch_to_write(
+                &entries[(tail + LINES_AHEAD * ENTRIES_A_LINE) & lane->shard_mask]);
+        entries[tail & lane->shard_mask] = *entry;
         /* Sequentially consistent: the sleeper's announcement is looked at after it. */
         if (atomic_compare_exchange_strong(&shard->word, &word,
                                            word + RM_SHARD_ONE_MORE - (has_place ? 0 : 1)))
@@ -164,7 +161,7 @@ bool rm_shards_have_work(const struct rm_lane *lane)
 {
     const uint32_t count = atomic_load_explicit(&used, memory_order_relaxed);
 
-    if (!lane->shard_ref)
+    if (!lane->shard_entry)
         return false;
     for (uint32_t n = 0; n < count; n++)
         if ((uint32_t)(atomic_load(&lane->shard[n].word) >> 32) !=
@@ -178,7 +175,7 @@ uint32_t rm_shards_queued(const struct rm_lane *lane)
     const uint32_t count = atomic_load_explicit(&used, memory_order_relaxed);
     uint32_t sum = 0;
 
-    for (uint32_t n = 0; n < count && lane->shard_ref; n++)
+    for (uint32_t n = 0; n < count && lane->shard_entry; n++)
         sum += (uint32_t)(atomic_load_explicit(&lane->shard[n].word, memory_order_relaxed) >> 32) -
                atomic_load_explicit(&lane->shard_head[n], memory_order_relaxed);
     return sum <= (lane->shard_mask + 1) * RM_SHARDS ? sum : 0; /* moved on between two loads */
@@ -189,7 +186,7 @@ uint32_t rm_shards_queued(const struct rm_lane *lane)
 static uint32_t move_one(struct rm_lane *lane, uint32_t n, struct rm_dead *dead)
 {
     const uint32_t now_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
-    const _Atomic uint64_t *entries = lane->shard_ref + (size_t)n * (lane->shard_mask + 1);
+    const struct rm_entry *entries = lane->shard_entry + (size_t)n * (lane->shard_mask + 1);
     /* Acquire: what was written before the entries, too. */
     const uint32_t tail =
         (uint32_t)(atomic_load_explicit(&lane->shard[n].word, memory_order_acquire) >> 32);
@@ -199,18 +196,16 @@ static uint32_t move_one(struct rm_lane *lane, uint32_t n, struct rm_dead *dead)
     if (head == tail)
         return 0;
     for (; head != tail; head++) {
-        const uint64_t entry =
-            atomic_load_explicit(&entries[head & lane->shard_mask], memory_order_relaxed);
-        const uint64_t ref = entry & ~(uint64_t)RM_LEVEL_MASK;
-        struct rm_ring *ring = &lane->ring[(uint32_t)entry >> RM_LEVEL_SHIFT & 3];
+        const struct rm_entry *entry = &entries[head & lane->shard_mask];
+        struct rm_ring *ring = &lane->ring[entry->level];
 
-        if ((uint32_t)ref & RM_TAG_KEYED) {
-            rm_lane_admit_keyed(lane, ref, dead);
+        if ((uint32_t)entry->ref & RM_TAG_KEYED) {
+            rm_lane_admit_keyed(lane, entry->ref, dead);
             continue;
         }
         if (ring->head == ring->tail)
             ring->served_ms = now_ms;
-        ring->ref[ring->tail++ & lane->ring_mask] = ref;
+        *ring_at(lane, ring, ring->tail++) = *entry;
         moved++;
     }
     atomic_store_explicit(&lane->shard_head[n], tail, memory_order_release);
@@ -222,7 +217,7 @@ void rm_shards_move(struct rm_lane *lane, struct rm_dead *dead)
     const uint32_t count = atomic_load_explicit(&used, memory_order_relaxed);
     uint32_t moved = 0;
 
-    for (uint32_t n = 0; n < count && lane->shard_ref; n++)
+    for (uint32_t n = 0; n < count && lane->shard_entry; n++)
         moved += move_one(lane, n, dead);
     if (moved) {
         add_count(lane, moved);
@@ -232,7 +227,7 @@ void rm_shards_move(struct rm_lane *lane, struct rm_dead *dead)
 
 void rm_shards_close(struct rm_lane *lane)
 {
-    for (uint32_t n = 0; n < RM_SHARDS && lane->shard_ref; n++)
+    for (uint32_t n = 0; n < RM_SHARDS && lane->shard_entry; n++)
         atomic_fetch_or(&lane->shard[n].word, RM_SHARD_CLOSED);
 }
 
@@ -240,7 +235,7 @@ void rm_shards_close(struct rm_lane *lane)
  * of the places it gives back as it would have: they are counted on, not counted anew. */
 void rm_shards_open(struct rm_lane *lane)
 {
-    for (uint32_t n = 0; n < RM_SHARDS && lane->shard_ref; n++) {
+    for (uint32_t n = 0; n < RM_SHARDS && lane->shard_entry; n++) {
         const uint32_t tail = (uint32_t)(atomic_load(&lane->shard[n].word) >> 32) + 1;
         uint64_t left;
 

@@ -85,10 +85,9 @@ static bool is_timed(struct rm_thread *self)
 }
 
 static struct rm_job *fill(struct rm_thread *self, const struct dgo_job *spec, enum dgo_lane lane,
-                           bool is_held, uint32_t *index)
+                           bool is_timed_job, bool is_held, uint32_t *index)
 {
     struct rm_job *job = rm_slot_take(self, index);
-    const bool is_timed_job = is_timed(self) || lane == DGO_LANE_EXPRESS;
     uint64_t flags = RM_PENDING;
     uint64_t now_ns = 0;
 
@@ -179,6 +178,30 @@ static enum rm_push place(struct rm_thread *self, const struct dgo_job *spec, st
     return pushed;
 }
 
+/* Nobody will ask for it: the entry of its queue can be all there is of it. */
+static bool is_plain(const struct dgo_job *spec, const struct dgo_future *future)
+{
+    return !future && !spec->done && !(spec->delay_ns | spec->within_ns) &&
+           !spec->group.generation && spec->on_full <= DGO_FULL_INLINE;
+}
+
+static bool push_plain(struct rm_thread *self, const struct dgo_job *spec, enum dgo_lane lane)
+{
+    const uint32_t component = component_of(spec);
+    const uint32_t shard = rm_shard_of(self, &rm.lane[lane]);
+    const struct rm_entry entry = {
+        .ref = RM_TAG_PLAIN | component,
+        .fn = spec->fn,
+        .arg = spec->arg,
+        .level = spec->level,
+    };
+
+    if (shard == RM_NO_SHARD || rm_shard_push(&rm.lane[lane], shard, &entry, false) != RM_PUSHED)
+        return false;
+    rm_count(self, component, RM_ACCEPTED);
+    return true;
+}
+
 static enum dgo_status accept_one(struct rm_thread *self, const struct dgo_job *spec,
                                   struct dgo_future *future, enum dgo_lane *lane_out,
                                   struct dgo_error *err)
@@ -187,14 +210,17 @@ static enum dgo_status accept_one(struct rm_thread *self, const struct dgo_job *
         spec->lane == DGO_LANE_OWN ? rm_component_lane(component_of(spec)) : spec->lane;
     const bool has_done_lane = spec->done && spec->done_lane != DGO_LANE_OWN;
     const bool is_linked = spec->group.generation || spec->on_full == DGO_FULL_COALESCE;
+    const bool is_timed_job = is_timed(self) || lane == DGO_LANE_EXPRESS;
     struct rm_job *job;
     uint32_t index, generation;
     enum rm_push pushed;
 
     *lane_out = lane;
+    if (!is_timed_job && is_plain(spec, future) && push_plain(self, spec, lane))
+        return DGO_OK;
     if (has_done_lane && !rm_place_take(&rm.lane[spec->done_lane]))
         return refuse_full(self, spec, spec->done_lane, future, err);
-    job = fill(self, spec, lane, future != NULL, &index);
+    job = fill(self, spec, lane, is_timed_job, future != NULL, &index);
     if (!job) {
         if (has_done_lane)
             rm_places_leave(&rm.lane[spec->done_lane], 1);

@@ -1,5 +1,5 @@
 /* rm_threads.c - threads of lanes come, go, and step in for each other. */
-#include "rm.h"
+#include "rm_hand.h"
 
 bool rm_lane_spawn(struct rm_lane *lane)
 {
@@ -55,21 +55,17 @@ void rm_lane_join(struct rm_lane *lane)
     dgo_unlock(&lane->spawn_lock);
 }
 
-/* Puts back what the worker took and has not begun; it may still be faster itself. */
+/* Puts back what the worker took and has not begun. */
 void rm_worker_share(struct rm_worker *worker)
 {
-    struct rm_lane *lane = worker->lane;
-    const uint32_t count = atomic_load_explicit(&worker->batch_count, memory_order_relaxed);
-    uint64_t ref[RM_BATCH_MAX];
-    uint32_t rest_count = 0;
+    uint32_t first, count;
+    bool is_returned;
 
-    for (uint32_t i = atomic_load_explicit(&worker->batch_next, memory_order_relaxed); i < count;
-         i++)
-        ref[rest_count++] = atomic_load_explicit(&worker->batch[i], memory_order_relaxed);
-    if (rest_count == 0)
+    if (!rm_hand_close(worker, &first, &count))
         return;
-    rm_lane_return(lane, ref, rest_count);
-    rm_lane_wake(lane);
+    is_returned = rm_lane_return(worker->lane, worker->batch + first, count);
+    rm_hand_open(worker, is_returned);
+    rm_lane_wake(worker->lane);
 }
 
 /* The worker is going to wait, or was found waiting: another one takes its place. */

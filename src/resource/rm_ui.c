@@ -55,7 +55,8 @@ enum dgo_status dgo_resource_ui_drain(uint64_t budget_ns, uint32_t *ran, struct 
     struct rm_lane *lane = &rm.lane[DGO_LANE_UI];
     const int fd = atomic_load(&rm.ui_fd) - 1;
     const uint64_t until_ns = rm_time_after(dgo_monotonic_ns(), budget_ns);
-    uint64_t ref, counter;
+    struct rm_entry entry;
+    uint64_t counter;
     uint32_t count = 0, epoch;
 
     if (ran)
@@ -67,7 +68,7 @@ enum dgo_status dgo_resource_ui_drain(uint64_t budget_ns, uint32_t *ran, struct 
     atomic_store(&rm.ui_signalled, 0); /* from here on a push signals again */
     epoch = rm_outside_begin();
     while (atomic_load(&rm.phase) != RM_OFF && rm_lane_has_work(lane)) {
-        if (rm_lane_take(lane, &ref, 1) == 1 && rm_run_ref(self, ref))
+        if (rm_lane_take(lane, &entry, 1) == 1 && rm_run_entry(self, &entry))
             count++;
         if (dgo_monotonic_ns() >= until_ns)
             break;

@@ -1,5 +1,5 @@
 /* rm_worker.c - the threads of the lanes: take a batch, run it, rest, be woken, make room. */
-#include "rm.h"
+#include "rm_hand.h"
 
 #include "dgo_units.h"
 
@@ -264,43 +264,41 @@ static void learn(struct rm_lane *lane, uint64_t took_ns, uint32_t count)
         memory_order_relaxed);
 }
 
-static void prefetch(uint64_t ref)
+static void prefetch(const struct rm_entry *entry)
 {
-    if (!((uint32_t)ref & RM_TAG_STRAND))
-        dgo_prefetch_to_write(rm_job_at((uint32_t)ref & RM_INDEX_MASK));
+    if (!((uint32_t)entry->ref & (RM_TAG_STRAND | RM_TAG_PLAIN)))
+        dgo_prefetch_to_write(rm_job_at((uint32_t)entry->ref & RM_INDEX_MASK));
 }
 
 /* EXPRESS jobs do not wait for the end of a NORMAL worker's batch. */
 static void help_express(struct rm_thread *self)
 {
     struct rm_lane *express = &rm.lane[DGO_LANE_EXPRESS];
-    uint64_t ref;
+    struct rm_entry entry;
 
     while (atomic_load_explicit(&express->ring_count, memory_order_relaxed) != 0 &&
-           rm_lane_take(express, &ref, 1) == 1)
-        rm_run_ref(self, ref);
+           rm_lane_take(express, &entry, 1) == 1)
+        rm_run_entry(self, &entry);
 }
 
 static void run_batch(struct rm_worker *worker, struct rm_thread *self, uint32_t count)
 {
     const bool is_normal = worker->lane->id == DGO_LANE_NORMAL;
-    uint32_t seq = atomic_load_explicit(&worker->seq, memory_order_relaxed);
+    uint32_t i;
 
-    atomic_store_explicit(&worker->batch_count, count, memory_order_relaxed);
-    for (uint32_t i = 0; i < count && i < AHEAD; i++)
-        prefetch(atomic_load_explicit(&worker->batch[i], memory_order_relaxed));
+    rm_hand_fill(worker, count);
+    for (i = 0; i < count && i < AHEAD; i++)
+        prefetch(&worker->batch[i]);
     atomic_store_explicit(&worker->in_job, true, memory_order_relaxed);
-    for (uint32_t i = 0; i < count; i++) {
-        const uint64_t ref = atomic_load_explicit(&worker->batch[i], memory_order_relaxed);
+    while (rm_hand_next(worker, &i)) {
+        const struct rm_entry *entry = &worker->batch[i];
 
         if (i + AHEAD < count)
-            prefetch(atomic_load_explicit(&worker->batch[i + AHEAD], memory_order_relaxed));
-        atomic_store_explicit(&worker->batch_next, i + 1, memory_order_relaxed);
-        atomic_store_explicit(&worker->seq, ++seq, memory_order_relaxed);
+            prefetch(&worker->batch[i + AHEAD]);
         if (atomic_load_explicit(&rm.phase, memory_order_relaxed) == RM_CLOSING)
-            rm_cancel_ref(self, ref);
+            rm_cancel_ref(self, entry->ref);
         else
-            rm_run_ref(self, ref);
+            rm_run_entry(self, entry);
         if (atomic_load_explicit(&worker->lent, memory_order_relaxed))
             rm_worker_unblock(worker);
         if (is_normal)
@@ -311,15 +309,9 @@ static void run_batch(struct rm_worker *worker, struct rm_thread *self, uint32_t
 
 static uint32_t gather(struct rm_worker *worker, struct rm_lane *lane)
 {
-    uint64_t ref[RM_BATCH_MAX];
-    uint32_t count;
-
     if (!rm_lane_has_work(lane))
         return 0;
-    count = rm_lane_take(lane, ref, lane == worker->lane ? batch_size(lane) : 1);
-    for (uint32_t i = 0; i < count; i++)
-        atomic_store_explicit(&worker->batch[i], ref[i], memory_order_relaxed);
-    return count;
+    return rm_lane_take(lane, worker->batch, lane == worker->lane ? batch_size(lane) : 1);
 }
 
 static void nap_if_too_fast(struct rm_worker *worker, uint32_t count)
@@ -429,11 +421,12 @@ void rm_run_here(struct rm_thread *self)
     self->is_draining = true;
     epoch = rm_outside_begin();
     for (uint32_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        uint64_t ref;
+        struct rm_entry entry;
 
-        if (!rm_lane_has_work(&rm.lane[order[i]]) || rm_lane_take(&rm.lane[order[i]], &ref, 1) == 0)
+        if (!rm_lane_has_work(&rm.lane[order[i]]) ||
+            rm_lane_take(&rm.lane[order[i]], &entry, 1) == 0)
             continue;
-        rm_run_ref(self, ref);
+        rm_run_entry(self, &entry);
         i = UINT32_MAX; /* again from the first lane */
     }
     rm_outside_end(epoch);
