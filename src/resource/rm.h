@@ -219,6 +219,7 @@ static inline void rm_count(struct rm_thread *self, uint32_t component, enum rm_
 
 struct rm_worker {
     alignas(64) _Atomic uint64_t hand; /* rm_hand.h: what of the batch has begun, what has not */
+    _Atomic uint32_t closed, kept;
     _Atomic bool in_job;
     _Atomic bool lent; /* counted in lane->blocked */
     alignas(64) struct rm_entry batch[RM_BATCH_MAX];
@@ -328,6 +329,7 @@ enum rm_phase { RM_OFF, RM_ON, RM_DRAINING, RM_CLOSING };
 struct rm {
     _Atomic uint32_t phase;
     _Atomic bool threaded;
+    bool has_membarrier; /* before any thread */
     _Atomic bool stop_requested;
     _Atomic uint32_t fork_epoch;
     _Atomic uint32_t coarse_ms;

@@ -1,17 +1,25 @@
-/* rm_hand.h - what a worker has in hand: the batch it took, which of it has begun, what may be
- * shared.
+/* rm_hand.h - what a worker has in hand: the batch it took, how far it is, what goes to others.
  *
- * `hand` is one word: batches so far << 32 | HAND_CLOSED | taken << 8 | begun.  The worker begins
- * an entry by a compare-and-swap on it, and whoever gives the rest of a batch to others closes it
- * by one, so each entry is begun by exactly one of them.  While it is closed, which lasts for a
- * copy under the lane's lock that nobody waits for, only the worker that would begin the next one
- * waits. The word changes with each entry: that is how the keeper sees whether the worker moves. */
+ * Only the worker writes `hand`: batches so far << 32 | entries << 8 | begun.  It says that it
+ * begins an entry by a plain store and looks whether the hand is closed; who shares what is left
+ * closes the hand and looks how far the worker is.  Between store and look both need a full
+ * barrier.  The worker comes by for every job, the other once in a long while, so that one pays for
+ * both: membarrier(2) makes every running thread of the process pass one.  Where the kernel has
+ * none, the worker pays.  Each entry is begun by exactly one of the two:
+ *  - the other sees the store: the entry is the worker's, those after it go;
+ *  - it does not: then the worker sees HAND_CLOSED, waits for the verdict, and keeps what it is
+ * told. The wait is for a copy under a lock that is only tried for.  `hand` changes with each
+ * entry: that is how the keeper sees whether a worker moves. */
 #ifndef RM_HAND_H
 #define RM_HAND_H
 
 #include "rm.h"
 
-#define HAND_CLOSED UINT64_C(0x10000)
+enum rm_closed {
+    HAND_OPEN,
+    HAND_CLOSED,  /* somebody looks at it */
+    HAND_SETTLED, /* `kept` of the entries are the worker's, the others are gone */
+};
 
 static inline uint32_t rm_hand_begun(uint64_t hand)
 {
@@ -34,52 +42,75 @@ static inline void rm_hand_fill(struct rm_worker *worker, uint32_t count)
     atomic_store_explicit(&worker->hand, (batch + 1) << 32 | count << 8, memory_order_release);
 }
 
-/* By the worker: false when nothing is left. */
-static inline bool rm_hand_next(struct rm_worker *worker, uint32_t *index)
+/* By the worker that found its hand closed: what it is left with. */
+static inline uint64_t rm_hand_settle(struct rm_worker *worker, uint64_t hand)
 {
-    uint64_t hand = atomic_load_explicit(&worker->hand, memory_order_acquire);
+    uint32_t closed;
 
-    for (uint32_t spin = 1;; spin++) {
-        if (hand & HAND_CLOSED) {
-            if (spin % 128)
-                dgo_pause();
-            else
-                sched_yield();
-            hand = atomic_load_explicit(&worker->hand, memory_order_acquire);
-            continue;
-        }
-        if (rm_hand_left(hand) == 0)
-            return false;
-        if (atomic_compare_exchange_weak_explicit(&worker->hand, &hand, hand + 1,
-                                                  memory_order_relaxed, memory_order_acquire)) {
-            *index = rm_hand_begun(hand);
-            return true;
-        }
+    for (uint32_t spin = 1;
+         (closed = atomic_load_explicit(&worker->closed, memory_order_acquire)) == HAND_CLOSED;
+         spin++)
+        if (spin % 128)
+            dgo_pause();
+        else
+            sched_yield();
+    if (closed == HAND_SETTLED) {
+        const uint64_t kept = atomic_load_explicit(&worker->kept, memory_order_relaxed);
+
+        hand = (hand & ~UINT64_C(0xff00)) | kept << 8;
+        if (rm_hand_begun(hand) > kept)
+            hand = (hand & ~UINT64_C(0xff)) | kept;
+        atomic_store_explicit(&worker->hand, hand, memory_order_relaxed);
+        atomic_store_explicit(&worker->closed, HAND_OPEN, memory_order_release);
     }
+    return hand;
 }
 
-/* False: nothing is left, or somebody else has it. */
+/* By the worker: begins the next entry, false when nothing is left. */
+static inline bool rm_hand_next(struct rm_worker *worker, uint32_t *index)
+{
+    uint64_t hand = atomic_load_explicit(&worker->hand, memory_order_relaxed);
+
+    *index = rm_hand_begun(hand);
+    if (rm_hand_left(hand) != 0) {
+        hand++;
+        atomic_store_explicit(&worker->hand, hand, memory_order_relaxed);
+    }
+    if (__builtin_expect(rm.has_membarrier, 1))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+    if (__builtin_expect(atomic_load_explicit(&worker->closed, memory_order_acquire), HAND_OPEN))
+        hand = rm_hand_settle(worker, hand);
+    return rm_hand_begun(hand) > *index;
+}
+
+/* False: nothing is left, or somebody else is at it.  Else open it again. */
 static inline bool rm_hand_close(struct rm_worker *worker, uint32_t *first, uint32_t *count)
 {
-    uint64_t hand = atomic_load_explicit(&worker->hand, memory_order_acquire);
+    uint32_t open = HAND_OPEN;
+    uint64_t hand;
 
-    do
-        if (hand & HAND_CLOSED || rm_hand_left(hand) == 0)
-            return false;
-    while (!atomic_compare_exchange_weak_explicit(&worker->hand, &hand, hand | HAND_CLOSED,
-                                                  memory_order_acquire, memory_order_acquire));
+    if (rm_hand_left(atomic_load_explicit(&worker->hand, memory_order_relaxed)) == 0 ||
+        !atomic_compare_exchange_strong(&worker->closed, &open, HAND_CLOSED))
+        return false;
+    if (worker != rm_me.worker && rm.has_membarrier && !rm_sys_membarrier()) {
+        atomic_store_explicit(&worker->closed, HAND_OPEN, memory_order_release);
+        return false;
+    }
+    atomic_thread_fence(memory_order_seq_cst);
+    hand = atomic_load_explicit(&worker->hand, memory_order_acquire);
     *first = rm_hand_begun(hand);
     *count = rm_hand_left(hand);
     return true;
 }
 
-static inline void rm_hand_open(struct rm_worker *worker, bool is_empty)
+/* By who closed it: the rest of the entries from `first` on was given away, or was not. */
+static inline void rm_hand_open(struct rm_worker *worker, uint32_t first, bool is_given)
 {
-    uint64_t hand = atomic_load_explicit(&worker->hand, memory_order_relaxed) & ~HAND_CLOSED;
-
-    if (is_empty)
-        hand += rm_hand_left(hand);
-    atomic_store_explicit(&worker->hand, hand, memory_order_release);
+    atomic_store_explicit(&worker->kept, first, memory_order_relaxed);
+    atomic_store_explicit(&worker->closed, is_given ? HAND_SETTLED : HAND_OPEN,
+                          memory_order_release);
 }
 
 #endif

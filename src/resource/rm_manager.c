@@ -159,6 +159,7 @@ static bool start_threads(const struct dgo_resource_config *config)
     const uint32_t blocking = config->blocking_max ? config->blocking_max : DGO_BLOCKING_MAX;
     uint32_t express;
 
+    rm.has_membarrier = rm_sys_membarrier_register();
     rm_size_start(config->workers, config->background_workers);
     dgo_resource_budget(&facts);
     express = config->express_workers ? config->express_workers : facts.cpus > 8 ? 2 : 1;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -66,6 +67,16 @@ void rm_sys_thread_name(const char *name)
 void rm_sys_precise_timers(void)
 {
     prctl(PR_SET_TIMERSLACK, 1000UL);
+}
+
+bool rm_sys_membarrier_register(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+bool rm_sys_membarrier(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
 uint64_t rm_sys_thread_cpu_ns(void)

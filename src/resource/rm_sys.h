@@ -15,6 +15,11 @@ int32_t rm_sys_thread_id(void);
 uint64_t rm_sys_thread_cpu_ns(void); /* of the calling thread */
 void rm_sys_precise_timers(void);    /* short sleeps of this thread are not stretched */
 
+/* A full barrier in every running thread of this process, at this thread's cost.  Asked for once,
+ * at the start; false where the kernel has none. */
+bool rm_sys_membarrier_register(void);
+bool rm_sys_membarrier(void);
+
 /* Scheduling of the calling thread; returns how it went, in words that live for ever. */
 const char *rm_sys_be_express(void);
 const char *rm_sys_be_idle(void);

@@ -19,6 +19,8 @@ bool rm_lane_spawn(struct rm_lane *lane)
         worker->lane = lane;
         worker->number = (uint32_t)(worker - lane->worker);
         worker->joinable = false;
+        atomic_store(&worker->hand, 0);
+        atomic_store(&worker->closed, HAND_OPEN);
         atomic_store(&worker->in_job, false);
         atomic_store(&worker->lent, false);
         atomic_store(&worker->alive, true);
@@ -59,12 +61,12 @@ void rm_lane_join(struct rm_lane *lane)
 void rm_worker_share(struct rm_worker *worker)
 {
     uint32_t first, count;
-    bool is_returned;
+    bool is_given;
 
     if (!rm_hand_close(worker, &first, &count))
         return;
-    is_returned = rm_lane_return(worker->lane, worker->batch + first, count);
-    rm_hand_open(worker, is_returned);
+    is_given = count != 0 && rm_lane_return(worker->lane, worker->batch + first, count);
+    rm_hand_open(worker, first, is_given);
     rm_lane_wake(worker->lane);
 }
 
