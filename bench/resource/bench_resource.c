@@ -770,7 +770,8 @@ int main(int argc, char **argv)
     bench_backlog();
     bench_blocked(rounds);
     bench_end_of_many(rounds);
-    bench_print_goal("memory of a queued job", "bytes", 128 + 8, 160);
+    bench_print_goal("memory of a queued job", "bytes", 32, 160);
+    bench_print_goal("memory of a queued job with a future", "bytes", 128 + 32, 160);
     g_thread_pool_free(sorted_pool, FALSE, TRUE);
     g_thread_pool_free(plain_pool, FALSE, TRUE);
     return dgo_resource_stop(DGO_FOREVER, NULL) == DGO_OK ? 0 : 1;

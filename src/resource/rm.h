@@ -4,6 +4,7 @@
  *  - A job lives in a slot that is never unmapped.  A reference is {index, generation}; it is weak:
  *    whoever wants to run, cancel or expire the job claims it by one compare-and-swap on the slot's
  *    state word, and a stale or second reference simply fails.  Queues hold references.
+ *    A job that nobody can name has no slot: its entry in the queue is all there is of it.
  *  - Each lane has rings behind one lock, and in front of them a shard for each of the first
  *    threads and an inbox for all others, which are pushed to without it: nobody waits for a thread
  *    that the scheduler has put aside, and producers do not meet.
@@ -96,7 +97,7 @@ _Static_assert(sizeof(struct rm_job) == 128, "two cache lines a job");
 /* A reference in a queue: generation << 32 | tags | index.  0 is none. */
 enum {
     RM_INDEX_MASK = (1 << 25) - 1,
-    RM_TAG_PLAIN = 1 << 26, /* no slot: the entry carries the job, its index is the component */
+    RM_TAG_PLAIN = 1 << 26, /* no slot: the entry carries the job; for index its component */
     RM_TAG_KEPT = 1 << 27,  /* RM_LINKED is set: others may end the job before it is queued */
     RM_TAG_DROPPABLE = 1 << 28,
     RM_TAG_DONE = 1 << 29, /* not the job but its callback */
@@ -110,7 +111,8 @@ struct rm_entry {
     uint64_t ref;
     dgo_job_fn fn; /* RM_TAG_PLAIN */
     void *arg;
-    uint32_t level;
+    uint8_t level, lane;
+    uint32_t queued_at; /* RM_TAG_PLAIN, one of RM_TIMED_OF: rm_entry_time; 0: not timed */
 };
 _Static_assert(sizeof(struct rm_entry) == 32, "two entries a cache line");
 
@@ -232,9 +234,10 @@ struct rm_worker {
     _Atomic int32_t thread_id;
     uint64_t seen_hand; /* the keeper's, like stuck_ticks */
     uint32_t stuck_ticks;
-    bool returned;
     uint32_t spin_won_permille; /* running average; the worker's own */
     uint32_t batches, small_batches;
+    uint32_t dozes;    /* in a row */
+    uint64_t slept_ns; /* before it was woken last */
 };
 
 /* ---- lanes ---- */
@@ -286,6 +289,7 @@ struct rm_lane {
     alignas(64) _Atomic uint64_t idle_mask;
     _Atomic uint32_t waking;
     _Atomic int32_t active, allowed, blocked, threads;
+    _Atomic int32_t dozing;  /* of the active ones: asleep for a moment, with nothing in hand */
     _Atomic uint32_t est_ns; /* a job, running average */
     _Atomic bool is_orphan;  /* no thread could be made: NORMAL does its work */
     _Atomic uint32_t thread_base, thread_max;
@@ -349,6 +353,17 @@ static inline uint64_t rm_now_ns(void)
 {
     return rm.clock ? dgo_clock_monotonic_ns(rm.clock) : dgo_monotonic_ns();
 }
+/* Steps of 16 ns in 32 bits: what lies less than a minute back can be told from it. */
+static inline uint32_t rm_entry_time(uint64_t now_ns)
+{
+    return (uint32_t)(now_ns >> 4) | 1;
+}
+static inline uint64_t rm_since_entry_time(uint32_t then, uint64_t now_ns)
+{
+    const uint32_t steps = (uint32_t)(now_ns >> 4) - then;
+
+    return steps > INT32_MAX ? 0 : (uint64_t)steps << 4;
+}
 static inline uint64_t rm_time_after(uint64_t now_ns, uint64_t wait_ns)
 {
     return wait_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + wait_ns;
@@ -384,6 +399,20 @@ bool rm_place_take(struct rm_lane *lane);
 void rm_places_leave(struct rm_lane *lane, uint32_t count);
 enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, const struct rm_entry *entry,
                            bool has_place);
+bool rm_shard_push_plain(struct rm_lane *lane, uint32_t number, const struct dgo_job *spec,
+                         uint32_t component, uint32_t queued_at);
+static inline struct rm_entry rm_plain_entry(const struct rm_lane *lane, const struct dgo_job *spec,
+                                             uint32_t component, uint32_t queued_at)
+{
+    return (struct rm_entry){
+        .ref = RM_TAG_PLAIN | component,
+        .fn = spec->fn,
+        .arg = spec->arg,
+        .level = (uint8_t)spec->level,
+        .lane = (uint8_t)(lane - rm.lane),
+        .queued_at = queued_at,
+    };
+}
 bool rm_shards_have_work(const struct rm_lane *lane);
 uint32_t rm_shards_queued(const struct rm_lane *lane);
 void rm_shards_move(struct rm_lane *lane, struct rm_dead *dead); /* with the lane's lock */
@@ -394,6 +423,20 @@ void rm_shards_close(struct rm_lane *lane);
 void *rm_worker_main(void *worker);
 void rm_lane_wake(struct rm_lane *lane);
 bool rm_lane_has_work(const struct rm_lane *lane);
+/* In this order: who wakes up takes itself off before it takes work. */
+static inline int32_t rm_lane_busy(const struct rm_lane *lane)
+{
+    const int32_t active = atomic_load(&lane->active);
+
+    return active - atomic_load(&lane->dozing);
+}
+/* Whether rm_submitted has anything to do for NORMAL after a push; else nobody sleeps or is stuck.
+ */
+static inline bool rm_lane_wants_wake(const struct rm_lane *lane)
+{
+    return atomic_load(&lane->idle_mask) != 0 || atomic_load(&lane->blocked) > 0 ||
+           !atomic_load_explicit(&rm.threaded, memory_order_relaxed);
+}
 bool rm_lane_has_work_surely(struct rm_lane *lane);
 bool rm_lane_spawn(struct rm_lane *lane);
 void rm_lane_join(struct rm_lane *lane); /* closed before */

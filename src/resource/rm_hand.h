@@ -72,15 +72,14 @@ static inline bool rm_hand_next(struct rm_worker *worker, uint32_t *index)
     uint64_t hand = atomic_load_explicit(&worker->hand, memory_order_relaxed);
 
     *index = rm_hand_begun(hand);
-    if (rm_hand_left(hand) != 0) {
-        hand++;
+    hand += rm_hand_left(hand) != 0;
+    if (__builtin_expect(rm.has_membarrier, 1)) {
         atomic_store_explicit(&worker->hand, hand, memory_order_relaxed);
-    }
-    if (__builtin_expect(rm.has_membarrier, 1))
         atomic_signal_fence(memory_order_seq_cst);
-    else
-        atomic_thread_fence(memory_order_seq_cst);
-    if (__builtin_expect(atomic_load_explicit(&worker->closed, memory_order_acquire), HAND_OPEN))
+    } else {
+        atomic_store(&worker->hand, hand);
+    }
+    if (__builtin_expect(atomic_load(&worker->closed), HAND_OPEN))
         hand = rm_hand_settle(worker, hand);
     return rm_hand_begun(hand) > *index;
 }
@@ -98,8 +97,7 @@ static inline bool rm_hand_close(struct rm_worker *worker, uint32_t *first, uint
         atomic_store_explicit(&worker->closed, HAND_OPEN, memory_order_release);
         return false;
     }
-    atomic_thread_fence(memory_order_seq_cst);
-    hand = atomic_load_explicit(&worker->hand, memory_order_acquire);
+    hand = atomic_load(&worker->hand);
     *first = rm_hand_begun(hand);
     *count = rm_hand_left(hand);
     return true;

@@ -156,7 +156,7 @@ static void run_done(struct rm_thread *self, struct rm_job *job, uint32_t index,
 {
     uint64_t seen = atomic_load_explicit(&job->state, memory_order_acquire);
 
-    do /* a returned batch may hold this reference twice */
+    do
         if (rm_generation(seen) != generation || !(seen & RM_POST))
             return;
     while (!atomic_compare_exchange_weak_explicit(&job->state, &seen, seen & ~(uint64_t)RM_POST,
@@ -169,15 +169,24 @@ static void run_done(struct rm_thread *self, struct rm_job *job, uint32_t index,
 
 static void run_plain(struct rm_thread *self, const struct rm_entry *entry)
 {
+    const uint32_t component = (uint32_t)entry->ref & RM_INDEX_MASK;
     struct rm_job *const outer = self->job;
+    uint64_t begun_ns = 0;
     enum dgo_status status;
 
+    if (entry->queued_at) {
+        begun_ns = rm_now_ns();
+        rm_count_queue(self, component, &rm.lane[entry->lane],
+                       rm_since_entry_time(entry->queued_at, begun_ns));
+    }
     self->job = NULL;
     self->depth++;
     status = entry->fn(entry->arg);
     self->depth--;
     self->job = outer;
-    rm_count(self, (uint32_t)entry->ref & RM_INDEX_MASK, counter_of(result_of(status).outcome));
+    if (begun_ns)
+        rm_count_run(self, component, rm_now_ns() - begun_ns);
+    rm_count(self, component, counter_of(result_of(status).outcome));
 }
 
 bool rm_run_entry(struct rm_thread *self, const struct rm_entry *entry)

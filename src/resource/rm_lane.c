@@ -99,7 +99,7 @@ static void ring_put(struct rm_lane *lane, uint64_t ref, enum dgo_level level)
         job->key_next = *bucket;
         *bucket = ((uint32_t)ref & RM_INDEX_MASK) + 1;
     }
-    *ring_at(lane, ring, ring->tail++) = (struct rm_entry){.ref = ref, .level = level};
+    *ring_at(lane, ring, ring->tail++) = (struct rm_entry){.ref = ref, .level = (uint8_t)level};
     add_count(lane, 1);
     note_length(lane);
 }
@@ -353,6 +353,18 @@ static bool try_for(struct rm_lane *lane, uint32_t tries)
     return true;
 }
 
+/* The bound is reached, and what waits is not stale: the lock would not help. */
+static bool is_full_surely(struct rm_lane *lane, uint64_t ref, bool has_place)
+{
+    if (has_place || (uint32_t)ref & (RM_TAG_KEYED | RM_TAG_DROPPABLE) ||
+        atomic_load_explicit(&lane->stale, memory_order_relaxed) > lane->limit / 8)
+        return false;
+    if (!rm_place_take(lane))
+        return true;
+    rm_places_leave(lane, 1);
+    return false;
+}
+
 /* The threads of BACKGROUND may sleep with its lock in hand, and so might one of theirs with any
  * other: there nobody waits for a lock, and keys are looked at when the front is emptied. */
 static enum rm_push push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
@@ -364,7 +376,7 @@ static enum rm_push push(struct rm_lane *lane, struct rm_thread *self, uint64_t 
     bool is_held;
 
     if (shard != RM_NO_SHARD && !(may_wait && (uint32_t)ref & RM_TAG_KEYED)) {
-        const struct rm_entry entry = {.ref = ref, .level = level};
+        const struct rm_entry entry = {.ref = ref, .level = (uint8_t)level};
 
         pushed = rm_shard_push(lane, shard, &entry, has_place);
         if (pushed == RM_PUSHED && (uint32_t)ref & RM_TAG_KEPT)
@@ -372,7 +384,7 @@ static enum rm_push push(struct rm_lane *lane, struct rm_thread *self, uint64_t 
     } else if (!may_wait) {
         pushed = push_inbox(lane, ref, has_place);
     }
-    if (pushed != RM_FULL)
+    if (pushed != RM_FULL || is_full_surely(lane, ref, has_place))
         return pushed;
     if (self->is_idle_class) {
         is_held = false;

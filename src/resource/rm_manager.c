@@ -131,6 +131,7 @@ static void size_lane(enum dgo_lane id, uint32_t base, uint32_t most)
     atomic_store(&lane->idle_mask, 0);
     atomic_store(&lane->waking, 0);
     atomic_store(&lane->active, 0);
+    atomic_store(&lane->dozing, 0);
     atomic_store(&lane->blocked, 0);
     atomic_store(&lane->threads, 0);
     atomic_store(&lane->wakes, 0);
@@ -264,7 +265,7 @@ static bool is_quiet(bool with_ui)
     for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++) {
         if (id == DGO_LANE_UI && !with_ui)
             continue;
-        if (rm_lane_has_work(&rm.lane[id]) || atomic_load(&rm.lane[id].active) > 0)
+        if (rm_lane_has_work(&rm.lane[id]) || rm_lane_busy(&rm.lane[id]) > 0)
             return false;
     }
     return atomic_load(&rm.outside) == 0;

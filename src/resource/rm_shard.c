@@ -122,6 +122,12 @@ static bool has_gap(struct rm_lane *lane, uint32_t n, uint32_t tail)
     return tail - head <= lane->shard_mask;
 }
 
+static void prefetch_ahead(const struct rm_lane *lane, const struct rm_entry *entries,
+                           uint32_t tail)
+{
+    dgo_prefetch_to_write(&entries[(tail + LINES_AHEAD * ENTRIES_A_LINE) & lane->shard_mask]);
+}
+
 /* RM_FULL: no place, or no gap, which only strands and callbacks can bring about. */
 enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, const struct rm_entry *entry,
                            bool has_place)
@@ -147,14 +153,33 @@ enum rm_push rm_shard_push(struct rm_lane *lane, uint32_t number, const struct r
             continue; /* closed meanwhile? */
         }
         if (tail % ENTRIES_A_LINE == 0)
-            dgo_prefetch_to_write(
-                &entries[(tail + LINES_AHEAD * ENTRIES_A_LINE) & lane->shard_mask]);
+            prefetch_ahead(lane, entries, tail);
         entries[tail & lane->shard_mask] = *entry;
         /* Sequentially consistent: the sleeper's announcement is looked at after it. */
         if (atomic_compare_exchange_strong(&shard->word, &word,
                                            word + RM_SHARD_ONE_MORE - (has_place ? 0 : 1)))
             return RM_PUSHED;
     }
+}
+
+/* The way of most jobs: false where anything stands in it, and then they take the other one. */
+bool rm_shard_push_plain(struct rm_lane *lane, uint32_t number, const struct dgo_job *spec,
+                         uint32_t component, uint32_t queued_at)
+{
+    const uint32_t n = number - 1;
+    struct rm_shard *shard = &lane->shard[n];
+    uint64_t word = atomic_load_explicit(&shard->word, memory_order_relaxed);
+    const uint32_t tail = (uint32_t)(word >> 32);
+    struct rm_entry *entries = lane->shard_entry + (size_t)n * (lane->shard_mask + 1);
+    struct rm_entry *entry = &entries[tail & lane->shard_mask];
+
+    if ((uint32_t)word - 1 >= RM_SHARD_PLACES || /* none kept, or closed */
+        tail - atomic_load_explicit(&shard->seen_head, memory_order_relaxed) > lane->shard_mask)
+        return false;
+    if (tail % ENTRIES_A_LINE == 0)
+        prefetch_ahead(lane, entries, tail);
+    *entry = rm_plain_entry(lane, spec, component, queued_at);
+    return atomic_compare_exchange_strong(&shard->word, &word, word + RM_SHARD_ONE_MORE - 1);
 }
 
 bool rm_shards_have_work(const struct rm_lane *lane)

@@ -210,7 +210,7 @@ void dgo_lane_read_stats(enum dgo_lane lane_id, struct dgo_lane_stats *stats)
     if (lane_id <= DGO_LANE_OWN || lane_id >= DGO_LANE_COUNT)
         return;
     lane = &rm.lane[lane_id];
-    active = atomic_load(&lane->active);
+    active = rm_lane_busy(lane);
     add_bins(queue, lane->queue_hist);
     *stats = (struct dgo_lane_stats){
         .workers = (uint32_t)atomic_load(&lane->threads),

@@ -178,30 +178,6 @@ static enum rm_push place(struct rm_thread *self, const struct dgo_job *spec, st
     return pushed;
 }
 
-/* Nobody will ask for it: the entry of its queue can be all there is of it. */
-static bool is_plain(const struct dgo_job *spec, const struct dgo_future *future)
-{
-    return !future && !spec->done && !(spec->delay_ns | spec->within_ns) &&
-           !spec->group.generation && spec->on_full <= DGO_FULL_INLINE;
-}
-
-static bool push_plain(struct rm_thread *self, const struct dgo_job *spec, enum dgo_lane lane)
-{
-    const uint32_t component = component_of(spec);
-    const uint32_t shard = rm_shard_of(self, &rm.lane[lane]);
-    const struct rm_entry entry = {
-        .ref = RM_TAG_PLAIN | component,
-        .fn = spec->fn,
-        .arg = spec->arg,
-        .level = spec->level,
-    };
-
-    if (shard == RM_NO_SHARD || rm_shard_push(&rm.lane[lane], shard, &entry, false) != RM_PUSHED)
-        return false;
-    rm_count(self, component, RM_ACCEPTED);
-    return true;
-}
-
 static enum dgo_status accept_one(struct rm_thread *self, const struct dgo_job *spec,
                                   struct dgo_future *future, enum dgo_lane *lane_out,
                                   struct dgo_error *err)
@@ -216,8 +192,6 @@ static enum dgo_status accept_one(struct rm_thread *self, const struct dgo_job *
     enum rm_push pushed;
 
     *lane_out = lane;
-    if (!is_timed_job && is_plain(spec, future) && push_plain(self, spec, lane))
-        return DGO_OK;
     if (has_done_lane && !rm_place_take(&rm.lane[spec->done_lane]))
         return refuse_full(self, spec, spec->done_lane, future, err);
     job = fill(self, spec, lane, is_timed_job, future != NULL, &index);
@@ -251,14 +225,54 @@ static enum dgo_status accept_one(struct rm_thread *self, const struct dgo_job *
     return DGO_OK;
 }
 
+/* Nobody will ask for it: the entry of its queue can be all there is of it. */
+static bool is_plain(const struct dgo_job *spec, const struct dgo_future *future)
+{
+    return !future && spec->fn && !spec->done && !(spec->delay_ns | spec->within_ns) &&
+           !spec->group.generation && (unsigned)spec->on_full <= DGO_FULL_INLINE &&
+           (unsigned)spec->lane < DGO_LANE_COUNT && (unsigned)spec->level < DGO_LEVEL_COUNT;
+}
+
+/* What most jobs come by: plain, into the shard of a thread that has one. */
+static bool accept_plain(struct rm_thread *self, const struct dgo_job *spec,
+                         const struct dgo_future *future, enum dgo_lane *lane)
+{
+    uint32_t component, queued_at, shard;
+    struct rm_lane *where;
+
+    if (!is_plain(spec, future))
+        return false;
+    component = component_of(spec);
+    *lane = spec->lane == DGO_LANE_OWN ? rm_component_lane(component) : spec->lane;
+    where = &rm.lane[*lane];
+    shard = self->shard;
+    if (shard - 1 >= RM_SHARDS || !where->shard_entry)
+        return false;
+    queued_at = is_timed(self) ? rm_entry_time(rm_now_ns()) : 0;
+    if (!rm_shard_push_plain(where, shard, spec, component, queued_at)) {
+        const struct rm_entry entry = rm_plain_entry(where, spec, component, queued_at);
+
+        if (rm_shard_push(where, shard, &entry, false) != RM_PUSHED)
+            return false;
+    }
+    rm_count(self, component, RM_ACCEPTED);
+    return true;
+}
+
 enum dgo_status dgo_submit(const struct dgo_job *spec, struct dgo_future *future,
                            struct dgo_error *err)
 {
     struct rm_thread *self = rm_thread();
     const uint32_t phase = atomic_load_explicit(&rm.phase, memory_order_acquire);
     enum dgo_lane lane;
-    enum dgo_status status = check(spec, err);
+    enum dgo_status status;
 
+    if (phase == RM_ON && accept_plain(self, spec, future, &lane)) {
+        if (lane != DGO_LANE_NORMAL || rm_lane_wants_wake(&rm.lane[lane]))
+            rm_submitted(self, lane);
+        return DGO_OK;
+    }
+    status = check(spec, err);
     if (status != DGO_OK)
         return status;
     if (phase == RM_OFF)
@@ -297,9 +311,11 @@ enum dgo_status dgo_submit_many(const struct dgo_job *jobs, size_t count,
         if (phase != RM_ON) {
             status = dgo_submit(&jobs[taken], future, err);
         } else {
-            status = check(&jobs[taken], err);
-            if (status == DGO_OK)
-                status = accept_one(self, &jobs[taken], future, &lane, err);
+            if (!accept_plain(self, &jobs[taken], future, &lane)) {
+                status = check(&jobs[taken], err);
+                if (status == DGO_OK)
+                    status = accept_one(self, &jobs[taken], future, &lane, err);
+            }
             if (status == DGO_OK)
                 lanes |= UINT32_C(1) << lane;
         }

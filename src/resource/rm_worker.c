@@ -6,8 +6,17 @@
 #include <stdio.h>
 
 /* A worker that is faster than who submits would fight with it for the same cache lines, a job or
- * two at a time.  After NAP_AFTER such batches in a row it lets work gather for NAP_NS. */
-enum { NAP_AFTER = 16, NAP_BELOW = 8, NAP_NS = 30000, NAP_EST_NS = 1000 };
+ * two at a time.  After NAP_AFTER such batches in a row it lets work gather for NAP_NS.  Where a
+ * job takes less than NAP_EST_NS, workers also sleep by themselves rather than be woken (doze). */
+enum {
+    NAP_AFTER = 16,
+    NAP_BELOW = 8,
+    NAP_NS = 30000,
+    NAP_EST_NS = 1000,
+    DOZE_NS = 300000,
+    DOZE_DOUBLED = 2,
+    DOZE_BELOW_NS = 100000,
+};
 
 enum { SPIN_NS = 4000, SPIN_WORTH_PERMILLE = 250, WAKE_NEXT_NS = 50000, AHEAD = 12 };
 
@@ -205,6 +214,37 @@ static bool leave(struct rm_worker *worker, uint64_t bit)
     return false;
 }
 
+static void sleep_ns(struct rm_worker *worker, uint64_t ns)
+{
+    atomic_store(&worker->park, 0); /* only the end of the manager wakes it sooner */
+    if (atomic_load(&rm.phase) != RM_CLOSING)
+        dgo_sleep_on(&worker->park, 0, dgo_monotonic_ns() + ns);
+}
+
+/* Where jobs are tiny, a wake costs who submits as much as hundreds of them.  A worker beside one
+ * that is awake, and one that was woken as soon as it slept, sleeps for a moment by itself instead
+ * of being woken.  True: look for work again. */
+static bool doze(struct rm_worker *worker)
+{
+    struct rm_lane *lane = worker->lane;
+    bool is_one_awake, has_work;
+
+    if (lane->id != DGO_LANE_NORMAL ||
+        atomic_load_explicit(&lane->est_ns, memory_order_relaxed) > NAP_EST_NS)
+        return false;
+    is_one_awake = atomic_fetch_add(&lane->dozing, 1) + 1 < atomic_load(&lane->active);
+    rm_quiet_changed();
+    if (is_one_awake)
+        sleep_ns(worker, DOZE_NS << (worker->dozes < DOZE_DOUBLED ? worker->dozes : DOZE_DOUBLED));
+    else if (worker->slept_ns < DOZE_BELOW_NS)
+        sleep_ns(worker, NAP_NS);
+    atomic_fetch_sub(&lane->dozing, 1);
+    has_work = rm_lane_has_work(lane);
+    worker->dozes = has_work ? 0 : worker->dozes + 1;
+    worker->slept_ns = UINT64_MAX; /* no second time in a row */
+    return is_one_awake || has_work;
+}
+
 /* Sleeps until there is work.  False: the thread ends, and is not counted as active any more. */
 static bool rest(struct rm_worker *worker)
 {
@@ -213,9 +253,9 @@ static bool rest(struct rm_worker *worker)
     bool is_closed;
 
     rm_worker_unblock(worker);
-    if (spin(worker))
+    if (spin(worker) || doze(worker))
         return true;
-    worker->small_batches = 0;
+    worker->small_batches = worker->dozes = 0;
     atomic_store(&worker->park, 0);
     atomic_fetch_or(&lane->idle_mask, bit);
     atomic_fetch_sub(&lane->active, 1);
@@ -227,6 +267,7 @@ static bool rest(struct rm_worker *worker)
         atomic_fetch_sub(&lane->active, 1);
         return false;
     }
+    worker->slept_ns = dgo_monotonic_ns();
     while (atomic_load(&worker->park) == 0) {
         const uint64_t until_ns =
             is_spare(worker) ? dgo_monotonic_ns() + RM_IDLE_S * DGO_NS_PER_S : UINT64_MAX;
@@ -238,6 +279,7 @@ static bool rest(struct rm_worker *worker)
         }
     }
     atomic_store(&lane->waking, 0);
+    worker->slept_ns = dgo_monotonic_ns() - worker->slept_ns;
     return true;
 }
 
@@ -316,6 +358,7 @@ static uint32_t gather(struct rm_worker *worker, struct rm_lane *lane)
 
 static void nap_if_too_fast(struct rm_worker *worker, uint32_t count)
 {
+
     struct rm_lane *lane = worker->lane;
 
     if (lane->id != DGO_LANE_NORMAL || count >= NAP_BELOW ||
@@ -326,9 +369,7 @@ static void nap_if_too_fast(struct rm_worker *worker, uint32_t count)
     if (++worker->small_batches < NAP_AFTER)
         return;
     worker->small_batches = 0;
-    atomic_store(&worker->park, 0); /* only the end of the manager wakes it sooner */
-    if (atomic_load(&rm.phase) != RM_CLOSING)
-        dgo_sleep_on(&worker->park, 0, dgo_monotonic_ns() + NAP_NS);
+    sleep_ns(worker, NAP_NS);
 }
 
 /* One round: false when there was nothing to do. */

@@ -254,10 +254,41 @@ static void test_a_child_starts_anew(void **state)
 #endif
 }
 
+/* A job that nobody can name is its entry, one with a future or a deadline has a slot: both wait in
+ * the same queue. */
+static void test_named_and_unnamed_keep_their_order(void **state)
+{
+    struct notebook book = {0};
+    struct noted noted[240];
+    struct dgo_future futures[240];
+
+    (void)state;
+    start_with(1, 0);
+    attach();
+    for (int i = 0; i < 240; i++) {
+        const struct dgo_job job = {.fn = take_note,
+                                    .arg = &noted[i],
+                                    .lane = DGO_LANE_UI,
+                                    .within_ns = i % 5 == 4 ? DGO_FOREVER : 0};
+
+        noted[i] = (struct noted){&book, i};
+        submit(&job, i % 3 == 2 ? &futures[i] : NULL);
+    }
+    drain_ui();
+    assert_int_equal(book.count, 240);
+    for (int i = 0; i < 240; i++)
+        assert_int_equal(book.entry[i], i);
+    for (int i = 2; i < 240; i += 3)
+        assert_int_equal(dgo_wait(futures[i], 0, NULL, NULL), DGO_OK);
+    assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+    assert_places_are_back();
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_the_bound_is_exact),
     cmocka_unit_test(test_callbacks_have_their_places),
     cmocka_unit_test(test_every_thread_keeps_its_order),
+    cmocka_unit_test(test_named_and_unnamed_keep_their_order),
     cmocka_unit_test(test_another_start_may_have_another_bound),
     cmocka_unit_test(test_shards_are_handed_on),
     cmocka_unit_test(test_a_child_starts_anew),
