@@ -32,6 +32,7 @@ enum {
     RM_CHUNK_MAX = 512,
     RM_BATCH_MAX = 64,
     RM_BATCH_NS = 20000,  /* work taken at once, by the running average */
+    RM_FRONT_NS = 50000,  /* work in the rings beside which shards need not be looked at */
     RM_RING_SLACK = 4096, /* strands, returned batches: never refused */
     RM_SHARDS = 16,       /* threads with a way of their own into each lane */
     RM_NO_SHARD = 255,

@@ -506,13 +506,25 @@ static uint32_t take_run(struct rm_lane *lane, struct rm_entry *entries, uint32_
     return count;
 }
 
+/* A look at a shard costs its thread the line that it pushes by.  While the rings hold a batch of
+ * tiny jobs, and not more than is soon done, there is no need for one. */
+static bool has_enough(const struct rm_lane *lane, uint32_t most)
+{
+    const uint32_t waiting = atomic_load_explicit(&lane->ring_count, memory_order_relaxed);
+
+    return most == RM_BATCH_MAX && waiting >= most && !lane->closed &&
+           (uint64_t)waiting * atomic_load_explicit(&lane->est_ns, memory_order_relaxed) <=
+               RM_FRONT_NS;
+}
+
 uint32_t rm_lane_take(struct rm_lane *lane, struct rm_entry *entries, uint32_t most)
 {
     struct rm_dead dead = {0};
     uint32_t count;
 
     rm_lane_lock(lane);
-    empty_front(lane, &dead);
+    if (!has_enough(lane, most))
+        empty_front(lane, &dead);
     count = take_run(lane, entries, most);
     rm_lane_unlock(lane);
     rm_end_dead(rm_thread(), &dead);
