@@ -83,6 +83,8 @@ class Shape:
         if options.get("square"):  # an architecture whose queries are as wide as the embeddings
             heads = self.heads = self.width // self.head
         self.kv = rng.choice([n for n in (1, 2, 4, 8, 16, heads) if heads % n == 0])
+        if options.get("many_keys"):  # as many heads as queries
+            self.kv = heads
         self.inner = rng.choice([2, 2.5, 3, 3.5, 4, 1]) * self.width
         self.inner = int(self.inner) // 256 * 256
         self.vocabulary = options.get("vocabulary") or rng.choice([8192, 32000, 65536, 128256, 151936])
@@ -287,11 +289,10 @@ FAMILIES = {
     "gemma3": lambda r: Shape(r, "gemma3", post_norm=1, qk_norm=1, tied=True, **{"%attention.sliding_window": r.choice([512, 1024])}),
     "gpt-oss": lambda r: Shape(r, "gpt-oss", moe=1, qkv_bias=1, out_bias=1, sinks=1, post_norm=1, attention_post_only=1, no_ffn_norm=1,
                                tied=False, expert_bias=1, **{"%attention.sliding_window": 128}),
-    "deepseek2": lambda r: Latent(r, "deepseek2", moe=1, lead=r.choice([0, 1]), shared=r.choice([1408, 2048]), probs_bias=1),
+    "deepseek2": lambda r: Latent(r, "deepseek2", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1),
     "qwen35": lambda r: Delta(r, "qwen35"),
     "qwen35moe": lambda r: Delta(r, "qwen35moe", moe=1, shared=512, shared_gate=1),
     "qwen3next": lambda r: Delta(r, "qwen3next", moe=1, shared=512, shared_gate=1),
-    # not among the compared ones: bounds
     "phi3": lambda r: Shape(r, "phi3", square=1, fused_qkv=1, fused_gate=1),
     "granite": lambda r: Shape(r, "granite", **{"%attention.scale": 0.01, "%embedding_scale": 12.0, "%residual_scale": 0.2, "%logit_scale": 8.0}),
     "olmo2": lambda r: Shape(r, "olmo2", square=1, tied=False, qk_norm=2, post_norm=1, no_attn_norm=1, no_ffn_norm=1),
@@ -306,13 +307,13 @@ FAMILIES = {
     "starcoder2": lambda r: Shape(r, "starcoder2", square=1, norm_bias=1, qkv_bias=1, out_bias=1, no_gate=1, ffn_bias=1),
     "glm4moe": lambda r: Shape(r, "glm4moe", moe=1, lead=1, shared=True, probs_bias=1, post_norm=1, attention_post_only=1, no_ffn_norm=1, tied=False,
                                **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
-    "qwen2moe": lambda r: Shape(r, "qwen2moe", moe=1, square=1, qkv_bias=1, shared=2048, shared_gate=1, **{"%expert_shared_feed_forward_length": 2048}),
-    "olmoe": lambda r: Shape(r, "olmoe", moe=1, square=1, one_inner=1, qk_norm=2),
-    "dots1": lambda r: Shape(r, "dots1", moe=1, lead=1, shared=True, probs_bias=1, qk_norm=1,
+    "qwen2moe": lambda r: Shape(r, "qwen2moe", moe=1, tied=False, square=1, qkv_bias=1, shared=2048, shared_gate=1, **{"%expert_shared_feed_forward_length": 2048}),
+    "olmoe": lambda r: Shape(r, "olmoe", moe=1, tied=False, square=1, many_keys=1, one_inner=1, qk_norm=2),
+    "dots1": lambda r: Shape(r, "dots1", moe=1, tied=False, square=1, many_keys=1, lead=1, shared=True, probs_bias=1, qk_norm=1,
                              **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
     "hunyuan-moe": lambda r: Shape(r, "hunyuan-moe", moe=1, one_inner=1, qk_norm=1, shared=1536, **{"%expert_shared_feed_forward_length": 1536}),
-    "minimax-m2": lambda r: Shape(r, "minimax-m2", moe=1, one_inner=1, qk_norm=2, probs_bias=1, **{"%expert_gating_func": 2}),
-    "bailingmoe2": lambda r: Shape(r, "bailingmoe2", moe=1, square=1, fused_qkv=1, lead=1, shared=512, qk_norm=1, probs_bias=1,
+    "minimax-m2": lambda r: Shape(r, "minimax-m2", moe=1, tied=False, one_inner=1, qk_norm=2, probs_bias=1, **{"%expert_gating_func": 2}),
+    "bailingmoe2": lambda r: Shape(r, "bailingmoe2", moe=1, tied=False, square=1, fused_qkv=1, lead=1, shared=512, qk_norm=1, probs_bias=1,
                                    **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0,
                                       "%expert_shared_feed_forward_length": 512, "%expert_gating_func": 2}),
     "ernie4_5-moe": lambda r: Shape(r, "ernie4_5-moe", moe=1, lead=1, probs_bias=1,
@@ -320,6 +321,19 @@ FAMILIES = {
     "qwen3vl": lambda r: Shape(r, "qwen3vl", qk_norm=1, **{"%rope.dimension_sections": [24, 20, 20, 0], "%n_deepstack_layers": 0}),
     "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
 }
+
+
+def make_shape(name, rng, deep=False):
+    shape = FAMILIES[name](rng)
+    if deep:  # and small: an engine reads every byte of them
+        shape.layers = rng.choice([9, 10, 12])
+        shape.kind = "Q8_0" if shape.kind == "F16" else shape.kind
+        shape.experts, shape.used = min(shape.experts, 4), min(shape.used, 4)
+        shape.inner = min(shape.inner, 2048 if shape.experts else 8192)
+        shape.expert_inner = min(shape.expert_inner, 2048)
+        shape.vocabulary = min(shape.vocabulary, 32000)
+    return shape
+
 
 # ---- settings --------------------------------------------------------------------------------------------------------------
 
@@ -375,7 +389,7 @@ def server_log(path, cards, words):
     try:
         for line in server.stdout:
             lines.append(line)
-            if "initializing, n_slots" in line or "all slots are idle" in line:
+            if "reserve took" in line or "all slots are idle" in line:  # all is allocated; it would go on to compute
                 break
     finally:
         timer.cancel()
@@ -433,6 +447,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--family", action="append")
     parser.add_argument("--models")
+    parser.add_argument("--deep", action="store_true", help="models of 9 to 12 layers, otherwise small")
+    parser.add_argument("--record", help="a file that gets a row for each launch: what the engine allocated (tests/plan/graphs_b11669.tsv)")
     parser.add_argument("--partial", type=float, default=0.0, help="share of runs with parts in host memory")
     parser.add_argument("--keep", help="a folder for models and logs; a second hunt with the same seed reads the logs there")
     parser.add_argument("--all", action="store_true")
@@ -451,7 +467,7 @@ def main():
                 name, layers, experts, latent = path.stem, 2, "moe" in path.stem, False
             else:
                 name = rng.choice(options.family or [*FAMILIES])
-                shape = FAMILIES[name](rng)
+                shape = make_shape(name, rng, options.deep)
                 layers, experts, latent = shape.layers, shape.experts, isinstance(shape, Latent)
                 path = pathlib.Path(options.keep or folder) / f"{options.seed}-{number}-{name}.gguf"
                 shape.write(path)
@@ -466,6 +482,10 @@ def main():
                 for device, source, theirs, ours, _ in rows:
                     errors["host" if device == "host" else source].append(ours - theirs)
                 tally.update(kind for kind, _ in wrong)
+                if options.record and rows:
+                    with open(options.record, "a", encoding="utf-8") as file:
+                        figures = " ".join(f"{device}={theirs:.2f}" for device, _, theirs, _, _ in rows if device != "host")
+                        print(name.split()[0], options.seed, number, cards, " ".join(words), figures, sep="\t", file=file)
                 if wrong or options.all:
                     print(f"{number} {name} | {cards} cards | {' '.join(words)}")
                     for kind, sentence in wrong:

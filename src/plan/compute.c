@@ -124,26 +124,14 @@ static uint64_t device_inputs(const struct memory_terms *t, const struct memory_
            (role->no_window_layer ? t->window_inputs : 0);
 }
 
-uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
-                              enum dgo_figure_source *source)
+/* Devices with nothing in host memory, by the form of the build. */
+static uint64_t closed_form_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
     const struct memory_terms *t = &memory->terms;
     const bool first = role->position == 0;
-    const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
     const uint64_t inputs = device_inputs(t, role);
     uint64_t peak;
 
-    if (source)
-        *source = t->studied && t->rule->exact && !partial && !t->adapted ? DGO_FIGURE_FORMULA
-                                                                          : DGO_FIGURE_BOUND;
-    if (!role->holds_layers && !role->holds_output && !(partial && first))
-        return 0;
-    if (!role->holds_layers && role->holds_output && !(partial && first))
-        return t->output_alone;
-    if (partial)
-        return bound_bytes(memory, role);
-    if (memory->replayed && (role->pipeline || role->position == 0))
-        return memory_replay_bytes(&memory->graph, role, inputs);
     if (!role->pipeline)
         return dgo_max_u64(t->inputs + dgo_max_u64(t->base_alone, t->extra_alone), t->logits);
     peak = first ? t->base_first : t->base_later;
@@ -158,6 +146,40 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
         return MEMORY_COPIES * (inputs + t->rule->first_inputs * t->embedding + t->scan) + peak +
                t->rule->first_extra * t->embedding;
     return MEMORY_COPIES * (inputs + t->rule->other_inputs * t->embedding + 3 * t->scan) + peak;
+}
+
+/* Where nothing is in host memory: repeated, or by a form that was compared with that build. */
+static bool is_exact(const struct plan_memory *memory, bool pipeline)
+{
+    const struct memory_terms *t = &memory->terms;
+
+    if (t->rule->replayed)
+        return memory->replayed && !(pipeline && memory->graph.has_state_space);
+    return t->studied && t->rule->exact && !t->adapted;
+}
+
+uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                              enum dgo_figure_source *source)
+{
+    const struct memory_terms *t = &memory->terms;
+    const bool first = role->position == 0;
+    const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
+    const bool replayed = memory->replayed && (role->pipeline || first);
+    uint64_t bytes;
+
+    if (source)
+        *source =
+            is_exact(memory, role->pipeline) && !partial ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND;
+    if (!role->holds_layers && !role->holds_output && !(partial && first))
+        return 0;
+    if (!role->holds_layers && role->holds_output && !(partial && first))
+        return t->output_alone;
+    if (partial)
+        return bound_bytes(memory, role);
+    bytes = replayed ? memory_replay_bytes(&memory->graph, role) : 0;
+    if (replayed && t->rule->replayed)
+        return bytes;
+    return dgo_max_u64(bytes, closed_form_bytes(memory, role));
 }
 
 /* --- the host -------------------------------------------------------------------------------- */

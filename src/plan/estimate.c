@@ -144,6 +144,8 @@ static void note_kinds(const struct assembly *a, const struct dgo_device_estimat
         else if (layer->head_count_kv > 0 || !layer->recurrent)
             role->no_full_layer = false;
     }
+    role->layer_first = device->layer_first;
+    role->layer_count = device->layer_count;
     role->first_layer_only = device->layer_count == 1 && device->layer_first == 0;
     role->last_layer_only =
         device->layer_count == 1 && device->layer_first + 1 == a->memory->layer_count;

@@ -84,19 +84,55 @@ struct memory_terms {
     uint64_t layer_context_max; /* the largest cache of one layer, wherever it lies */
 };
 
-/* The tensors of a layer's graph, in bytes: what replay.c takes and gives back. */
+/* One kind of layer, as far as its graph goes; widths in values for each token. */
+struct graph_layer {
+    uint8_t mixer; /* enum graph_mixer */
+    bool routed, dense;
+    bool window;
+    bool heads_remade; /* queries and keys are normed or rotated head by head */
+    bool queries_gated;  /* twice as wide: a gate beside each */
+    bool fused_product; /* queries, keys and values are one product */
+    bool normed_before, feed_normed_before;
+    bool gated, gate_fused; /* feed-forward: a gate; in one product with what it gates */
+    bool experts_fused, experts_scaled, choice_biased;
+    bool shared, shared_gated; /* an expert for all */
+    bool experts_ungated, shared_ungated;
+    uint32_t heads, queries, keys, values, mixed, inner;
+    uint32_t gate; /* values of attention's own gate; 0: none */
+};
+
+enum graph_mixer {
+    GRAPH_NO_MIXER,
+    GRAPH_ATTENTION,
+    GRAPH_LATENT,
+    GRAPH_DELTA,
+    GRAPH_KIMI_DELTA,
+    GRAPH_STATE_SPACE,
+    GRAPH_STATE_AND_ATTENTION, /* side by side */
+    GRAPH_CONVOLUTION,
+};
+
+enum { GRAPH_KINDS_MAX = 8 };
+
+/* What a graph is drawn from: graph.h. */
 struct memory_graph {
-    bool has_dense, has_experts, has_windows;
-    bool input_scaled;    /* embeddings are multiplied first (gemma) */
-    bool keys_first;      /* keys before values */
-    bool weights_softmax; /* the routers' weights are not summed up */
-    bool key_packed, value_packed;
-    uint64_t embedding, queries, keys, values, mixed;
-    uint64_t scores, window_scores; /* of unfused attention, else 0 */
-    uint64_t key_copy, value_copy;  /* of an f32 cache, as f16; else 0 */
-    uint64_t window_key_copy, window_value_copy;
-    uint64_t inner, expert_inner, expert_out, router, router_used, router_sum;
-    uint64_t row, logits; /* of the wanted rows */
+    uint32_t recipe; /* enum recipe_flag */
+    bool fused, key_packed, value_packed, key_f32, value_f32;
+    uint64_t token_count, row_count, slot_count, stream_count; /* of the micro-batch */
+    uint64_t cells, window_cells;                              /* of a stream */
+    uint64_t key_turn_bytes, value_turn_bytes;                 /* the matrices of packed caches */
+    uint64_t scattered_values; /* without flash attention values are scattered one by one */
+    uint32_t embedding, vocabulary;
+    uint32_t expert_count, expert_used_count, expert_inner, shared_inner;
+    bool shares_scaled;
+    uint32_t query_rank, latent, rotated, head_key, head_value; /* latent attention */
+    uint64_t shift_bytes, state_bytes;                          /* of a slot's state */
+    uint32_t convolution, state_inner, state_groups, state_size, state_heads;
+    bool has_state_space; /* a part of a layer may be computed on the next device: see replay.c */
+    uint32_t kind_count, layer_count;
+    uint32_t leading_count; /* first layers of kinds that do not come again */
+    struct graph_layer kind[GRAPH_KINDS_MAX];
+    uint8_t layer[DGO_LAYER_MAX]; /* the kind of each */
 };
 
 struct plan_memory {
@@ -138,6 +174,8 @@ struct memory_role {
     bool no_window_layer;     /* none with a window is here */
     bool first_layer_only;    /* of the repeating ones */
     bool last_layer_only;     /* of the repeating ones: only the wanted rows go on behind it */
+    uint32_t layer_first;     /* where it is known which layers lie here: from this one on ... */
+    uint32_t layer_count;     /* ... so many; 0: not known */
     bool pipeline;            /* memory_pipeline's answer */
     uint32_t cpu_layer_count; /* repeating layers left to the CPU, on all of the machine */
     bool output_on_cpu;       /* -ngl 0 */
@@ -192,9 +230,9 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
 bool memory_pipeline(const struct plan_memory *memory, uint32_t device_count,
                      uint32_t cpu_layer_count, bool output_on_cpu);
 
-/* replay.c: the buffer that a layer's graph needs in that role; `inputs` are M. */
-uint64_t memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role,
-                             uint64_t inputs);
+/* replay.c: the buffer that the graph needs in that role.  A bound where a pipeline cuts a model
+ * with state spaces. */
+uint64_t memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role);
 
 /* The compute buffer of a device; `source` (may be NULL) says formula or bound. */
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,

@@ -2,6 +2,7 @@
  * moments.
  *
  * FORMULAS "Compute buffer" derives them and lists how far each build's figures are off. */
+#include "graph.h"
 #include "memory.h"
 
 #include <string.h>
@@ -357,8 +358,9 @@ static uint64_t logits_bytes(const struct dgo_model *model, const struct plan_me
 static uint64_t output_alone_bytes(const struct dgo_model *model, const struct plan_memory *memory)
 {
     const uint64_t rows = memory->output_row_count * sizeof(float);
-    /* A delta net's graph picks the wanted rows behind the last layer, not in it. */
-    const uint64_t wide = memory->terms.family == MEMORY_DELTA ? memory->terms.embedding : 0;
+    /* A delta net's graph picked the wanted rows behind the last layer, not in it. */
+    const uint64_t wide =
+        memory->terms.family == MEMORY_DELTA && !memory->replayed ? memory->terms.embedding : 0;
 
     return rows * model->vocab_size + (wide + rows * model->embedding_length) *
                                           (1U + MEMORY_COPIES * memory->terms.rule->other_inputs);
@@ -395,61 +397,6 @@ static void add_slack(const struct dgo_model *model, const struct dgo_settings *
         terms->extra += slack;
 }
 
-/* Replayed are the plain stacks of attention and feed-forward. */
-static void fill_graph(const struct dgo_model *model, const struct dgo_settings *settings,
-                       struct plan_memory *memory, const struct widths *w)
-{
-    const struct memory_terms *t = &memory->terms;
-    const uint64_t token_bytes = memory->graph_tokens * sizeof(float);
-    enum { F16_BYTES = 2 };
-    const bool gemma = strncmp(model->architecture, "gemma", 5) == 0;
-    struct memory_graph *g = &memory->graph;
-
-    memory->replayed =
-        t->rule->replayed && t->studied && !t->adapted &&
-        (t->family == MEMORY_DENSE || t->family == MEMORY_MOE || t->family == MEMORY_MOE_FUSED);
-    *g = (struct memory_graph){
-        .has_dense = w->feed_forward > 0 || model->expert_count == 0,
-        .has_experts = model->expert_count > 0,
-        .has_windows = w->window,
-        .input_scaled = gemma,
-        .keys_first = gemma || t->family == MEMORY_MOE_FUSED,
-        .weights_softmax = t->family == MEMORY_MOE_FUSED,
-        .key_packed = is_packed(settings->key_type),
-        .value_packed = is_packed(settings->value_type),
-        .embedding = t->embedding,
-        .queries = t->queries,
-        .keys = w->key * token_bytes,
-        .values = w->value * token_bytes,
-        .mixed = w->mixed * token_bytes,
-        .inner = w->feed_forward * token_bytes,
-        .expert_inner =
-            (uint64_t)model->expert_used_count * model->expert_feed_forward_length * token_bytes,
-        .expert_out = model->expert_used_count * t->embedding,
-        .router = model->expert_count * token_bytes,
-        .router_used = model->expert_used_count * token_bytes,
-        .router_sum = token_bytes,
-        .row = (uint64_t)model->embedding_length * memory->output_row_count * sizeof(float),
-        .logits = (uint64_t)model->vocab_size * memory->output_row_count * sizeof(float),
-    };
-    const uint64_t cells = memory->ctx_tokens_per_slot, window_cells = memory->window_cells;
-    const uint64_t streams = memory->stream_count;
-
-    if (!t->attention_fused) {
-        g->scores = w->heads * cells * token_bytes;
-        g->window_scores = w->heads * window_cells * token_bytes;
-        return;
-    }
-    if (settings->key_type == DGO_KV_F32) {
-        g->key_copy = streams * cells * w->key * F16_BYTES;
-        g->window_key_copy = streams * window_cells * w->key * F16_BYTES;
-    }
-    if (settings->value_type == DGO_KV_F32) {
-        g->value_copy = streams * cells * w->value * F16_BYTES;
-        g->window_value_copy = streams * window_cells * w->value * F16_BYTES;
-    }
-}
-
 void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                        const struct dgo_engine_rules *rules, struct plan_memory *memory)
 {
@@ -480,7 +427,8 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     fill_pipeline(model, settings, &w, token_bytes, terms);
     fill_alone(settings, &w, terms);
     terms->logits = logits_bytes(model, memory);
-    fill_graph(model, settings, memory, &w);
+    memory->replayed = (terms->rule->replayed || !terms->rule->exact) && !terms->adapted &&
+                       graph_fill(model, settings, memory, &memory->graph);
     terms->output_alone = output_alone_bytes(model, memory);
     enum { OFFLOAD_ROWS = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH */
     if (memory->output_row_count < OFFLOAD_ROWS)

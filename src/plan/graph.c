@@ -1,0 +1,311 @@
+/* graph.c - the whole of a graph: inputs, layers, output.  And the blocks that all layers share. */
+#include "graph.h"
+
+enum { ROW_INDEX_BYTES = 8, POSITION_BYTES = 4, F16_BYTES = 2 };
+
+/* --- blocks ---------------------------------------------------------------------------------- */
+
+uint64_t draw_bytes(const struct drawing *d, uint64_t width)
+{
+    return width * d->row_count * sizeof(float);
+}
+
+tape_ref draw_product(struct drawing *d, uint64_t width, tape_ref input)
+{
+    return TAPE_PUT(d->tape, draw_bytes(d, width), 0, input);
+}
+
+tape_ref draw_norm(struct drawing *d, uint64_t width, tape_ref input)
+{
+    const uint8_t over = d->graph->recipe & RECIPE_LAYER_NORM ? 0 : 1;
+
+    return TAPE_PUT(d->tape, draw_bytes(d, width), over, input);
+}
+
+tape_ref draw_heads(struct drawing *d, uint64_t width, tape_ref input)
+{
+    return TAPE_PUT(d->tape, draw_bytes(d, width), 0, tape_view(d->tape, input), d->positions);
+}
+
+tape_ref draw_sum(struct drawing *d, tape_ref a, tape_ref b)
+{
+    enum { EITHER = 3 };
+
+    return TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), EITHER, a, b);
+}
+
+void draw_wanted_rows(struct drawing *d, tape_ref *out, tape_ref *residual)
+{
+    if (!d->last_layer)
+        return;
+    d->row_count = d->graph->row_count;
+    *out = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, *out, d->rows_wanted);
+    *residual = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, *residual, d->rows_wanted);
+}
+
+/* --- inputs ---------------------------------------------------------------------------------- */
+
+/* An input that is not used takes nothing. */
+static void open_inputs(struct drawing *d)
+{
+    const struct memory_graph *g = d->graph;
+    const uint64_t tokens = g->token_count;
+    const uint64_t mask_value = g->fused ? F16_BYTES : sizeof(float);
+
+    for (int window = 0; window < 2; window++) {
+        const uint64_t cells = window ? g->window_cells : g->cells;
+
+        d->key_rows[window] = tape_input(d->tape, tokens * ROW_INDEX_BYTES);
+        d->value_rows[window] =
+            tape_input(d->tape, tokens * ROW_INDEX_BYTES * (g->fused ? 1 : g->scattered_values));
+        d->mask[window] = tape_input(d->tape, mask_value * cells * tokens);
+        d->key_turn[window] = tape_input(d->tape, g->key_turn_bytes);
+        d->value_turn[window] = tape_input(d->tape, g->value_turn_bytes);
+    }
+    d->positions =
+        tape_input(d->tape, tokens * POSITION_BYTES * (g->recipe & RECIPE_POSITIONS_4 ? 4 : 1));
+    d->rows_wanted = tape_input(d->tape, g->row_count * POSITION_BYTES);
+    d->query_scales = tape_input(d->tape, tokens * sizeof(float));
+    d->states = tape_input(d->tape, g->slot_count * POSITION_BYTES);
+    d->states_again = tape_input(d->tape, g->slot_count * POSITION_BYTES);
+}
+
+/* The first device gets the embeddings, and beside them those of tokens that are given as
+ * embeddings: a copy of them is made and never given back. */
+static void open_stream(struct drawing *d, bool first)
+{
+    const uint64_t embedding = draw_bytes(d, d->graph->embedding);
+
+    if (first) {
+        const tape_ref given = tape_input(d->tape, embedding),
+                       looked_up = tape_input(d->tape, embedding);
+        const tape_ref slots = tape_input(d->tape, d->graph->token_count * ROW_INDEX_BYTES);
+        const tape_ref copy = TAPE_PUT(d->tape, embedding, 0, given);
+        const tape_ref mixed = tape_view(d->tape, copy);
+        const tape_ref sources[] = {looked_up, slots, copy};
+
+        for (uint32_t s = 0; s < 3 && mixed != TAPE_OUTSIDE; s++)
+            d->tape->tensor[mixed].source[s] = sources[s];
+        if (mixed != TAPE_OUTSIDE)
+            d->tape->tensor[mixed].source_count = 3;
+        tape_expand(d->tape, mixed);
+    }
+    d->stream = tape_input(d->tape, embedding);
+    if (!first)
+        return;
+    if (d->graph->recipe & RECIPE_SCALED_ROWS)
+        d->stream = TAPE_PUT(d->tape, embedding, 1, d->stream,
+                             tape_input(d->tape, d->graph->token_count * sizeof(float)));
+    else if (d->graph->recipe & RECIPE_SCALED)
+        d->stream = TAPE_PUT(d->tape, embedding, 1, d->stream);
+}
+
+/* --- layers ---------------------------------------------------------------------------------- */
+
+/* Attention and a state space beside each other, each with a norm of its own. */
+static tape_ref draw_both(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    const tape_ref attention = draw_attention(d, layer, normed);
+    const tape_ref again = draw_norm(d, d->graph->embedding, d->stream);
+
+    return draw_sum(d, attention, draw_state_space(d, again));
+}
+
+static tape_ref draw_mixer(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    switch ((enum graph_mixer)layer->mixer) {
+    case GRAPH_LATENT:
+        return draw_latent(d, layer, normed);
+    case GRAPH_DELTA:
+        return draw_delta(d, normed);
+    case GRAPH_KIMI_DELTA:
+        return draw_kimi_delta(d, normed);
+    case GRAPH_STATE_SPACE:
+        return draw_state_space(d, normed);
+    case GRAPH_CONVOLUTION:
+        return draw_convolution(d, normed);
+    case GRAPH_STATE_AND_ATTENTION:
+        return draw_both(d, layer, normed);
+    case GRAPH_ATTENTION:
+    case GRAPH_NO_MIXER:
+        break;
+    }
+    return draw_attention(d, layer, normed);
+}
+
+static tape_ref draw_feed(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    if (layer->routed)
+        return draw_experts(d, layer, normed);
+    return draw_dense(d, layer, normed);
+}
+
+static tape_ref sum_up(struct drawing *d, bool own_first, tape_ref part, tape_ref residual)
+{
+    if (own_first)
+        return draw_sum(d, residual, part);
+    return draw_sum(d, part, residual);
+}
+
+/* Both parts are made of one norm; the feed-forward's is put down first. */
+static void draw_parallel(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    tape_ref residual = d->stream;
+    tape_ref mixed = draw_mixer(d, layer, normed);
+
+    if (d->last_layer) {
+        draw_wanted_rows(d, &mixed, &residual);
+        normed = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, normed, d->rows_wanted);
+    }
+    const tape_ref feed = draw_feed(d, layer, normed);
+
+    if (d->graph->recipe & RECIPE_ATTENTION_FIRST)
+        d->stream = draw_sum(d, draw_sum(d, mixed, feed), residual);
+    else
+        d->stream = draw_sum(d, draw_sum(d, feed, residual), mixed);
+}
+
+static void draw_layer(struct drawing *d, const struct graph_layer *layer)
+{
+    const uint64_t width = d->graph->embedding;
+    const uint32_t recipe = d->graph->recipe;
+    tape_ref residual = d->stream, part;
+
+    part = layer->normed_before ? draw_norm(d, width, residual) : residual;
+    if (recipe & RECIPE_PARALLEL) {
+        draw_parallel(d, layer, part);
+        return;
+    }
+    if (layer->mixer == GRAPH_NO_MIXER || (!layer->dense && !layer->routed)) {
+        part = layer->mixer ? draw_mixer(d, layer, part) : draw_feed(d, layer, part);
+        draw_wanted_rows(d, &part, &residual);
+        d->stream = sum_up(d, recipe & RECIPE_OWN_FIRST, part, residual);
+        return;
+    }
+    part = draw_mixer(d, layer, part);
+    draw_wanted_rows(d, &part, &residual);
+    residual = sum_up(d, recipe & RECIPE_OWN_FIRST, part, residual);
+    part = layer->feed_normed_before ? draw_norm(d, width, residual) : residual;
+    d->stream = sum_up(d, recipe & (RECIPE_OWN_FIRST | RECIPE_FEED_OWN_FIRST),
+                       draw_feed(d, layer, part), residual);
+}
+
+/* --- the whole ------------------------------------------------------------------------------- */
+
+/* Whether such a layer may lie on a device in that role. */
+static bool has_kind(const struct graph_layer *layer, const struct memory_role *role)
+{
+    if (layer->mixer != GRAPH_ATTENTION && layer->mixer != GRAPH_LATENT)
+        return true;
+    return !(layer->window ? role->no_window_layer : role->no_full_layer);
+}
+
+enum { FEW = 3 };
+
+/* Which layers lie on a device; where that is not known, all that could.  Few layers are sized as
+ * if they were more: the search for a placement does not know how many a device holds (decision
+ * 89). */
+static void find_run(const struct memory_graph *graph, const struct memory_role *role,
+                     uint32_t *first, uint32_t *end)
+{
+    const bool behind_leading = role->layer_count > 0 && role->layer_first >= graph->leading_count;
+
+    *first = behind_leading ? graph->leading_count : 0;
+    *end = graph->layer_count;
+    if (role->first_layer_only) {
+        *end = 1;
+    } else if (role->last_layer_only) {
+        *first = graph->layer_count - 1;
+    } else if (role->layer_count > FEW) {
+        *first = role->layer_first;
+        *end = role->layer_first + role->layer_count;
+    }
+}
+
+/* What the allocator does in a layer follows from those just before it: three in a row that came
+ * twice before add nothing.  Gives the layers that are left. */
+enum { KEPT_MAX = 48, BEFORE = 2 };
+
+/* The last layer up to `l` that follows layers like the last ones kept: there a gap may end. */
+static uint32_t resume_at(const uint8_t *kind, uint32_t last_kept, uint32_t l)
+{
+    for (uint32_t r = l; r > last_kept + BEFORE; r--)
+        if (kind[r - 1] == kind[last_kept] && kind[r - 2] == kind[last_kept - 1])
+            return r;
+    return l;
+}
+
+/* As many layers as there is room for on a tape. */
+static uint32_t kept_most(const struct memory_graph *graph)
+{
+    enum { TENSORS = 88, FOR_EACH_EXPERT = 2, INPUTS = 32 }; /* of a layer */
+    const uint32_t most =
+        (TAPE_TENSORS_MAX - INPUTS) / (TENSORS + FOR_EACH_EXPERT * graph->expert_used_count);
+
+    return most < KEPT_MAX ? most : KEPT_MAX;
+}
+
+static uint32_t choose_layers(const struct memory_graph *graph, uint32_t first, uint32_t end,
+                              uint32_t kept[KEPT_MAX])
+{
+    const uint8_t *kind = graph->layer;
+    const uint32_t most = kept_most(graph);
+
+    enum { TWICE = 2, K = GRAPH_KINDS_MAX };
+    uint8_t seen[K * K * K] = {0};
+    uint32_t count = 0;
+
+    for (uint32_t l = first; l < end && count < most; l++) {
+        bool is_new = true;
+
+        if (l >= first + BEFORE) {
+            uint8_t *times = &seen[(kind[l - 2] * K + kind[l - 1]) * K + kind[l]];
+
+            is_new = *times < TWICE || l + 1 == end;
+            *times += *times < TWICE;
+        }
+        if (!is_new)
+            continue;
+        uint32_t r = l;
+
+        if (count >= BEFORE && kept[count - 1] + 1 < l)
+            r = resume_at(kind, kept[count - 1], l);
+        for (; r <= l && count < most; r++)
+            kept[count++] = r;
+    }
+    if (count > 0)
+        kept[count - 1] = end - 1; /* rows are picked there */
+    return count;
+}
+
+static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t first,
+                     uint32_t end)
+{
+    const struct memory_graph *g = d->graph;
+    const bool ends = role->holds_output || role->last_layer_only || role->layer_count > FEW;
+    uint32_t kept[KEPT_MAX];
+    const uint32_t count = choose_layers(g, first, end, kept);
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct graph_layer *layer = &g->kind[g->layer[kept[i]]];
+
+        d->last_layer = ends && kept[i] + 1 == g->layer_count;
+        if (d->last_layer || has_kind(layer, role))
+            draw_layer(d, layer);
+    }
+}
+
+void graph_draw(const struct memory_graph *graph, const struct memory_role *role, struct tape *tape)
+{
+    struct drawing d = {.graph = graph, .tape = tape, .row_count = graph->token_count};
+    uint32_t first, end;
+
+    tape_init(tape, role->pipeline);
+    open_inputs(&d);
+    open_stream(&d, role->position == 0);
+    find_run(graph, role, &first, &end);
+    draw_run(&d, role, first, end);
+    if (role->holds_output)
+        d.stream = draw_product(&d, graph->vocabulary, draw_norm(&d, graph->embedding, d.stream));
+    tape_expand(tape, d.stream);
+}

@@ -1,0 +1,93 @@
+/* graph.h - private to the plan module: what a model's graph is made of, and its tensors on a tape.
+ *
+ * graph_kinds.c reads the kinds of layers from the model; graph.c and graph_mixers.c put them down
+ * in the engine's order; recipes.c says what an architecture does that its tensors do not show.
+ * Source: the graphs of llama.cpp build 11669 as its allocator gets them; FORMULAS "Replay". */
+#ifndef PLAN_GRAPH_H
+#define PLAN_GRAPH_H
+
+#include "memory.h"
+#include "tape.h"
+
+/* What an architecture does, by name. */
+enum recipe_flag {
+    RECIPE_LAYER_NORM = 1 << 0,    /* norms are not written over what they norm */
+    RECIPE_PARALLEL = 1 << 1,      /* attention and feed-forward are made of the same norm */
+    RECIPE_SCALED = 1 << 2,        /* embeddings are multiplied first */
+    RECIPE_SCALED_ROWS = 1 << 3,   /* by a factor for each row, an input */
+    RECIPE_OWN_FIRST = 1 << 4,     /* the residual is the first operand of its sums */
+    RECIPE_SHARES_NORMED = 1 << 5, /* the shares of the chosen experts are divided by their sum */
+    RECIPE_SHARES_LATE = 1 << 7,   /* the softmax runs over the chosen experts */
+    RECIPE_SHARES_FIRST = 1 << 8,  /* the input of the experts is multiplied, not their results */
+    RECIPE_NO_ROPE = 1 << 9,       /* positions are not rotated in */
+    RECIPE_ROPE_IN_WINDOWS = 1 << 10,   /* only where there is a window */
+    RECIPE_ROPE_NOT_FOURTH = 1 << 11,   /* in three of four layers */
+    RECIPE_POSITIONS_4 = 1 << 12,       /* four numbers for each position */
+    RECIPE_POSITIONS_BY_FILE = 1 << 18, /* where the file has sections for them */
+    RECIPE_QUERIES_SCALED = 1 << 19,    /* where positions are not rotated in, by an input */
+    RECIPE_KEYS_FIRST = 1 << 13,        /* keys before values, also without windows */
+    RECIPE_FEED_OWN_FIRST = 1 << 14,    /* the same behind the feed-forward only */
+    RECIPE_ROUTER_RAW =
+        1 << 15, /* experts are chosen by what the router says, before its sigmoid */
+    RECIPE_GATE_PROPORTION = 1 << 16, /* the shared expert's gate is silu(x) / x */
+    RECIPE_KEYS_REPEATED = 1 << 20,   /* delta nets: keys for each value head */
+    RECIPE_ATTENTION_FIRST = 1 << 21, /* of the parallel ones: attention's part is put down first */
+};
+
+struct recipe {
+    const char *architecture;
+    uint32_t flags;
+};
+/* NULL: its graph was not compared with the engine's. */
+const struct recipe *recipe_find(const char *architecture);
+
+/* graph_kinds.c.  False: this model's graph is not known; `graph` is then of no use. */
+bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
+                const struct plan_memory *memory, struct memory_graph *graph);
+
+/* A graph while it is put down. */
+struct drawing {
+    const struct memory_graph *graph;
+    struct tape *tape;
+    uint64_t row_count; /* that go through: the micro-batch, behind the last attention fewer */
+    bool last_layer;
+    tape_ref stream; /* what goes from layer to layer */
+    tape_ref positions, rows_wanted, states, states_again, query_scales;
+    /* For layers that attend to everything, and for those with windows. */
+    tape_ref key_rows[2], value_rows[2], mask[2], key_turn[2], value_turn[2];
+};
+
+/* Blocks; `width` is in values for each row. */
+tape_ref draw_product(struct drawing *d, uint64_t width, tape_ref input);
+tape_ref draw_norm(struct drawing *d, uint64_t width, tape_ref input);
+/* As wide as `input`, a view of which is written anew: what runs over heads is not done in place.
+ */
+tape_ref draw_heads(struct drawing *d, uint64_t width, tape_ref input);
+tape_ref draw_sum(struct drawing *d, tape_ref a, tape_ref b);
+uint64_t draw_bytes(const struct drawing *d, uint64_t width);
+/* From the last attention on only the wanted rows go on. */
+void draw_wanted_rows(struct drawing *d, tape_ref *out, tape_ref *residual);
+
+/* Attention over heads that were put down already: results as wide as draw_product's input. */
+tape_ref draw_attend(struct drawing *d, const struct graph_layer *layer, tape_ref queries,
+                     tape_ref keys, tape_ref values);
+
+/* graph_mixers.c: each gives the mixer's part of the residual. */
+tape_ref draw_attention(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
+tape_ref draw_latent(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
+
+/* graph_states.c: the same of mixers that keep a state for each slot. */
+tape_ref draw_delta(struct drawing *d, tape_ref normed);
+tape_ref draw_kimi_delta(struct drawing *d, tape_ref normed);
+tape_ref draw_state_space(struct drawing *d, tape_ref normed);
+tape_ref draw_convolution(struct drawing *d, tape_ref normed);
+
+/* graph_experts.c */
+tape_ref draw_dense(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
+tape_ref draw_experts(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
+
+/* graph.c: the whole of what a device in that role computes. */
+void graph_draw(const struct memory_graph *graph, const struct memory_role *role,
+                struct tape *tape);
+
+#endif

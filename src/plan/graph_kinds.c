@@ -1,0 +1,346 @@
+/* graph_kinds.c - reads from a model which kinds of layers its graph has, and in which order. */
+#include "graph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- what a layer's tensors show ------------------------------------------------------------- */
+
+enum trait {
+    T_ATTN_NORM,
+    T_FEED_NORM,
+    T_QKV,
+    T_QUERIES,
+    T_ATTN_GATE,
+    T_GATE_EXPERTS,
+    T_STATE_SKIP,
+    T_HEAD_NORM,
+    T_GATE,
+    T_UP,
+    T_ROUTER,
+    T_GATE_UP,
+    T_CHOICE_BIAS,
+    T_EXPERT_SCALE,
+    T_SHARED,
+    T_SHARED_GATE,
+    T_DOWN,
+    T_POST_ATTN_NORM,
+    T_POST_FEED_NORM,
+    T_SHARED_OWN_GATE,
+    T_COUNT
+};
+
+static const struct {
+    const char *suffix;
+    enum trait trait;
+} traits[] = {
+    {"attn_norm.weight", T_ATTN_NORM},
+    {"ffn_norm.weight", T_FEED_NORM},
+    {"post_attention_norm.weight", T_POST_ATTN_NORM},
+    {"post_ffw_norm.weight", T_POST_FEED_NORM},
+    {"ffn_gate_shexp.weight", T_SHARED_OWN_GATE},
+    {"attn_qkv.weight", T_QKV},
+    {"attn_q.weight", T_QUERIES},
+    {"attn_gate.weight", T_ATTN_GATE},
+    {"ffn_gate_exps.weight", T_GATE_EXPERTS},
+    {"ssm_d", T_STATE_SKIP},
+    {"attn_q_norm.weight", T_HEAD_NORM},
+    {"ffn_gate.weight", T_GATE},
+    {"ffn_up.weight", T_UP},
+    {"ffn_down.weight", T_DOWN},
+    {"ffn_gate_inp.weight", T_ROUTER},
+    {"ffn_gate_up_exps.weight", T_GATE_UP},
+    {"exp_probs_b.bias", T_CHOICE_BIAS},
+    {"ffn_down_exps.scale", T_EXPERT_SCALE},
+    {"ffn_up_shexp.weight", T_SHARED},
+    {"ffn_gate_inp_shexp.weight", T_SHARED_GATE},
+};
+
+/* The tensor's rows where a trait tells by its shape. */
+struct layer_traits {
+    const struct dgo_tensor *tensor[T_COUNT];
+};
+
+static void note_tensor(const struct dgo_tensor *tensor, struct layer_traits *layer)
+{
+    const char *suffix = strchr(tensor->name, '.'); /* "blk.12.ffn_up.weight" */
+
+    suffix = suffix ? strchr(suffix + 1, '.') : NULL;
+    if (!suffix)
+        return;
+    const size_t length = strlen(++suffix);
+
+    for (size_t i = 0; i < sizeof traits / sizeof traits[0]; i++)
+        if (strlen(traits[i].suffix) == length && memcmp(traits[i].suffix, suffix, length) == 0)
+            layer->tensor[traits[i].trait] = tensor;
+}
+
+/* --- one layer ------------------------------------------------------------------------------- */
+
+static bool is_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l)
+{
+    if (recipe & RECIPE_NO_ROPE)
+        return false;
+    if (recipe & RECIPE_ROPE_IN_WINDOWS)
+        return layer->sliding_window;
+    return !(recipe & RECIPE_ROPE_NOT_FOURTH) || (l + 1) % 4 != 0;
+}
+
+static enum graph_mixer find_mixer(const struct dgo_model *model, const struct dgo_layer *layer,
+                                   const struct layer_traits *traits_of)
+{
+    if (layer->recurrent && traits_of->tensor[T_STATE_SKIP])
+        return layer->head_count_kv > 0 ? GRAPH_STATE_AND_ATTENTION : GRAPH_STATE_SPACE;
+    if (layer->recurrent && memory_key_number(model, "shortconv.l_cache"))
+        return GRAPH_CONVOLUTION;
+    if (layer->recurrent)
+        return memory_key_number(model, "kda.head_dim") ? GRAPH_KIMI_DELTA : GRAPH_DELTA;
+    if (layer->head_count_kv == 0)
+        return GRAPH_NO_MIXER;
+    return model->mla ? GRAPH_LATENT : GRAPH_ATTENTION;
+}
+
+static void fill_mixer(const struct dgo_model *model, uint32_t recipe, uint32_t l,
+                       const struct layer_traits *traits_of, struct graph_layer *kind)
+{
+    const struct dgo_layer *layer = &model->layer[l];
+    const struct dgo_tensor *head_norm = traits_of->tensor[T_HEAD_NORM];
+    const bool norm_over_heads = head_norm && head_norm->dim[0] == layer->key_length;
+
+    kind->heads = layer->head_count;
+    kind->queries = layer->head_count * layer->key_length;
+    kind->keys = layer->head_count_kv * layer->key_length;
+    kind->values = layer->head_count_kv * layer->value_length;
+    kind->mixed = layer->head_count * layer->value_length;
+    kind->window = layer->sliding_window;
+    kind->normed_before = traits_of->tensor[T_ATTN_NORM];
+    kind->fused_product = traits_of->tensor[T_QKV];
+    kind->queries_gated = traits_of->tensor[T_QUERIES] &&
+                          traits_of->tensor[T_QUERIES]->dim[1] == 2 * (uint64_t)kind->queries;
+    kind->heads_remade = norm_over_heads || is_rotated(recipe, layer, l);
+    kind->mixer = (uint8_t)find_mixer(model, layer, traits_of);
+    if (kind->mixer == GRAPH_ATTENTION && traits_of->tensor[T_ATTN_GATE])
+        kind->gate = (uint32_t)traits_of->tensor[T_ATTN_GATE]->dim[1];
+}
+
+static void fill_feed(const struct dgo_model *model, const struct layer_traits *traits_of,
+                      struct graph_layer *kind)
+{
+    const struct dgo_tensor *up = traits_of->tensor[T_UP], *down = traits_of->tensor[T_DOWN];
+
+    kind->routed = traits_of->tensor[T_ROUTER] && model->expert_count > 0;
+    kind->dense = down && !kind->routed;
+    kind->inner = kind->dense ? (uint32_t)down->dim[0] : 0;
+    kind->feed_normed_before =
+        traits_of->tensor[T_FEED_NORM] ||
+        (traits_of->tensor[T_POST_ATTN_NORM] && !traits_of->tensor[T_POST_FEED_NORM]);
+    kind->gated = traits_of->tensor[T_GATE];
+    kind->gate_fused = kind->dense && !kind->gated && up && up->dim[1] == 2 * down->dim[0];
+    kind->experts_ungated =
+        kind->routed && !traits_of->tensor[T_GATE_EXPERTS] && !traits_of->tensor[T_GATE_UP];
+    kind->experts_fused = traits_of->tensor[T_GATE_UP];
+    kind->experts_scaled = traits_of->tensor[T_EXPERT_SCALE];
+    kind->choice_biased = traits_of->tensor[T_CHOICE_BIAS];
+    kind->shared = traits_of->tensor[T_SHARED];
+    kind->shared_ungated = kind->shared && !traits_of->tensor[T_SHARED_OWN_GATE];
+    kind->shared_gated = traits_of->tensor[T_SHARED_GATE];
+}
+
+/* --- the order ------------------------------------------------------------------------------- */
+
+/* The number of a kind; GRAPH_KINDS_MAX: there are too many. */
+static uint32_t find_kind(struct memory_graph *graph, const struct graph_layer *kind)
+{
+    for (uint32_t k = 0; k < graph->kind_count; k++)
+        if (memcmp(&graph->kind[k], kind, sizeof *kind) == 0)
+            return k;
+    if (graph->kind_count == GRAPH_KINDS_MAX)
+        return GRAPH_KINDS_MAX;
+    graph->kind[graph->kind_count] = *kind;
+    return graph->kind_count++;
+}
+
+/* Whether a kind of the layers before `l` is among those from there on. */
+static bool comes_again(const struct memory_graph *graph, uint32_t l)
+{
+    for (uint32_t later = l; later < graph->layer_count; later++)
+        for (uint32_t before = 0; before < l; before++)
+            if (graph->layer[later] == graph->layer[before])
+                return true;
+    return false;
+}
+
+static bool fill_layers(const struct dgo_model *model, struct memory_graph *graph)
+{
+    struct layer_traits layers[DGO_LAYER_MAX] = {0};
+
+    for (uint32_t t = 0; t < model->tensor_count; t++) {
+        const struct dgo_tensor *tensor = &model->tensor[t];
+
+        if (tensor->class == DGO_TENSOR_LAYER && tensor->layer < model->layer_count)
+            note_tensor(tensor, &layers[tensor->layer]);
+    }
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        struct graph_layer kind;
+
+        memset(&kind, 0, sizeof kind); /* compared whole */
+        fill_mixer(model, graph->recipe, l, &layers[l], &kind);
+        fill_feed(model, &layers[l], &kind);
+        const uint32_t number = find_kind(graph, &kind);
+
+        if (number == GRAPH_KINDS_MAX)
+            return false;
+        graph->layer[l] = (uint8_t)number;
+    }
+    graph->layer_count = model->layer_count;
+    for (uint32_t l = 1; l < graph->layer_count; l++)
+        if (graph->layer[l] != graph->layer[l - 1] && !comes_again(graph, l))
+            graph->leading_count = l;
+    return graph->layer_count > 0;
+}
+
+/* --- sizes of the whole ---------------------------------------------------------------------- */
+
+static bool is_packed(enum dgo_kv_type type)
+{
+    return memory_kv_type(type)->block_values > 1;
+}
+
+/* A packed cache is turned (Hadamard) before it is packed: by the largest power of two that divides
+ * a head for keys, by 64 for values; heads that 64 does not divide are not. */
+static void fill_turns(const struct dgo_model *model, struct memory_graph *graph)
+{
+    enum { VALUE_TURN = 64 };
+    uint64_t head = 0, value = 0;
+
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        if (model->layer[l].head_count_kv == 0)
+            continue;
+        head = dgo_max_u64(head, model->layer[l].key_length);
+        value = dgo_max_u64(value, model->layer[l].value_length);
+    }
+    const uint64_t size = head & -head;
+
+    graph->key_packed = graph->key_packed && head % VALUE_TURN == 0;
+    graph->value_packed = graph->value_packed && value % VALUE_TURN == 0;
+    graph->key_turn_bytes = graph->key_packed ? size * size * sizeof(float) : 0;
+    graph->value_turn_bytes = graph->value_packed ? VALUE_TURN * VALUE_TURN * sizeof(float) : 0;
+}
+
+static uint32_t key_number(const struct dgo_model *model, const char *suffix)
+{
+    return (uint32_t)memory_key_number(model, suffix);
+}
+
+static void fill_states(const struct dgo_model *model, struct memory_graph *graph)
+{
+    graph->convolution = key_number(model, "ssm.conv_kernel");
+    graph->state_inner = key_number(model, "ssm.inner_size");
+    graph->state_groups = key_number(model, "ssm.group_count");
+    graph->state_size = key_number(model, "ssm.state_size");
+    graph->state_heads = key_number(model, "ssm.time_step_rank");
+    if (key_number(model, "kda.head_dim")) {
+        graph->state_size = key_number(model, "kda.head_dim");
+        graph->state_inner = graph->state_size * model->layer[0].head_count;
+    }
+    memory_state_bytes(model, &graph->shift_bytes, &graph->state_bytes);
+}
+
+static void fill_latent(const struct dgo_model *model, struct memory_graph *graph)
+{
+    graph->query_rank = key_number(model, "attention.q_lora_rank");
+    graph->latent = key_number(model, "attention.kv_lora_rank");
+    graph->rotated = key_number(model, "rope.dimension_count");
+    graph->head_key = key_number(model, "attention.key_length_mla");
+    graph->head_value = key_number(model, "attention.value_length_mla");
+}
+
+/* Whether a key says that something is done, or by how much. */
+static bool key_is_set(const struct dgo_model *model, const char *suffix, double none)
+{
+    char name[128];
+
+    snprintf(name, sizeof name, "%s.%s", model->architecture, suffix);
+    const struct dgo_model_key *key = dgo_model_find(model, name);
+
+    if (!key || key->is_array)
+        return false;
+    return key->kind == DGO_VALUE_FLOAT ? key->real != 0 && key->real != none : key->number != 0;
+}
+
+static bool has_sections(const struct dgo_model *model)
+{
+    char name[128];
+
+    snprintf(name, sizeof name, "%s.rope.dimension_sections", model->architecture);
+    const struct dgo_model_key *key = dgo_model_find(model, name);
+
+    return key && key->elements && key->length > 1 && key->elements[0] > 0 && key->elements[1] > 0;
+}
+
+static uint32_t shared_inner(const struct dgo_model *model)
+{
+    for (uint32_t t = 0; t < model->tensor_count; t++)
+        if (strstr(model->tensor[t].name, ".ffn_up_shexp.weight"))
+            return (uint32_t)model->tensor[t].dim[1];
+    return 0;
+}
+
+static void fill_model(const struct dgo_model *model, struct memory_graph *graph)
+{
+    graph->embedding = model->embedding_length;
+    graph->vocabulary = model->vocab_size;
+    graph->expert_count = model->expert_count;
+    graph->expert_used_count = model->expert_used_count;
+    graph->expert_inner = model->expert_feed_forward_length;
+    graph->shared_inner = shared_inner(model);
+    graph->shares_scaled = key_is_set(model, "expert_weights_scale", 1.0);
+    if (key_is_set(model, "embedding_scale", 1.0))
+        graph->recipe |= RECIPE_SCALED;
+    if (graph->recipe & RECIPE_POSITIONS_BY_FILE && has_sections(model))
+        graph->recipe |= RECIPE_POSITIONS_4;
+    if (key_is_set(model, "expert_weights_norm", 0))
+        graph->recipe |= RECIPE_SHARES_NORMED;
+}
+
+bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
+                const struct plan_memory *memory, struct memory_graph *graph)
+{
+    const struct recipe *recipe = recipe_find(model->architecture);
+
+    memset(graph, 0, sizeof *graph);
+    if (!recipe || !model->verified)
+        return false;
+    graph->recipe = recipe->flags;
+    graph->fused = memory_attention_fused(model, settings);
+    graph->key_packed = is_packed(settings->key_type) && !model->mla;
+    graph->value_packed = is_packed(settings->value_type) && !model->mla;
+    graph->key_f32 = settings->key_type == DGO_KV_F32;
+    graph->value_f32 = settings->value_type == DGO_KV_F32;
+    graph->token_count = memory->graph_tokens;
+    graph->row_count = memory->output_row_count;
+    graph->slot_count = settings->slot_count;
+    graph->stream_count = memory->stream_count;
+    graph->cells = memory->ctx_tokens_per_slot;
+    graph->window_cells = memory->window_cells;
+    fill_model(model, graph);
+    fill_latent(model, graph);
+    fill_turns(model, graph);
+    if (!fill_layers(model, graph))
+        return false;
+    for (uint32_t k = 0; k < graph->kind_count; k++) {
+        const struct graph_layer *kind = &graph->kind[k];
+
+        if (kind->window && !(graph->recipe & RECIPE_KEYS_FIRST))
+            graph->recipe |= RECIPE_KEYS_FIRST; /* two caches: keys are put down first */
+        if (kind->mixer == GRAPH_DELTA && !kind->fused_product)
+            return false; /* an older file: its products are cut differently */
+        if (kind->mixer >= GRAPH_DELTA)
+            fill_states(model, graph);
+        if (kind->mixer == GRAPH_STATE_SPACE || kind->mixer == GRAPH_STATE_AND_ATTENTION)
+            graph->has_state_space = true;
+        if (!graph->fused)
+            graph->scattered_values = dgo_max_u64(graph->scattered_values, kind->values);
+    }
+    return true;
+}

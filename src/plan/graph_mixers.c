@@ -1,0 +1,175 @@
+/* graph_mixers.c - attention: over heads, gated, latent. */
+#include "graph.h"
+
+enum { F16_BYTES = 2 };
+
+/* --- attention ------------------------------------------------------------------------------- */
+
+/* An f32 cache is copied to f16 for flash attention, no other is. */
+static tape_ref copied(struct drawing *d, const struct graph_layer *layer, bool is_f32,
+                       uint64_t width)
+{
+    const struct memory_graph *g = d->graph;
+    const uint64_t cells = g->stream_count * (layer->window ? g->window_cells : g->cells);
+
+    return is_f32 ? TAPE_PUT(d->tape, cells * width * F16_BYTES, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE;
+}
+
+/* Turned to be packed, or as they are. */
+static tape_ref turned(struct drawing *d, bool packed, tape_ref turn, uint64_t width,
+                       tape_ref heads)
+{
+    const tape_ref view = tape_view(d->tape, heads);
+
+    return packed ? tape_view(d->tape, TAPE_PUT(d->tape, draw_bytes(d, width), 0, turn, view))
+                  : view;
+}
+
+/* Queries against a cache: results in order, head beside head. */
+static tape_ref against_cache(struct drawing *d, const struct graph_layer *layer, tape_ref queries)
+{
+    const struct memory_graph *g = d->graph;
+    const uint64_t mixed = draw_bytes(d, layer->mixed);
+    const uint64_t cells = layer->window ? g->window_cells : g->cells;
+    const tape_ref mask = d->mask[layer->window];
+
+    queries = tape_view(d->tape, queries);
+    if (g->fused)
+        return TAPE_PUT(d->tape, mixed, 0, queries, copied(d, layer, g->key_f32, layer->keys),
+                        copied(d, layer, g->value_f32, layer->values), mask);
+    tape_ref scores = TAPE_PUT(d->tape, draw_bytes(d, layer->heads * cells), 0, queries);
+
+    scores = TAPE_PUT(d->tape, draw_bytes(d, layer->heads * cells), 1, scores, mask);
+    return TAPE_PUT(d->tape, mixed, 0, tape_view(d->tape, TAPE_PUT(d->tape, mixed, 0, scores)));
+}
+
+tape_ref draw_attend(struct drawing *d, const struct graph_layer *layer, tape_ref queries,
+                     tape_ref keys, tape_ref values)
+{
+    const struct memory_graph *g = d->graph;
+    const bool window = layer->window;
+    tape_ref result;
+
+    queries = turned(d, g->key_packed, d->key_turn[window], layer->queries, queries);
+    keys = turned(d, g->key_packed, d->key_turn[window], layer->keys, keys);
+    values = turned(d, g->value_packed, d->value_turn[window], layer->values, values);
+    tape_expand(d->tape, queries);
+    tape_expand(d->tape, g->recipe & RECIPE_KEYS_FIRST ? keys : values);
+    tape_expand(d->tape, g->recipe & RECIPE_KEYS_FIRST ? values : keys);
+    TAPE_WRITE(d->tape, tape_view(d->tape, keys), d->key_rows[window]);
+    TAPE_WRITE(d->tape, tape_view(d->tape, values), d->value_rows[window]);
+    result = against_cache(d, layer, queries);
+    tape_expand(d->tape, result);
+    if (g->value_packed)
+        result = TAPE_PUT(d->tape, draw_bytes(d, layer->mixed), 0, d->value_turn[window],
+                          tape_view(d->tape, result));
+    return tape_view(d->tape, result);
+}
+
+/* Queries with a gate beside each. */
+static tape_ref gated_attention(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    tape_ref both = draw_product(d, 2 * (uint64_t)layer->queries, normed);
+    const tape_ref queries = draw_heads(d, layer->queries, both);
+    const tape_ref keys = draw_heads(d, layer->keys, draw_product(d, layer->keys, normed));
+    const tape_ref values = draw_product(d, layer->values, normed);
+    const tape_ref result = draw_attend(d, layer, queries, keys, values);
+    tape_ref gate = draw_product(d, layer->mixed, tape_view(d->tape, both));
+    enum { EITHER = 3 };
+
+    gate = TAPE_PUT(d->tape, draw_bytes(d, layer->mixed), EITHER, result, gate);
+    return draw_product(d, d->graph->embedding, gate);
+}
+
+/* Results multiplied by a gate of their own: one value for each of theirs, or one for a head. */
+static tape_ref gated(struct drawing *d, const struct graph_layer *layer, tape_ref normed,
+                      tape_ref result)
+{
+    enum { GATE = 2 };
+    const tape_ref gate = draw_product(d, layer->gate, normed);
+    const bool wide = layer->gate == layer->mixed;
+
+    return TAPE_PUT(d->tape, draw_bytes(d, layer->mixed), wide ? GATE : 0, result,
+                    wide ? gate : tape_view(d->tape, gate));
+}
+
+tape_ref draw_attention(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    tape_ref queries, keys, values;
+
+    if (layer->queries_gated)
+        return gated_attention(d, layer, normed);
+    if (layer->fused_product) {
+        const uint64_t all = (uint64_t)layer->queries + layer->keys + layer->values;
+
+        queries = keys = values = draw_product(d, all, normed);
+    } else {
+        queries = draw_product(d, layer->queries, normed);
+        keys = draw_product(d, layer->keys, normed);
+        values = draw_product(d, layer->values, normed);
+    }
+    if (layer->heads_remade) {
+        queries = draw_heads(d, layer->queries, queries);
+        keys = draw_heads(d, layer->keys, keys);
+    } else if (d->graph->recipe & RECIPE_QUERIES_SCALED) {
+        queries = TAPE_PUT(d->tape, draw_bytes(d, layer->queries), 0, tape_view(d->tape, queries),
+                           d->query_scales);
+    }
+    const tape_ref result = draw_attend(d, layer, queries, keys, values);
+
+    return draw_product(d, d->graph->embedding,
+                        layer->gate > 0 ? gated(d, layer, normed, result) : result);
+}
+
+/* --- latent attention ------------------------------------------------------------------------ */
+
+static tape_ref rotated_part(struct drawing *d, const struct graph_layer *layer, uint64_t width,
+                             tape_ref heads)
+{
+    return layer->heads_remade ? draw_heads(d, width, heads) : tape_view(d->tape, heads);
+}
+
+tape_ref draw_latent(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    const struct memory_graph *g = d->graph;
+    struct tape *tape = d->tape;
+    const uint64_t heads = layer->heads, key = g->latent + g->rotated;
+    tape_ref queries = normed, absorbed, rotated, keys, compressed, result;
+
+    if (g->query_rank > 0)
+        queries = draw_norm(d, g->query_rank, draw_product(d, g->query_rank, normed));
+    queries = draw_product(d, heads * g->head_key, queries);
+    absorbed = draw_product(d, heads * g->latent, tape_view(tape, queries));
+    rotated = rotated_part(d, layer, heads * g->rotated, queries);
+    queries = TAPE_PUT(tape, draw_bytes(d, heads * key), 0, tape_view(tape, absorbed), rotated);
+    keys = draw_product(d, key, normed);
+    compressed = tape_view(tape, draw_product(d, g->latent, tape_view(tape, keys))); /* its norm */
+    rotated = rotated_part(d, layer, g->rotated, keys);
+    keys = TAPE_PUT(tape, draw_bytes(d, key), 0, compressed, rotated);
+    tape_expand(tape, queries);
+    tape_expand(tape, compressed);
+    tape_expand(tape, keys);
+    TAPE_WRITE(tape, tape_view(tape, keys), d->key_rows[0]);
+    queries = tape_view(tape, queries);
+    if (g->fused) {
+        const uint64_t cells = g->key_f32 ? g->stream_count * g->cells * F16_BYTES : 0;
+        const tape_ref copies[] = {
+            cells ? TAPE_PUT(tape, cells * key, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE,
+            cells ? TAPE_PUT(tape, cells * g->latent, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE,
+        };
+
+        result = TAPE_PUT(tape, draw_bytes(d, heads * g->latent), 0, queries, copies[0], copies[1],
+                          d->mask[0]);
+    } else {
+        const tape_ref values =
+            TAPE_PUT(tape, g->stream_count * g->cells * g->latent * F16_BYTES, 0, TAPE_OUTSIDE);
+        tape_ref scores = TAPE_PUT(tape, draw_bytes(d, heads * g->cells), 0, queries);
+
+        scores = TAPE_PUT(tape, draw_bytes(d, heads * g->cells), 1, scores, d->mask[0]);
+        result = TAPE_PUT(tape, draw_bytes(d, heads * g->latent), 0, values, scores);
+    }
+    result = draw_product(d, heads * g->head_value, tape_view(tape, result));
+    result = draw_product(d, heads * g->head_value, tape_view(tape, result)); /* in order */
+    tape_expand(tape, result);
+    return draw_product(d, g->embedding, tape_view(tape, result));
+}

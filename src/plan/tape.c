@@ -1,0 +1,242 @@
+/* tape.c - the allocator of the engine's graphs, run over a tape.
+ *
+ * A tensor is taken before those that it is made of are given back.  Where it is laid out like one
+ * that is used for the last time, and that one is no view, it is written over it. */
+#include "tape.h"
+
+#include "memory.h"
+
+#include <string.h>
+
+enum { HOLES_MAX = 64 };
+
+struct block {
+    uint64_t at, bytes;
+};
+
+/* Holes in order of their place; behind the last taken block all is free. */
+struct heap {
+    struct block hole[HOLES_MAX];
+    uint32_t count;
+    uint64_t end, peak;
+};
+
+static uint64_t padded(uint64_t bytes)
+{
+    return dgo_pad_u64(bytes, MEMORY_DEVICE_ALIGN);
+}
+
+static void remove_hole(struct heap *heap, uint32_t i)
+{
+    memmove(&heap->hole[i], &heap->hole[i + 1], (heap->count - i - 1) * sizeof heap->hole[0]);
+    heap->count--;
+}
+
+/* Best fit, of equal holes the last; the free space at the end only where none is large enough. */
+static uint64_t take(struct heap *heap, uint64_t size_bytes)
+{
+    const uint64_t bytes = padded(size_bytes);
+    uint32_t best = heap->count;
+
+    for (uint32_t i = 0; i < heap->count; i++)
+        if (heap->hole[i].bytes >= bytes &&
+            (best == heap->count || heap->hole[i].bytes <= heap->hole[best].bytes))
+            best = i;
+    if (best == heap->count) {
+        const uint64_t at = heap->end;
+
+        heap->end += bytes;
+        heap->peak = dgo_max_u64(heap->peak, heap->end);
+        return at;
+    }
+    const uint64_t at = heap->hole[best].at;
+
+    heap->hole[best].at += bytes;
+    heap->hole[best].bytes -= bytes;
+    if (heap->hole[best].bytes == 0)
+        remove_hole(heap, best);
+    return at;
+}
+
+/* Joins what is free before and behind. */
+static void give(struct heap *heap, uint64_t at, uint64_t size_bytes)
+{
+    struct block hole = {at, padded(size_bytes)};
+    uint32_t i = 0;
+
+    if (hole.bytes == 0)
+        return;
+    while (i < heap->count && heap->hole[i].at < hole.at)
+        i++;
+    if (i < heap->count && hole.at + hole.bytes == heap->hole[i].at) {
+        hole.bytes += heap->hole[i].bytes;
+        remove_hole(heap, i);
+    }
+    if (i > 0 && heap->hole[i - 1].at + heap->hole[i - 1].bytes == hole.at) {
+        hole.at = heap->hole[--i].at;
+        hole.bytes += heap->hole[i].bytes;
+        remove_hole(heap, i);
+    }
+    if (hole.at + hole.bytes == heap->end) {
+        heap->end = hole.at;
+        return;
+    }
+    if (heap->count == HOLES_MAX)
+        return; /* it stays taken: the peak can only be over */
+    memmove(&heap->hole[i + 1], &heap->hole[i], (heap->count - i) * sizeof hole);
+    heap->hole[i] = hole;
+    heap->count++;
+}
+
+/* --- writing a tape -------------------------------------------------------------------------- */
+
+void tape_init(struct tape *tape, bool pipelined)
+{
+    tape->pipelined = pipelined;
+    tape->overflown = false;
+    tape->held_bytes = 0;
+    tape->count = tape->ordered_count = 0;
+}
+
+tape_ref tape_put(struct tape *tape, uint64_t bytes, uint8_t over, const tape_ref *source,
+                  uint32_t source_count)
+{
+    if (tape->count == TAPE_TENSORS_MAX) {
+        tape->overflown = true;
+        return TAPE_OUTSIDE;
+    }
+    struct tape_tensor *tensor = &tape->tensor[tape->count];
+
+    *tensor = (struct tape_tensor){.bytes = bytes, .over = over, .root = TAPE_OUTSIDE};
+    tensor->source_count = (uint8_t)source_count;
+    memcpy(tensor->source, source, source_count * sizeof *source);
+    return (tape_ref)tape->count++;
+}
+
+tape_ref tape_input(struct tape *tape, uint64_t bytes)
+{
+    const tape_ref ref = tape_put(tape, bytes, 0, NULL, 0);
+
+    if (ref != TAPE_OUTSIDE)
+        tape->tensor[ref].is_input = true;
+    return ref;
+}
+
+tape_ref tape_view(struct tape *tape, tape_ref source)
+{
+    if (source == TAPE_OUTSIDE)
+        return source;
+    const tape_ref ref = TAPE_PUT(tape, 0, 0, source);
+
+    if (ref != TAPE_OUTSIDE) {
+        const struct tape_tensor *of = &tape->tensor[source];
+
+        tape->tensor[ref].is_view = true;
+        tape->tensor[ref].root = of->is_view ? of->root : source;
+    }
+    return ref;
+}
+
+void tape_expand(struct tape *tape, tape_ref ref)
+{
+    if (ref == TAPE_OUTSIDE || tape->tensor[ref].is_ordered)
+        return;
+    struct tape_tensor *tensor = &tape->tensor[ref];
+
+    tensor->is_ordered = true;
+    for (uint32_t s = 0; s < tensor->source_count; s++)
+        tape_expand(tape, tensor->source[s]);
+    if (!tensor->is_input)
+        tape->order[tape->ordered_count++] = ref;
+}
+
+/* --- reading it ------------------------------------------------------------------------------ */
+
+/* Inputs are taken first, in the order of their first use.  Held ones are nobody's to give back. */
+static void take_input(struct tape *tape, struct heap *heap, struct tape_tensor *input)
+{
+    if (input->is_taken)
+        return;
+    input->is_taken = true;
+    if (tape->pipelined)
+        tape->held_bytes += MEMORY_COPIES * padded(input->bytes);
+    else
+        input->at = take(heap, input->bytes);
+}
+
+static void count_uses(struct tape *tape, struct heap *heap)
+{
+    for (uint32_t i = 0; i < tape->ordered_count; i++) {
+        const struct tape_tensor *tensor = &tape->tensor[tape->order[i]];
+
+        if (tensor->is_view)
+            tape->tensor[tensor->root].view_count++;
+        for (uint32_t s = 0; s < tensor->source_count; s++) {
+            if (tensor->source[s] == TAPE_OUTSIDE)
+                continue;
+            struct tape_tensor *source = &tape->tensor[tensor->source[s]];
+
+            source->user_count++;
+            if (source->is_input)
+                take_input(tape, heap, source);
+        }
+    }
+    if (!tape->pipelined)
+        return;
+    for (uint32_t i = 0; i < tape->count; i++)
+        if (tape->tensor[i].is_input)
+            tape->tensor[i].is_taken = false;
+}
+
+static void place(struct tape *tape, struct heap *heap, struct tape_tensor *tensor)
+{
+    if (tensor->is_view)
+        return;
+    tensor->is_taken = true;
+    for (uint32_t s = 0; s < tensor->source_count; s++) {
+        if (!(tensor->over >> s & 1) || tensor->source[s] == TAPE_OUTSIDE)
+            continue;
+        struct tape_tensor *source = &tape->tensor[tensor->source[s]];
+
+        if (source->is_taken && source->user_count == 1 && source->view_count == 0) {
+            tensor->at = source->at;
+            source->is_taken = false;
+            return;
+        }
+    }
+    tensor->at = take(heap, tensor->bytes);
+}
+
+static void let_go(struct heap *heap, struct tape_tensor *tensor)
+{
+    if (!tensor->is_taken || tensor->user_count > 0 || tensor->view_count > 0)
+        return;
+    tensor->is_taken = false;
+    give(heap, tensor->at, tensor->bytes);
+}
+
+uint64_t tape_peak(struct tape *tape)
+{
+    struct heap heap = {0};
+
+    count_uses(tape, &heap);
+    for (uint32_t i = 0; i < tape->ordered_count; i++) {
+        struct tape_tensor *tensor = &tape->tensor[tape->order[i]];
+
+        place(tape, &heap, tensor);
+        for (uint32_t s = 0; s < tensor->source_count; s++) {
+            if (tensor->source[s] == TAPE_OUTSIDE)
+                continue;
+            struct tape_tensor *source = &tape->tensor[tensor->source[s]];
+
+            source->user_count--;
+            if (!source->is_view) {
+                let_go(&heap, source);
+            } else if (source->user_count == 0) {
+                tape->tensor[source->root].view_count--;
+                let_go(&heap, &tape->tensor[source->root]);
+            }
+        }
+    }
+    return heap.peak + tape->held_bytes;
+}
