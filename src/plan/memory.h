@@ -89,8 +89,8 @@ struct graph_layer {
     uint8_t mixer; /* enum graph_mixer */
     bool routed, dense;
     bool window;
-    bool heads_remade; /* queries and keys are normed or rotated head by head */
-    bool queries_gated;  /* twice as wide: a gate beside each */
+    bool heads_remade;  /* queries and keys are normed or rotated head by head */
+    bool queries_gated; /* twice as wide: a gate beside each */
     bool fused_product; /* queries, keys and values are one product */
     bool normed_before, feed_normed_before;
     bool gated, gate_fused; /* feed-forward: a gate; in one product with what it gates */

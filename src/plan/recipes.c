@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-/* clang-format off: a row each */
 static const struct recipe recipes[] = {
     {"afmoe", RECIPE_SCALED},
     {"arcee", 0},
@@ -49,7 +48,8 @@ static const struct recipe recipes[] = {
     {"lfm2", RECIPE_OWN_FIRST},
     {"lfm2moe", RECIPE_OWN_FIRST},
     {"llama", RECIPE_SHARES_NORMED},
-    {"llama4", RECIPE_SHARES_FIRST | RECIPE_ROUTER_RAW | RECIPE_ROPE_NOT_FOURTH | RECIPE_QUERIES_SCALED},
+    {"llama4",
+     RECIPE_SHARES_FIRST | RECIPE_ROUTER_RAW | RECIPE_ROPE_NOT_FOURTH | RECIPE_QUERIES_SCALED},
     {"maincoder", 0},
     {"mamba2", 0},
     {"maple", RECIPE_SHARES_NORMED},
@@ -89,7 +89,6 @@ static const struct recipe recipes[] = {
     {"starcoder2", RECIPE_LAYER_NORM},
     {"xverse", 0},
 };
-/* clang-format on */
 
 const struct recipe *recipe_find(const char *architecture)
 {
