@@ -1,13 +1,14 @@
 /* bench_accuracy.c - how often the verdicts are right, by shape, beside published trend tests.
  *
- * usage: bench_accuracy [HOURS [RUNS [SEED]]] [--online] [--patterns] [--set NAME] [--csv DIR]
- *                       [--real FILE...]
+ * usage: bench_accuracy [HOURS [RUNS [SEED]]] [--step SECONDS] [--online] [--patterns] [--why]
+ *                       [--set NAME] [--csv DIR] [--real FILE...]
  *
  * A shape that leaks should be suspected or confirmed; one that does not should not.  --online
  * judges every five minutes of the series as a daemon would and tells when an episode began and how
- * many false ones a day there were.  --patterns
- * prints how often each shape is called what.  --csv writes one series of each shape as `profile
- * report` reads it. */
+ * many false ones a day there were.  --patterns prints how often each shape is called what, and a
+ * table of what is called what over all shapes that one word is right for.  --why prints how often
+ * each test of shape was passed.  --step: a sample each so many seconds.  --csv writes one series
+ * of each shape as `profile report` reads it. */
 #include "peers.h"
 #include "shapes.h"
 
@@ -21,6 +22,7 @@ enum { ONLINE_STEP_S = 300, ONLINE_HITS = 6 };
 
 struct tally {
     uint32_t runs, verdict[DGO_VERDICT_COUNT], pattern[DGO_PATTERN_COUNT], peer[PEER_COUNT];
+    uint32_t trend, sustained, spread, not_slowing, not_random;
     uint32_t episodes, detected;
     double delay_h, days;
 };
@@ -51,9 +53,18 @@ static void add(struct dgo_trace *trace, const struct dgo_trace_sample *sample)
     }
 }
 
-static void one_run(const struct shape_row *row, uint64_t seed, double span_s, bool online,
+struct settings {
+    double numbers[3]; /* hours, runs, seed */
+    double step_s;
+    bool online, patterns, why;
+    const char *folder, *set;
+};
+
+static void one_run(const struct shape_row *row, uint64_t seed, const struct settings *settings,
                     struct tally *tally)
 {
+    const double span_s = settings->numbers[0] * 3600;
+    const bool online = settings->online;
     struct dgo_trace *trace;
     struct dgo_trace_sample sample;
     struct dgo_trend trend = {0};
@@ -67,7 +78,8 @@ static void one_run(const struct shape_row *row, uint64_t seed, double span_s, b
     shape_start(row, &state, seed, span_s);
     for (double t = 0; t < span_s; t++) {
         shape_next(row, &state, t, &sample);
-        add(trace, &sample);
+        if (fmod(t, settings->step_s) < 0.5)
+            add(trace, &sample);
         if (!online || (uint64_t)(t + 1) % ONLINE_STEP_S)
             continue;
         judge(trace, &trend);
@@ -90,6 +102,11 @@ static void one_run(const struct shape_row *row, uint64_t seed, double span_s, b
     tally->days += span_s / 86400;
     tally->verdict[trend.verdict]++;
     tally->pattern[trend.pattern]++;
+    tally->trend += trend.mann_kendall_z > 3;
+    tally->sustained += trend.sustained;
+    tally->spread += trend.spread;
+    tally->not_slowing += trend.not_slowing;
+    tally->not_random += trend.not_random;
     for (uint32_t p = 0; p < PEER_COUNT; p++)
         tally->peer[p] += peers[p].flags(trace);
     dgo_trace_free(trace);
@@ -246,69 +263,133 @@ static int judge_real(char **paths, int count, double span_s)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
-    static const char *const set_names[] = {"tuned", "known", "fresh", "daily", "unseen", "held"};
-    double numbers[3] = {6, 100, 1};
-    const char *folder = NULL;
-    const char *only = NULL;
-    bool online = false, patterns = false;
-    struct sum sums[SHAPE_SET_COUNT] = {0};
+/* What the shapes of one pattern are called; each shape weighs the same. */
+struct confusion {
+    uint32_t shapes[DGO_PATTERN_COUNT];
+    double called[DGO_PATTERN_COUNT][DGO_PATTERN_COUNT];
+};
 
-    for (int i = 1, at = 0; i < argc; i++) {
-        if (!strcmp(argv[i], "--online"))
-            online = true;
-        else if (!strcmp(argv[i], "--patterns"))
-            patterns = true;
-        else if (!strcmp(argv[i], "--csv") && i + 1 < argc)
-            folder = argv[++i];
-        else if (!strcmp(argv[i], "--set") && i + 1 < argc)
-            only = argv[++i];
-        else if (!strcmp(argv[i], "--real"))
-            return judge_real(argv + i + 1, argc - i - 1, numbers[0] * 3600);
-        else if (at < 3)
-            numbers[at++] = atof(argv[i]);
+static void count_pattern(const struct shape_row *row, const struct tally *tally,
+                          struct confusion *confusion)
+{
+    if (row->pattern == DGO_PATTERN_UNKNOWN)
+        return;
+    confusion->shapes[row->pattern]++;
+    for (uint32_t i = 0; i < DGO_PATTERN_COUNT; i++)
+        confusion->called[row->pattern][i] += (double)tally->pattern[i] / tally->runs;
+}
+
+static void print_confusion(const struct confusion *confusion)
+{
+    double right = 0, shapes = 0;
+
+    printf("\n| is | shapes |");
+    for (uint32_t i = 0; i < DGO_PATTERN_COUNT; i++)
+        printf(" %s |", dgo_pattern_name((enum dgo_pattern)i));
+    printf("\n");
+    for (uint32_t is = 0; is < DGO_PATTERN_COUNT; is++) {
+        if (confusion->shapes[is] == 0)
+            continue;
+        printf("| %s | %u |", dgo_pattern_name((enum dgo_pattern)is), confusion->shapes[is]);
+        for (uint32_t i = 0; i < DGO_PATTERN_COUNT; i++)
+            if (confusion->called[is][i] > 0)
+                printf(" %.2f |", confusion->called[is][i] / confusion->shapes[is]);
+            else
+                printf(" |");
+        printf("\n");
+        right += confusion->called[is][is];
+        shapes += confusion->shapes[is];
     }
-    printf("%.0f h, %.0f runs a shape, seed %.0f\n\n| shape |", numbers[0], numbers[1], numbers[2]);
-    if (patterns) {
+    printf("right: %.3f\n", right / shapes);
+}
+
+static void print_why(const struct shape_row *row, const struct tally *tally)
+{
+    const double n = tally->runs;
+
+    printf("    %s: trend %.2f sustained %.2f spread %.2f not slowing %.2f not random %.2f\n",
+           row->name, tally->trend / n, tally->sustained / n, tally->spread / n,
+           tally->not_slowing / n, tally->not_random / n);
+}
+
+static void print_head(const struct settings *settings)
+{
+    printf("%g h, %.0f runs a shape, seed %.0f\n\n| shape |", settings->numbers[0],
+           settings->numbers[1], settings->numbers[2]);
+    if (settings->patterns) {
         for (uint32_t i = 0; i < DGO_PATTERN_COUNT; i++)
             printf(" %s |", dgo_pattern_name((enum dgo_pattern)i));
         printf("\n");
-    } else {
-        printf(" is | growing | suspected | confirmed |");
-        for (uint32_t p = 0; p < PEER_COUNT; p++)
-            printf(" %s |", peers[p].name);
-        printf("%s pattern |\n", online ? " online |" : "");
+        return;
     }
-    for (uint32_t i = 0; i < shape_count + shape_day_count + shape_held_count; i++) {
-        const struct shape_row *row = i < shape_count ? &shape_rows[i]
-                                      : i < shape_count + shape_day_count
-                                          ? &shape_day_rows[i - shape_count]
-                                          : &shape_held_rows[i - shape_count - shape_day_count];
-        struct tally tally = {0};
+    printf(" is | growing | suspected | confirmed |");
+    for (uint32_t p = 0; p < PEER_COUNT; p++)
+        printf(" %s |", peers[p].name);
+    printf("%s pattern |\n", settings->online ? " online |" : "");
+}
 
-        if (only ? strcmp(only, set_names[row->set]) != 0 : i >= shape_count)
-            continue;
-        if (folder) {
-            write_csv(row, folder, (uint64_t)numbers[2], numbers[0] * 3600);
-            continue;
-        }
-        for (uint32_t run = 0; run < (uint32_t)numbers[1]; run++)
-            one_run(row, (uint64_t)numbers[2] * 1000003 + run, numbers[0] * 3600, online, &tally);
-        if (patterns)
-            print_patterns(row, &tally);
-        else
-            print_row(row->name, row->leaks, &tally, online);
-        sums[row->set].shapes[row->leaks]++;
-        sums[row->set].flagged[row->leaks] +=
-            (double)(tally.verdict[DGO_VERDICT_SUSPECTED] + tally.verdict[DGO_VERDICT_CONFIRMED]) /
-            tally.runs;
-        for (uint32_t p = 0; p < PEER_COUNT; p++)
-            sums[row->set].peer[p][row->leaks] += (double)tally.peer[p] / tally.runs;
+static void take_shape(const struct shape_row *row, const struct settings *settings,
+                       struct sum *sum, struct confusion *confusion)
+{
+    const double *numbers = settings->numbers;
+    struct tally tally = {0};
+
+    if (settings->folder) {
+        write_csv(row, settings->folder, (uint64_t)numbers[2], numbers[0] * 3600);
+        return;
     }
-    printf("\n");
+    for (uint32_t run = 0; run < (uint32_t)numbers[1]; run++)
+        one_run(row, (uint64_t)numbers[2] * 1000003 + run, settings, &tally);
+    if (settings->patterns)
+        print_patterns(row, &tally);
+    else
+        print_row(row->name, row->leaks, &tally, settings->online);
+    if (settings->why)
+        print_why(row, &tally);
+    count_pattern(row, &tally, confusion);
+    sum->shapes[row->leaks]++;
+    sum->flagged[row->leaks] +=
+        (double)(tally.verdict[DGO_VERDICT_SUSPECTED] + tally.verdict[DGO_VERDICT_CONFIRMED]) /
+        tally.runs;
+    for (uint32_t p = 0; p < PEER_COUNT; p++)
+        sum->peer[p][row->leaks] += (double)tally.peer[p] / tally.runs;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const set_names[SHAPE_SET_COUNT] = {"tuned",  "known", "fresh", "daily",
+                                                           "unseen", "held",  "weak",  "blind"};
+    struct settings settings = {.numbers = {6, 100, 1}, .step_s = 1};
+    struct sum sums[SHAPE_SET_COUNT] = {0};
+    struct confusion confusion = {0};
+    const struct shape_row *row;
+
+    for (int i = 1, at = 0; i < argc; i++) {
+        if (!strcmp(argv[i], "--online"))
+            settings.online = true;
+        else if (!strcmp(argv[i], "--patterns"))
+            settings.patterns = true;
+        else if (!strcmp(argv[i], "--why"))
+            settings.why = true;
+        else if (!strcmp(argv[i], "--step") && i + 1 < argc)
+            settings.step_s = fmax(1, atof(argv[++i]));
+        else if (!strcmp(argv[i], "--csv") && i + 1 < argc)
+            settings.folder = argv[++i];
+        else if (!strcmp(argv[i], "--set") && i + 1 < argc)
+            settings.set = argv[++i];
+        else if (!strcmp(argv[i], "--real"))
+            return judge_real(argv + i + 1, argc - i - 1, settings.numbers[0] * 3600);
+        else if (at < 3)
+            settings.numbers[at++] = atof(argv[i]);
+    }
+    print_head(&settings);
+    for (uint32_t i = 0; (row = shape_at(i)); i++)
+        if (settings.set ? strcmp(settings.set, set_names[row->set]) == 0 : row->set <= SHAPE_FRESH)
+            take_shape(row, &settings, &sums[row->set], &confusion);
     for (uint32_t set = 0; set < SHAPE_SET_COUNT; set++)
         print_sum(set_names[set], &sums[set]);
+    if (settings.patterns)
+        print_confusion(&confusion);
     if (judge_count)
         printf("%.0f us a judgement\n", judge_s / (double)judge_count * 1e6);
     return 0;

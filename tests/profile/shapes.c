@@ -567,44 +567,63 @@ SAMPLE(accelerating)
 #define KNOWN SHAPE_KNOWN
 #define FRESH SHAPE_FRESH
 const struct shape_row shape_rows[] = {
-    {"flat", TUNED, false, false, draw_base, flat},
-    {"one step", TUNED, false, false, draw_step, one_step},
-    {"saturating", TUNED, false, false, draw_saturating, saturating},
-    {"high water", TUNED, false, false, draw_high_water, high_water},
-    {"sawtooth", TUNED, false, false, draw_sawtooth, sawtooth},
-    {"periodic", TUNED, false, false, draw_periodic, periodic},
-    {"desktop", TUNED, false, false, draw_desktop, desktop},
-    {"load and unload", TUNED, false, false, draw_rectangles, rectangles},
-    {"spikes", TUNED, false, false, draw_spikes, spikes},
-    {"served", TUNED, false, true, draw_served, served},
-    {"linear", TUNED, true, false, draw_leak, linear},
-    {"linear under sawtooth", TUNED, true, false, draw_linear_sawtooth, linear_sawtooth},
-    {"linear under load", TUNED, true, false, draw_linear_sawtooth, linear_periodic},
-    {"chunks", TUNED, true, false, draw_leak, chunks},
-    {"late", TUNED, true, false, draw_late, late},
-    {"by request", TUNED, true, true, draw_per_request, per_request},
-    {"log growth", KNOWN, false, false, draw_log_growth, log_growth},
-    {"diurnal", KNOWN, false, false, draw_diurnal, diurnal},
-    {"apps kept open", KNOWN, false, false, draw_apps, apps_kept},
-    {"windows", KNOWN, false, false, draw_windows, windows},
-    {"random walk", KNOWN, false, false, draw_walk, walk},
-    {"cache fill", KNOWN, false, false, draw_cache_fill, cache_fill},
-    {"bursts", KNOWN, true, false, draw_bursts, bursts},
-    {"under swap", KNOWN, true, false, draw_swap, leak_under_swap},
-    {"with restarts", KNOWN, true, false, draw_restarts, leak_with_restarts},
-    {"office", FRESH, false, false, draw_office, office},
-    {"fragments", FRESH, false, false, draw_fragments, fragments},
-    {"adapters", FRESH, false, false, draw_adapters, adapters},
-    {"phases", FRESH, false, false, draw_phases, phases},
-    {"prefix cache", FRESH, false, true, draw_prefix, prefix_cache},
-    {"square root", FRESH, false, false, draw_root, square_root},
-    {"by error", FRESH, true, false, draw_leak, by_error},
-    {"leak by day", FRESH, true, false, draw_leak_by_day, leak_by_day},
-    {"partly freed", FRESH, true, false, draw_partial, partly_freed},
-    {"always busy", FRESH, true, true, draw_always_busy, per_request},
-    {"accelerating", FRESH, true, false, draw_leak, accelerating},
+    {"flat", TUNED, false, false, draw_base, flat, DGO_PATTERN_STEADY},
+    {"one step", TUNED, false, false, draw_step, one_step, DGO_PATTERN_STEP},
+    {"saturating", TUNED, false, false, draw_saturating, saturating, DGO_PATTERN_SATURATING},
+    {"high water", TUNED, false, false, draw_high_water, high_water, DGO_PATTERN_SATURATING},
+    {"sawtooth", TUNED, false, false, draw_sawtooth, sawtooth, DGO_PATTERN_SAWTOOTH},
+    {"periodic", TUNED, false, false, draw_periodic, periodic, DGO_PATTERN_PERIODIC},
+    {"desktop", TUNED, false, false, draw_desktop, desktop, DGO_PATTERN_NOISY},
+    {"load and unload", TUNED, false, false, draw_rectangles, rectangles, DGO_PATTERN_LOAD_UNLOAD},
+    {"spikes", TUNED, false, false, draw_spikes, spikes, DGO_PATTERN_SPIKE},
+    {"served", TUNED, false, true, draw_served, served, DGO_PATTERN_UNKNOWN},
+    {"linear", TUNED, true, false, draw_leak, linear, DGO_PATTERN_GROWTH},
+    {"linear under sawtooth", TUNED, true, false, draw_linear_sawtooth, linear_sawtooth,
+     DGO_PATTERN_UNKNOWN},
+    {"linear under load", TUNED, true, false, draw_linear_sawtooth, linear_periodic,
+     DGO_PATTERN_UNKNOWN},
+    {"chunks", TUNED, true, false, draw_leak, chunks, DGO_PATTERN_GROWTH},
+    {"late", TUNED, true, false, draw_late, late, DGO_PATTERN_GROWTH},
+    {"by request", TUNED, true, true, draw_per_request, per_request, DGO_PATTERN_GROWTH},
+    {"log growth", KNOWN, false, false, draw_log_growth, log_growth, DGO_PATTERN_SATURATING},
+    {"diurnal", KNOWN, false, false, draw_diurnal, diurnal, DGO_PATTERN_UNKNOWN},
+    {"apps kept open", KNOWN, false, false, draw_apps, apps_kept, DGO_PATTERN_UNKNOWN},
+    {"windows", KNOWN, false, false, draw_windows, windows, DGO_PATTERN_NOISY},
+    {"random walk", KNOWN, false, false, draw_walk, walk, DGO_PATTERN_NOISY},
+    {"cache fill", KNOWN, false, false, draw_cache_fill, cache_fill, DGO_PATTERN_SATURATING},
+    {"bursts", KNOWN, true, false, draw_bursts, bursts, DGO_PATTERN_GROWTH},
+    {"under swap", KNOWN, true, false, draw_swap, leak_under_swap, DGO_PATTERN_LOAD_UNLOAD},
+    {"with restarts", KNOWN, true, false, draw_restarts, leak_with_restarts, DGO_PATTERN_UNKNOWN},
+    {"office", FRESH, false, false, draw_office, office, DGO_PATTERN_UNKNOWN},
+    {"fragments", FRESH, false, false, draw_fragments, fragments, DGO_PATTERN_SATURATING},
+    {"adapters", FRESH, false, false, draw_adapters, adapters, DGO_PATTERN_UNKNOWN},
+    {"phases", FRESH, false, false, draw_phases, phases, DGO_PATTERN_NOISY},
+    {"prefix cache", FRESH, false, true, draw_prefix, prefix_cache, DGO_PATTERN_UNKNOWN},
+    {"square root", FRESH, false, false, draw_root, square_root, DGO_PATTERN_SATURATING},
+    {"by error", FRESH, true, false, draw_leak, by_error, DGO_PATTERN_GROWTH},
+    {"leak by day", FRESH, true, false, draw_leak_by_day, leak_by_day, DGO_PATTERN_UNKNOWN},
+    {"partly freed", FRESH, true, false, draw_partial, partly_freed, DGO_PATTERN_UNKNOWN},
+    {"always busy", FRESH, true, true, draw_always_busy, per_request, DGO_PATTERN_GROWTH},
+    {"accelerating", FRESH, true, false, draw_leak, accelerating, DGO_PATTERN_GROWTH},
 };
 const uint32_t shape_count = sizeof shape_rows / sizeof shape_rows[0];
+
+const struct shape_row *shape_at(uint32_t index)
+{
+    const struct {
+        const struct shape_row *rows;
+        uint32_t count;
+    } sets[] = {{shape_rows, shape_count},
+                {shape_day_rows, shape_day_count},
+                {shape_held_rows, shape_held_count},
+                {shape_weak_rows, shape_weak_count},
+                {shape_blind_rows, shape_blind_count}};
+
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; index -= sets[i++].count)
+        if (index < sets[i].count)
+            return &sets[i].rows[index];
+    return NULL;
+}
 
 void shape_start(const struct shape_row *row, struct shape_state *state, uint64_t seed,
                  double span_s)

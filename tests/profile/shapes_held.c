@@ -207,17 +207,20 @@ SAMPLE(slower)
 }
 
 const struct shape_row shape_held_rows[] = {
-    {"extremes", SHAPE_HELD, false, false, draw_extremes, extremes},
-    {"models in turn", SHAPE_HELD, false, false, draw_turns, turns},
-    {"cut cache", SHAPE_HELD, false, false, draw_cut, cut},
-    {"sessions", SHAPE_HELD, false, false, draw_sessions, sessions},
-    {"two pools", SHAPE_HELD, false, false, draw_two_pools, two_pools},
-    {"training", SHAPE_HELD, false, false, draw_training, training},
-    {"models in turn, leak", SHAPE_HELD, true, false, draw_turns_leak, turns},
-    {"cut cache, leak", SHAPE_HELD, true, false, draw_cut_leak, cut},
-    {"some requests", SHAPE_HELD, true, true, draw_some_requests, some_requests},
-    {"working hours", SHAPE_HELD, true, false, draw_working_hours, working_hours},
-    {"pieces", SHAPE_HELD, true, false, draw_pieces, pieces},
-    {"slower", SHAPE_HELD, true, false, draw_slower, slower},
+    {"extremes", SHAPE_HELD, false, false, draw_extremes, extremes, DGO_PATTERN_SATURATING},
+    {"models in turn", SHAPE_HELD, false, false, draw_turns, turns, DGO_PATTERN_LOAD_UNLOAD},
+    {"cut cache", SHAPE_HELD, false, false, draw_cut, cut, DGO_PATTERN_SAWTOOTH},
+    {"sessions", SHAPE_HELD, false, false, draw_sessions, sessions, DGO_PATTERN_NOISY},
+    {"two pools", SHAPE_HELD, false, false, draw_two_pools, two_pools, DGO_PATTERN_SATURATING},
+    {"training", SHAPE_HELD, false, false, draw_training, training, DGO_PATTERN_UNKNOWN},
+    {"models in turn, leak", SHAPE_HELD, true, false, draw_turns_leak, turns,
+     DGO_PATTERN_LOAD_UNLOAD},
+    {"cut cache, leak", SHAPE_HELD, true, false, draw_cut_leak, cut, DGO_PATTERN_UNKNOWN},
+    {"some requests", SHAPE_HELD, true, true, draw_some_requests, some_requests,
+     DGO_PATTERN_GROWTH},
+    {"working hours", SHAPE_HELD, true, false, draw_working_hours, working_hours,
+     DGO_PATTERN_UNKNOWN},
+    {"pieces", SHAPE_HELD, true, false, draw_pieces, pieces, DGO_PATTERN_GROWTH},
+    {"slower", SHAPE_HELD, true, false, draw_slower, slower, DGO_PATTERN_GROWTH},
 };
 const uint32_t shape_held_count = sizeof shape_held_rows / sizeof shape_held_rows[0];
