@@ -120,6 +120,7 @@ struct dgo_trend {
     bool on_idle_floor;           /* the envelope is that of idle moments */
     bool by_days;                 /* the slope is of the same hours of successive days */
     double day_period_s;          /* of by_days; NAN otherwise */
+    bool by_levels;               /* the slope is of levels that memory came back to */
     double mann_kendall_z;        /* corrected for ties and autocorrelation */
     bool per_request_known;
     double request_count, mib_per_request, mib_per_request_low, mib_per_request_high;

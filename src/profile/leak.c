@@ -1,14 +1,13 @@
-/* leak.c - the verdict: windows of each life on time, on the idle floor and on requests. */
+/* leak.c - the verdict: lives between restarts, what each of them shows, and what may be said. */
+#include "finding.h"
 #include "leak.h"
 
 #include "dgo_text.h"
-#include "season.h"
 
 #include <math.h>
 #include <string.h>
 
 /* docs/decisions/0025-verdicts.md says where each comes from. */
-static const double trend_z = 3;           /* Mann-Kendall */
 static const double device_floor_mib = 64; /* growth below it is not told apart from wander */
 static const double process_floor_mib = 32;
 static const double floor_share = 0.0025;      /* of the card */
@@ -17,77 +16,12 @@ static const double idle_window_s = 3600;      /* its idle floor */
 static const double request_window_s = 900;
 static const double life_window_s = 2700; /* of each life, where it comes again */
 static const double requests_least = 100;
-static const double walk_t = 4, walk_residual = 0.075, walk_memory = 0.4;
-static const double slow_ratio = 0.5, slow_ratio_sure = 0.8, slow_t = 2;
-static const double fast_ratio = 1 / 0.35;
-/* Half a day of a daily load bends; less than that is no proof of a leak, so it must be straight.
- */
-static const double day_s = 20 * 3600, bent_ratio = 0.75, bent_up_ratio = 1.4;
-static const double swing_z = 3, swing_ratio = 1.4, swing_share = 0.03; /* load that rises */
-static const double before_ratio = 1.2; /* growth just before a later window, over that in it */
 static const double step_spread = 0.15; /* of sizes of steps that are alike */
-/* The same hours of other days: a fifth of them grew less than half as much as usual; the last
- * third of the growth is slower; the largest step, over a day's growth; distance from the line,
- * over all of it; quiet hours must grow with the busy ones. */
-static const double low_share = 0.5, late_share = 0.7, later_share = 1.6, step_share = 0.45,
-                    few_cycles = 3.75, day_residual = 0.12;
-static const double quiet_share = 0.5;
 static const double warm_s = 7200;
 static const double stopped_ratio = 0.25; /* slope of a life's last quarter over the whole */
 static const double full_share = 0.985;   /* of the card: it grows no further */
 
 enum { BUSY_BLOCK_MIN = 16, STEP_MIN = 6, SWAP_LIFE_MIN = 4 };
-
-struct finding {
-    bool made; /* the window had enough */
-    struct window window;
-    struct shape shape;
-    bool trend, sustained, spread, not_slowing, not_random, not_load, novel;
-    bool by_days;
-    double day_period_s; /* of by_days */
-};
-
-static bool is_leak(const struct finding *finding)
-{
-    return finding->made && finding->trend && finding->sustained && finding->spread &&
-           finding->not_slowing && finding->not_random && finding->not_load && finding->novel;
-}
-
-/* A second half that is slower: clearly, or surely.  One that is far faster began in the window:
- * a later window shows it alone. */
-static bool is_even(const struct shape *shape, bool straight)
-{
-    const double ratio = shape->half_ratio;
-
-    if (ratio < slow_ratio || (ratio < slow_ratio_sure && shape->half_t > slow_t))
-        return false;
-    if (straight && (ratio < bent_ratio || ratio > bent_up_ratio) && fabs(shape->half_t) > slow_t)
-        return false;
-    return ratio < fast_ratio || shape->half_t > -slow_t;
-}
-
-static void look(const struct dgo_trace *trace, struct window_span span, enum window_axis axis,
-                 bool idle, double floor_mib, struct finding *finding)
-{
-    struct shape *shape = &finding->shape;
-
-    memset(finding, 0, sizeof *finding);
-    finding->made = window_fill(trace, span, axis, idle, &finding->window);
-    if (!finding->made)
-        return;
-    window_shape(&finding->window, shape);
-    finding->trend = shape->z > trend_z && shape->growth_mib >= floor_mib && shape->slope.low > 0;
-    finding->sustained = shape->end_ratio >= 0.4 && shape->retained_mib >= 0.5 * shape->growth_mib;
-    finding->spread = shape->jump_share <= 0.34 && shape->moments >= 6;
-    finding->not_slowing =
-        is_even(shape, axis == WINDOW_TIME && !idle && finding->window.span_s < day_s);
-    finding->not_random = shape->drift_t >= walk_t || shape->residual <= walk_residual ||
-                          (finding->window.count >= 40 && shape->residual_memory <= walk_memory);
-    finding->not_load = idle || axis == WINDOW_REQUESTS || finding->window.span_s >= day_s ||
-                        shape->swing_z < swing_z || shape->swing_ratio < swing_ratio ||
-                        shape->swing_share < swing_share;
-    finding->novel = true;
-}
 
 /* ---- lives ------------------------------------------------------------------------------ */
 
@@ -146,39 +80,12 @@ uint32_t leak_lives(const struct dgo_trace *trace, struct window_span lives[LEAK
     return count;
 }
 
-/* ---- windows of one life ---------------------------------------------------------------- */
-
 /* Whether idle moments are spread over the life, so that their floor is a series. */
 static bool has_idle_floor(const struct dgo_trace *trace, struct window_span life)
 {
     struct window window;
 
     return window_fill(trace, life, WINDOW_TIME, true, &window) && window.count >= BUSY_BLOCK_MIN;
-}
-
-/* A later part must lead above everything before it, or it is a part of what goes up and down; and
- * what came just before must not have grown faster, or it is what slows down. */
-static bool is_novel(const struct dgo_trace *trace, struct window_span life,
-                     struct window_span part, bool idle, const struct shape *shape)
-{
-    struct window_span before = life;
-    double greatest = 0, after = NAN;
-    struct window window;
-    struct shape earlier;
-
-    before.end = part.first;
-    if (window_fill(trace, before, WINDOW_TIME, idle, &window))
-        for (uint32_t i = 0; i < window.count; i++)
-            greatest = fmax(greatest, window.y_mib[i]);
-    if (window_fill(trace, part, WINDOW_TIME, idle, &window))
-        after = window.y_mib[window.count - 1];
-    if (!(after - greatest >= 0.5 * shape->growth_mib))
-        return false;
-    before.first += (before.end - before.first) / 2;
-    if (!window_fill(trace, before, WINDOW_TIME, idle, &window))
-        return true;
-    window_shape(&window, &earlier);
-    return earlier.slope.slope <= before_ratio * shape->slope.slope;
 }
 
 static double floor_of(const struct dgo_trend_question *question)
@@ -189,34 +96,12 @@ static double floor_of(const struct dgo_trend_question *question)
                                          : fmax(least, floor_share * question->capacity_mib);
 }
 
-/* The whole life first; its later parts where growth began within it. */
-static void look_over_time(const struct dgo_trace *trace, struct window_span life, bool idle,
-                           double floor_mib, double least_s, struct finding *best)
-{
-    static const double shares[] = {1, 0.8, 0.6, 0.36};
-    struct finding part;
-
-    look(trace, life, WINDOW_TIME, idle, floor_mib, best);
-    for (uint32_t i = 1; i < sizeof shares / sizeof shares[0] && !is_leak(best); i++) {
-        struct window_span span = life;
-
-        span.first = life.end - (uint32_t)(shares[i] * (life.end - life.first));
-
-        if ((span.end - span.first) * trace->width_s < least_s)
-            break;
-        look(trace, span, WINDOW_TIME, idle, floor_mib, &part);
-        part.novel = part.made && is_novel(trace, life, span, idle, &part.shape);
-        if (is_leak(&part) || (part.trend && part.sustained && part.novel && !best->trend))
-            *best = part;
-    }
-}
-
 static void look_over_requests(const struct dgo_trace *trace, struct window_span life, bool idle,
                                struct finding *finding)
 {
     memset(finding, 0, sizeof *finding);
     if (trace_requests_known(trace))
-        look(trace, life, WINDOW_REQUESTS, idle, process_floor_mib, finding);
+        finding_look(trace, life, WINDOW_REQUESTS, idle, process_floor_mib, finding);
 }
 
 /* Lives other than the newest that grew as leaks do. */
@@ -230,9 +115,9 @@ static uint32_t growing_lives(const struct dgo_trace *trace, const struct window
 
         if ((lives[i].end - lives[i].first) * trace->width_s < life_window_s)
             continue;
-        look(trace, lives[i], WINDOW_TIME, has_idle_floor(trace, lives[i]), process_floor_mib,
-             &finding);
-        growing += is_leak(&finding);
+        finding_look(trace, lives[i], WINDOW_TIME, has_idle_floor(trace, lives[i]),
+                     process_floor_mib, &finding);
+        growing += finding_is_leak(&finding);
     }
     return growing;
 }
@@ -247,9 +132,9 @@ static bool was_full_before(const struct dgo_trace *trace, const struct window_s
 
     if (count < 2)
         return false;
-    look(trace, lives[count - 1], axis, idle, process_floor_mib, &now);
+    finding_look(trace, lives[count - 1], axis, idle, process_floor_mib, &now);
     for (uint32_t i = 0; now.made && i + 1 < count; i++) {
-        look(trace, lives[i], axis, idle, process_floor_mib, &before);
+        finding_look(trace, lives[i], axis, idle, process_floor_mib, &before);
         if (before.made && before.shape.end_ratio < stopped_ratio &&
             before.window.y_mib[before.window.count - 1] >=
                 now.window.y_mib[now.window.count - 1] - process_floor_mib)
@@ -299,42 +184,7 @@ static void look_over_lives(const struct dgo_trace *trace, const struct window_s
 
     memset(finding, 0, sizeof *finding);
     if (count >= SWAP_LIFE_MIN)
-        look(trace, all, WINDOW_TIME, false, floor_mib, finding);
-}
-
-/* Two days that grew alike may be chance, three hardly. */
-static bool is_even_by_days(const struct season *season)
-{
-    const bool few = season->span_s < few_cycles * season->period_s;
-
-    return season->late_share >= (few ? 0.8 : late_share) &&
-           season->late_share <= (few ? 1.25 : later_share);
-}
-
-/* Memory that follows the load of the day, and more of it each day at the same hour. */
-static void look_over_days(const struct dgo_trace *trace, struct window_span life, bool idle,
-                           double floor_mib, struct finding *finding)
-{
-    struct season season;
-    struct shape *shape = &finding->shape;
-
-    memset(finding, 0, sizeof *finding);
-    finding->made = season_look(trace, life, idle, &season);
-    if (!finding->made)
-        return;
-    finding->window.span_s = season.span_s;
-    shape->slope = season.slope;
-    shape->z = season.z;
-    shape->growth_mib = season.growth_mib;
-    finding->trend = season.z > trend_z && season.growth_mib >= floor_mib && season.t >= walk_t;
-    finding->sustained = season.low_share >= low_share;
-    finding->spread =
-        season.jump_share <= 0.34 && season.moments >= 6 && season.step_share <= step_share;
-    finding->not_slowing = is_even_by_days(&season);
-    finding->not_random = season.residual <= day_residual;
-    finding->not_load = season.quiet_share >= quiet_share;
-    finding->novel = finding->by_days = true;
-    finding->day_period_s = season.period_s;
+        finding_look(trace, all, WINDOW_TIME, false, floor_mib, finding);
 }
 
 /* ---- verdict ---------------------------------------------------------------------------- */
@@ -366,8 +216,9 @@ static void copy_time(const struct finding *finding, struct dgo_trend *trend)
     trend->not_slowing = finding->not_slowing;
     trend->not_random = finding->not_random;
     trend->by_days = finding->by_days;
+    trend->by_levels = finding->by_levels;
     trend->day_period_s = finding->by_days ? finding->day_period_s : NAN;
-    trend->leak_shape = is_leak(finding);
+    trend->leak_shape = finding_is_leak(finding);
 }
 
 static void copy_requests(const struct finding *finding, struct dgo_trend *trend)
@@ -409,8 +260,9 @@ static enum dgo_verdict decide(const struct dgo_trace *trace,
                                struct dgo_trend *trend)
 {
     const double least_s = trend->on_idle_floor ? idle_window_s : raw_window_s;
-    const bool leak = is_leak(time), long_enough = time->window.span_s >= least_s;
-    const bool per_request = is_leak(requests) && requests->window.requests >= requests_least &&
+    const bool leak = finding_is_leak(time), long_enough = time->seen_s >= least_s;
+    const bool per_request = finding_is_leak(requests) &&
+                             requests->window.requests >= requests_least &&
                              requests->window.span_s >= request_window_s;
     const bool again = trend->growing_lives >= 2 || (leak && question->grew_in_another_life);
     const bool some_grew = trend->growing_lives && trend->growing_lives * 2 + 1 >= trend->lives;
@@ -440,29 +292,40 @@ void leak_judge(const struct dgo_trace *trace, const struct dgo_trend_question *
     const double least_s = idle ? idle_window_s : raw_window_s;
 
     trend->on_idle_floor = idle;
-    look_over_time(trace, life, idle, floor_of(question), least_s, &time);
+    finding_over_time(trace, life, idle, floor_of(question), least_s, &time);
+    if (!finding_is_leak(&time) && (life.end - life.first) * trace->width_s >= least_s)
+        finding_at_tail(trace, life, idle, floor_of(question), &time);
     look_over_requests(trace, life, idle, &requests);
     if (trend->lives > 1)
         trend->growing_lives = growing_lives(trace, lives, trend->lives - 1);
     if (trend->growing_lives)
-        trend->growing_lives += is_leak(&time);
+        trend->growing_lives += finding_is_leak(&time);
     trend->alike_steps = has_alike_steps(trace, life);
-    if (!is_leak(&time) && !idle) {
+    if (!finding_is_leak(&time) && !idle) {
         struct finding over_lives;
 
         look_over_lives(trace, lives, trend->lives, floor_of(question), &over_lives);
-        if (is_leak(&over_lives))
+        if (finding_is_leak(&over_lives))
             time = over_lives;
     }
-    if (!is_leak(&time)) {
+    if (!finding_is_leak(&time)) {
+        struct finding over_levels;
+
+        finding_over_levels(trace, floor_of(question), &over_levels);
+        if (finding_is_leak(&over_levels))
+            time = over_levels;
+    }
+    if (!finding_is_leak(&time)) {
         struct finding over_days;
 
-        look_over_days(trace, life, idle, floor_of(question), &over_days);
-        if (is_leak(&over_days))
+        finding_over_days(trace, life, idle, floor_of(question), &over_days);
+        if (finding_is_leak(&over_days))
             time = over_days;
     }
-    trend->filled_before = (is_leak(&time) || is_leak(&requests) || trend->alike_steps) &&
-                           was_full_before(trace, lives, trend->lives, idle);
+    trend->filled_before =
+        !time.by_levels &&
+        (finding_is_leak(&time) || finding_is_leak(&requests) || trend->alike_steps) &&
+        was_full_before(trace, lives, trend->lives, idle);
     copy_time(&time, trend);
     copy_requests(&requests, trend);
     trend->verdict = decide(trace, question, &time, &requests, trend);

@@ -97,26 +97,48 @@ static bool is_load_unload(const struct picture *picture)
     return returns >= 2 && near * 10 >= picture->count * 8;
 }
 
-/* Flat but for excursions that are over within a minute.  A cell wider than that hides how long its
- * own took; its neighbours must be flat then. */
+/* Several models by turns: two levels or more, held flat, with leaps up and down between them. */
+static bool is_by_turns(const struct picture *picture)
+{
+    const double range = picture->greatest - picture->least, leap = 0.1 * picture->greatest;
+    uint32_t up = 0, down = 0, still = 0;
+
+    if (range < 0.5 * picture->greatest || range < 512)
+        return false;
+    for (uint32_t i = 1; i < picture->count; i++) {
+        const double step = picture->mean[i] - picture->mean[i - 1];
+
+        up += step > leap;
+        down += step < -leap;
+        still += fabs(step) < 0.01 * range;
+    }
+    return up >= 2 && down >= 2 && still * 10 >= picture->count * 7;
+}
+
+/* Flat but for excursions that are over within a minute, out of the band that the samples tremble
+ * in.  A cell wider than that hides how long its own took; its neighbours must be flat then.  Of
+ * many, some lie side by side. */
 static bool is_spike(const struct picture *picture)
 {
-    const double tall = fmax(64, 2 * picture->flat_mib);
+    const double top = share_of(picture->max, picture->count, 0.5);
+    const double bottom = share_of(picture->min, picture->count, 0.5);
+    const double spread = picture->p80 - picture->p20;
+    const double tall = fmax(fmax(64, 2 * picture->flat_mib), 2 * (top - bottom) + 3 * spread);
+    const double height = fmax(picture->greatest - top, bottom - picture->least);
     const uint32_t longest = (uint32_t)ceil(spike_s / picture->step_s) + 1;
-    uint32_t run = 0, spikes = 0;
+    uint32_t run = 0, spikes = 0, long_ones = 0, away_count = 0;
 
-    if (picture->p80 - picture->p20 > picture->flat_mib)
+    if (spread > picture->flat_mib && spread * 8 > height)
         return false;
     for (uint32_t i = 0; i < picture->count; i++) {
-        const bool away =
-            picture->max[i] > picture->p50 + tall || picture->min[i] < picture->p50 - tall;
+        const bool away = picture->max[i] > top + tall || picture->min[i] < bottom - tall;
 
         run = away ? run + 1 : 0;
-        if (run > longest)
-            return false;
+        away_count += away;
         spikes += run == 1;
+        long_ones += run == longest + 1;
     }
-    return spikes > 0;
+    return spikes > 0 && long_ones * 4 < spikes && away_count * 4 < picture->count;
 }
 
 static double squares_about_mean(const double *sum, const double *sum2, uint32_t a, uint32_t b)
@@ -263,6 +285,83 @@ static bool is_skewed(const struct picture *picture)
     return up > 3 * down || down > 3 * up;
 }
 
+/* Near a line: what wanders climbs in leaps. */
+static bool is_climb(const struct picture *picture, uint32_t first, uint32_t last, uint32_t fallen)
+{
+    const double n = last - first + 1, middle = (first + last) / 2.0;
+    const double mean = mean_of(picture->mean, first, last + 1);
+    const double height = fabs(picture->mean[last] - picture->mean[fallen]);
+    double xy = 0, xx = 0, yy = 0;
+
+    /* The fall begins at the top and is over at once. */
+    for (uint32_t i = fallen; i < picture->count && i < fallen + (last - first) / 3; i++)
+        if (fabs(picture->mean[last] - picture->mean[i]) > 1.25 * height)
+            return false;
+    for (uint32_t i = first; i <= last; i++) {
+        if (fabs(picture->mean[i] - picture->mean[fallen]) > 1.25 * height)
+            return false;
+
+        const double apart = picture->mean[i] - mean;
+
+        xy += (i - middle) * apart;
+        xx += (i - middle) * (i - middle);
+        yy += apart * apart;
+    }
+    return n > 2 && xy * xy >= 0.85 * xx * yy;
+}
+
+/* Climbs, and falls at once: `sign` -1 for the other way round.  The period is the usual distance
+ * of the falls; 0: fewer than three teeth, or they are less than half of it. */
+static double teeth_of(const struct picture *picture, double sign)
+{
+    const double height = 0.35 * (picture->p95 - picture->p5);
+    const uint32_t fall_max = 2, climb_least = 6;
+    double apart[GRID], low = INFINITY;
+    uint32_t teeth = 0, low_at = 0, last_at = 0, low_end = 0, covered = 0;
+
+    for (uint32_t i = 0; i + 1 < picture->count; i++) {
+        const uint32_t end = i + fall_max < picture->count ? i + fall_max : picture->count - 1;
+        const double now = sign * picture->mean[i];
+        double after = now;
+
+        if (now <= low) {
+            low = now;
+            low_at = i;
+        }
+        for (uint32_t j = i + 1; j <= end; j++)
+            if (sign * picture->mean[j] < after) {
+                after = sign * picture->mean[j];
+                low_end = j;
+            }
+        if (now - after < height || now - low < height || i - low_at < climb_least ||
+            sign * picture->mean[i + 1] > now)
+            continue;
+        if (is_climb(picture, low_at, i, low_end)) {
+            apart[teeth++] = i - last_at;
+            last_at = i;
+            covered += low_end - low_at;
+        }
+        low = after;
+        low_at = i = low_end;
+    }
+    return teeth < 3 || covered * 2 < picture->count
+               ? 0
+               : rank_median(apart + 1, teeth - 1) * picture->step_s;
+}
+
+/* Most of what it moves are teeth, so that a few leaps in noise are none. */
+static bool is_toothed(const struct picture *picture, struct dgo_trend *trend)
+{
+    double period_s = teeth_of(picture, 1);
+
+    if (period_s <= 0)
+        period_s = teeth_of(picture, -1);
+    if (period_s <= 0 || picture->span_s < 2 * period_s)
+        return false;
+    trend->period_s = period_s;
+    return true;
+}
+
 static bool is_flat(const struct picture *picture)
 {
     return picture->p95 - picture->p5 < picture->flat_mib;
@@ -300,7 +399,7 @@ void pattern_judge(const struct dgo_trace *trace, double capacity_mib, struct dg
     take_picture(trace, capacity_mib, false, &picture);
     if (trace->sample_count < SAMPLES_LEAST || picture.span_s < least_s || picture.count < 16)
         return;
-    if (is_load_unload(&picture))
+    if (is_load_unload(&picture) || is_by_turns(&picture))
         trend->pattern = DGO_PATTERN_LOAD_UNLOAD;
     else if (trend->verdict >= DGO_VERDICT_SUSPECTED)
         trend->pattern = DGO_PATTERN_GROWTH;
@@ -310,6 +409,8 @@ void pattern_judge(const struct dgo_trace *trace, double capacity_mib, struct dg
         trend->pattern = DGO_PATTERN_STEADY;
     else if (is_step(&picture))
         trend->pattern = DGO_PATTERN_STEP;
+    else if (is_toothed(&picture, trend))
+        trend->pattern = DGO_PATTERN_SAWTOOTH;
     else if (is_saturating(&picture))
         trend->pattern = DGO_PATTERN_SATURATING;
     else if (trend->verdict == DGO_VERDICT_GROWING)

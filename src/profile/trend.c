@@ -98,6 +98,8 @@ static void say_window(struct dgo_text *text, const struct dgo_trend *trend)
         trend->growth_mib, trend->on_idle_floor ? "floor of idle moments" : "lower envelope");
     if (trend->by_days)
         dgo_text_add(text, ", each hour against the same hours of other days");
+    if (trend->by_levels)
+        dgo_text_add(text, ", of levels that came back higher");
 }
 
 static void say_tests(struct dgo_text *text, const struct dgo_trend *trend)

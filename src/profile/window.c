@@ -181,6 +181,102 @@ static void judge_swings(const struct window *window, struct shape *shape)
     shape->swing_share = median_of(swing, 0, n) / fmax(1e-9, fabs(shape->growth_mib));
 }
 
+/* Least squares of the blocks [first, end). */
+struct line {
+    double slope, error;
+};
+static struct line line_of(const struct window *window, uint32_t first, uint32_t end)
+{
+    const double n = end - first;
+    double x = 0, y = 0, xx = 0, xy = 0, left = 0;
+
+    for (uint32_t i = first; i < end; i++) {
+        x += window->x[i] / n;
+        y += window->y_mib[i] / n;
+    }
+    for (uint32_t i = first; i < end; i++) {
+        xx += square(window->x[i] - x);
+        xy += (window->x[i] - x) * (window->y_mib[i] - y);
+    }
+    for (uint32_t i = first; i < end; i++)
+        left += square(window->y_mib[i] - y - xy / xx * (window->x[i] - x));
+    return (struct line){xy / xx, sqrt(left / (n - 2) / xx)};
+}
+
+/* A line goes on as it was; logarithms, roots and what fills up do not. */
+static void judge_bend(const struct window *window, struct shape *shape)
+{
+    const struct line early = line_of(window, 0, window->count / 2);
+    const struct line late = line_of(window, window->count / 2, window->count);
+
+    shape->bend = early.slope > 0 ? late.slope / early.slope : 0;
+    shape->bend_error =
+        early.slope > 0 ? hypot(late.error, shape->bend * early.error) / early.slope : INFINITY;
+}
+
+double window_slope(const struct window *window)
+{
+    return line_of(window, 0, window->count).slope;
+}
+
+/* What is left of `values` once `base` is taken out of them; returns how much that was, squared. */
+static double take_out(double *values, const double *base, uint32_t count)
+{
+    double product = 0, norm = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        product += values[i] * base[i];
+        norm += base[i] * base[i];
+    }
+    if (norm <= 0)
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        values[i] -= product / norm * base[i];
+    return product * product / norm;
+}
+
+/* A smooth bend, as of the load of the day: powers of x up to the third, each made orthogonal to
+ * those before it. */
+static void judge_curve(const struct window *window, struct shape *shape)
+{
+    const uint32_t n = window->count, third = n / 3;
+    double base[4][WINDOW_BLOCK_MAX], left[WINDOW_BLOCK_MAX], curves = 0, all = 0;
+
+    memcpy(left, window->y_mib, n * sizeof *left);
+    for (uint32_t power = 0; power < 4; power++) {
+        for (uint32_t i = 0; i < n; i++)
+            base[power][i] = pow(window->x[i] / window->x[n - 1] - 0.5, power);
+        for (uint32_t lower = 0; lower < power; lower++)
+            (void)take_out(base[power], base[lower], n);
+
+        const double taken = take_out(left, base[power], n);
+
+        curves += power < 2 ? 0 : taken;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        all += square(left[i]);
+    shape->curve_gain = curves / fmax(1e-9, curves + all);
+
+    const struct line middle = line_of(window, third, n - third);
+    const struct line late = line_of(window, n - third, n);
+
+    shape->curve_end =
+        middle.slope > 0 ? (late.slope + 2 * hypot(late.error, middle.error)) / middle.slope : 1;
+}
+
+static void judge_downs(const struct window *window, struct shape *shape)
+{
+    double up = 0, down = 0;
+
+    for (uint32_t i = 1; i < window->count; i++) {
+        const double step = window->y_mib[i] - window->y_mib[i - 1];
+
+        up += fmax(0, step);
+        down += fmax(0, -step);
+    }
+    shape->down_share = up > 0 ? down / up : 1;
+}
+
 void window_shape(const struct window *window, struct shape *shape)
 {
     const uint32_t n = window->count, half = n / 2;
@@ -198,6 +294,9 @@ void window_shape(const struct window *window, struct shape *shape)
     judge_steps(window, shape);
     judge_retained(window, shape);
     judge_swings(window, shape);
+    judge_bend(window, shape);
+    judge_curve(window, shape);
+    judge_downs(window, shape);
     if (slope > 0) {
         const double early = part_slope(window, 0, half), late = part_slope(window, half, n);
 

@@ -41,6 +41,11 @@ struct shape {
     double half_ratio; /* slope of the second half over that of the first */
     double half_t;     /* how sure it is that the second half is slower; negative: faster */
     double end_ratio;  /* slope of the last quarter over the whole */
+    double bend;       /* of the lines through each half: the later slope over the earlier ... */
+    double bend_error; /* ... and its standard error */
+    double curve_gain; /* how much of the distance from the line a cubic takes away */
+    double curve_end;  /* slope of the last third over that of the middle one, two errors added */
+    double down_share; /* what it went down in all, over what it went up */
     double jump_share; /* the largest single step of what is retained */
     double swing_z, swing_ratio; /* do the swings within blocks grow too, and to how much */
     double swing_share;          /* their usual size, in growths */
@@ -48,5 +53,8 @@ struct shape {
 };
 
 void window_shape(const struct window *window, struct shape *shape);
+
+/* Least squares of all blocks; MiB for each unit of x. */
+double window_slope(const struct window *window);
 
 #endif

@@ -42,12 +42,14 @@ static struct dgo_trend judge_shape(const char *name, uint64_t seed, double hour
     struct dgo_trace_sample sample;
     struct shape_state state;
 
-    for (uint32_t i = 0; i < shape_count; i++) {
-        if (strcmp(shape_rows[i].name, name) != 0)
+    const struct shape_row *row;
+
+    for (uint32_t i = 0; (row = shape_at(i)); i++) {
+        if (strcmp(row->name, name) != 0)
             continue;
-        shape_start(&shape_rows[i], &state, seed, hours * 3600);
+        shape_start(row, &state, seed, hours * 3600);
         for (double t = 0; t < hours * 3600; t++) {
-            shape_next(&shape_rows[i], &state, t, &sample);
+            shape_next(row, &state, t, &sample);
             add(trace, &sample);
         }
         return judge(trace, question);
@@ -91,6 +93,14 @@ static const struct {
     {"cache fill", 6, 0, 0, DGO_PATTERN_SATURATING},
     {"bursts", 24, RUNS - 1, RUNS, DGO_PATTERN_GROWTH},
     {"with restarts", 24, RUNS - 1, RUNS, DGO_PATTERN_UNKNOWN},
+    {"slow fill", 6, 0, 0, DGO_PATTERN_SATURATING},
+    {"power", 6, 0, 0, DGO_PATTERN_SATURATING},
+    {"power", 24, 0, 0, DGO_PATTERN_SATURATING},
+    {"slower leak", 6, RUNS - 4, RUNS, DGO_PATTERN_GROWTH},
+    {"by turns", 6, 0, 0, DGO_PATTERN_LOAD_UNLOAD},
+    {"by turns, leak", 6, RUNS / 2, RUNS, DGO_PATTERN_LOAD_UNLOAD},
+    {"cut back", 6, 0, 0, DGO_PATTERN_SAWTOOTH},
+    {"cut back, leak", 24, RUNS / 2, RUNS, DGO_PATTERN_UNKNOWN},
 };
 
 static void test_shapes(void **state)
