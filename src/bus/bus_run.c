@@ -163,12 +163,12 @@ static void work_critical(struct bus_strand *strand)
         struct work work;
         bool is_there;
 
-        dgo_lock(&strand->lock);
+        dgo_spin_lock(&strand->lock);
         bus_strand_empty_inbox(strand);
         is_there = atomic_load(&strand->critical.waiting) > 0;
         if (is_there)
             take(strand, &strand->critical, &work);
-        dgo_unlock(&strand->lock);
+        dgo_spin_unlock(&strand->lock);
         if (!is_there)
             return;
         work_through(strand, &work);
@@ -232,10 +232,10 @@ enum dgo_status bus_run(void *data)
         struct work work;
         bool is_there;
 
-        dgo_lock(&strand->lock);
+        dgo_spin_lock(&strand->lock);
         strand->is_timed = false;
         is_there = strand->is_scheduled = take_next(strand, &work);
-        dgo_unlock(&strand->lock);
+        dgo_spin_unlock(&strand->lock);
         if (!is_there)
             break;
         work_through(strand, &work);

@@ -190,7 +190,7 @@ bool bus_strand_put(struct bus_strand *strand, const struct bus_cell *event, uin
         is_put = bus_queue_put(strand, event, payload_bytes, payload);
         wakes = is_due(strand, event->topic, &wait_ns);
     }
-    dgo_unlock(&strand->lock);
+    dgo_spin_unlock(&strand->lock);
     if (wakes)
         wake(strand, event->topic, wait_ns);
     return is_put;
@@ -205,11 +205,11 @@ bool bus_strand_is_quiet(struct bus_strand *strand)
 {
     bool is_quiet;
 
-    dgo_lock(&strand->lock);
+    dgo_spin_lock(&strand->lock);
     is_quiet = !strand->is_scheduled && atomic_load(&strand->inbox) == 0 &&
                atomic_load(&strand->runs_now) == 0 && atomic_load(&strand->normal.waiting) == 0 &&
                atomic_load(&strand->critical.waiting) == 0;
-    dgo_unlock(&strand->lock);
+    dgo_spin_unlock(&strand->lock);
     return is_quiet;
 }
 
@@ -293,17 +293,17 @@ enum dgo_status bus_strand_make(struct dgo_bus *bus, const char *name, enum dgo_
         return dgo_fail(err, DGO_ELIMIT,
                         "\"%.40s\": %d strands exist already, or no memory for one more", name,
                         DGO_BUS_STRAND_MAX);
-    dgo_lock(&strand->lock); /* late publishers to its forerunner may still look */
+    dgo_spin_lock(&strand->lock); /* late publishers to its forerunner may still look */
     status = outfit(strand, name, depth, payload_max, err);
     strand->lane = lane;
-    dgo_unlock(&strand->lock);
+    dgo_spin_unlock(&strand->lock);
     if (status != DGO_OK)
         return status;
     status = dgo_strand_new(component, lane, bus_run, strand, &runner, err);
     if (status != DGO_OK) {
-        dgo_lock(&strand->lock);
+        dgo_spin_lock(&strand->lock);
         free_buffers(strand);
-        dgo_unlock(&strand->lock);
+        dgo_spin_unlock(&strand->lock);
         return status;
     }
     atomic_store(&strand->runner, (uint64_t)runner.generation << 32 | runner.index);
@@ -317,10 +317,10 @@ enum dgo_status bus_strand_make(struct dgo_bus *bus, const char *name, enum dgo_
 void bus_strand_close(struct bus_strand *strand)
 {
     dgo_strand_free(bus_runner(strand));
-    dgo_lock(&strand->lock);
+    dgo_spin_lock(&strand->lock);
     strand->topics = 0;
     bus_strand_empty_inbox(strand);
     free_buffers(strand);
-    dgo_unlock(&strand->lock);
+    dgo_spin_unlock(&strand->lock);
     atomic_store(&strand->is_open, false);
 }

@@ -89,7 +89,7 @@ static enum dgo_status add(struct bus_strand *strand, const struct dgo_subscribe
 
         if (atomic_load(&subscriber->state) != BUS_FREE)
             continue;
-        dgo_lock(&strand->lock);
+        dgo_spin_lock(&strand->lock);
         subscriber->generation = subscriber->generation + 1 ? subscriber->generation + 1 : 1;
         subscriber->what = *what;
         subscriber->what.topics = topics;
@@ -109,7 +109,7 @@ static enum dgo_status add(struct bus_strand *strand, const struct dgo_subscribe
         atomic_store(&subscriber->state, BUS_LIVE);
         sum_topics(strand);
         *name = name_of(strand, i);
-        dgo_unlock(&strand->lock);
+        dgo_spin_unlock(&strand->lock);
         return DGO_OK;
     }
     return dgo_fail(err, DGO_ELIMIT, "\"%.40s\": %d handlers share the strand already", what->name,
@@ -228,10 +228,10 @@ static bool silence(struct bus_strand *strand, uint32_t number)
 
     if (atomic_load(&subscriber->state) != BUS_LIVE)
         return false;
-    dgo_lock(&strand->lock);
+    dgo_spin_lock(&strand->lock);
     atomic_store(&subscriber->state, BUS_DYING);
     sum_topics(strand);
-    dgo_unlock(&strand->lock);
+    dgo_spin_unlock(&strand->lock);
     return true;
 }
 

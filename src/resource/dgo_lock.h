@@ -8,7 +8,9 @@
 
 #include "dgo_base.h"
 
+#include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 /* Sleeps while *word is `value`, until `until_ns` of dgo_monotonic_ns (UINT64_MAX: for ever).  May
  * return early; false only when the time is over. */
@@ -70,6 +72,28 @@ static inline void dgo_unlock(struct dgo_lock *lock)
 {
     if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
         dgo_wake_up(&lock->word, 1);
+}
+
+/* The same word used the other way, always: given back by a plain store, which costs nothing, so
+ * whoever cannot have it spins, then yields, then looks again every 50 us (the holder may be of the
+ * idle class, and put aside). */
+static inline void dgo_spin_lock(struct dgo_lock *lock)
+{
+    for (uint32_t spin = 1; !dgo_try_lock(lock); spin++) {
+        const struct timespec moment = {0, 50000};
+
+        if (spin % 128)
+            dgo_pause();
+        else if (spin < 128 * 64)
+            sched_yield();
+        else
+            nanosleep(&moment, NULL);
+    }
+}
+
+static inline void dgo_spin_unlock(struct dgo_lock *lock)
+{
+    atomic_store_explicit(&lock->word, 0, memory_order_release);
 }
 
 #endif

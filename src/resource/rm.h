@@ -304,19 +304,14 @@ struct rm_lane {
     struct rm_worker worker[DGO_WORKER_MAX];
 };
 
-/* The lock of a lane: given back by a plain store, so whoever cannot have it spins, then yields.
- * Few pushes need it: those with a key, and those that find no room. */
+/* Few pushes need the lock of a lane: those with a key, and those that find no room. */
 static inline void rm_lane_lock(struct rm_lane *lane)
 {
-    for (uint32_t spin = 1; !dgo_try_lock(&lane->lock); spin++)
-        if (spin % 128)
-            dgo_pause();
-        else
-            sched_yield();
+    dgo_spin_lock(&lane->lock);
 }
 static inline void rm_lane_unlock(struct rm_lane *lane)
 {
-    atomic_store_explicit(&lane->lock.word, 0, memory_order_release);
+    dgo_spin_unlock(&lane->lock);
 }
 
 enum rm_push { RM_PUSHED, RM_FULL, RM_CLOSED_LANE };
