@@ -460,6 +460,13 @@ static struct rm_ring *next_ring(struct rm_lane *lane, uint32_t now_ms)
     return best;
 }
 
+/* So that only as much of it is ever touched as waited at once. */
+static void rewind_if_empty(struct rm_ring *ring)
+{
+    if (ring->head == ring->tail)
+        ring->head = ring->tail = 0;
+}
+
 static uint32_t take_locked(struct rm_lane *lane, struct rm_entry *entries, uint32_t most)
 {
     const uint32_t now_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
@@ -471,6 +478,7 @@ static uint32_t take_locked(struct rm_lane *lane, struct rm_entry *entries, uint
         if (!ring)
             break;
         entries[count] = *ring_at(lane, ring, ring->head++);
+        rewind_if_empty(ring);
         ring->served_ms = now_ms;
         if ((uint32_t)entries[count].ref & RM_TAG_KEYED)
             let_go(lane, entries[count].ref);
@@ -499,6 +507,7 @@ static uint32_t take_run(struct rm_lane *lane, struct rm_entry *entries, uint32_
     if (keyed & RM_TAG_KEYED)
         return take_locked(lane, entries, most);
     ring->head += count;
+    rewind_if_empty(ring);
     ring->served_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
     add_count(lane, 0 - count);
     rm_places_leave(lane, count);
