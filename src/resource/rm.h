@@ -36,8 +36,9 @@ enum {
     RM_RING_SLACK = 4096, /* strands, returned batches: never refused */
     RM_SHARDS = 16,       /* threads with a way of their own into each lane */
     RM_NO_SHARD = 255,
-    RM_SHARD_MAX = 1 << 12, /* entries that wait in one */
-    RM_PLACES_AT_ONCE = 64, /* of a lane's bound, kept by a thread for pushes to come */
+    RM_SHARD_SIZE = 1 << 15, /* entries; pushes to BACKGROUND do not wait for the rings' lock */
+    RM_SHARD_REWIND = 4096,  /* an empty one that came so far begins anew */
+    RM_PLACES_AT_ONCE = 64,  /* of a lane's bound, kept by a thread for pushes to come */
     RM_KEY_BUCKETS = 256,
     RM_TICK_MS = 10,     /* of the keeper, while anything runs */
     RM_STARVE_POPS = 61, /* every so many, a lower level is served */
@@ -237,8 +238,9 @@ struct rm_worker {
     uint32_t stuck_ticks;
     uint32_t spin_won_permille; /* running average; the worker's own */
     uint32_t batches, small_batches;
-    uint32_t dozes;    /* in a row */
-    uint64_t slept_ns; /* before it was woken last */
+    uint32_t dozes;      /* in a row */
+    uint64_t slept_ns;   /* before it was woken last */
+    uint64_t seen_taken; /* of its lane, when it dozed last */
 };
 
 /* ---- lanes ---- */

@@ -208,6 +208,21 @@ uint32_t rm_shards_queued(const struct rm_lane *lane)
 
 /* ---- with the lane's lock held ---- */
 
+/* So that only as much of it is ever touched as waited at once.  Its owner's next push fails then,
+ * and is made again where it begins. */
+static void rewind_if_empty(struct rm_lane *lane, uint32_t n, uint32_t tail)
+{
+    uint64_t word = atomic_load_explicit(&lane->shard[n].word, memory_order_relaxed);
+    const uint64_t begin = (tail | lane->shard_mask) + UINT32_C(1);
+
+    if ((tail & lane->shard_mask) < RM_SHARD_REWIND || (uint32_t)(word >> 32) != tail ||
+        word & RM_SHARD_CLOSED)
+        return;
+    if (atomic_compare_exchange_strong(&lane->shard[n].word, &word,
+                                       (begin & UINT32_MAX) << 32 | (uint32_t)word))
+        atomic_store_explicit(&lane->shard_head[n], (uint32_t)begin, memory_order_release);
+}
+
 static uint32_t move_one(struct rm_lane *lane, uint32_t n, struct rm_dead *dead)
 {
     const uint32_t now_ms = atomic_load_explicit(&rm.coarse_ms, memory_order_relaxed);
@@ -234,6 +249,7 @@ static uint32_t move_one(struct rm_lane *lane, uint32_t n, struct rm_dead *dead)
         moved++;
     }
     atomic_store_explicit(&lane->shard_head[n], tail, memory_order_release);
+    rewind_if_empty(lane, n, tail);
     return moved;
 }
 

@@ -228,11 +228,15 @@ static bool doze(struct rm_worker *worker)
 {
     struct rm_lane *lane = worker->lane;
     bool is_one_awake, has_work;
+    uint64_t taken;
 
     if (lane->id != DGO_LANE_NORMAL ||
         atomic_load_explicit(&lane->est_ns, memory_order_relaxed) > NAP_EST_NS)
         return false;
-    is_one_awake = atomic_fetch_add(&lane->dozing, 1) + 1 < atomic_load(&lane->active);
+    taken = atomic_load_explicit(&lane->taken, memory_order_relaxed);
+    is_one_awake = atomic_fetch_add(&lane->dozing, 1) + 1 < atomic_load(&lane->active) &&
+                   taken != worker->seen_taken; /* not where that one is stuck in a job */
+    worker->seen_taken = taken;
     rm_quiet_changed();
     if (is_one_awake)
         sleep_ns(worker, DOZE_NS << (worker->dozes < DOZE_DOUBLED ? worker->dozes : DOZE_DOUBLED));

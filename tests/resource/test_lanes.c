@@ -271,6 +271,28 @@ static void test_a_batch_is_not_stuck(void **state)
     stop_now();
 }
 
+/* A worker dozes beside one that works off tiny jobs, but not beside one that is stuck: a job that
+ * comes then is to wake it. */
+static void test_nobody_dozes_beside_a_stuck_one(void **state)
+{
+    struct gate gate = {0};
+    _Atomic uint32_t ran = 0;
+    const struct dgo_job tiny = {.fn = count_up, .arg = &ran};
+    const struct dgo_job blocker = {.fn = wait_at_gate, .arg = &gate};
+
+    (void)state;
+    start_with(2, 1 << 15);
+    for (uint32_t i = 0; i < 20000; i++)
+        submit(&tiny, NULL);
+    submit(&blocker, NULL);
+    await_waiting(&gate, 1);
+    while (atomic_load(&rm.lane[DGO_LANE_NORMAL].idle_mask) == 0) /* hangs where it dozes on */
+        wait_a_moment();
+    open_gate(&gate);
+    stop_now();
+    assert_int_equal(atomic_load(&ran), 20000);
+}
+
 static enum dgo_status announced(void *data)
 {
     dgo_blocking_begin();
@@ -367,6 +389,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_no_level_starves),
     cmocka_unit_test(test_blocked_workers_are_replaced),
     cmocka_unit_test(test_a_batch_is_not_stuck),
+    cmocka_unit_test(test_nobody_dozes_beside_a_stuck_one),
     cmocka_unit_test(test_announced_blocking),
     cmocka_unit_test(test_idle_wakes_nobody),
     cmocka_unit_test(test_no_allocation_in_steady_state),
