@@ -36,7 +36,8 @@ enum {
     RM_RING_SLACK = 4096, /* strands, returned batches: never refused */
     RM_SHARDS = 16,       /* threads with a way of their own into each lane */
     RM_NO_SHARD = 255,
-    RM_SHARD_SIZE = 1 << 15, /* entries; pushes to BACKGROUND do not wait for the rings' lock */
+    RM_SHARD_SIZE = 1 << 12, /* entries: few enough to stay near the core */
+    RM_SHARD_LONG = 1 << 15, /* of BACKGROUND, where no push waits for the rings' lock */
     RM_SHARD_REWIND = 4096,  /* an empty one that came so far begins anew */
     RM_PLACES_AT_ONCE = 64,  /* of a lane's bound, kept by a thread for pushes to come */
     RM_KEY_BUCKETS = 256,

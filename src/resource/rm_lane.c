@@ -26,11 +26,12 @@ bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit)
         lane->ring_mask = size - 1;
     }
     if (id != DGO_LANE_EXPRESS && !lane->shard_entry) { /* once: late callers look without a lock */
-        struct rm_entry *entries = rm_sys_map(RM_SHARD_SIZE * sizeof *entries * RM_SHARDS);
+        const uint32_t shard_size = id == DGO_LANE_BACKGROUND ? RM_SHARD_LONG : RM_SHARD_SIZE;
+        struct rm_entry *entries = rm_sys_map(shard_size * sizeof *entries * RM_SHARDS);
 
         if (entries) { /* without them everything takes the lock */
             lane->shard_entry = entries;
-            lane->shard_mask = RM_SHARD_SIZE - 1;
+            lane->shard_mask = shard_size - 1;
         }
     }
     rm_lane_lock(lane);
