@@ -74,6 +74,7 @@ class Spec:
     state_size: int = 0
     state_groups: int = 0
     state_heads: int = 0
+    next_token_blocks: int = 0  # multi-token prediction, behind the last layer
 
 
 CONVOLUTION = 4  # tokens that a delta net's convolution sees
@@ -83,6 +84,12 @@ SPECS = {
     "tiny-llama-tied": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4, tied=True),
     "tiny-qwen3": Spec("qwen3", 8, 256, 512, 8, 2, 64, 512, 4096, 1e6, qk_norm=True),
     "tiny-mixtral": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4, experts=4, experts_used=2),
+    "tiny-qwen35": Spec("qwen35", 8, 256, 512, 4, 2, 64, 512, 4096, 1e7, qk_norm=True, rope_size=64,
+                        interval=4, state_size=32, state_groups=2, state_heads=4,
+                        next_token_blocks=1),
+    "tiny-glm4moe": Spec("glm4moe", 6, 256, 512, 8, 2, 32, 512, 4096, 1e4, experts=4,
+                         experts_used=2, expert_feed_forward=128, dense_layers=1,
+                         next_token_blocks=1),
     "llama-3.1-8b": Spec("llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5, "llama-bpe",
                          rope_table=True),
     "llama-3.1-70b": Spec("llama", 80, 8192, 28672, 64, 8, 128, 128256, 131072, 5e5, "llama-bpe",
@@ -162,7 +169,7 @@ def architecture_pairs(name, spec, file_type):
         "general.name": string(name),
         "general.file_type": u32(file_type),
         "general.quantization_version": u32(2),
-        prefix + "block_count": u32(spec.layers),
+        prefix + "block_count": u32(spec.layers + spec.next_token_blocks),
         prefix + "context_length": u32(spec.context),
         prefix + "embedding_length": u32(spec.width),
         prefix + "feed_forward_length": u32(spec.feed_forward),
@@ -185,6 +192,10 @@ def architecture_pairs(name, spec, file_type):
         pairs[prefix + "expert_feed_forward_length"] = u32(spec.expert_feed_forward)
     if spec.interval:
         pairs.update(delta_net_pairs(prefix, spec))
+    if spec.architecture == "glm4moe":
+        pairs.update(shared_expert_pairs(prefix, spec))
+    if spec.next_token_blocks:
+        pairs[prefix + "nextn_predict_layers"] = u32(spec.next_token_blocks)
     return pairs
 
 
@@ -210,6 +221,11 @@ def latent_attention_pairs(prefix, spec):
         prefix + "attention.value_length_mla": u32(spec.value_size),
         prefix + "attention.q_lora_rank": u32(spec.query_rank),
         prefix + "attention.kv_lora_rank": u32(spec.kv_rank),
+    } | shared_expert_pairs(prefix, spec)
+
+
+def shared_expert_pairs(prefix, spec):
+    return {
         prefix + "leading_dense_block_count": u32(spec.dense_layers),
         prefix + "expert_shared_count": u32(1),
         prefix + "expert_weights_scale": f32(2.5),
@@ -400,7 +416,7 @@ def expert_tensors(prefix, spec, more_bits):
     if spec.interval:
         yield Tensor(prefix + "ffn_gate_inp_shexp.weight", (spec.width,), "router")
         yield from dense_tensors(prefix, "_shexp.weight", spec.width, inner, more_bits)
-    if spec.kv_rank:
+    if spec.kv_rank or spec.architecture == "glm4moe":
         yield Tensor(prefix + "exp_probs_b.bias", (spec.experts,), "bias")
         yield from dense_tensors(prefix, "_shexp.weight", spec.width, inner, more_bits)
 
@@ -413,16 +429,26 @@ def layer_tensors(spec, layer):
     yield Tensor(prefix + "attn_norm.weight", (spec.width,), "norm")
     if spec.kv_rank:
         yield from latent_attention_tensors(prefix, spec)
-    elif spec.interval and (layer + 1) % spec.interval:
+    elif spec.interval and (layer + 1) % spec.interval and layer < spec.layers:
         yield from delta_net_tensors(prefix, spec)
     else:
         yield from attention_tensors(prefix, spec, more_bits)
-    yield Tensor(prefix + ("post_attention_norm" if spec.interval else "ffn_norm") + ".weight",
+    late = spec.interval or spec.architecture == "glm4moe"
+    yield Tensor(prefix + ("post_attention_norm" if late else "ffn_norm") + ".weight",
                  (spec.width,), "norm")
     if spec.experts and layer >= spec.dense_layers:
         yield from expert_tensors(prefix, spec, more_bits)
     else:
         yield from dense_tensors(prefix, ".weight", spec.width, spec.feed_forward, more_bits)
+
+
+def next_token_tensors(spec, layer):
+    """A block like the last one, and what joins a token with the hidden state before it."""
+    prefix = "blk.%d.nextn." % layer
+    yield from layer_tensors(spec, layer)
+    yield Tensor(prefix + "eh_proj.weight", (2 * spec.width, spec.width))
+    for name in ("enorm", "hnorm", "shared_head_norm"):
+        yield Tensor(prefix + name + ".weight", (spec.width,), "norm")
 
 
 def model_tensors(spec):
@@ -434,6 +460,8 @@ def model_tensors(spec):
         yield Tensor("rope_freqs.weight", (spec.head_size // 2,), "norm")
     for layer in range(spec.layers):
         yield from layer_tensors(spec, layer)
+    for block in range(spec.next_token_blocks):
+        yield from next_token_tensors(spec, spec.layers + block)
 
 
 def choose_type(tensor, matrix_type):
