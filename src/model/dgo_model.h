@@ -57,7 +57,7 @@ struct dgo_tensor {
     uint64_t size_bytes;
     uint64_t offset; /* in the data section of its shard */
     uint16_t shard;
-    uint16_t layer; /* when class is LAYER; layer_count and above: the engine does not load it */
+    uint16_t layer; /* when class is LAYER; layer_count and above: next-token blocks */
     enum dgo_tensor_class class;
 };
 
@@ -103,13 +103,13 @@ struct dgo_model {
     uint32_t vocab_size;
     uint32_t expert_count, expert_used_count, expert_feed_forward_length;
     uint32_t sliding_window;  /* tokens; 0: none */
-    uint32_t mtp_layer_count; /* last blocks that the engine does not load (nextn) */
+    uint32_t mtp_layer_count; /* last blocks, loaded only to draft the next tokens (nextn) */
     bool mla;                 /* latent attention: the cache holds keys only */
     bool cache_for_each_slot; /* each slot has a cache of its own, also when they are unified */
     bool tied_embeddings;     /* no output.weight: token_embd is loaded twice */
     bool verified;            /* the architecture's rules are known; else by tensor shapes only */
 
-    uint32_t layer_count; /* blocks that the engine loads */
+    uint32_t layer_count; /* without next-token blocks, whose facts stand behind them */
     struct dgo_layer layer[DGO_LAYER_MAX];
     uint64_t input_bytes, output_bytes, table_bytes; /* file bytes by class; layers hold theirs */
 

@@ -112,7 +112,7 @@ static enum dgo_status check_layer_key(const struct derive *d, const char *suffi
     if (!key->elements || key->length < d->model->layer_count)
         return bad_key(d, DGO_EFORMAT, suffix, "has %" PRIu64 " values for %" PRIu32 " layers",
                        key->length, d->model->layer_count);
-    for (uint32_t l = 0; l < d->model->layer_count; l++) {
+    for (uint32_t l = 0; l < d->n.block_count && l < key->length; l++) {
         if (!(key->elements[l] >= 0 && key->elements[l] <= INT32_MAX))
             return bad_key(d, DGO_EFORMAT, suffix, "has no possible number for layer %" PRIu32, l);
     }
@@ -123,7 +123,10 @@ uint32_t layer_number(const struct dgo_model_key *key, uint32_t layer)
 {
     if (!key)
         return 0;
-    return key->is_array ? (uint32_t)key->elements[layer] : (uint32_t)key->number;
+    if (!key->is_array)
+        return (uint32_t)key->number;
+    /* Some files leave next-token blocks out of their arrays: such a block is like the last one. */
+    return (uint32_t)key->elements[layer < key->length ? layer : key->length - 1];
 }
 
 static enum dgo_status find_layer_keys(struct derive *d)
@@ -216,18 +219,20 @@ static void count_tensor(struct derive *d, const struct dgo_tensor *tensor)
     case DGO_TENSOR_LAYER:
         break;
     }
-    if (tensor->layer >= d->n.block_count)
+    if (tensor->layer >= d->n.block_count) {
         model->verified = false; /* the engine counts its tensors and would refuse */
-    if (tensor->layer >= model->layer_count)
-        return; /* next-token blocks are skipped */
+        return;
+    }
 
     struct dgo_layer *to = &model->layer[tensor->layer];
 
+    if (part)
+        note_shape(&d->shape[tensor->layer], part, tensor);
+    if (tensor->layer >= model->layer_count)
+        return; /* next-token blocks are no part of what a token goes through */
     add(&to->weights_bytes, tensor->size_bytes);
     if (is_expert_tensor(tensor->name))
         add(&to->expert_bytes, tensor->size_bytes);
-    if (part)
-        note_shape(&d->shape[tensor->layer], part, tensor);
 }
 
 /* --- how many layers ------------------------------------------------------------------------- */
@@ -354,6 +359,17 @@ static void derive_layer(struct derive *d, uint32_t l)
     match_shapes(d, l, layer);
 }
 
+/* Next-token blocks attend to everything, whatever the layers do.  What is wrong with them is no
+ * reason to doubt the model, which is loaded without them. */
+static void derive_next_token_blocks(struct derive *d)
+{
+    const bool verified = d->model->verified;
+
+    for (uint32_t l = d->model->layer_count; l < d->n.block_count; l++)
+        derive_layer(d, l);
+    d->model->verified = verified;
+}
+
 /* --- the model as a whole -------------------------------------------------------------------- */
 
 static const struct dgo_tensor *find_tensor(const struct dgo_model *model, const char *name)
@@ -420,5 +436,6 @@ enum dgo_status layers_derive(struct dgo_model *model, struct dgo_error *err)
         count_tensor(&d, &model->tensor[i]);
     for (uint32_t l = 0; l < model->layer_count; l++)
         derive_layer(&d, l);
+    derive_next_token_blocks(&d);
     return DGO_OK;
 }

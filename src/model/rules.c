@@ -50,6 +50,8 @@ bool rule_has_window(const struct derive *d, uint32_t l)
 
 bool rule_is_recurrent(const struct derive *d, uint32_t l, uint32_t head_count_kv)
 {
+    if (l >= d->model->layer_count) /* a next-token block */
+        return false;
     if (!d->rule)
         return d->shape[l].recurrent;
     switch (d->rule->recurrent) {
@@ -76,6 +78,8 @@ bool rule_has_cache(const struct derive *d, uint32_t l, bool recurrent)
 
     if (!rule)
         return d->shape[l].attention && !(recurrent && !d->shape[l].key_rows);
+    if (l >= d->model->layer_count)
+        return !rule->no_kv && d->shape[l].attention;
     if (rule->no_kv || (recurrent && rule->recurrent != RECURRENT_BESIDE))
         return false;
     if (rule->recurrent == RECURRENT_NO_KV_NO_FF && layer_number(d->feed_forward, l) != 0)

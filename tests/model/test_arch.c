@@ -453,6 +453,21 @@ static void test_next_token_blocks(void **state)
     assert_int_equal(model->mtp_layer_count, 1);
     assert_int_equal(model->layer[1].weights_bytes, 2 * 256 * (256 + 128 + 128));
     assert_int_equal(model->layer[2].weights_bytes, 0);
+    assert_int_equal(model->layer[2].head_count_kv, 2);
+    assert_int_equal(model->layer[2].key_length, 64);
+    assert_true(model->verified);
+    dgo_model_close(model);
+
+    /* Between delta nets the block attends, wherever it falls in the interval. */
+    writer_init(&w);
+    writer_arch(&w, "qwen35", 2, 256, 4, 2);
+    writer_arch_u32(&w, "qwen35", "nextn_predict_layers", 1);
+    put_layer(&w, 0, "ssm_conv1d.weight", 4, 512, 0);
+    put_attention(&w, 1, 256, 4, 2, 64);
+    model = finish(&w);
+    assert_true(model->layer[0].recurrent);
+    assert_false(model->layer[1].recurrent);
+    assert_int_equal(model->layer[1].head_count_kv, 2);
     assert_true(model->verified);
     dgo_model_close(model);
 }
