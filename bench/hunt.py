@@ -14,11 +14,13 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/e2e"))
@@ -108,7 +110,7 @@ class Shape:
     def keys(self):
         a = self.architecture
         keys = {"general.architecture": a, "general.name": "hunt", f"{a}.context_length": 131072, f"{a}.embedding_length": self.width,
-                f"{a}.block_count": self.layers, f"{a}.feed_forward_length": self.inner, f"{a}.attention.head_count": self.heads,
+                f"{a}.block_count": self.layers + self.o["mtp"], f"{a}.feed_forward_length": self.inner, f"{a}.attention.head_count": self.heads,
                 f"{a}.attention.head_count_kv": self.kv, f"{a}.attention.layer_norm_rms_epsilon": 1e-6,
                 f"{a}.attention.layer_norm_epsilon": 1e-6, f"{a}.rope.freq_base": 1e6, f"{a}.rope.dimension_count": self.head,
                 f"{a}.attention.key_length": self.head, f"{a}.attention.value_length": self.head,
@@ -116,6 +118,8 @@ class Shape:
         if self.experts:
             keys |= {f"{a}.expert_count": self.experts, f"{a}.expert_used_count": self.used,
                      f"{a}.expert_feed_forward_length": self.expert_inner}
+        if self.o["mtp"]:
+            keys[f"{a}.nextn_predict_layers"] = self.o["mtp"]
         for key, value in self.o.items():
             if key.startswith("%"):
                 keys[f"{a}.{key[1:]}"] = value
@@ -196,12 +200,28 @@ class Shape:
                 self.routed(p)
             else:
                 self.dense(p, self.inner)
+        for block in range(self.o["mtp"]):
+            self.next_token_block(f"blk.{self.layers + block}.")
         if self.o["rope_table"]:
             self.put("rope_freqs.weight", self.head // 2, kind="F32")
         write(path, self.keys(), self.tensors)
 
     def mixer(self, p, layer):
         self.attention(p)
+
+    def next_token_block(self, p):
+        """A block like the last one, and what joins a token with the hidden state before it."""
+        self.mixer(p, self.layers if not isinstance(self, Delta) else 3)
+        if self.experts:
+            self.routed(p)
+        else:
+            self.dense(p, self.inner)
+        self.put(p + "nextn.eh_proj.weight", 2 * self.width, self.width)
+        for name in ("enorm", "hnorm", "shared_head_norm"):
+            self.put(p + f"nextn.{name}.weight", self.width, kind="F32")
+        if self.o["mtp_tables"]:
+            self.put(p + "nextn.embed_tokens.weight", self.width, self.vocabulary)
+            self.put(p + "nextn.shared_head_head.weight", self.width, self.vocabulary)
 
 
 class Latent(Shape):
@@ -322,6 +342,17 @@ FAMILIES = {
     "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
 }
 
+# The same with a block that predicts the next token: --spec-type draft-mtp runs it.
+FAMILIES |= {
+    "qwen35+mtp": lambda r: Delta(r, "qwen35", mtp=1, mtp_tables=r.random() < .2),
+    "qwen35moe+mtp": lambda r: Delta(r, "qwen35moe", moe=1, shared=512, shared_gate=1, mtp=1),
+    "qwen3next+mtp": lambda r: Delta(r, "qwen3next", moe=1, shared=512, shared_gate=1, mtp=1),
+    "glm4moe+mtp": lambda r: Shape(r, "glm4moe", moe=1, lead=1, shared=True, probs_bias=1, post_norm=1, attention_post_only=1, no_ffn_norm=1,
+                                   tied=False, mtp=1, mtp_tables=r.random() < .3,
+                                   **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
+    "deepseek2+mtp": lambda r: Latent(r, "deepseek2", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1, mtp=1),
+}
+
 
 def make_shape(name, rng, deep=False):
     shape = FAMILIES[name](rng)
@@ -377,19 +408,43 @@ def random_flags(rng, layers, has_experts, latent, partial):
     return cards, [str(word) for word in words]
 
 
+DRAFTERS = tuple(name for name in FAMILIES if name.endswith("+mtp"))
+
+
+def draft_flags(rng, latent, fused):
+    """Words for drafts by the model's own block."""
+    words = ["--spec-type", rng.choice(["draft-mtp", "draft-mtp", "draft-mtp,ngram-mod"])]
+    if rng.random() < .6:
+        words += ["--spec-draft-n-max", rng.choice([1, 2, 5, 8, 16])]
+    if rng.random() < .3:
+        words += ["--spec-draft-n-ubatch", rng.choice([16, 64, 128, 512])]
+    if rng.random() < .3:
+        key = rng.choice(["q8_0", "q4_0", "f32", "bf16", "f16"])
+        value = key if latent or rng.random() < .6 else rng.choice(["q8_0", "f16"])
+        words += ["-ctkd", key, "-ctvd", value] if fused or value[0] != "q" else []
+    return [str(word) for word in words]
+
+
 def server_log(path, cards, words):
     environment = dict(os.environ, GGML_BACKEND_PATH=str(e2e.backend_built), GGML_NO_BACKTRACE="1",
                        PRETEND_GPUS=",".join(f"CUDA{i}|Card {i}|819200|{819000 - 64 * i}" for i in range(cards)))
     command = [e2e.engine(), "-m", path, "-fit", "off", "--no-warmup", "--offline", "-lv", "4", "--no-log-prefix", "-t", "1", "--port", "0", *words]
     server = subprocess.Popen([str(word) for word in command], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors="replace")
-    timer = concurrent.futures.thread.threading.Timer(PATIENCE_S, server.kill)
+    timer = threading.Timer(PATIENCE_S, server.kill)
     timer.start()
-    lines = []
+    lines, drafts, port, idle = [], any("draft-mtp" in word for word in words), None, False
     try:
         for line in server.stdout:
             lines.append(line)
-            if "reserve took" in line or "all slots are idle" in line:  # all is allocated; it would go on to compute
+            listening = re.search(r"listening on http://127.0.0.1:(\d+)", line)
+            port = listening[1] if listening else port
+            idle = idle or "all slots are idle" in line
+            if not drafts and (idle or "reserve took" in line):  # all is allocated; it would go on to compute
+                break
+            if "all slots are idle" in line:
+                threading.Thread(target=books.ask, args=(port,), daemon=True).start()
+            if idle and "reserve took" in line:
                 break
     finally:
         timer.cancel()
@@ -412,9 +467,7 @@ def logged(path, cards, words):
 def one(job):
     number, path, name, cards, words, folder = job
     lines = logged(path, cards, words)
-    seen = books.new_books()
-    for line in lines:
-        books.note_line(seen, line)
+    seen = books.read_log(lines)
     machine = pathlib.Path(folder) / f"cards-{cards}.yaml"
     ran = subprocess.run([str(e2e.PROGRAM), "estimate", str(path), "--gpus", str(machine), "--json", "--engine-build", "11669", "--", *words],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -473,6 +526,8 @@ def main():
                 shape.write(path)
                 name += f" {shape.width}w {shape.layers}l {shape.heads}x{shape.head}/{shape.kv} ff{shape.inner} e{shape.used}/{shape.experts}x{shape.expert_inner} v{shape.vocabulary}"
             cards, words = random_flags(rng, layers, experts, latent, rng.random() < options.partial)
+            if name.startswith(DRAFTERS):
+                words += draft_flags(rng, latent, "-fa" not in words)
             jobs.append((number, path, name, cards, words, folder))
         tally, errors = collections.Counter(), collections.defaultdict(list)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
