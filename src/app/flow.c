@@ -185,6 +185,11 @@ static enum dgo_status intend(const struct arrow *arrow)
                              &flow->intent, arrow->err);
     if (status == DGO_OK)
         flow->intent.swa_full = flow->engine->swa_full;
+    if (status == DGO_OK && flow->intent.draft_tokens > 0 && !flow->engine->own_draft)
+        return dgo_fail(arrow->err, DGO_EUSAGE,
+                        "--draft: drafts of the model's own block are planned for llama.cpp's "
+                        "server, not for %s",
+                        flow->engine->name);
     return status;
 }
 

@@ -21,6 +21,7 @@ struct work {
 
     struct dgo_flags *flags;
     struct dgo_model *adapter[DGO_ADAPTER_MAX];
+    struct dgo_model *draft; /* a second one; NULL: none */
     uint64_t margins_bytes[DGO_GPU_MAX];
 };
 
@@ -87,29 +88,48 @@ static enum dgo_status open_adapters(struct work *work)
     return DGO_OK;
 }
 
+/* A draft model with a next-token block is taken for one of those, unless something else is said:
+ * common_speculative_types_from_gguf. */
+static enum dgo_status open_draft(struct work *work)
+{
+    struct dgo_flags *flags = work->flags;
+    struct dgo_settings *draft = &flags->draft;
+    enum dgo_status status;
+
+    flags->settings.states_out = flags->settings.own_draft;
+    if (!flags->draft_model)
+        return DGO_OK;
+    status = dgo_model_open(flags->draft_model, &work->draft, work->err);
+    if (status != DGO_OK)
+        return dgo_error_prefix(work->err, status, "-md");
+    if (flags->draft_by_file && work->draft->mtp_layer_count > 0) {
+        draft->own_draft = true;
+        flags->settings.rollback_tokens = flags->draft_tokens;
+    }
+    flags->settings.states_out = draft->own_draft_alone = draft->own_draft;
+    draft->draft_key_type = draft->key_type;
+    draft->draft_value_type = draft->value_type;
+    return DGO_OK;
+}
+
 static enum dgo_status add_draft(struct work *work)
 {
     struct dgo_settings draft = work->flags->draft;
-    struct dgo_model *model = NULL;
     struct dgo_estimate beside;
     enum dgo_status status;
 
-    if (!work->flags->draft_model)
+    if (!work->draft)
         return DGO_OK;
-    status = dgo_model_open(work->flags->draft_model, &model, work->err);
-    if (status != DGO_OK)
-        return dgo_error_prefix(work->err, status, "-md");
     draft.ctx_tokens = work->estimate->ctx_tokens;
     draft.adapter_count = 0;
-    if (draft.cpu_moe_layer_count > model->layer_count)
-        draft.cpu_moe_layer_count = model->layer_count;
-    status = dgo_estimate_make(&work->flow->machine, model, &draft, &work->flow->rules,
+    if (draft.cpu_moe_layer_count > work->draft->layer_count + work->draft->mtp_layer_count)
+        draft.cpu_moe_layer_count = work->draft->layer_count + work->draft->mtp_layer_count;
+    status = dgo_estimate_make(&work->flow->machine, work->draft, &draft, &work->flow->rules,
                                work->margins_bytes, &beside, work->err);
     if (status == DGO_OK)
         dgo_estimate_add(work->estimate, &beside);
     else
         status = dgo_error_prefix(work->err, status, "the draft model");
-    dgo_model_close(model);
     return status;
 }
 
@@ -163,13 +183,16 @@ static enum dgo_status make(void *data)
     if (status == DGO_OK)
         status = open_adapters(work);
     if (status == DGO_OK)
+        status = open_draft(work);
+    if (status == DGO_OK)
         status = dgo_estimate_make(&flow->machine, flow->model, &work->flags->settings,
                                    &flow->rules, work->margins_bytes, work->estimate, work->err);
     if (status != DGO_OK)
         return status;
     name_devices(work);
     if (!work->flags->adapter_count && !work->flags->settings.override_count) {
-        if (option_given(flow->options, OPTION_ASK_ENGINE))
+        /* The dry run knows of no drafts. */
+        if (option_given(flow->options, OPTION_ASK_ENGINE) && !work->flags->settings.own_draft)
             dry_run_use(flow, &work->flags->settings, work->estimate);
         if (!work->flags->draft_model && !work->flags->projector)
             measured_use(flow, &work->flags->settings, work->estimate); /* beats all others */
@@ -203,6 +226,7 @@ enum dgo_status flow_estimate_flags(struct flow *flow, const char *const *args, 
         status = app_run(COMPONENT_ESTIMATE, make, &work);
     for (uint32_t i = 0; i < DGO_ADAPTER_MAX; i++)
         dgo_model_close(work.adapter[i]);
+    dgo_model_close(work.draft);
     free(work.flags);
     return status;
 }

@@ -143,7 +143,7 @@ static void add_shape(struct context_key *key, const struct dgo_model *model)
     context_key_add_text(key, model->architecture);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         context_key_add(key, numbers[i]);
-    for (uint32_t i = 0; i < model->layer_count; i++)
+    for (uint32_t i = 0; i < model->layer_count + model->mtp_layer_count; i++)
         add_layer(key, &model->layer[i]);
 }
 
@@ -183,6 +183,7 @@ static void add_intent(struct context_key *key, const struct dgo_intent *intent)
     for (uint32_t g = 0; g < DGO_GPU_MAX; g++)
         context_key_add(key, intent->gpu_margin_mask >> g & 1 ? intent->gpu_margin_bytes[g] : 0);
     context_key_add(key, intent->concurrent_requests);
+    context_key_add(key, intent->draft_tokens);
     context_key_add(key, intent->every_gpu);
     context_key_add(key, intent->alone);
     context_key_add(key, intent->gpu_mask);

@@ -580,6 +580,12 @@ static json_t *make_settings(const struct view *view)
     json_object_set_new(object, "swa_full", json_boolean(settings->swa_full));
     json_object_set_new(object, "op_offload", json_boolean(settings->op_offload));
     set_count(object, "cpu_moe_layer_count", settings->cpu_moe_layer_count);
+    if (settings->own_draft) {
+        set_count(object, "draft_tokens", settings->rollback_tokens);
+        set_text(object, "draft_key_type", dgo_kv_type_name(settings->draft_key_type));
+        set_text(object, "draft_value_type", dgo_kv_type_name(settings->draft_value_type));
+        set_count(object, "draft_ubatch_tokens", settings->draft_ubatch_tokens);
+    }
     for (uint32_t i = 0; i < settings->device_count; i++) {
         json_array_append_new(gpus, json_integer(settings->device_gpu[i]));
         if (settings->tensor_split_given)

@@ -129,6 +129,7 @@ enum dgo_status wish_intent(const struct options *options, const struct dgo_mach
         .prompt_tokens = (double)option_number(options, OPTION_PROMPT_TOKENS),
         .generated_tokens = (double)option_number(options, OPTION_GENERATED_TOKENS),
         .concurrent_requests = (uint32_t)option_number(options, OPTION_CONCURRENT),
+        .draft_tokens = (uint32_t)option_number(options, OPTION_DRAFT),
     };
     const uint64_t ctx = option_number(options, OPTION_CTX);
     const char *use = option_text(options, OPTION_USE);

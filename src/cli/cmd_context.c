@@ -123,6 +123,7 @@ const struct cmd cmd_context = {
                 OPTION_CONCURRENT,    OPTION_JSON,
                 OPTION_ENGINE,        OPTION_ENGINE_BUILD,
                 OPTION_STATE_DIR,     OPTION_VERBOSE,
-                OPTION_NVML,          OPTION_HELP},
+                OPTION_NVML,          OPTION_DRAFT,
+                OPTION_HELP},
     .run = run,
 };

@@ -16,7 +16,7 @@ static const enum option_id wishes[] = {
     OPTION_BATCH,         OPTION_UBATCH,           OPTION_NO_FLASH_ATTENTION,
     OPTION_PROMPT_TOKENS, OPTION_GENERATED_TOKENS, OPTION_USE,
     OPTION_SPREAD,        OPTION_THREADS,          OPTION_RESTART,
-    OPTION_READY_TIMEOUT, OPTION_STOP_TIMEOUT,
+    OPTION_READY_TIMEOUT, OPTION_STOP_TIMEOUT,     OPTION_DRAFT,
 };
 
 static json_t *make_intent(const struct options *options)

@@ -212,6 +212,8 @@ struct dgo_flags {
 
     const char *draft_model;   /* a second model beside the first; NULL: none */
     struct dgo_settings draft; /* context tokens: those of the first model's estimate */
+    bool draft_by_file;        /* nothing says of what kind it is: by what is in it */
+    uint32_t draft_tokens;     /* that a draft proposes at once */
 
     const char *projector; /* NULL: none */
     int32_t projector_gpu; /* in the machine, among the settings' devices or not; -1: host */
@@ -232,6 +234,7 @@ struct dgo_engine {
                               * names is asked what it can do */
     const char *health_path; /* HTTP path that answers 200 when ready; NULL: it serves nothing */
     bool several_machines;   /* it can use cards of other machines */
+    bool own_draft;          /* a model's next-token block can draft */
     bool swa_full;           /* of llama.cpp's kin: it keeps the whole context in layers with a
                               * window, unless told otherwise, which it is not */
     uint32_t formats;        /* bit per enum dgo_model_format that it loads */

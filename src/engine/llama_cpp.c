@@ -8,6 +8,7 @@ const struct dgo_engine dgo_llama_cpp = {
     .what = "whole layers on each card, in any shares; GGUF; host memory too",
     .binary = "llama-server",
     .several_machines = true,
+    .own_draft = true,
     .health_path = "/health",
     .formats = 1u << DGO_FORMAT_GGUF,
     .command = llama_cpp_command,

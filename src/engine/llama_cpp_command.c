@@ -256,6 +256,22 @@ static void add_context(struct command_builder *builder, const struct dgo_model 
     add_cache(builder, model, settings);
 }
 
+/* The block drafts with a cache of its own, which is not of the model's type unless it is told. */
+static void add_draft(struct command_builder *builder, const struct dgo_settings *settings)
+{
+    if (!settings->own_draft)
+        return;
+    build_flag(builder, BUILD_NEEDED, "--spec-type", "draft-mtp",
+               "the model's own next-token block guesses ahead");
+    build_flag_u32(builder, BUILD_NEEDED, "--spec-draft-n-max", settings->rollback_tokens,
+                   "tokens that it guesses at once");
+    build_flag(builder, BUILD_NEEDED, "-ctkd --cache-type-k-draft --spec-draft-type-k",
+               dgo_kv_type_name(settings->draft_key_type), "precision of the keys in its cache");
+    build_flag(builder, BUILD_NEEDED, "-ctvd --cache-type-v-draft --spec-draft-type-v",
+               dgo_kv_type_name(settings->draft_value_type),
+               "precision of the values in its cache");
+}
+
 static void add_log(struct command_builder *builder)
 {
     build_flag(builder, BUILD_WANTED, "-lv --verbosity --log-verbosity", "4",
@@ -330,6 +346,11 @@ static enum dgo_status check_extra(const struct dgo_launch_options *options, str
     };
 
     for (uint32_t i = 0; i < options->extra_count; i++)
+        if (strstr(options->extra_args[i], "draft-mtp"))
+            return dgo_fail(err, DGO_EUSAGE,
+                            "draft-mtp after -- takes memory that the plan would not know of; use "
+                            "--draft N");
+    for (uint32_t i = 0; i < options->extra_count; i++)
         for (size_t d = 0; d < sizeof decided / sizeof decided[0]; d++)
             if (strcmp(options->extra_args[i], decided[d]) == 0)
                 return dgo_fail(err, DGO_EUSAGE,
@@ -374,6 +395,7 @@ enum dgo_status llama_cpp_command(const struct dgo_machine *machine, const struc
     build_flag(&builder, BUILD_NEEDED, "-m --model", options->model_path, "the model file");
     add_placement(&builder, machine, &plan->settings);
     add_context(&builder, model, &plan->settings);
+    add_draft(&builder, &plan->settings);
     add_server(&builder, options);
     llama_cpp_environment(&builder, machine, &plan->settings);
     return build_end(&builder, command);

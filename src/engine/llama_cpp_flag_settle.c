@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-enum {
-    DRAFT_TOKENS = 3,  /* --spec-draft-n-max of build 11669 */
-    NGRAM_TOKENS = 64, /* the most that guessing from n-grams proposes */
-};
-
 /* llama_prepare_model_devices: servers come first, to save traffic; where all are one device they
  * come last, as they were registered. */
 static void take_visible(struct flag_reader *reader)
@@ -118,6 +113,7 @@ static void settle_draft(struct flag_reader *reader)
     draft->key_type = own.key_type;
     draft->value_type = own.value_type;
     draft->cpu_moe_layer_count = own.cpu_moe_layer_count;
+    draft->own_draft = own.own_draft;
     draft->output_row_count = draft->slot_count;
     if (reader->draft_ubatch > 0)
         draft->ubatch_tokens = (uint32_t)reader->draft_ubatch;
@@ -133,19 +129,38 @@ static void settle_draft(struct flag_reader *reader)
         draft->split_mode = DGO_SPLIT_LAYER;
 }
 
-/* With guesses to verify a server wants a row of logits for each of them and one more. */
+/* A draft model without a word about its kind is of the kind that its file shows. */
+static void settle_guesses(struct flag_reader *reader)
+{
+    struct dgo_flags *flags = reader->flags;
+    const bool mtp = reader->guesses >> GUESS_DRAFT_MTP & 1;
+
+    if (!reader->guesses_given && flags->draft_model)
+        reader->guesses = 1 << GUESS_DRAFT_SIMPLE;
+    flags->draft_by_file = !reader->guesses_given;
+    flags->draft.own_draft = mtp && flags->draft_model;
+    flags->settings.own_draft = mtp && !flags->draft_model;
+    flags->settings.draft_key_type = flags->draft.key_type;
+    flags->settings.draft_value_type = flags->draft.value_type;
+    flags->settings.draft_ubatch_tokens = (uint32_t)reader->draft_ubatch;
+}
+
+/* With guesses to verify a server wants a row of logits for each of them and one more; what a
+ * next-token block guessed in vain is gone back from. */
 static void settle_rows(struct flag_reader *reader)
 {
     struct dgo_flags *flags = reader->flags;
-    int64_t guesses = 0;
+    int64_t most = 0;
 
-    if (flags->draft_model)
-        guesses = reader->draft_tokens >= 0 ? reader->draft_tokens : DRAFT_TOKENS;
-    if (reader->draft_guesses && guesses < NGRAM_TOKENS)
-        guesses = NGRAM_TOKENS;
-    if (guesses > 0)
+    for (uint32_t guess = 0; guess < GUESS_COUNT; guess++)
+        if (reader->guesses >> guess & 1 && reader->guess_tokens[guess] > most)
+            most = reader->guess_tokens[guess];
+    if (most > 0)
         flags->settings.output_row_count = (uint32_t)dgo_min_u64(
-            flags->settings.slot_count * (uint64_t)(1 + guesses), flags->settings.batch_tokens);
+            flags->settings.slot_count * (uint64_t)(1 + most), flags->settings.batch_tokens);
+    flags->draft_tokens = (uint32_t)reader->guess_tokens[GUESS_DRAFT_MTP];
+    if (flags->settings.own_draft || flags->draft.own_draft)
+        flags->settings.rollback_tokens = flags->draft_tokens;
 }
 
 /* The first of -dev, else the first card that is seen: it does not know of -sm none and -mg, nor of
@@ -193,8 +208,11 @@ enum dgo_status flag_settle(struct flag_reader *reader)
         return dgo_fail(reader->err, DGO_EUSAGE, "-b takes 1 or more");
     if (settings->ubatch_tokens == 0) /* the engine's meaning of 0 */
         settings->ubatch_tokens = settings->batch_tokens;
-    if (settings->cpu_moe_layer_count > model->layer_count)
-        settings->cpu_moe_layer_count = model->layer_count;
+    settle_guesses(reader);
+    const uint32_t blocks = model->layer_count + (settings->own_draft ? model->mtp_layer_count : 0);
+
+    if (settings->cpu_moe_layer_count > blocks)
+        settings->cpu_moe_layer_count = blocks;
     settle_draft(reader);
     settle_rows(reader);
     /* fit.cpp gives up when any of these is given. */

@@ -8,7 +8,7 @@
 static const char *const refusals[ACTION_COUNT] = {
     [ACTION_MOE_CACHE] = "the cache of experts on the GPUs is not computed",
     [ACTION_SPECULATION] =
-        "the memory of this kind of draft is not computed; draft-simple with -md "
+        "the memory of this kind of draft is not computed; draft-mtp, draft-simple with -md "
         "and guessing from n-grams are",
     [ACTION_DRAFT_OVERRIDE] = "placing single tensors of the draft model is not computed",
     [ACTION_VISION] = "a file that is still to be fetched is not computed; give it with --mmproj",
@@ -68,23 +68,43 @@ static enum dgo_status read_projector_device(struct flag_reader *reader, const c
     return DGO_OK;
 }
 
-/* "ngram-simple,draft-simple".  A simple draft is computed; those that read the model's own states
- * are not. */
+/* "ngram-simple,draft-simple"; the last list counts. */
 static enum dgo_status read_speculation(struct flag_reader *reader, const char *flag,
                                         const char *value)
 {
-    static const char simple[] = "draft-simple";
+    static const char *const names[GUESS_COUNT] = {
+        [GUESS_DRAFT_SIMPLE] = "draft-simple",   [GUESS_DRAFT_MTP] = "draft-mtp",
+        [GUESS_NGRAM_SIMPLE] = "ngram-simple",   [GUESS_NGRAM_MAP_K] = "ngram-map-k",
+        [GUESS_NGRAM_MAP_K4V] = "ngram-map-k4v", [GUESS_NGRAM_MOD] = "ngram-mod",
+        [GUESS_NGRAM_CACHE] = "ngram-cache",
+    };
 
+    reader->guesses = 0;
+    reader->guesses_given = true;
     for (const char *at = value; *at;) {
         const size_t length = strcspn(at, ",");
+        uint32_t guess = 0;
 
-        if (length >= 5 && memcmp(at, "draft", 5) == 0 &&
-            (length != sizeof simple - 1 || memcmp(at, simple, length) != 0))
+        while (guess < GUESS_COUNT &&
+               (strlen(names[guess]) != length || memcmp(at, names[guess], length) != 0))
+            guess++;
+        if (guess < GUESS_COUNT)
+            reader->guesses |= UINT32_C(1) << guess;
+        else if (length != 4 || memcmp(at, "none", 4) != 0)
             return refuse(reader, flag, ACTION_SPECULATION);
-        reader->draft_guesses = reader->draft_guesses || strncmp(at, "ngram", 5) == 0;
         at += length + (at[length] == ',');
     }
     return DGO_OK;
+}
+
+static enum dgo_status read_draft_tokens(struct flag_reader *reader, const char *flag,
+                                         const char *value)
+{
+    int64_t *tokens = &reader->guess_tokens[GUESS_DRAFT_SIMPLE];
+    const enum dgo_status status = flag_number(reader, flag, value, 0, UINT16_MAX, tokens);
+
+    reader->guess_tokens[GUESS_DRAFT_MTP] = *tokens;
+    return status;
 }
 
 static enum dgo_status read_fit(struct flag_reader *reader, const char *flag, const char *value)
@@ -168,7 +188,7 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
     case ACTION_DRAFT_VALUE_TYPE:
         return flag_kv_type(reader, flag, value, &draft->value_type);
     case ACTION_DRAFT_TOKENS:
-        return flag_number(reader, flag, value, 0, INT32_MAX, &reader->draft_tokens);
+        return read_draft_tokens(reader, flag, value);
     case ACTION_DRAFT_UBATCH:
         return flag_number(reader, flag, value, 0, INT32_MAX, &reader->draft_ubatch);
     case ACTION_DRAFT_DEVICE:
@@ -186,6 +206,13 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
         return unless_zero(reader, flag, value, action);
     case ACTION_SPECULATION:
         return read_speculation(reader, flag, value);
+    case ACTION_NGRAM_SIMPLE:
+    case ACTION_NGRAM_MAP_K:
+    case ACTION_NGRAM_MAP_K4V:
+    case ACTION_NGRAM_MOD:
+        return flag_number(
+            reader, flag, value, 0, UINT16_MAX,
+            &reader->guess_tokens[GUESS_NGRAM_SIMPLE + action - ACTION_NGRAM_SIMPLE]);
     default:
         return refuse(reader, flag, action);
     }
@@ -216,7 +243,11 @@ static enum dgo_status without_value(struct flag_reader *reader, enum flag_actio
         settings->swa_full = true;
         break;
     case ACTION_CPU_MOE:
-        settings->cpu_moe_layer_count = reader->source->model->layer_count;
+        settings->cpu_moe_layer_count = DGO_LAYER_MAX;
+        break;
+    case ACTION_SPECULATION_DEFAULT:
+        reader->guesses = UINT32_C(1) << GUESS_NGRAM_MOD;
+        reader->guesses_given = true;
         break;
     case ACTION_DRAFT_CPU_MOE:
         reader->flags->draft.cpu_moe_layer_count = DGO_LAYER_MAX;
@@ -329,7 +360,14 @@ enum dgo_status llama_cpp_read_flags(const struct dgo_flag_source *source, struc
         .gpu_layers = -1,
         .unified = -1,
         .draft_layers = -1,
-        .draft_tokens = -1,
+        /* The defaults of build 11669. */
+        .guess_tokens = {[GUESS_DRAFT_SIMPLE] = LLAMA_DRAFT_TOKENS,
+                         [GUESS_DRAFT_MTP] = LLAMA_DRAFT_TOKENS,
+                         [GUESS_NGRAM_SIMPLE] = 48,
+                         [GUESS_NGRAM_MAP_K] = 48,
+                         [GUESS_NGRAM_MAP_K4V] = 48,
+                         [GUESS_NGRAM_MOD] = 64,
+                         [GUESS_NGRAM_CACHE] = 8},
         .projector_gpu = -1,
     };
     enum dgo_status status;

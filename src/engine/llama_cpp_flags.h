@@ -47,6 +47,11 @@ enum flag_action {
     ACTION_DRAFT_CPU_MOE,
     ACTION_DRAFT_N_CPU_MOE,
     ACTION_SPECULATION,
+    ACTION_SPECULATION_DEFAULT,
+    ACTION_NGRAM_SIMPLE,
+    ACTION_NGRAM_MAP_K,
+    ACTION_NGRAM_MAP_K4V,
+    ACTION_NGRAM_MOD,
     ACTION_FIT,
     ACTION_FIT_TARGET,
     ACTION_MOE_CACHE,
@@ -60,6 +65,18 @@ enum flag_action {
     ACTION_DEVICE_SAMPLING,
     ACTION_OTHER_MODEL,
     ACTION_COUNT
+};
+
+/* Kinds of guesses (--spec-type); several may be on. */
+enum flag_guess {
+    GUESS_DRAFT_SIMPLE, /* a draft model */
+    GUESS_DRAFT_MTP,    /* next-token blocks */
+    GUESS_NGRAM_SIMPLE, /* from what was said before */
+    GUESS_NGRAM_MAP_K,
+    GUESS_NGRAM_MAP_K4V,
+    GUESS_NGRAM_MOD,
+    GUESS_NGRAM_CACHE,
+    GUESS_COUNT
 };
 
 struct flag_row {
@@ -76,9 +93,11 @@ struct flag_reader {
     struct dgo_flags *flags;
     /* Cards that the engine sees: this machine's, then those of --rpc in its order. */
     uint32_t visible[DGO_GPU_MAX], visible_count;
-    int64_t slots, gpu_layers, main_gpu, unified, draft_layers, draft_ubatch, draft_tokens;
-    int64_t projector_gpu; /* -1: the first device; PROJECTOR_HOST */
-    bool devices_given, shares_given, layers_given, draft_devices_given, draft_guesses;
+    int64_t slots, gpu_layers, main_gpu, unified, draft_layers, draft_ubatch;
+    int64_t guess_tokens[GUESS_COUNT]; /* the most that each kind proposes at once */
+    uint32_t guesses;                  /* a bit for each kind that is on */
+    int64_t projector_gpu;             /* -1: the first device; PROJECTOR_HOST */
+    bool devices_given, shares_given, layers_given, draft_devices_given, guesses_given;
 };
 enum { FLAG_PROJECTOR_HOST = -2 };
 

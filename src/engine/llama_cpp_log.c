@@ -163,8 +163,11 @@ static bool read_buffer(struct dgo_report *report, const struct log_line *line)
     if (device < 0)
         return true;
     kind = llama_cpp_buffer_kind(words, (size_t)(found - 1 - words));
-    llama_cpp_book(report, (uint8_t)device, (uint8_t)kind,
-                   (uint8_t)(report->state.generation * 2 + vision),
+    /* What is reserved anew while it serves is the model's: with the first request its hidden
+     * states begin to go to the draft, and its graph grows. */
+    const uint32_t generation = report->model_loaded ? 0 : report->state.generation;
+
+    llama_cpp_book(report, (uint8_t)device, (uint8_t)kind, (uint8_t)(generation * 2 + vision),
                    kind == DGO_BUFFER_MODEL || kind == DGO_BUFFER_CONTEXT, bytes);
     if (kind == DGO_BUFFER_COMPUTE && !vision && !report->pipeline_known)
         report->pipeline_known = true; /* "enabled" would have come before */

@@ -66,7 +66,8 @@ static int32_t find_device(const float *shares, uint32_t count, float at)
 }
 
 void assign_layers(const struct dgo_machine *machine, const struct dgo_model *model,
-                   const struct dgo_settings *settings, int32_t layer_device[DGO_LAYER_MAX + 1])
+                   const struct dgo_settings *settings, int32_t layer_device[DGO_LAYER_MAX + 1],
+                   int32_t *block_device)
 {
     float shares[DGO_GPU_MAX];
     const uint32_t count = fill_shares(machine, settings, shares);
@@ -74,11 +75,15 @@ void assign_layers(const struct dgo_machine *machine, const struct dgo_model *mo
     const uint32_t on_gpu = settings->gpu_layer_count < all ? settings->gpu_layer_count : all;
     const uint32_t first = all - on_gpu;
 
-    for (uint32_t l = 0; l <= model->layer_count; l++) {
-        const uint32_t at = l < model->layer_count ? l : all - 1;
+    for (uint32_t l = 0; l < all; l++) {
+        const int32_t device = l < first || count == 0
+                                   ? ASSIGN_CPU
+                                   : find_device(shares, count, (float)(l - first) / (float)on_gpu);
 
-        layer_device[l] = at < first || count == 0
-                              ? ASSIGN_CPU
-                              : find_device(shares, count, (float)(at - first) / (float)on_gpu);
+        if (l < model->layer_count)
+            layer_device[l] = device;
+        if (l == model->layer_count && block_device)
+            *block_device = device;
+        layer_device[model->layer_count] = device; /* the last counts */
     }
 }

@@ -158,8 +158,24 @@ static bool is_exact(const struct plan_memory *memory, bool pipeline)
     return t->studied && t->rule->exact && !t->adapted;
 }
 
-uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
-                              enum dgo_figure_source *source)
+/* Where hidden states come out, all tokens go through the last layer and its norm, and the wanted
+ * rows are picked behind it.  The engine reserves for that when the first request comes. */
+static uint64_t states_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                             enum dgo_figure_source *source)
+{
+    const struct memory_terms *t = &memory->terms;
+
+    if (!memory->states_out || !role->holds_output)
+        return 0;
+    if (source)
+        *source = DGO_FIGURE_BOUND;
+    if (role->holds_layers)
+        return 3 * t->embedding; /* seen: 2; 3 beside a packed cache */
+    return t->embedding * (1 + (role->pipeline ? MEMORY_COPIES * t->rule->other_inputs : 0));
+}
+
+static uint64_t model_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                            enum dgo_figure_source *source)
 {
     const struct memory_terms *t = &memory->terms;
     const bool first = role->position == 0;
@@ -182,10 +198,23 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
     return dgo_max_u64(bytes, closed_form_bytes(memory, role));
 }
 
+uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                              enum dgo_figure_source *source)
+{
+    if (source)
+        *source = DGO_FIGURE_FORMULA;
+    const uint64_t bytes =
+        memory->block_only ? 0
+                           : model_bytes(memory, role, source) + states_bytes(memory, role, source);
+    const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
+
+    return bytes + draft_compute_bytes(memory, role, partial, source);
+}
+
 /* --- the host -------------------------------------------------------------------------------- */
 
-uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
-                                   bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
+static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t device_count,
+                                 bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
 {
     const struct memory_terms *t = &memory->terms;
     const uint64_t e = t->embedding;
@@ -206,6 +235,15 @@ uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t de
     if (!t->attention_fused && memory->kv_on_host)
         bytes += 4 * e;
     return bytes;
+}
+
+uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
+                                   bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
+{
+    const uint64_t model =
+        model_host_bytes(memory, device_count, pipeline, cpu_layer_count, output_on_cpu);
+
+    return (memory->block_only ? 0 : model) + memory->draft.host_bytes[pipeline];
 }
 
 /* --- around the figures ---------------------------------------------------------------------- */

@@ -63,6 +63,18 @@ struct dgo_settings {
     uint32_t cpu_moe_layer_count;    /* -ncmoe; layer_count for -cmoe */
     bool remote;                     /* a device is on another machine (--rpc) */
     uint32_t output_row_count;       /* logits rows; 0: as a server of that build reserves */
+    /* Drafts: each slot keeps so many states beside its own, to go back to when they are refused.
+     */
+    uint32_t rollback_tokens;
+    /* The model's own next-token block drafts (--spec-type draft-mtp): it is loaded with the model,
+     * and runs in a context of its own, with its own micro-batch (0: the model's) and cache. */
+    bool own_draft;
+    bool own_draft_alone; /* and nothing else of it runs: it is loaded beside the model it drafts
+                             for */
+    bool states_out;      /* hidden states of all tokens are handed on, to such a draft; the engine
+                           * then loads the model's block whether or not it is the one that drafts */
+    uint32_t draft_ubatch_tokens;
+    enum dgo_kv_type draft_key_type, draft_value_type;
     /* Outlive the settings; NULL: none. */
     const struct dgo_override *override;
     uint32_t override_count;
@@ -141,6 +153,9 @@ enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struc
                                   const uint64_t *margins_bytes, struct dgo_estimate *estimate,
                                   struct dgo_error *err);
 
+/* Why the model's own next-token block cannot draft, as the end of a sentence; NULL: it can. */
+const char *dgo_own_draft_refusal(const struct dgo_model *model);
+
 enum dgo_objective { DGO_OBJECTIVE_SPEED, DGO_OBJECTIVE_CONTEXT, DGO_OBJECTIVE_SAFE };
 const char *dgo_objective_name(enum dgo_objective objective);
 
@@ -167,6 +182,7 @@ struct dgo_intent {
     /* Requests answered at the same time, which the speed is weighed for; 0: 1.  At most as many
      * as slots. */
     uint32_t concurrent_requests;
+    uint32_t draft_tokens; /* guessed ahead at once by the model's own next-token block; 0: none */
 };
 
 struct dgo_prediction {

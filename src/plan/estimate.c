@@ -76,6 +76,7 @@ struct assembly {
     const struct plan_memory *memory;
     const uint64_t *margins_bytes; /* for each GPU of the machine; NULL: none */
     int32_t layer_device[DGO_LAYER_MAX + 1];
+    int32_t block_device; /* of the next-token block */
     struct dgo_estimate *estimate;
 };
 
@@ -128,6 +129,23 @@ static void place_layer(const struct assembly *a, uint32_t l)
     }
 }
 
+/* The next-token block, which need not lie with the output. */
+static void place_block(const struct assembly *a)
+{
+    const struct memory_block *block = &a->memory->draft.block;
+    struct dgo_estimate *estimate = a->estimate;
+
+    if (a->block_device == ASSIGN_CPU) {
+        estimate->host.weights_bytes += block->host_weights_bytes;
+        estimate->host.context_bytes += block->host_context_bytes;
+        return;
+    }
+    estimate->device[a->block_device].weights_bytes += block->weights_bytes;
+    estimate->device[a->block_device].context_bytes += block->context_bytes;
+    estimate->host.weights_bytes += block->kept_weights_bytes;
+    estimate->host.context_bytes += block->kept_context_bytes;
+}
+
 /* Which masks a device needs, and whether rows are picked in its only layer. */
 static void note_kinds(const struct assembly *a, const struct dgo_device_estimate *device,
                        struct memory_role *role)
@@ -164,6 +182,7 @@ static void add_compute(const struct assembly *a)
                                     estimate->host.holds_output),
         .cpu_layer_count = estimate->host.layer_count,
         .output_on_cpu = estimate->host.holds_output,
+        .block_on_cpu = a->memory->draft.used && a->block_device == ASSIGN_CPU,
     };
 
     estimate->pipeline = role.pipeline;
@@ -172,9 +191,10 @@ static void add_compute(const struct assembly *a)
 
         role.holds_layers = device->layer_count > 0 || a->memory->moved_bytes[d] > 0;
         role.holds_output = device->holds_output;
+        role.holds_block = a->memory->draft.used && a->block_device == (int32_t)d;
         note_kinds(a, device, &role);
         device->compute_bytes = memory_compute_bytes(a->memory, &role, &device->compute_source);
-        if (role.holds_layers || role.holds_output || device->compute_bytes > 0)
+        if (role.holds_layers || role.holds_output || role.holds_block || device->compute_bytes > 0)
             role.position++;
     }
     estimate->host.compute_bytes = memory_host_compute_bytes(
@@ -268,6 +288,7 @@ static enum dgo_status assemble(const struct assembly *a, struct dgo_error *err)
     open_devices(a);
     for (uint32_t l = 0; l <= m->layer_count; l++)
         place_layer(a, l);
+    place_block(a);
     for (uint32_t d = 0; d < estimate->device_count; d++)
         estimate->device[d].weights_bytes += m->moved_bytes[d];
     if (estimate->host.layer_count > 0)
@@ -287,6 +308,7 @@ enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struc
 {
     struct plan_memory memory;
     struct assembly a = {.machine = machine,
+                         .block_device = ASSIGN_CPU,
                          .settings = settings,
                          .memory = &memory,
                          .margins_bytes = margins_bytes,
@@ -303,6 +325,6 @@ enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struc
         status = memory_make(model, settings, rules, &memory, err);
     if (status)
         return status;
-    assign_layers(machine, model, settings, a.layer_device);
+    assign_layers(machine, model, settings, a.layer_device, &a.block_device);
     return assemble(&a, err);
 }

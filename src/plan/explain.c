@@ -57,10 +57,36 @@ static void tell_context(const struct telling *to)
             to->model->context_length);
 }
 
+static void tell_draft(const struct telling *to)
+{
+    const struct dgo_settings *settings = &to->plan->settings;
+    const struct memory_draft *draft = &to->memory.draft;
+
+    char block[24];
+
+    if (!draft->used)
+        return;
+    snprintf(block, sizeof block, "blk.%" PRIu32, to->model->layer_count);
+    say(to,
+        "draft: the next-token block (%s) guesses %" PRIu32 " tokens: %" PRIu32 " slot%s x %" PRIu32
+        " rows of logits; its cache is %s, %s; its own context's compute buffer is %.2f MiB (%s)",
+        block, settings->rollback_tokens, settings->slot_count,
+        settings->slot_count == 1 ? "" : "s", settings->rollback_tokens + 1,
+        dgo_kv_type_name(settings->draft_key_type), dgo_kv_type_name(settings->draft_value_type),
+        mib(draft->compute_bytes[to->plan->estimate.pipeline]),
+        dgo_figure_source_name(draft->exact ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND));
+    if (memory_rolls_back(to->model))
+        say(to, "  each slot keeps %" PRIu32 " states more, to go back to when a guess is wrong",
+            settings->rollback_tokens);
+    say(to, "  the model's graph hands on the hidden states of all tokens; the engine reserves for "
+            "that at the first request");
+    say(to, "  speeds are without it: what it saves depends on how many guesses are right");
+}
+
 static void tell_weights(const struct telling *to, const struct dgo_device_estimate *device)
 {
     const struct plan_memory *m = &to->memory;
-    char layers[96] = "", tables[64] = "", output[64] = "";
+    char layers[96] = "", tables[64] = "", output[64] = "", block[64] = "";
     uint64_t sum = 0;
 
     for (uint32_t l = 0; l < device->layer_count; l++)
@@ -74,7 +100,11 @@ static void tell_weights(const struct telling *to, const struct dgo_device_estim
         snprintf(output, sizeof output, "%soutput layer: %.2f%s",
                  device->layer_count > 0 ? " + " : "", mib(m->weights_bytes[m->layer_count]),
                  to->model->tied_embeddings ? " (a copy of the embeddings)" : "");
-    say(to, "  weights  %9.2f MiB = %s%s%s", mib(device->weights_bytes), layers, tables, output);
+    if (device->holds_output && m->draft.used)
+        snprintf(block, sizeof block, " + next-token block: %.2f",
+                 mib(m->draft.block.weights_bytes));
+    say(to, "  weights  %9.2f MiB = %s%s%s%s", mib(device->weights_bytes), layers, tables, output,
+        block);
 }
 
 /* Layers of a device whose caches are of one size, and one of them. */
@@ -143,6 +173,9 @@ static void tell_cache(const struct telling *to, const struct dgo_device_estimat
                       mib(classes[c].bytes));
     if (count == 0)
         dgo_text_add(&text, "no layer here");
+    if (device->holds_output && to->memory.draft.used)
+        dgo_text_addf(&text, " + next-token block: %.2f",
+                      mib(to->memory.draft.block.context_bytes));
     say(to, "  cache    %9.2f MiB = %s", mib(device->context_bytes), sum);
     for (uint32_t c = 0; c < count; c++)
         if (classes[c].bytes > 0)
@@ -375,6 +408,7 @@ void dgo_plan_explain(const struct dgo_machine *machine, const struct dgo_model 
                                      .generated_tokens = plan->predicted.generated_tokens},
               &to->cost);
     tell_context(to);
+    tell_draft(to);
     for (uint32_t d = 0; d < plan->estimate.device_count; d++)
         tell_device(to, d);
     tell_host(to);

@@ -320,6 +320,7 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
     graph->token_count = memory->graph_tokens;
     graph->row_count = memory->output_row_count;
     graph->slot_count = settings->slot_count;
+    graph->state_count = 1 + (memory_rolls_back(model) ? settings->rollback_tokens : 0);
     graph->stream_count = memory->stream_count;
     graph->cells = memory->ctx_tokens_per_slot;
     graph->window_cells = memory->window_cells;

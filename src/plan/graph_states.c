@@ -50,8 +50,9 @@ static tape_ref delta_net(struct drawing *d, tape_ref normed, tape_ref mixed, ta
         q = draw_product(d, heads * g->state_size, tape_view(tape, q));
         k = draw_product(d, heads * g->state_size, tape_view(tape, k));
     }
-    return TAPE_PUT(tape, draw_bytes(d, g->state_inner) + g->slot_count * g->state_bytes, 0, q, k,
-                    v, decay, beta, tape_view(tape, state));
+    return TAPE_PUT(tape,
+                    draw_bytes(d, g->state_inner) + g->slot_count * g->state_count * g->state_bytes,
+                    0, q, k, v, decay, beta, tape_view(tape, state));
 }
 
 tape_ref draw_delta(struct drawing *d, tape_ref normed)
@@ -96,8 +97,8 @@ tape_ref draw_kimi_delta(struct drawing *d, tape_ref normed)
     decay = draw_product(d, width, draw_product(d, g->state_size, normed));
     decay = tape_view(tape, draw_product(d, width, tape_view(tape, decay)));
     beta = draw_product(d, heads, tape_view(tape, draw_product(d, heads, normed)));
-    result = TAPE_PUT(tape, draw_bytes(d, width) + g->slot_count * g->state_bytes, 0, part[0],
-                      part[1], part[2], decay, beta, tape_view(tape, state));
+    result = TAPE_PUT(tape, draw_bytes(d, width) + g->slot_count * g->state_count * g->state_bytes,
+                      0, part[0], part[1], part[2], decay, beta, tape_view(tape, state));
     TAPE_WRITE(tape, tape_view(tape, result));
     result = draw_product(d, width, tape_view(tape, result));
     result = draw_product(d, width, tape_view(tape, result)); /* its norm */
@@ -122,7 +123,7 @@ tape_ref draw_state_space(struct drawing *d, tape_ref normed)
 
     values = draw_product(d, mixed, behind_state(d, shift, g->shift_bytes, mixed, all));
     steps = draw_product(d, heads, tape_view(tape, all));
-    scan = TAPE_PUT(tape, draw_bytes(d, inner) + g->slot_count * g->state_bytes, 0,
+    scan = TAPE_PUT(tape, draw_bytes(d, inner) + g->slot_count * g->state_count * g->state_bytes, 0,
                     tape_view(tape, values), steps, tape_view(tape, values),
                     tape_view(tape, values), d->states_again);
     tape_expand(tape, scan);

@@ -85,6 +85,14 @@ static enum dgo_status check_concurrent(const struct dgo_intent *intent, struct 
     return DGO_OK;
 }
 
+static enum dgo_status check_draft(const struct dgo_model *model, const struct dgo_intent *intent,
+                                   struct dgo_error *err)
+{
+    const char *refusal = intent->draft_tokens > 0 ? dgo_own_draft_refusal(model) : NULL;
+
+    return refusal ? dgo_fail(err, DGO_EINVAL, "--draft: %s", refusal) : DGO_OK;
+}
+
 /* The engine would quietly take the smaller of the two. */
 static enum dgo_status check_batches(const struct dgo_intent *intent, struct dgo_error *err)
 {
@@ -94,6 +102,19 @@ static enum dgo_status check_batches(const struct dgo_intent *intent, struct dgo
                         "; give a larger --batch or a smaller --ubatch",
                         intent->batch_tokens, intent->ubatch_tokens);
     return DGO_OK;
+}
+
+/* A row of logits for each guess and one more; the block's cache is like the model's. */
+static void fill_draft(const struct dgo_intent *intent, struct dgo_settings *settings)
+{
+    if (intent->draft_tokens == 0)
+        return;
+    settings->own_draft = settings->states_out = true;
+    settings->rollback_tokens = intent->draft_tokens;
+    settings->draft_key_type = settings->key_type;
+    settings->draft_value_type = settings->value_type;
+    settings->output_row_count = (uint32_t)dgo_min_u64(
+        settings->slot_count * (UINT64_C(1) + intent->draft_tokens), settings->batch_tokens);
 }
 
 static void fill_settings(const struct dgo_model *model, const struct dgo_intent *intent,
@@ -114,6 +135,7 @@ static void fill_settings(const struct dgo_model *model, const struct dgo_intent
     settings->value_type = intent->kv_type_given ? intent->value_type : DGO_KV_F16;
     settings->flash_attention = intent->flash_attention_off ? DGO_FA_OFF : DGO_FA_ON;
     settings->swa_full = intent->swa_full;
+    fill_draft(intent, settings);
     settings->op_offload = true;
     settings->split_mode = DGO_SPLIT_LAYER;
     /* One device with everything: what memory_check looks at until there is a placement. */
@@ -136,6 +158,8 @@ enum dgo_status intent_request(const struct dgo_machine *machine, const struct d
         status = check_concurrent(intent, err);
     if (status == DGO_OK)
         status = check_batches(intent, err);
+    if (status == DGO_OK)
+        status = check_draft(model, intent, err);
     if (status != DGO_OK)
         return status;
     *request = (struct search_request){
@@ -166,8 +190,8 @@ bool intent_cache_open(const struct dgo_intent *intent)
 
 void intent_set_cache(struct search_request *request, enum dgo_kv_type key, enum dgo_kv_type value)
 {
-    request->settings.key_type = key;
-    request->settings.value_type = value;
+    request->settings.key_type = request->settings.draft_key_type = key;
+    request->settings.value_type = request->settings.draft_value_type = value;
 }
 
 uint32_t intent_ctx_cap(const struct dgo_model *model)

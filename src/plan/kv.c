@@ -216,6 +216,20 @@ static uint64_t word_state_bytes(const struct dgo_model *model, uint32_t l)
     return 0;
 }
 
+/* Whose states can be gone back to one by one (n_rs_seq in the log of build 11669); the others are
+ * copied whole before a draft, to host memory. */
+bool memory_rolls_back(const struct dgo_model *model)
+{
+    static const char *const names[] = {"qwen35",     "qwen35moe",      "lfm2",     "lfm2moe",
+                                        "nemotron_h", "nemotron_h_moe", "qwen4exp", "bailingmoe3",
+                                        "glm5-next",  "kimi-k3"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(model->architecture, names[i]) == 0)
+            return true;
+    return false;
+}
+
 enum dgo_status memory_context_fill(const struct dgo_model *model,
                                     const struct dgo_settings *settings, struct plan_memory *memory,
                                     struct dgo_error *err)
@@ -223,8 +237,11 @@ enum dgo_status memory_context_fill(const struct dgo_model *model,
     uint64_t shift, state;
 
     memory_state_bytes(model, &shift, &state);
-    shift *= settings->slot_count;
-    state *= settings->slot_count;
+    const uint64_t kept = memory_rolls_back(model) ? settings->rollback_tokens : 0;
+    const uint64_t copies = settings->slot_count * (1 + kept);
+
+    shift *= copies;
+    state *= copies;
     for (uint32_t l = 0; l < model->layer_count; l++) {
         uint64_t device = layer_cache_bytes(model, settings, memory, l, true);
         uint64_t host = layer_cache_bytes(model, settings, memory, l, false);
@@ -235,7 +252,7 @@ enum dgo_status memory_context_fill(const struct dgo_model *model,
                                 "architecture \"%s\": the size of its recurrent state is not "
                                 "known; ask the engine: llama-fit-params --fit-print on",
                                 model->architecture);
-            const uint64_t words = word_state_bytes(model, l) * settings->slot_count;
+            const uint64_t words = word_state_bytes(model, l) * copies;
 
             device += dgo_pad_u64(shift, MEMORY_DEVICE_ALIGN) +
                       dgo_pad_u64(state, MEMORY_DEVICE_ALIGN) +

@@ -62,6 +62,27 @@ bool memory_expert_on_host(const struct dgo_tensor *tensor, const struct dgo_set
            is_routed_expert(tensor->name);
 }
 
+/* Into the block's own books; the same rules as for a layer. */
+static void add_block_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
+{
+    struct memory_draft *draft = &s->memory->draft;
+    const uint64_t host = tensor_host_bytes(tensor);
+    const int32_t device = override_device(s->overrides, tensor->name);
+
+    if (device >= 0) {
+        s->memory->moved_bytes[device] += tensor_device_bytes(tensor);
+        return;
+    }
+    draft->block.host_weights_bytes += host;
+    draft->weight_max = dgo_max_u64(draft->weight_max, tensor_device_bytes(tensor));
+    if (device == DGO_OVERRIDE_HOST || memory_expert_on_host(tensor, s->settings)) {
+        draft->block.kept_weights_bytes += host;
+        draft->kept_weight_max = dgo_max_u64(draft->kept_weight_max, tensor_device_bytes(tensor));
+    } else {
+        draft->block.weights_bytes += tensor_device_bytes(tensor);
+    }
+}
+
 /* Where one tensor goes that an override names; false: none does. */
 static bool move_tensor(const struct sizing *s, const struct dgo_tensor *tensor, uint32_t l)
 {
@@ -89,8 +110,11 @@ static void add_layer_tensor(const struct sizing *s, const struct dgo_tensor *te
     const uint64_t device = tensor_device_bytes(tensor), host = tensor_host_bytes(tensor);
     struct memory_terms *terms = &memory->terms;
 
-    if (l >= memory->layer_count)
-        return; /* next-token blocks are not loaded */
+    if (l >= memory->layer_count) { /* loaded only to draft */
+        if (settings->own_draft || settings->states_out)
+            add_block_tensor(s, tensor);
+        return;
+    }
     if (move_tensor(s, tensor, l))
         return;
     memory->host_weights_bytes[l] += host;
@@ -249,7 +273,9 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
         return status;
     memory_terms_fill(model, settings, rules, memory);
     memory->host_output_bytes = (uint64_t)model->vocab_size * settings->slot_count * sizeof(float);
-    return DGO_OK;
+    memory->states_out = settings->states_out;
+    memory->block_only = settings->own_draft && settings->own_draft_alone;
+    return settings->own_draft ? draft_make(model, settings, rules, memory, err) : DGO_OK;
 }
 
 /* --- what the engine would refuse ------------------------------------------------------------ */
@@ -298,7 +324,7 @@ static enum dgo_status check_cache_type(const char *what, enum dgo_kv_type type,
     return DGO_OK;
 }
 
-static enum dgo_status check_cache(const struct dgo_model *model,
+enum dgo_status memory_check_cache(const struct dgo_model *model,
                                    const struct dgo_settings *settings, struct dgo_error *err)
 {
     const bool fused = settings->flash_attention == DGO_FA_ON;
@@ -352,5 +378,5 @@ enum dgo_status memory_check(const struct dgo_machine *machine, const struct dgo
         return dgo_fail(err, DGO_EINVAL, "a context of %" PRIu32 " tokens (-c) is out of range",
                         settings->ctx_tokens);
     status = check_devices(machine, settings, err);
-    return status ? status : check_cache(model, settings, err);
+    return status ? status : memory_check_cache(model, settings, err);
 }

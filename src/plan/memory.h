@@ -22,6 +22,24 @@ enum {
     MEMORY_HOST_ALIGN = 32,
 };
 
+/* Of one block: on a GPU, what it then leaves in host memory, and all of it on the CPU. */
+struct memory_block {
+    uint64_t weights_bytes, context_bytes;
+    uint64_t kept_weights_bytes, kept_context_bytes;
+    uint64_t host_weights_bytes, host_context_bytes;
+};
+
+/* The context in which the model's own next-token block drafts; FORMULAS "Drafts". */
+struct memory_draft {
+    bool used;
+    bool exact;                /* its compute figures are; else bounds */
+    struct memory_block block; /* the block itself and its cache; also where another one drafts */
+    /* Buffers without a pipeline and with one: on the block's device, on that of the output where
+     * it is another, in host memory. */
+    uint64_t compute_bytes[2], output_bytes[2], host_bytes[2];
+    uint64_t weight_max, kept_weight_max; /* the block's largest tensor, and of those it leaves */
+};
+
 /* How the graph of one micro-batch is built, as far as its peak depends on it. */
 enum memory_family {
     MEMORY_DENSE,
@@ -127,6 +145,8 @@ struct memory_graph {
     bool shares_scaled;
     uint32_t query_rank, latent, rotated, head_key, head_value; /* latent attention */
     uint64_t shift_bytes, state_bytes;                          /* of a slot's state */
+    uint64_t
+        state_count; /* of a slot that come out of a layer: more where a draft may be refused */
     uint32_t convolution, state_inner, state_groups, state_size, state_heads;
     bool has_state_space; /* a part of a layer may be computed on the next device: see replay.c */
     uint32_t kind_count, layer_count;
@@ -145,8 +165,10 @@ struct plan_memory {
     uint32_t batch_tokens, ubatch_tokens, output_row_count;
     uint32_t graph_tokens; /* of the graph that is reserved: a micro-batch, as many for each slot */
     bool kv_on_host, op_offload;
-    bool no_events; /* of a device of another machine: nothing is pipelined */
-    bool overrides; /* tensors are sent elsewhere than their layer (-ncmoe) */
+    bool no_events;  /* of a device of another machine: nothing is pipelined */
+    bool overrides;  /* tensors are sent elsewhere than their layer (-ncmoe) */
+    bool states_out; /* hidden states of all tokens come out of the graph */
+    bool block_only; /* of the model only its next-token block runs */
 
     /* Of a layer that lies on a GPU: there, and what it leaves in host memory (-ncmoe, -nkvo). */
     uint64_t weights_bytes[DGO_LAYER_MAX + 1], context_bytes[DGO_LAYER_MAX + 1];
@@ -162,6 +184,7 @@ struct plan_memory {
     struct memory_terms terms;
     struct memory_graph graph; /* filled where terms.rule->replayed and the family has one */
     bool replayed;             /* it is */
+    struct memory_draft draft;
 };
 
 /* Where a device stands in the row of devices that the engine uses. */
@@ -170,6 +193,7 @@ struct memory_role {
     uint32_t device_count;    /* shown to the engine; one with -sm none */
     bool holds_layers;        /* false: it holds no layer, not even the output */
     bool holds_output;        /* the output layer lies here */
+    bool holds_block;         /* the next-token block does */
     bool no_full_layer;       /* none that attends to everything is here: no mask for it */
     bool no_window_layer;     /* none with a window is here */
     bool first_layer_only;    /* of the repeating ones */
@@ -179,6 +203,7 @@ struct memory_role {
     bool pipeline;            /* memory_pipeline's answer */
     uint32_t cpu_layer_count; /* repeating layers left to the CPU, on all of the machine */
     bool output_on_cpu;       /* -ngl 0 */
+    bool block_on_cpu;        /* of the next-token block */
 };
 
 /* All that does not depend on the placement.  Uses the settings' context, slots, batches, types,
@@ -207,6 +232,11 @@ DGO_MUST_CHECK
 enum dgo_status memory_check(const struct dgo_machine *machine, const struct dgo_model *model,
                              const struct dgo_settings *settings, struct dgo_error *err);
 
+/* The part of it about the cache's types. */
+DGO_MUST_CHECK
+enum dgo_status memory_check_cache(const struct dgo_model *model,
+                                   const struct dgo_settings *settings, struct dgo_error *err);
+
 /* kv.c: rounds the context as the engine does, then sizes every layer's cache and state. */
 void memory_context_sizes(const struct dgo_model *model, const struct dgo_settings *settings,
                           struct plan_memory *memory);
@@ -218,6 +248,8 @@ const struct dgo_ggml_type *memory_kv_type(enum dgo_kv_type type);
 uint64_t memory_key_number(const struct dgo_model *model, const char *suffix); /* 0: absent */
 /* Bytes of a sequence's state in one recurrent layer: convolution part and memory part. */
 void memory_state_bytes(const struct dgo_model *model, uint64_t *shift, uint64_t *state);
+/* Whether a draft that is refused leaves states behind, one a token: settings.rollback_tokens. */
+bool memory_rolls_back(const struct dgo_model *model);
 /* Whether attention runs fused: asked for, and known to this architecture. */
 bool memory_attention_fused(const struct dgo_model *model, const struct dgo_settings *settings);
 
@@ -238,6 +270,16 @@ uint64_t memory_replay_bytes(const struct memory_graph *graph, const struct memo
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
                               enum dgo_figure_source *source);
 
+/* draft.c: when all else of `memory` is filled.  DGO_EUNSUPPORTED names what the engine would end
+ * with, or what is not computed. */
+DGO_MUST_CHECK
+enum dgo_status draft_make(const struct dgo_model *model, const struct dgo_settings *settings,
+                           const struct dgo_engine_rules *rules, struct plan_memory *memory,
+                           struct dgo_error *err);
+/* What the draft's context adds to a device in that role; `source` is lowered to a bound. */
+uint64_t draft_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                             bool partial, enum dgo_figure_source *source);
+
 /* The host's compute buffer. */
 uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
                                    bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu);
@@ -249,11 +291,13 @@ uint64_t memory_safety_bytes(uint64_t compute_bytes, enum dgo_figure_source sour
 uint64_t memory_overhead_bytes(const struct dgo_gpu *gpu);
 
 /* assign.c: the engine's own split.  layer_device[l] for l in 0..layer_count (the output layer
- * last) is an index in settings->device_gpu, or ASSIGN_CPU.  Next-token blocks, which the engine
- * does not load, count in the split as if they stood between the last layer and the output. */
+ * last) is an index in settings->device_gpu, or ASSIGN_CPU.  Next-token blocks stand between the
+ * last layer and the output, and count whether they are loaded or not; *block_device (may be NULL)
+ * is that of the first. */
 enum { ASSIGN_CPU = -1 };
 void assign_layers(const struct dgo_machine *machine, const struct dgo_model *model,
-                   const struct dgo_settings *settings, int32_t layer_device[DGO_LAYER_MAX + 1]);
+                   const struct dgo_settings *settings, int32_t layer_device[DGO_LAYER_MAX + 1],
+                   int32_t *block_device);
 
 /* -ngl for everything: next-token blocks are counted. */
 static inline uint32_t assign_all_layers(const struct dgo_model *model)

@@ -45,7 +45,8 @@ static uint32_t least_heads(const struct dgo_model *model)
 static bool refused(const struct tensor_work *work, uint32_t usable, struct dgo_tensor_split *split)
 {
     const struct dgo_settings *settings = &work->plan->settings;
-    const char *why = cut_refusal(work->model, settings, work->rules);
+    const char *why = settings->own_draft ? "a draft of the model's own is not computed under it"
+                                          : cut_refusal(work->model, settings, work->rules);
 
     if (usable < 2)
         why = "it needs two cards at least";

@@ -24,12 +24,21 @@ static bool is_studied(const struct dgo_model *model)
     return false;
 }
 
+/* A next-token block is attention, whatever the layers are. */
+static bool has_states(const struct dgo_model *model)
+{
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        if (model->layer[l].recurrent)
+            return true;
+    return false;
+}
+
 static enum memory_family find_family(const struct dgo_model *model)
 {
     if (model->mla)
         return MEMORY_MLA;
-    if (strncmp(model->architecture, "qwen35", 6) == 0 ||
-        strcmp(model->architecture, "qwen3next") == 0)
+    if (has_states(model) && (strncmp(model->architecture, "qwen35", 6) == 0 ||
+                              strcmp(model->architecture, "qwen3next") == 0))
         return MEMORY_DELTA;
     if (model->expert_count == 0)
         return MEMORY_DENSE;
@@ -157,12 +166,13 @@ static uint64_t delta_bytes(const struct dgo_model *model, const struct dgo_sett
     const uint64_t mixed = inner + 2 * memory_key_number(model, "ssm.group_count") *
                                        memory_key_number(model, "ssm.state_size");
     const bool is_qwen35 = strncmp(model->architecture, "qwen35", 6) == 0;
+    const uint64_t kept = memory_rolls_back(model) ? settings->rollback_tokens : 0;
     uint64_t shift, state;
 
     memory_state_bytes(model, &shift, &state);
     return dgo_max_u64(4 * mixed * token_bytes + embedding,
                        3 * mixed * token_bytes + (is_qwen35 ? embedding : embedding * 5 / 2) +
-                           settings->slot_count * (2 * state + shift));
+                           settings->slot_count * ((2 + kept) * state + shift));
 }
 
 static uint64_t latent_bytes(const struct dgo_model *model, const struct widths *w,

@@ -107,6 +107,7 @@ static uint64_t fixed_bytes(const struct search *search, uint32_t place_role, bo
         .device_count = single ? 1 : 2,
         .holds_layers = !run || run->holds_layers,
         .holds_output = place_role & PLACE_LAST,
+        .holds_block = search->memory.draft.used && place_role & PLACE_LAST,
         .first_layer_only = run && run->first_layer_only,
         .last_layer_only = run && run->last_layer_only,
         .pipeline = memory_pipeline(&search->memory, single ? 1 : 2, cpu_layers, false),
@@ -126,7 +127,8 @@ static uint64_t host_bytes(const struct search *search, uint32_t cpu_layers, boo
     const bool pipeline = memory_pipeline(m, single ? 1 : 2, cpu_layers, false);
     uint64_t bytes = m->host_input_bytes + m->host_output_bytes +
                      (cpu_layers > 0 ? m->host_table_bytes : 0) +
-                     memory_host_compute_bytes(m, single ? 1 : 2, pipeline, cpu_layers, false);
+                     memory_host_compute_bytes(m, single ? 1 : 2, pipeline, cpu_layers, false) +
+                     m->draft.block.kept_weights_bytes + m->draft.block.kept_context_bytes;
 
     for (uint32_t l = 0; l < m->layer_count; l++)
         bytes += l < cpu_layers ? m->host_weights_bytes[l] + m->host_context_bytes[l]
@@ -252,6 +254,8 @@ static bool fill_problem(struct search *search, bool single, uint64_t extra, uin
     p->device_min = search->request->every_gpu ? search->gpu_count : 0;
     for (uint32_t l = 0; l < p->item_count; l++)
         p->bytes[l] = m->weights_bytes[l] + m->context_bytes[l];
+    /* Shares count the next-token block with the output: write_settings. */
+    p->bytes[m->layer_count] += m->draft.block.weights_bytes + m->draft.block.context_bytes;
     fill_rooms(search, single, extra, spare);
     fill_times(search, memory_pipeline(m, single ? 1 : 2, cpu_layers, false));
     return fill_cpu(search, single) || extra > 0;

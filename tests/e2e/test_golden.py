@@ -150,20 +150,25 @@ def wants(argv):
 
 
 LOADED = [argv for argv in sorted(SERVERS) if int(value(argv, "-c")) <= LOADED_TOKENS_MOST]
-LOADED = list({(value(argv, "-dev"), value(argv, "-c"), value(argv, "-np"), value(argv, "-ctk"), "--rpc" in argv): argv
+LOADED = list({("--spec-type" in argv, value(argv, "-dev"), value(argv, "-c"), value(argv, "-np"), value(argv, "-ctk"), "--rpc" in argv): argv
                for argv in LOADED}.values())
 
 
 @cases(LOADED, lambda argv: f"llama-server loads under {SERVERS[argv]}: {' '.join(argv[3:])}"[:150])
 def server_loads(box, argv):
-    words = here(box, argv, model())
+    drafts = "--spec-type" in argv
+    words = here(box, argv, model("tiny-qwen35" if drafts else "tiny-llama"))
     server = box.start(*words, "-t", "1", "--no-warmup")
     server.wait_for("all slots are idle", seconds=180)  # a TERM before that is lost
     said = server.text("err") + server.text("out")
     for what, pattern in wants(argv):
         check_match(pattern, said, what)
-    layers = min(9, int(value(argv, "-ngl")))
-    check_match(rf"offloaded {layers}/9 layers", said, "layers on the cards")
+    all_layers = 10 if drafts else 9
+    layers = min(all_layers, int(value(argv, "-ngl")))
+    check_match(rf"offloaded {layers}/{all_layers} layers", said, "layers on the cards")
+    if drafts:
+        check_match(r"creating MTP draft context", said, "the draft")
+        check_match(rf"n_outputs_max_per_seq = {1 + int(value(argv, '--spec-draft-n-max'))}\b", said, "rows for its guesses")
     check_equal(http_json(int(value(words, "--port")), "/health")["status"], "ok", "/health")
     stop(box)
 

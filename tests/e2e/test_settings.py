@@ -34,6 +34,18 @@ ROWS = [
     ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied} -ngld 4"),
     ("tiny-llama", "-c 4096 -np 1 -sm none -md {tiny-llama} -devd none --spec-type draft-simple"),
     ("tiny-qwen3", "-c 2048 -np 1 -ts 1,2 -md {tiny-llama} -devd CUDA1,CUDA0 --spec-draft-n-ubatch 128"),
+    ("tiny-qwen35", "-c 4096 -np 1 -md {tiny-llama} --spec-type draft-simple"),
+    ("tiny-qwen35", "-c 4096 -np 1 -ts 1,1 --spec-type draft-mtp"),
+    ("tiny-qwen35", "-c 4096 -np 2 -ts 7,3 --spec-type draft-mtp,ngram-mod --spec-draft-n-max 8 -ctkd q8_0 -ctvd q8_0"),
+    ("tiny-qwen35", "-c 4096 -np 3 -kvu -sm none -ctk q8_0 -ctv q8_0 --spec-type draft-mtp --spec-draft-n-ubatch 64"),
+    ("tiny-qwen35", "-c 4096 -np 1 -ts 9,1 --spec-type draft-mtp"),  # the output alone on its card
+    ("tiny-glm4moe", "-c 4096 -np 2 -ts 1,1 --spec-type draft-mtp -fa off"),
+    ("tiny-glm4moe", "-c 4096 -np 1 -ts 1,1 -ncmoe 9 --spec-type draft-mtp"),
+    ("tiny-glm4moe", "-c 4096 -np 1 -ngl 1 --spec-type draft-mtp"),  # the block on the CPU
+    ("tiny-glm4moe", "-c 4096 -np 1 -nkvo --spec-type draft-mtp --spec-draft-n-max 1"),
+    ("tiny-glm4moe", "-c 4096 -np 1 -ts 1,1 --spec-default"),
+    ("tiny-qwen35", "-c 4096 -np 2 -ts 1,1 -md {tiny-qwen35}"),  # its block drafts, by its file
+    ("tiny-glm4moe", "-c 4096 -np 1 -ts 1,1 -md {tiny-glm4moe} -devd CUDA1 --spec-type draft-mtp"),
 ]
 
 
@@ -44,11 +56,12 @@ def as_logged(box, row):
     machine_file = box.use(Machine(RTX_3090, RTX_3060))
     view, ours = estimate(box, machine_file, model(name), flags)
     seen = server(box, model(name), flags)
-    wrong = differences(seen, ours, step=0.011 * (2 if "-md" in flags else 1))
+    drafts = "-md" in flags or "draft-mtp" in text
+    wrong = differences(seen, ours, step=0.011 * (2 if drafts else 1))
     for device in view["devices"]:
         measured, figure = seen[device["name"]]["compute"], device["compute_bytes"] / (1 << 20)
         least = measured - UNDER_MIB
-        most = measured + NEAR_MIB * (2 if "-md" in flags else 1) if device["compute_source"] == "formula" else float("inf")
+        most = measured + NEAR_MIB * (2 if drafts else 1) if device["compute_source"] == "formula" else float("inf")
         if not least <= figure <= most:
             wrong.append(f"{device['name']} compute: engine {measured:.2f} MiB, estimate {figure:.2f} ({device['compute_source']})")
     check(not wrong, "\n".join(wrong))

@@ -189,7 +189,7 @@ static void test_refused(void **state)
         {"a pattern of another world", "-ot '(?!x)exps=CPU'", DGO_EUNSUPPORTED, "pattern"},
         {"a buffer that is not there", "-ot exps=CUDA7", DGO_EUSAGE, "CUDA7"},
         {"a pattern without a buffer", "-ot exps", DGO_EUSAGE, "PATTERN=BUFFER"},
-        {"drafts of the model's own", "--spec-type draft-mtp", DGO_EUNSUPPORTED, "--spec-type"},
+        {"drafts from inner states", "--spec-type draft-eagle3", DGO_EUNSUPPORTED, "draft-mtp"},
         {"remote", "--rpc h:1", DGO_EUSAGE, "--node h:1=FILE"},
         {"embedding", "--embedding", DGO_EUNSUPPORTED, "embedding"},
         {"metadata", "--override-kv a=int:1", DGO_EUNSUPPORTED, "as its file says"},
@@ -238,6 +238,54 @@ static void test_beside(void **state)
     assert_int_equal(settings.slot_count, 3);
     assert_true(read.fit);
     assert_int_equal(read.fit_margin_bytes, 512 << 20);
+}
+
+/* Rows of logits for two slots, and states to go back to. */
+static void test_guesses(void **state)
+{
+    static const struct {
+        const char *name, *flags;
+        uint32_t rows, kept;
+        bool own;
+    } rows[] = {
+        {"none", "", 0, 0, false},
+        {"none by name", "-md d.gguf --spec-type none", 0, 0, false},
+        {"a draft model", "-md d.gguf", 2 * 4, 0, false},
+        {"of a kind", "-md d.gguf --spec-type draft-simple --spec-draft-n-max 5", 2 * 6, 0, false},
+        {"the model's own block", "--spec-type draft-mtp", 2 * 4, 3, true},
+        {"more tokens", "--spec-type draft-mtp --spec-draft-n-max 9", 2 * 10, 9, true},
+        {"no tokens", "--spec-type draft-mtp --spec-draft-n-max 0", 0, 0, true},
+        {"a block of another file", "-md d.gguf --spec-type draft-mtp", 2 * 4, 3, false},
+        {"words again", "--spec-type ngram-simple", 2 * 49, 0, false},
+        {"fewer of them", "--spec-type ngram-simple --spec-ngram-simple-size-m 7", 2 * 8, 0, false},
+        {"a map", "--spec-type ngram-map-k4v --spec-ngram-map-k-size-m 7", 2 * 49, 0, false},
+        {"a cache", "--spec-type ngram-cache", 2 * 9, 0, false},
+        {"the default", "--spec-default", 2 * 65, 0, false},
+        {"the most counts", "--spec-type draft-mtp,ngram-mod --spec-ngram-mod-n-max 2", 2 * 4, 3,
+         true},
+        {"the batch is the most", "--spec-type ngram-mod -b 100", 100, 0, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct dgo_settings settings;
+        struct dgo_error err = {0};
+        char text[256];
+
+        snprintf(text, sizeof text, "-np 2 %s", rows[i].flags);
+        CHECK_ROW(read_text(text, 0, &settings, &err) == DGO_OK, rows[i].name);
+        CHECK_ROW_U64(settings.output_row_count, rows[i].rows, rows[i].name);
+        CHECK_ROW_U64(settings.rollback_tokens, rows[i].kept, rows[i].name);
+        CHECK_ROW_U64(settings.own_draft, rows[i].own, rows[i].name);
+    }
+    struct dgo_settings settings;
+
+    assert_int_equal(
+        read_text("--spec-type draft-mtp -ctkd q8_0 --spec-draft-n-ubatch 64", 0, &settings, NULL),
+        DGO_OK);
+    assert_int_equal(settings.key_type, DGO_KV_F16);
+    assert_int_equal(settings.draft_key_type, DGO_KV_Q8_0);
+    assert_int_equal(settings.draft_ubatch_tokens, 64);
 }
 
 static void test_other_worlds(void **state)
@@ -296,9 +344,9 @@ static void test_table_is_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),           cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_beside),         cmocka_unit_test(test_other_worlds),
-        cmocka_unit_test(test_table_is_whole),
+        cmocka_unit_test(test_read),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_beside),       cmocka_unit_test(test_guesses),
+        cmocka_unit_test(test_other_worlds), cmocka_unit_test(test_table_is_whole),
     };
     static struct dgo_plan plan;
 

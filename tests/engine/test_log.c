@@ -131,6 +131,16 @@ static void test_books(void **state)
                   "I load_tensors: CUDA0 model buffer size = 1.00 MiB\n" CONTEXT T
                   "I sched_reserve: CUDA0 compute buffer size = 0.50 MiB\n",
          "[CUDA0 model 6.00 MiB compute 2.50 MiB] no-pipeline"},
+        {"a draft by the model's own block, and the model's graph with the first request",
+         LOADER T "I load_tensors: CUDA0 model buffer size = 5.00 MiB\n" CONTEXT T
+                  "I llama_kv_cache: CUDA0 KV buffer size = 4.00 MiB\n" T
+                  "I sched_reserve: CUDA0 compute buffer size = 2.00 MiB\n" T
+                  "I common_speculative_init_result: creating MTP draft context against the target "
+                  "model 'x'\n" CONTEXT T "I llama_kv_cache: CUDA0 KV buffer size = 1.00 MiB\n" T
+                  "I sched_reserve: CUDA0 compute buffer size = 0.25 MiB\n" T
+                  "I sched_reserve: CUDA0 compute buffer size = 0.50 MiB\n" READY T
+                  "I sched_reserve: CUDA0 compute buffer size = 3.00 MiB\n",
+         "[CUDA0 model 5.00 MiB context 5.00 MiB compute 3.50 MiB] no-pipeline loaded"},
         {"an image encoder's scratch comes on top",
          CONTEXT T "I sched_reserve: CUDA0 compute buffer size = 2.00 MiB\n" T
                    "I alloc_compute_meta: CUDA0 compute buffer size = 1.00 MiB\n",

@@ -89,7 +89,7 @@ static void test_splits(void **state)
         settings.gpu_layer_count = splits[i].gpu_layers;
         settings.tensor_split_given = true;
         memcpy(settings.tensor_split, splits[i].split, sizeof splits[i].split);
-        assign_layers(&machine, model, &settings, at);
+        assign_layers(&machine, model, &settings, at, NULL);
         for (uint32_t l = 0; l <= model->layer_count; l++) {
             CHECK_ROW(at[l] >= last, splits[i].name); /* one run a device, in order */
             last = at[l];
@@ -119,7 +119,7 @@ static void test_one_device_only(void **state)
     make_cards(gib, &machine);
     settings = make_settings(&machine);
     settings.split_mode = DGO_SPLIT_NONE;
-    assign_layers(&machine, model, &settings, at);
+    assign_layers(&machine, model, &settings, at, NULL);
     for (uint32_t l = 0; l <= 32; l++)
         assert_int_equal(at[l], 0);
     free(model);

@@ -1,0 +1,194 @@
+/* draft.c - the context in which a model's own next-token block drafts (--spec-type draft-mtp).
+ *
+ * The block is loaded with the model, between its last layer and the output; its context has a
+ * cache for the block alone, and a graph that joins the embedding of a token with the hidden state
+ * before it, runs the block, and hands on to the model's output.  FORMULAS "Drafts". */
+#include "memory.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Architectures with a graph for the block (their graph_mtp in build 11669), of those that were
+ * compared with the engine's log.  All but some of the others end in an assertion, or run the whole
+ * model once more. */
+static const char *const drafters[] = {"qwen35", "qwen35moe", "qwen3next", "glm4moe", "deepseek2"};
+
+static bool can_draft(const struct dgo_model *model)
+{
+    for (size_t i = 0; i < sizeof drafters / sizeof drafters[0]; i++)
+        if (strcmp(model->architecture, drafters[i]) == 0)
+            return true;
+    return false;
+}
+
+const char *dgo_own_draft_refusal(const struct dgo_model *model)
+{
+    if (model->mtp_layer_count == 0)
+        return "the model has no next-token block; a draft model can be given with -md";
+    if (!can_draft(model))
+        return "the memory of this architecture's next-token block is not computed; leave "
+               "draft-mtp out, or give a draft model with -md";
+    if (model->mtp_layer_count > 1)
+        return "the engine runs one next-token block of this architecture, and ends where a file "
+               "has more";
+    return NULL;
+}
+
+/* The block as a model of one layer; it keeps the names and tensors of the whole. */
+static void cut_out(const struct dgo_model *model, struct dgo_model *block)
+{
+    *block = *model;
+    block->layer_count = 1;
+    block->layer[0] = model->layer[model->layer_count];
+}
+
+static struct dgo_settings draft_settings(const struct dgo_settings *settings)
+{
+    struct dgo_settings draft = *settings;
+
+    draft.key_type = settings->draft_key_type;
+    draft.value_type = settings->draft_value_type;
+    if (settings->draft_ubatch_tokens > 0)
+        draft.ubatch_tokens = settings->draft_ubatch_tokens;
+    draft.output_row_count = settings->slot_count;
+    draft.rollback_tokens = 0;
+    draft.own_draft = false;
+    draft.override_count = 0;
+    draft.adapter_count = 0;
+    return draft;
+}
+
+/* Some blocks bring an embedding table of their own, which lies with them. */
+static bool has_own_table(const struct dgo_model *model)
+{
+    for (uint32_t i = 0; i < model->tensor_count; i++)
+        if (strstr(model->tensor[i].name, ".nextn.embed_tokens."))
+            return true;
+    return false;
+}
+
+/* The token's embedding and the hidden state come from outside; normed, they are laid side by side
+ * and multiplied back to the width of one, which is the residual of the block. */
+static void fill_compute(const struct plan_memory *block, bool own_table,
+                         struct memory_draft *draft)
+{
+    const struct memory_terms *t = &block->terms;
+    const uint64_t e = t->embedding, looked_up = own_table ? 0 : e;
+    const uint64_t joining = 4 * e;
+    /* It picks its guesses on the device: two more rows as wide as the logits. */
+    const uint64_t sampled =
+        2 * (uint64_t)block->output_row_count * block->model->vocab_size * sizeof(float);
+    const uint64_t running = e + 2 * t->queries + dgo_max_u64(t->base, t->extra);
+    const uint64_t moment = dgo_max_u64(dgo_max_u64(joining, running), e + t->logits + sampled);
+
+    draft->compute_bytes[false] = t->inputs + 2 * e + moment;
+    draft->compute_bytes[true] = MEMORY_COPIES * (t->inputs + 2 * e) + moment;
+    draft->output_bytes[false] = draft->output_bytes[true] = t->output_alone + sampled;
+    draft->host_bytes[false] = t->inputs + e + looked_up;
+    draft->host_bytes[true] = MEMORY_COPIES * (t->inputs + e) + looked_up;
+}
+
+/* What is large goes on the heap: a plan makes this once for each placement that it weighs. */
+struct block_work {
+    struct dgo_model model;
+    struct plan_memory memory;
+};
+
+static enum dgo_status size_block(const struct dgo_model *model,
+                                  const struct dgo_settings *settings,
+                                  const struct dgo_engine_rules *rules, struct block_work *work,
+                                  struct memory_draft *draft, struct dgo_error *err)
+{
+    const struct dgo_settings own = draft_settings(settings);
+    struct plan_memory *memory = &work->memory;
+    enum dgo_status status;
+
+    cut_out(model, &work->model);
+    status = memory_check_cache(&work->model, &own, err);
+    if (status != DGO_OK)
+        return dgo_error_prefix(err, status, "the draft");
+    memory->model = &work->model;
+    memory->layer_count = 1;
+    memory_context_sizes(&work->model, &own, memory);
+    status = memory_context_fill(&work->model, &own, memory, err);
+    if (status != DGO_OK)
+        return status;
+    draft->block.context_bytes = memory->context_bytes[0];
+    draft->block.kept_context_bytes = memory->kept_context_bytes[0];
+    draft->block.host_context_bytes = memory->host_context_bytes[0];
+    memory_terms_fill(&work->model, &own, rules, memory);
+    fill_compute(memory, has_own_table(model), draft);
+    return DGO_OK;
+}
+
+/* Of a model that only drafts, all is loaded, and the block alone has a context. */
+static void drop_context(struct plan_memory *memory)
+{
+    memset(memory->context_bytes, 0, sizeof memory->context_bytes);
+    memset(memory->kept_context_bytes, 0, sizeof memory->kept_context_bytes);
+    memset(memory->host_context_bytes, 0, sizeof memory->host_context_bytes);
+}
+
+enum dgo_status draft_make(const struct dgo_model *model, const struct dgo_settings *settings,
+                           const struct dgo_engine_rules *rules, struct plan_memory *memory,
+                           struct dgo_error *err)
+{
+    const char *refusal = dgo_own_draft_refusal(model);
+    struct block_work *work;
+    enum dgo_status status;
+
+    if (!refusal && settings->split_mode == DGO_SPLIT_TENSOR)
+        refusal = "the memory of a draft under -sm tensor is not computed; use -sm layer";
+    if (refusal)
+        return dgo_fail(err, DGO_EUNSUPPORTED, "draft-mtp: %s", refusal);
+    work = calloc(1, sizeof *work);
+    if (!work)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory for the draft");
+    status = size_block(model, settings, rules, work, &memory->draft, err);
+    memory->draft.used = status == DGO_OK;
+    if (settings->own_draft_alone)
+        drop_context(memory);
+    else
+        memory->host_output_bytes *= 2; /* logits are handed out of both */
+    free(work);
+    return status;
+}
+
+/* With something in host memory the first device computes what the CPU would: what it needs of the
+ * block visits it. */
+static uint64_t visiting_bytes(const struct plan_memory *memory, const struct memory_role *role)
+{
+    const struct memory_draft *draft = &memory->draft;
+
+    if (role->position > 0 || !memory->op_offload)
+        return 0;
+    return role->block_on_cpu ? draft->weight_max : draft->kept_weight_max;
+}
+
+uint64_t draft_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                             bool partial, enum dgo_figure_source *source)
+{
+    const struct memory_draft *draft = &memory->draft;
+    uint64_t bytes = 0;
+
+    if (!draft->used)
+        return 0;
+    if (partial) {
+        const uint64_t cache =
+            memory->kv_on_host || role->block_on_cpu ? draft->block.host_context_bytes : 0;
+
+        if (role->position == 0 || role->holds_block)
+            bytes = draft->compute_bytes[false] + 2 * memory->terms.embedding + cache +
+                    visiting_bytes(memory, role);
+        else if (role->holds_output)
+            bytes = draft->output_bytes[false];
+    } else if (role->holds_block) {
+        bytes = draft->compute_bytes[role->pipeline];
+    } else if (role->holds_output) {
+        bytes = draft->output_bytes[role->pipeline];
+    }
+    if (source && bytes > 0 && (partial || !draft->exact))
+        *source = DGO_FIGURE_BOUND;
+    return bytes;
+}
