@@ -246,6 +246,32 @@ uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t de
     return (memory->block_only ? 0 : model) + memory->draft.host_bytes[pipeline];
 }
 
+/* --- what a search reckons with --------------------------------------------------------------- */
+
+/* By its role a device's buffer is known to 0.3 MiB, the host's to 2: small tensors begin at
+ * multiples of 128 B, and which masks and packed caches' matrices are where is not counted. */
+enum { ROLE_SLACK_BYTES = 512 * 1024, HOST_SLACK_BYTES = 2 * 1024 * 1024 };
+
+uint64_t memory_role_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                           enum dgo_figure_source *source)
+{
+    enum dgo_figure_source found;
+    const uint64_t bytes = memory_compute_bytes(memory, role, &found);
+
+    if (source)
+        *source = found;
+    return bytes > 0 && memory->replayed && found == DGO_FIGURE_FORMULA ? bytes + ROLE_SLACK_BYTES
+                                                                        : bytes;
+}
+
+uint64_t memory_host_role_bytes(const struct plan_memory *memory, uint32_t device_count,
+                                bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
+{
+    return memory_host_compute_bytes(memory, device_count, pipeline, cpu_layer_count,
+                                     output_on_cpu) +
+           (memory->replayed ? HOST_SLACK_BYTES : 0);
+}
+
 /* --- around the figures ---------------------------------------------------------------------- */
 
 uint64_t memory_safety_bytes(uint64_t compute_bytes, enum dgo_figure_source source)

@@ -62,7 +62,10 @@ struct dgo_settings {
     bool op_offload;                 /* default on */
     uint32_t cpu_moe_layer_count;    /* -ncmoe; layer_count for -cmoe */
     bool remote;                     /* a device is on another machine (--rpc) */
-    uint32_t output_row_count;       /* logits rows; 0: as a server of that build reserves */
+    /* Compute buffers as the search for placements takes them: by each device's role, a little
+     * more than the engine's graph of this very placement needs.  No flag of the engine. */
+    bool sized_by_role;
+    uint32_t output_row_count; /* logits rows; 0: as a server of that build reserves */
     /* Drafts: each slot keeps so many states beside its own, to go back to when they are refused.
      */
     uint32_t rollback_tokens;

@@ -3,6 +3,7 @@
  * Sums the parts that memory.c, kv.c and compute.c size over the split that assign.c repeats. */
 #include "cut.h"
 #include "memory.h"
+#include "whole.h"
 
 #include "dgo_units.h"
 
@@ -169,6 +170,25 @@ static void note_kinds(const struct assembly *a, const struct dgo_device_estimat
         device->layer_count == 1 && device->layer_first + 1 == a->memory->layer_count;
 }
 
+/* Where the engine's graph of the whole model is known, its scheduler's answer counts. */
+static void replay_all(const struct assembly *a, uint32_t engine_devices)
+{
+    struct dgo_estimate *estimate = a->estimate;
+    const struct whole_placement placement = {.settings = a->settings,
+                                              .memory = a->memory,
+                                              .layer_device = a->layer_device,
+                                              .device_count = engine_devices,
+                                              .pipeline = estimate->pipeline};
+    uint64_t device_bytes[DGO_GPU_MAX];
+
+    if (!whole_compute_bytes(&placement, device_bytes, &estimate->host.compute_bytes))
+        return;
+    for (uint32_t d = 0; d < engine_devices; d++) {
+        estimate->device[d].compute_bytes = device_bytes[d];
+        estimate->device[d].compute_source = DGO_FIGURE_FORMULA;
+    }
+}
+
 static void add_compute(const struct assembly *a)
 {
     struct dgo_estimate *estimate = a->estimate;
@@ -193,12 +213,17 @@ static void add_compute(const struct assembly *a)
         role.holds_output = device->holds_output;
         role.holds_block = a->memory->draft.used && a->block_device == (int32_t)d;
         note_kinds(a, device, &role);
-        device->compute_bytes = memory_compute_bytes(a->memory, &role, &device->compute_source);
+        device->compute_bytes =
+            (a->settings->sized_by_role ? memory_role_bytes : memory_compute_bytes)(
+                a->memory, &role, &device->compute_source);
         if (role.holds_layers || role.holds_output || role.holds_block || device->compute_bytes > 0)
             role.position++;
     }
-    estimate->host.compute_bytes = memory_host_compute_bytes(
-        a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+    estimate->host.compute_bytes =
+        (a->settings->sized_by_role ? memory_host_role_bytes : memory_host_compute_bytes)(
+            a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+    if (!a->settings->sized_by_role)
+        replay_all(a, engine_devices);
 }
 
 /* -sm tensor: what the one device of the engine's books holds becomes a piece on each card, and its

@@ -23,7 +23,7 @@ struct sizing {
     struct override_set *overrides;
 };
 
-static uint64_t tensor_device_bytes(const struct dgo_tensor *tensor)
+uint64_t memory_tensor_device_bytes(const struct dgo_tensor *tensor)
 {
     const struct dgo_ggml_type *type = dgo_ggml_type(tensor->type);
     uint64_t bytes = tensor->size_bytes;
@@ -70,16 +70,17 @@ static void add_block_tensor(const struct sizing *s, const struct dgo_tensor *te
     const int32_t device = override_device(s->overrides, tensor->name);
 
     if (device >= 0) {
-        s->memory->moved_bytes[device] += tensor_device_bytes(tensor);
+        s->memory->moved_bytes[device] += memory_tensor_device_bytes(tensor);
         return;
     }
     draft->block.host_weights_bytes += host;
-    draft->weight_max = dgo_max_u64(draft->weight_max, tensor_device_bytes(tensor));
+    draft->weight_max = dgo_max_u64(draft->weight_max, memory_tensor_device_bytes(tensor));
     if (device == DGO_OVERRIDE_HOST || memory_expert_on_host(tensor, s->settings)) {
         draft->block.kept_weights_bytes += host;
-        draft->kept_weight_max = dgo_max_u64(draft->kept_weight_max, tensor_device_bytes(tensor));
+        draft->kept_weight_max =
+            dgo_max_u64(draft->kept_weight_max, memory_tensor_device_bytes(tensor));
     } else {
-        draft->block.weights_bytes += tensor_device_bytes(tensor);
+        draft->block.weights_bytes += memory_tensor_device_bytes(tensor);
     }
 }
 
@@ -92,13 +93,13 @@ static bool move_tensor(const struct sizing *s, const struct dgo_tensor *tensor,
     if (device == OVERRIDE_NONE)
         return false;
     if (device != DGO_OVERRIDE_HOST) {
-        memory->moved_bytes[device] += tensor_device_bytes(tensor);
+        memory->moved_bytes[device] += memory_tensor_device_bytes(tensor);
         return true;
     }
     memory->kept_weights_bytes[l] += tensor_host_bytes(tensor);
     memory->host_weights_bytes[l] += tensor_host_bytes(tensor);
     memory->terms.kept_weight_max =
-        dgo_max_u64(memory->terms.kept_weight_max, tensor_device_bytes(tensor));
+        dgo_max_u64(memory->terms.kept_weight_max, memory_tensor_device_bytes(tensor));
     return true;
 }
 
@@ -107,7 +108,7 @@ static void add_layer_tensor(const struct sizing *s, const struct dgo_tensor *te
     const struct dgo_settings *settings = s->settings;
     struct plan_memory *memory = s->memory;
     const uint32_t l = tensor->layer;
-    const uint64_t device = tensor_device_bytes(tensor), host = tensor_host_bytes(tensor);
+    const uint64_t device = memory_tensor_device_bytes(tensor), host = tensor_host_bytes(tensor);
     struct memory_terms *terms = &memory->terms;
 
     if (l >= memory->layer_count) { /* loaded only to draft */
@@ -131,7 +132,7 @@ static void add_output_tensor(const struct sizing *s, const struct dgo_tensor *t
 {
     struct plan_memory *memory = s->memory;
     const uint32_t l = memory->layer_count;
-    const uint64_t device = tensor_device_bytes(tensor);
+    const uint64_t device = memory_tensor_device_bytes(tensor);
 
     if (move_tensor(s, tensor, l))
         return;
@@ -152,7 +153,7 @@ static void add_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
     case DGO_TENSOR_INPUT:
         device = override_device(s->overrides, tensor->name);
         if (device >= 0)
-            memory->moved_bytes[device] += tensor_device_bytes(tensor);
+            memory->moved_bytes[device] += memory_tensor_device_bytes(tensor);
         else
             memory->host_input_bytes += tensor_host_bytes(tensor);
         if (memory->model->tied_embeddings && strcmp(tensor->name, "token_embd.weight") == 0)
@@ -165,7 +166,7 @@ static void add_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
         add_output_tensor(s, tensor);
         return;
     case DGO_TENSOR_TABLE:
-        memory->table_bytes += tensor_device_bytes(tensor);
+        memory->table_bytes += memory_tensor_device_bytes(tensor);
         memory->host_table_bytes += tensor_host_bytes(tensor);
         return;
     }

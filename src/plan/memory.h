@@ -214,6 +214,9 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
                             const struct dgo_engine_rules *rules, struct plan_memory *memory,
                             struct dgo_error *err);
 
+/* What a tensor of the file takes on a device. */
+uint64_t memory_tensor_device_bytes(const struct dgo_tensor *tensor);
+
 /* Routed experts of the first layers, which -ncmoe keeps in host memory. */
 bool memory_expert_on_host(const struct dgo_tensor *tensor, const struct dgo_settings *settings);
 
@@ -283,6 +286,13 @@ uint64_t draft_compute_bytes(const struct plan_memory *memory, const struct memo
 /* The host's compute buffer. */
 uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
                                    bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu);
+
+/* The same as a search takes them, which knows the roles of devices and not yet their layers: not
+ * under what whole.c finds for the placement. */
+uint64_t memory_role_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                           enum dgo_figure_source *source);
+uint64_t memory_host_role_bytes(const struct plan_memory *memory, uint32_t device_count,
+                                bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu);
 
 /* What a figure may be short of; a plan adds it to its margin. */
 uint64_t memory_safety_bytes(uint64_t compute_bytes, enum dgo_figure_source source);

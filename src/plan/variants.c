@@ -114,7 +114,7 @@ static uint64_t fixed_bytes(const struct search *search, uint32_t place_role, bo
         .cpu_layer_count = cpu_layers,
     };
     enum dgo_figure_source source = DGO_FIGURE_FORMULA;
-    const uint64_t compute = memory_compute_bytes(&search->memory, &role, &source);
+    const uint64_t compute = memory_role_bytes(&search->memory, &role, &source);
 
     return compute + (role.holds_layers ? search->memory.table_bytes : 0) +
            (search->request->safety ? memory_safety_bytes(compute, source) : 0);
@@ -127,7 +127,7 @@ static uint64_t host_bytes(const struct search *search, uint32_t cpu_layers, boo
     const bool pipeline = memory_pipeline(m, single ? 1 : 2, cpu_layers, false);
     uint64_t bytes = m->host_input_bytes + m->host_output_bytes +
                      (cpu_layers > 0 ? m->host_table_bytes : 0) +
-                     memory_host_compute_bytes(m, single ? 1 : 2, pipeline, cpu_layers, false) +
+                     memory_host_role_bytes(m, single ? 1 : 2, pipeline, cpu_layers, false) +
                      m->draft.block.kept_weights_bytes + m->draft.block.kept_context_bytes;
 
     for (uint32_t l = 0; l < m->layer_count; l++)

@@ -35,6 +35,7 @@ static void judge(struct brute *b, struct dgo_settings *settings, uint32_t cpu_l
 
     settings->gpu_layer_count = b->model->layer_count + 1 - cpu_layers;
     settings->tensor_split_given = settings->device_count > 1;
+    settings->sized_by_role = true; /* what fits is what the search says fits */
     b->tried++;
     assert_int_equal(dgo_plan_judge(&machine, b->model, b->intent, &rules, settings, &judged, NULL),
                      DGO_OK);

@@ -1,0 +1,22 @@
+/* whole.h - private to the plan module: compute buffers of a whole placement, by building the
+ * engine's graph and running its scheduler over it. */
+#ifndef PLAN_WHOLE_H
+#define PLAN_WHOLE_H
+
+#include "memory.h"
+
+struct whole_placement {
+    const struct dgo_settings *settings;
+    const struct plan_memory *memory;
+    const int32_t *layer_device; /* of the repeating layers and, last, of the output; ASSIGN_CPU */
+    uint32_t device_count;       /* that the engine has */
+    bool pipeline;
+};
+
+/* What each device and the host reserve.  False, with nothing written: this model, build or setting
+ * is not described so, or memory ran out. */
+DGO_MUST_CHECK
+bool whole_compute_bytes(const struct whole_placement *placement,
+                         uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes);
+
+#endif
