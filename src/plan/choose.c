@@ -257,3 +257,16 @@ enum dgo_status choose_placement(struct planning *planning, bool *found, struct 
         status = shrink_ubatch(planning, err);
     return status;
 }
+
+enum dgo_status choose_nearest(struct planning *planning, struct search_request *request,
+                               struct dgo_error *err)
+{
+    *request = planning->request;
+    if (planning->longest)
+        intent_set_ctx(request, INTENT_CTX_STEP);
+    else if (planning->ctx_free)
+        intent_set_ctx(request, intent_ctx_floor(planning->model));
+    if (planning->cache_open)
+        intent_set_cache(request, DGO_KV_Q8_0, DGO_KV_Q8_0);
+    return search_nearest(request, &planning->answer, err);
+}

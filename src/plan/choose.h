@@ -27,6 +27,13 @@ enum dgo_status choose_begin(const struct dgo_machine *machine, const struct dgo
 DGO_MUST_CHECK
 enum dgo_status choose_placement(struct planning *planning, bool *found, struct dgo_error *err);
 
+/* Where nothing was found: the placement that comes nearest, in planning->answer, and what was
+ * asked for it.  Its estimate may say that it fits: the search had to take a bound for a device
+ * that in the end needed less. */
+DGO_MUST_CHECK
+enum dgo_status choose_nearest(struct planning *planning, struct search_request *request,
+                               struct dgo_error *err);
+
 /* One attempt at exactly this; keeps the answer when it is found. */
 DGO_MUST_CHECK
 enum dgo_status choose_try_at(struct planning *planning, uint32_t ctx, enum dgo_kv_type cache,

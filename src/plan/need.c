@@ -33,6 +33,12 @@ static enum dgo_status ask(struct asking *asking, bool *fits)
     *fits = false;
     if (status == DGO_OK)
         status = choose_placement(&planning, fits, asking->err);
+    if (status == DGO_OK && !*fits) {
+        struct search_request request;
+
+        status = choose_nearest(&planning, &request, asking->err);
+        *fits = status == DGO_OK && planning.answer.estimate.fits;
+    }
     if (status == DGO_OK && *fits)
         asking->predicted = planning.answer.predicted;
     return status;

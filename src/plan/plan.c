@@ -251,21 +251,13 @@ static enum dgo_status fail_nofit(const struct planning *planning,
     return dgo_fail(err, DGO_ENOFIT, "%s", text.data);
 }
 
-/* The nearest placement is kept for the faces.  It may turn out to fit, where the search had to
- * take a bound for a device that in the end needed less. */
+/* The nearest placement is kept for the faces. */
 static enum dgo_status settle_nofit(struct planning *planning, struct dgo_plan *plan,
                                     struct dgo_error *err)
 {
-    struct search_request request = planning->request;
-    enum dgo_status status = DGO_OK;
+    struct search_request request;
+    const enum dgo_status status = choose_nearest(planning, &request, err);
 
-    if (planning->longest)
-        intent_set_ctx(&request, INTENT_CTX_STEP);
-    else if (planning->ctx_free)
-        intent_set_ctx(&request, intent_ctx_floor(planning->model));
-    if (planning->cache_open)
-        intent_set_cache(&request, DGO_KV_Q8_0, DGO_KV_Q8_0);
-    status = search_nearest(&request, &planning->answer, err);
     if (status != DGO_OK)
         return status;
     write_plan(planning, plan);
