@@ -25,10 +25,11 @@ static bool can_draft(const struct dgo_model *model)
 const char *dgo_own_draft_refusal(const struct dgo_model *model)
 {
     if (model->mtp_layer_count == 0)
-        return "the model has no next-token block; a draft model can be given with -md";
+        return "the model has no next-token block; another model can draft, as -md FILE in the "
+               "engine's own flags";
     if (!can_draft(model))
-        return "the memory of this architecture's next-token block is not computed; leave "
-               "draft-mtp out, or give a draft model with -md";
+        return "the memory of this architecture's next-token block is not computed; leave it "
+               "out, or let another model draft, as -md FILE in the engine's own flags";
     if (model->mtp_layer_count > 1)
         return "the engine runs one next-token block of this architecture, and ends where a file "
                "has more";

@@ -56,17 +56,30 @@ static const struct {
     {"another address", "127.0.0.2", "127.0.0.1", false},
 };
 
+/* A port that is free on one address may be taken on another by whoever runs beside the tests. */
+enum { PORT_TRIES = 20 };
+
+static bool is_passed_over(size_t row)
+{
+    uint16_t first = 0, port = 0;
+    const int fd = listen_on(taken[row].taken_on, 0, &first);
+
+    CHECK_ROW(fd >= 0, taken[row].name);
+    CHECK_ROW_U64(dgo_port_find(taken[row].host, first, &port, NULL), DGO_OK, taken[row].name);
+    CHECK_ROW(port >= first, taken[row].name);
+    close(fd);
+    return port > first;
+}
+
 static void test_a_taken_port_is_passed_over(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
-        uint16_t first = 0, port = 0;
-        const int fd = listen_on(taken[i].taken_on, 0, &first);
+        bool passed = is_passed_over(i);
 
-        CHECK_ROW(fd >= 0, taken[i].name);
-        CHECK_ROW_U64(dgo_port_find(taken[i].host, first, &port, NULL), DGO_OK, taken[i].name);
-        CHECK_ROW(taken[i].avoided ? port > first : port == first, taken[i].name);
-        close(fd);
+        for (int n = 0; n < PORT_TRIES && passed && !taken[i].avoided; n++)
+            passed = is_passed_over(i);
+        CHECK_ROW(passed == taken[i].avoided, taken[i].name);
     }
 }
 
