@@ -34,12 +34,13 @@ static bool grow(void **rows, uint32_t *room, uint32_t count, size_t size)
     return true;
 }
 
-/* The first tensor of a graph that ran out of memory takes what follows: nobody reads it. */
+/* The first tensor of a graph that ran out of room takes what follows: nobody reads it. */
 static int32_t push(struct net *graph, struct net_tensor tensor)
 {
     void *rows = graph->tensor;
 
-    if (graph->failed || !grow(&rows, &graph->tensor_room, graph->tensor_count, sizeof tensor)) {
+    if (graph->failed || graph->tensor_count == NET_TENSORS_MAX ||
+        !grow(&rows, &graph->tensor_room, graph->tensor_count, sizeof tensor)) {
         graph->failed = true;
         return 0;
     }

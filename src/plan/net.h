@@ -9,6 +9,10 @@
 
 enum { NET_SOURCES_MAX = 5, NET_NONE = -1, NET_BACKENDS_MAX = DGO_GPU_MAX + 1 };
 
+/* Of one graph: 512 layers with 64 experts of each token's have 100 000.  What a file claims must
+ * not take more. */
+enum { NET_TENSORS_MAX = 1 << 17 };
+
 struct net_tensor {
     uint64_t bytes;
     uint32_t row_padding_bytes; /* more on a device, behind a quantised tensor */
@@ -31,7 +35,7 @@ struct net {
     int32_t *node; /* in the order of their computation */
     uint32_t node_count, node_room;
     uint32_t device_count;
-    bool failed; /* out of memory: nothing below holds */
+    bool failed; /* out of room or memory: nothing below holds */
 };
 
 /* What a new node is besides its bytes; sources end with the first NET_NONE. */
