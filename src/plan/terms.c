@@ -208,8 +208,8 @@ static uint64_t base_bytes(const struct dgo_model *model, const struct dgo_setti
         return dense;
     case MEMORY_MOE:
         return terms->studied ? experts : mixed;
-    case MEMORY_MOE_FUSED:
-        return 2 * e + q + 3 * f;
+    case MEMORY_MOE_FUSED: /* a replayed build asks for bounds alone: the results, too */
+        return 2 * e + q + 3 * f + (terms->rule->replayed ? d : 0);
     case MEMORY_MLA:
         return dgo_max_u64(3 * e + latent_bytes(model, w, token_bytes), mixed);
     case MEMORY_DELTA:

@@ -777,6 +777,10 @@ bool whole_compute_bytes(const struct whole_placement *placement,
                         .style = style_of(placement->memory->model)};
     bool made = false;
 
+    /* Compared with the engine for whole layers on devices and its own rows of logits alone. */
+    if (placement->settings->split_mode == DGO_SPLIT_TENSOR ||
+        placement->settings->output_row_count != 0 || placement->settings->rollback_tokens != 0)
+        return false;
     if (!b.memory->replayed || placement->settings->states_out || placement->settings->own_draft ||
         !b.memory->terms.rule->replayed || b.memory->terms.adapted || !b.style ||
         placement->settings->remote ||

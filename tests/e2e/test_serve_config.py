@@ -13,7 +13,7 @@ from e2e import BUILD, Skip, case, cases, check, check_equal, check_match, main,
 DRIVER = BUILD / "tests/gpu/libnvidia-ml.so.1"
 MAY = {"ctx", "parallel", "objective", "kv-type", "margin", "no-cpu-layers", "batch", "ubatch", "no-flash-attention",
        "prompt-tokens", "generated-tokens", "use", "spread", "threads", "restart", "ready-timeout", "stop-timeout", "concurrent",
-       "admission", "oom", "idle-timeout", "keep-engines", "no-on-demand", "request-timeout", "queue-timeout",
+       "draft", "admission", "oom", "idle-timeout", "keep-engines", "no-on-demand", "request-timeout", "queue-timeout",
        "alerts.memory-percent", "alerts.free", "alerts.time-to-full", "alerts.temperature-c", "alerts.hold"}
 
 

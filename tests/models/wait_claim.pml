@@ -1,6 +1,6 @@
 /* wait_claim.pml - a job ends once, its waiters hear of it, its slot is given back once.
  *
- * mirrors src/resource/rm_job.c: rm_job_claim rm_job_run rm_job_end rm_job_release rm_run_ref
+ * mirrors src/resource/rm_job.c: rm_job_claim rm_job_run rm_job_end rm_job_release rm_run_entry
  * mirrors src/resource/rm_wait.c: dgo_wait sleep_on let_go dgo_future_forget dgo_cancel
  * mirrors src/resource/rm_slot.c: rm_slot_take rm_slot_give rm_job_find
  * mirrors src/resource/rm_submit.c: fill
