@@ -262,7 +262,7 @@ static uint32_t choose_layers(const struct memory_graph *graph, uint32_t first, 
             uint8_t *times = &seen[(kind[l - 2] * K + kind[l - 1]) * K + kind[l]];
 
             is_new = *times < TWICE || l + 1 == end;
-            *times += *times < TWICE;
+            *times = (uint8_t)(*times + (*times < TWICE));
         }
         if (!is_new)
             continue;

@@ -112,6 +112,8 @@ static tape_ref add_up(struct drawing *d, tape_ref results)
     tape_ref part[USED_MAX], sum;
     const uint32_t used = g->expert_used_count < USED_MAX ? g->expert_used_count : USED_MAX;
 
+    if (used == 0) /* what a file claims */
+        return results;
     for (uint32_t e = 0; e < used; e++) {
         part[e] = tape_view(d->tape, results);
         tape_expand(d->tape, part[e]);

@@ -239,7 +239,8 @@ static bool doze(struct rm_worker *worker)
     worker->seen_taken = taken;
     rm_quiet_changed();
     if (is_one_awake)
-        sleep_ns(worker, DOZE_NS << (worker->dozes < DOZE_DOUBLED ? worker->dozes : DOZE_DOUBLED));
+        sleep_ns(worker, (uint64_t)DOZE_NS
+                             << (worker->dozes < DOZE_DOUBLED ? worker->dozes : DOZE_DOUBLED));
     else if (worker->slept_ns < DOZE_BELOW_NS)
         sleep_ns(worker, NAP_NS);
     atomic_fetch_sub(&lane->dozing, 1);
