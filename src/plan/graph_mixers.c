@@ -163,9 +163,10 @@ tape_ref draw_latent(struct drawing *d, const struct graph_layer *layer, tape_re
     } else {
         const tape_ref values =
             TAPE_PUT(tape, g->stream_count * g->cells * g->latent * F16_BYTES, 0, TAPE_OUTSIDE);
+        const tape_ref mask = d->mask[0];
         tape_ref scores = TAPE_PUT(tape, draw_bytes(d, heads * g->cells), 0, queries);
 
-        scores = TAPE_PUT(tape, draw_bytes(d, heads * g->cells), 1, scores, d->mask[0]);
+        scores = TAPE_PUT(tape, draw_bytes(d, heads * g->cells), 1, scores, mask);
         result = TAPE_PUT(tape, draw_bytes(d, heads * g->latent), 0, values, scores);
     }
     result = draw_product(d, heads * g->head_value, tape_view(tape, result));
