@@ -3,6 +3,12 @@
 
 #include <string.h>
 
+static void remove_hole(struct heap *heap, uint32_t i)
+{
+    memmove(&heap->hole[i], &heap->hole[i + 1], (heap->count - i - 1) * sizeof heap->hole[0]);
+    heap->count--;
+}
+
 struct block heap_take(struct heap *heap, uint64_t bytes)
 {
     uint32_t best = heap->count;
@@ -21,11 +27,8 @@ struct block heap_take(struct heap *heap, uint64_t bytes)
     block.at = heap->hole[best].at;
     heap->hole[best].at += block.bytes;
     heap->hole[best].bytes -= block.bytes;
-    if (heap->hole[best].bytes == 0) {
-        memmove(&heap->hole[best], &heap->hole[best + 1],
-                (heap->count - best - 1) * sizeof heap->hole[0]);
-        heap->count--;
-    }
+    if (heap->hole[best].bytes == 0)
+        remove_hole(heap, best);
     return block;
 }
 
@@ -41,14 +44,12 @@ void heap_give(struct heap *heap, struct block *block)
         i++;
     if (i < heap->count && hole.at + hole.bytes == heap->hole[i].at) {
         hole.bytes += heap->hole[i].bytes;
-        memmove(&heap->hole[i], &heap->hole[i + 1], (heap->count - i - 1) * sizeof hole);
-        heap->count--;
+        remove_hole(heap, i);
     }
     if (i > 0 && heap->hole[i - 1].at + heap->hole[i - 1].bytes == hole.at) {
         hole.at = heap->hole[--i].at;
         hole.bytes += heap->hole[i].bytes;
-        memmove(&heap->hole[i], &heap->hole[i + 1], (heap->count - i - 1) * sizeof hole);
-        heap->count--;
+        remove_hole(heap, i);
     }
     if (hole.at + hole.bytes == heap->end) {
         heap->end = hole.at;

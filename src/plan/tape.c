@@ -4,88 +4,13 @@
  * that is used for the last time, and that one is no view, it is written over it. */
 #include "tape.h"
 
-#include "memory.h"
+#include "heap.h"
 
 #include <string.h>
-
-enum { HOLES_MAX = 64 };
-
-struct block {
-    uint64_t at, bytes;
-};
-
-/* Holes in order of their place; behind the last taken block all is free. */
-struct heap {
-    struct block hole[HOLES_MAX];
-    uint32_t count;
-    uint64_t end, peak;
-};
 
 static uint64_t padded(uint64_t bytes)
 {
     return dgo_pad_u64(bytes, MEMORY_DEVICE_ALIGN);
-}
-
-static void remove_hole(struct heap *heap, uint32_t i)
-{
-    memmove(&heap->hole[i], &heap->hole[i + 1], (heap->count - i - 1) * sizeof heap->hole[0]);
-    heap->count--;
-}
-
-/* Best fit, of equal holes the last; the free space at the end only where none is large enough. */
-static uint64_t take(struct heap *heap, uint64_t size_bytes)
-{
-    const uint64_t bytes = padded(size_bytes);
-    uint32_t best = heap->count;
-
-    for (uint32_t i = 0; i < heap->count; i++)
-        if (heap->hole[i].bytes >= bytes &&
-            (best == heap->count || heap->hole[i].bytes <= heap->hole[best].bytes))
-            best = i;
-    if (best == heap->count) {
-        const uint64_t at = heap->end;
-
-        heap->end += bytes;
-        heap->peak = dgo_max_u64(heap->peak, heap->end);
-        return at;
-    }
-    const uint64_t at = heap->hole[best].at;
-
-    heap->hole[best].at += bytes;
-    heap->hole[best].bytes -= bytes;
-    if (heap->hole[best].bytes == 0)
-        remove_hole(heap, best);
-    return at;
-}
-
-/* Joins what is free before and behind. */
-static void give(struct heap *heap, uint64_t at, uint64_t size_bytes)
-{
-    struct block hole = {at, padded(size_bytes)};
-    uint32_t i = 0;
-
-    if (hole.bytes == 0)
-        return;
-    while (i < heap->count && heap->hole[i].at < hole.at)
-        i++;
-    if (i < heap->count && hole.at + hole.bytes == heap->hole[i].at) {
-        hole.bytes += heap->hole[i].bytes;
-        remove_hole(heap, i);
-    }
-    if (i > 0 && heap->hole[i - 1].at + heap->hole[i - 1].bytes == hole.at) {
-        hole.at = heap->hole[--i].at;
-        hole.bytes += heap->hole[i].bytes;
-        remove_hole(heap, i);
-    }
-    if (hole.at + hole.bytes == heap->end) {
-        heap->end = hole.at;
-        return;
-    }
-    if (heap->count == HOLES_MAX)
-        return; /* it stays taken: the peak can only be over */
-    memmove(&heap->hole[i + 1], &heap->hole[i], (heap->count - i) * sizeof hole);
-    heap->hole[i] = hole;
-    heap->count++;
 }
 
 /* --- writing a tape -------------------------------------------------------------------------- */
@@ -161,7 +86,7 @@ static void take_input(struct tape *tape, struct heap *heap, struct tape_tensor 
     if (tape->pipelined)
         tape->held_bytes += MEMORY_COPIES * padded(input->bytes);
     else
-        input->at = take(heap, input->bytes);
+        input->at = heap_take(heap, padded(input->bytes)).at;
 }
 
 static void count_uses(struct tape *tape, struct heap *heap)
@@ -204,7 +129,7 @@ static void place(struct tape *tape, struct heap *heap, struct tape_tensor *tens
             return;
         }
     }
-    tensor->at = take(heap, tensor->bytes);
+    tensor->at = heap_take(heap, padded(tensor->bytes)).at;
 }
 
 static void let_go(struct heap *heap, struct tape_tensor *tensor)
@@ -212,7 +137,7 @@ static void let_go(struct heap *heap, struct tape_tensor *tensor)
     if (!tensor->is_taken || tensor->user_count > 0 || tensor->view_count > 0)
         return;
     tensor->is_taken = false;
-    give(heap, tensor->at, tensor->bytes);
+    heap_give(heap, &(struct block){tensor->at, padded(tensor->bytes)});
 }
 
 uint64_t tape_peak(struct tape *tape)

@@ -1,0 +1,228 @@
+/* whole_attention.c - attention of a whole graph: heads, rotation, the cache, scores. */
+#include "whole_parts.h"
+
+static int32_t rotated(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
+{
+    const struct weight table = {b->rope, whole_home(b, l)};
+    const uint64_t positions = b->style->positions ? b->style->positions : 1;
+    int32_t *factors = &b->inputs.rope[table.home];
+    const int32_t where =
+        whole_input(b, &b->inputs.positions, positions * b->tokens * sizeof(int32_t));
+
+    if (b->rope && *factors == NET_NONE)
+        *factors = whole_stored(b, &table);
+    return whole_node(b, (struct net_op){.bytes = bytes,
+                                         .source = SOURCES(of, where, *factors),
+                                         .reusable = 1,
+                                         .light = true,
+                                         PLAIN});
+}
+
+/* Queries and keys as heads: normed and rotated, and turned for a packed cache. */
+static int32_t heads(struct builder *b, uint32_t l, int32_t plain, enum part norm, uint64_t width,
+                     uint64_t head_count)
+{
+    const struct weight *w = &b->part[l][norm];
+    const uint64_t bytes = whole_floats(b, width);
+    const uint64_t rows = head_count * b->tokens;
+    int32_t made = net_view(&b->graph, plain, bytes);
+
+    if (w->tensor && !b->style->norm_last)
+        made = whole_normed(b, w, made, bytes, rows, l);
+    made = rotated(b, l, made, bytes);
+    if (w->tensor && b->style->norm_last)
+        made = whole_normed(b, w, made, bytes, rows, l);
+    return made;
+}
+
+static struct cache_inputs *inputs_of(struct builder *b, uint32_t l)
+{
+    return &b->inputs.cache[b->model->layer[l].sliding_window];
+}
+
+/* A packed cache takes keys, values and gives results that a matrix of `size` turned. */
+static int32_t turned(struct builder *b, enum dgo_kv_type type, int32_t *matrix, uint64_t size,
+                      int32_t of, uint64_t bytes)
+{
+    int32_t turn;
+
+    if (memory_kv_type(type)->block_values == 1)
+        return of;
+    turn = whole_input(b, matrix, size * size * sizeof(float));
+    of = net_view(&b->graph, of, bytes);
+    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(turn, of), PLAIN});
+}
+
+static int32_t turned_key(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
+{
+    const uint64_t head = b->model->layer[l].key_length;
+
+    /* The greatest power of two that divides a head. */
+    return turned(b, b->to->settings->key_type, &inputs_of(b, l)->key_turn, head & -head, of,
+                  bytes);
+}
+
+static int32_t turned_value(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
+{
+    enum { VALUE_ROTATION = 64 };
+
+    return turned(b, b->to->settings->value_type, &inputs_of(b, l)->value_turn, VALUE_ROTATION, of,
+                  bytes);
+}
+
+static int32_t projected(struct builder *b, uint32_t l, enum part weight, enum part bias,
+                         int32_t of, uint64_t width)
+{
+    const int32_t made =
+        whole_product(b, &b->part[l][weight], of, whole_floats(b, width), b->tokens);
+
+    return whole_changed(b, &b->part[l][bias], made, whole_floats(b, width), b->tokens);
+}
+
+static uint64_t cells_of(const struct builder *b, uint32_t l)
+{
+    return b->model->layer[l].sliding_window ? b->memory->window_cells
+                                             : b->memory->ctx_tokens_per_slot;
+}
+
+/* What the cache of a layer is for the graph: a tensor that is written, and the views read. */
+struct kept_rows {
+    int32_t cache, read;
+};
+
+static struct kept_rows cache_of(struct builder *b, uint32_t l, enum dgo_kv_type type,
+                                 uint64_t width, uint64_t head)
+{
+    enum { ROW = MEMORY_DEVICE_ROW };
+    const struct dgo_ggml_type *kind = memory_kv_type(type);
+    const uint64_t bytes =
+        width / kind->block_values * kind->block_bytes * cells_of(b, l) * b->memory->stream_count;
+    const uint64_t rest = kind->block_values > 1 ? (ROW - head % ROW) % ROW : 0;
+    const int32_t home = b->memory->kv_on_host ? whole_cpu(b) : whole_home(b, l);
+    struct kept_rows made;
+
+    made.cache = net_stored(&b->graph, bytes, bytes, home, false);
+    made.read = net_stored(&b->graph, bytes, bytes + rest / kind->block_values * kind->block_bytes,
+                           home, false);
+    return made;
+}
+
+static void write_rows(struct builder *b, int32_t cache, int32_t rows, int32_t where,
+                       uint64_t bytes)
+{
+    whole_node(b, (struct net_op){.rows = b->tokens,
+                                  .source = SOURCES(net_view(&b->graph, rows, bytes), where, cache),
+                                  .written = cache,
+                                  .on = NET_NONE});
+}
+
+static int32_t mask_of(struct builder *b, uint32_t l)
+{
+    const uint64_t value = b->memory->terms.attention_fused ? 2 : 4;
+
+    return whole_input(b, &inputs_of(b, l)->mask, value * cells_of(b, l) * b->tokens);
+}
+
+/* Keys and values go to their rows; transposed values (not fused) one by one. */
+static void keep(struct builder *b, uint32_t l, const int32_t cache[2], const int32_t rows[2],
+                 const uint64_t width[2])
+{
+    const uint64_t numbers = b->tokens * sizeof(int64_t);
+    const uint64_t each = b->memory->terms.attention_fused ? 1 : width[1];
+
+    write_rows(b, cache[0], rows[0], whole_input(b, &inputs_of(b, l)->key_rows, numbers),
+               whole_floats(b, width[0]));
+    write_rows(b, cache[1], rows[1], whole_input(b, &inputs_of(b, l)->value_rows, numbers * each),
+               whole_floats(b, width[1]));
+}
+
+/* An f32 cache is copied to f16. */
+static int32_t as_f16(struct builder *b, int32_t read, enum dgo_kv_type type)
+{
+    if (type != DGO_KV_F32)
+        return read;
+    return whole_node(
+        b, (struct net_op){.bytes = b->graph.failed ? 0 : b->graph.tensor[read].bytes / 2,
+                           .source = SOURCES(read),
+                           PLAIN});
+}
+
+static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int32_t keys,
+                            int32_t values, uint64_t bytes)
+{
+    const struct dgo_settings *settings = b->to->settings;
+    const struct weight *sinks = &b->part[l][ATTN_SINKS];
+
+    queries = net_view(
+        &b->graph, queries,
+        whole_floats(b, (uint64_t)b->model->layer[l].head_count * b->model->layer[l].key_length));
+    keys = as_f16(b, keys, settings->key_type);
+    values = as_f16(b, values, settings->value_type);
+    return whole_node(b,
+                      (struct net_op){.bytes = bytes,
+                                      .source = {queries, keys, values, mask_of(b, l),
+                                                 sinks->tensor ? whole_stored(b, sinks) : NET_NONE},
+                                      .light = true,
+                                      PLAIN});
+}
+
+static int32_t attend_plainly(struct builder *b, uint32_t l, int32_t queries, int32_t keys,
+                              int32_t values, uint64_t bytes)
+{
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const uint64_t scores = whole_floats(b, layer->head_count * cells_of(b, l));
+    const struct weight *sinks = &b->part[l][ATTN_SINKS];
+    int32_t odds, mixed;
+
+    queries = net_view(&b->graph, queries,
+                       whole_floats(b, (uint64_t)layer->head_count * layer->key_length));
+    odds = whole_node(b, (struct net_op){.bytes = scores, .source = SOURCES(keys, queries), PLAIN});
+    odds = whole_node(
+        b, (struct net_op){.bytes = scores,
+                           .rows = layer->head_count * b->tokens,
+                           .source = SOURCES(odds, mask_of(b, l),
+                                             sinks->tensor ? whole_stored(b, sinks) : NET_NONE),
+                           .reusable = 1,
+                           PLAIN});
+    mixed = whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(values, odds), PLAIN});
+    return whole_node(
+        b, (struct net_op){.bytes = bytes,
+                           .source = SOURCES(net_view(&b->graph, mixed, bytes)),
+                           .written = NET_NONE,
+                           .on = b->memory->kv_on_host ? (int8_t)whole_cpu(b) : (int8_t)NET_NONE});
+}
+
+int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const struct dgo_settings *settings = b->to->settings;
+    const uint64_t q = (uint64_t)layer->head_count * layer->key_length;
+    const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
+    const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
+    const uint64_t mixed = whole_floats(b, (uint64_t)layer->head_count * layer->value_length);
+    const bool fused = b->memory->terms.attention_fused;
+    int32_t queries = projected(b, l, ATTN_Q, ATTN_Q_BIAS, in, q), keys = 0, values = 0, made;
+
+    queries = heads(b, l, queries, ATTN_Q_NORM, q, layer->head_count);
+    queries = turned_key(b, l, queries, whole_floats(b, q));
+    for (int i = 0; i < 2; i++) {
+        if ((i == 0) == b->style->keys_first) {
+            keys = projected(b, l, ATTN_K, ATTN_K_BIAS, in, k);
+            keys = heads(b, l, keys, ATTN_K_NORM, k, layer->head_count_kv);
+            keys = turned_key(b, l, keys, whole_floats(b, k));
+        } else {
+            values = projected(b, l, ATTN_V, ATTN_V_BIAS, in, v);
+            values = turned_value(b, l, values, whole_floats(b, v));
+        }
+    }
+    const struct kept_rows key_cache = cache_of(b, l, settings->key_type, k, layer->key_length);
+    const struct kept_rows value_cache =
+        cache_of(b, l, settings->value_type, v, layer->value_length);
+
+    keep(b, l, (int32_t[]){key_cache.cache, value_cache.cache}, (int32_t[]){keys, values},
+         (uint64_t[]){k, v});
+    made = (fused ? attend_fused : attend_plainly)(b, l, queries, key_cache.read, value_cache.read,
+                                                   mixed);
+    made = turned_value(b, l, made, mixed);
+    return net_view(&b->graph, made, mixed);
+}

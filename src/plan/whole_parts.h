@@ -1,0 +1,118 @@
+/* whole_parts.h - private to the plan module: the graph of a whole model while it is built.
+ *
+ * whole.c reads the file's tensors and builds layer after layer, whole_attention.c and whole_feed.c
+ * the halves of a layer, whole_parts.c the nodes that both are made of.  FORMULAS "Parts in host
+ * memory".  Numbers of tensors are net.h's; a graph that ran out of memory goes on and is thrown
+ * away at its end. */
+#ifndef PLAN_WHOLE_PARTS_H
+#define PLAN_WHOLE_PARTS_H
+
+#include "net.h"
+#include "whole.h"
+
+/* The tensors of a layer, as the names end. */
+enum part {
+    ATTN_NORM,
+    ATTN_Q,
+    ATTN_Q_BIAS,
+    ATTN_K,
+    ATTN_K_BIAS,
+    ATTN_V,
+    ATTN_V_BIAS,
+    ATTN_Q_NORM,
+    ATTN_K_NORM,
+    ATTN_SINKS,
+    ATTN_OUT,
+    ATTN_OUT_BIAS,
+    POST_ATTN_NORM,
+    FFN_NORM,
+    FFN_GATE,
+    FFN_UP,
+    FFN_DOWN,
+    POST_FFN_NORM,
+    ROUTER,
+    ROUTER_BIAS,
+    EXP_GATE,
+    EXP_GATE_BIAS,
+    EXP_UP,
+    EXP_UP_BIAS,
+    EXP_DOWN,
+    EXP_DOWN_BIAS,
+    PART_COUNT,
+};
+
+/* How the graph of an architecture differs from llama's. */
+struct style {
+    const char *architecture;
+    bool keys_first;     /* keys before values */
+    bool norm_last;      /* heads are rotated, then normed */
+    bool input_scaled;   /* embeddings are multiplied before the first layer */
+    bool scale_input;    /* by a tensor of its own, one value for each token */
+    bool chosen_softmax; /* the odds of the chosen experts, not of all */
+    uint8_t positions;   /* for each token; 0: one */
+};
+
+/* A tensor of the file, and where it lies. */
+struct weight {
+    const struct dgo_tensor *tensor; /* NULL: the model has none */
+    int32_t home;
+};
+
+struct builder {
+    const struct whole_placement *to;
+    const struct dgo_model *model;
+    const struct plan_memory *memory;
+    const struct style *style;
+    struct override_set *overrides;
+    struct weight (*part)[PART_COUNT]; /* of each layer */
+    struct weight embedding, output, output_norm;
+    const struct dgo_tensor *rope; /* its factors; on every device */
+
+    struct net graph;
+    uint64_t tokens, rows; /* of the graph that is being built */
+    /* What comes in from outside, made when first used: that is the order of the engine, too. */
+    struct inputs {
+        int32_t positions, out_rows;
+        int32_t rope[NET_BACKENDS_MAX]; /* no input, but one tensor for all layers of a backend */
+        /* Of the cache with every cell and of the one with a window. */
+        struct cache_inputs {
+            int32_t key_rows, value_rows, mask, key_turn, value_turn;
+        } cache[2];
+    } inputs;
+};
+
+/* The backend of the CPU, and of a layer (behind the last: the output). */
+int32_t whole_cpu(const struct builder *b);
+int32_t whole_home(const struct builder *b, uint32_t l);
+
+#define SOURCES(...)                                                                               \
+    {                                                                                              \
+        __VA_ARGS__, NET_NONE                                                                      \
+    }
+
+/* Most nodes: what lies nowhere yet and goes where its operands are. */
+#define PLAIN .written = NET_NONE, .on = NET_NONE
+
+uint64_t whole_floats(const struct builder *b, uint64_t width); /* bytes, of all tokens */
+int32_t whole_stored(struct builder *b, const struct weight *w);
+/* `made` keeps its number, so that it is made once. */
+int32_t whole_input(struct builder *b, int32_t *made, uint64_t bytes);
+int32_t whole_node(struct builder *b, struct net_op op);
+
+int32_t whole_product(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
+                      uint64_t rows);
+/* Added, or multiplied with: written over what it changes.  `of` itself where there is no weight.
+ */
+int32_t whole_changed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
+                      uint64_t rows);
+int32_t whole_sum(struct builder *b, int32_t first, int32_t second, uint64_t bytes, uint64_t rows);
+/* Of layer `l`, which may say where it runs. */
+int32_t whole_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
+                     uint64_t rows, uint32_t l);
+
+/* Queries, keys and values of what came in, and what they make of the cache. */
+int32_t whole_attention(struct builder *b, uint32_t l, int32_t in);
+/* Dense, or routed over experts; of `rows` rows. */
+int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
+
+#endif
