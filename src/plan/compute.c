@@ -180,8 +180,8 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
     const struct memory_terms *t = &memory->terms;
     const bool first = role->position == 0;
     const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
-    const bool replayed = memory->replayed && (role->pipeline || first);
-    uint64_t bytes;
+    bool replayed = memory->replayed && (role->pipeline || first);
+    uint64_t bytes = 0;
 
     if (source)
         *source =
@@ -192,7 +192,11 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
         return t->output_alone;
     if (partial)
         return bound_bytes(memory, role);
-    bytes = replayed ? memory_replay_bytes(&memory->graph, role) : 0;
+    if (replayed && !memory_replay_bytes(&memory->graph, role, &bytes)) {
+        replayed = false;
+        if (source)
+            *source = DGO_FIGURE_BOUND;
+    }
     if (replayed && t->rule->replayed)
         return bytes;
     return dgo_max_u64(bytes, closed_form_bytes(memory, role));

@@ -34,6 +34,9 @@ enum recipe_flag {
     RECIPE_ATTENTION_FIRST = 1 << 21, /* of the parallel ones: attention's part is put down first */
 };
 
+/* Experts of each token that a tape has room for; the models there are have 32 at most. */
+enum { GRAPH_USED_MAX = 64 };
+
 struct recipe {
     const char *architecture;
     uint32_t flags;

@@ -20,8 +20,6 @@ tape_ref draw_dense(struct drawing *d, const struct graph_layer *layer, tape_ref
     return draw_product(d, d->graph->embedding, act);
 }
 
-enum { USED_MAX = 64 }; /* experts at once */
-
 /* --- the router ------------------------------------------------------------------------------ */
 
 struct choice {
@@ -109,8 +107,8 @@ static tape_ref expert_inner(struct drawing *d, const struct graph_layer *layer,
 static tape_ref add_up(struct drawing *d, tape_ref results)
 {
     const struct memory_graph *g = d->graph;
-    tape_ref part[USED_MAX], sum;
-    const uint32_t used = g->expert_used_count < USED_MAX ? g->expert_used_count : USED_MAX;
+    tape_ref part[GRAPH_USED_MAX], sum;
+    const uint32_t used = g->expert_used_count; /* graph_fill knows the bound */
 
     if (used == 0) /* what a file claims */
         return results;

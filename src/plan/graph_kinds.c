@@ -309,7 +309,7 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
     const struct recipe *recipe = recipe_find(model->architecture);
 
     memset(graph, 0, sizeof *graph);
-    if (!recipe || !model->verified)
+    if (!recipe || !model->verified || model->expert_used_count > GRAPH_USED_MAX)
         return false;
     graph->recipe = recipe->flags;
     graph->fused = memory_attention_fused(model, settings);

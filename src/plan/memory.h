@@ -266,8 +266,10 @@ bool memory_pipeline(const struct plan_memory *memory, uint32_t device_count,
                      uint32_t cpu_layer_count, bool output_on_cpu);
 
 /* replay.c: the buffer that the graph needs in that role.  A bound where a pipeline cuts a model
- * with state spaces. */
-uint64_t memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role);
+ * with state spaces.  False, with nothing written: there was no room for so many tensors. */
+DGO_MUST_CHECK
+bool memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role,
+                         uint64_t *bytes);
 
 /* The compute buffer of a device; `source` (may be NULL) says formula or bound. */
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,

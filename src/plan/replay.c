@@ -12,12 +12,16 @@ static uint64_t crossing_bytes(const struct memory_graph *g)
     return MEMORY_COPIES * g->token_count * row;
 }
 
-uint64_t memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role)
+bool memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role,
+                         uint64_t *bytes)
 {
     struct tape tape;
-    uint64_t bytes;
 
     graph_draw(graph, role, &tape);
-    bytes = tape_peak(&tape);
-    return graph->has_state_space && role->pipeline ? bytes + crossing_bytes(graph) : bytes;
+    if (tape.overflown)
+        return false;
+    *bytes = tape_peak(&tape);
+    if (graph->has_state_space && role->pipeline)
+        *bytes += crossing_bytes(graph);
+    return true;
 }
