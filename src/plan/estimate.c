@@ -170,8 +170,8 @@ static void note_kinds(const struct assembly *a, const struct dgo_device_estimat
         device->layer_count == 1 && device->layer_first + 1 == a->memory->layer_count;
 }
 
-/* Where the engine's graph of the whole model is known, its scheduler's answer counts. */
-static void replay_all(const struct assembly *a, uint32_t engine_devices)
+/* Where the engine's graph of the whole model is known, its scheduler answers for all devices. */
+static bool replay_all(const struct assembly *a, uint32_t engine_devices)
 {
     struct dgo_estimate *estimate = a->estimate;
     const struct whole_placement placement = {.settings = a->settings,
@@ -181,12 +181,14 @@ static void replay_all(const struct assembly *a, uint32_t engine_devices)
                                               .pipeline = estimate->pipeline};
     uint64_t device_bytes[DGO_GPU_MAX];
 
-    if (!whole_compute_bytes(&placement, device_bytes, &estimate->host.compute_bytes))
-        return;
+    if (a->settings->sized_by_role ||
+        !whole_compute_bytes(&placement, device_bytes, &estimate->host.compute_bytes))
+        return false;
     for (uint32_t d = 0; d < engine_devices; d++) {
         estimate->device[d].compute_bytes = device_bytes[d];
         estimate->device[d].compute_source = DGO_FIGURE_FORMULA;
     }
+    return true;
 }
 
 static void add_compute(const struct assembly *a)
@@ -206,6 +208,8 @@ static void add_compute(const struct assembly *a)
     };
 
     estimate->pipeline = role.pipeline;
+    if (replay_all(a, engine_devices))
+        return;
     for (uint32_t d = 0; d < engine_devices; d++) {
         struct dgo_device_estimate *device = &estimate->device[d];
 
@@ -222,8 +226,6 @@ static void add_compute(const struct assembly *a)
     estimate->host.compute_bytes =
         (a->settings->sized_by_role ? memory_host_role_bytes : memory_host_compute_bytes)(
             a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
-    if (!a->settings->sized_by_role)
-        replay_all(a, engine_devices);
 }
 
 /* -sm tensor: what the one device of the engine's books holds becomes a piece on each card, and its
