@@ -215,7 +215,7 @@ enum dgo_status dgo_gpu_take(struct dgo_gpu_source *source, struct dgo_machine *
 enum dgo_tier {
     DGO_TIER_FAST,      /* memory, load, clocks, temperature, power: microseconds */
     DGO_TIER_PROCESSES, /* who uses the cards */
-    DGO_TIER_SLOW,      /* limits, the bus link, memory errors */
+    DGO_TIER_SLOW,      /* limits, the bus link, memory errors, the display */
     DGO_TIER_RARE,      /* names, topology, slices */
     DGO_TIER_COUNT
 };

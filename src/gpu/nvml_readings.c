@@ -43,8 +43,6 @@ static const struct reading slow[] = {
     READING(nvmlDeviceGetCurrPcieLinkGeneration, PCIE_GEN, pcie_gen, 1, 16, 1),
     READING(nvmlDeviceGetCurrPcieLinkWidth, PCIE_WIDTH, pcie_width, 1, 32, 1),
     READING(nvmlDeviceGetFanSpeed, FAN_PERMILLE, fan_permille, 0, 1000, 10),
-};
-static const struct reading rare[] = {
     READING(nvmlDeviceGetDisplayActive, DISPLAY_ACTIVE, display_active, 0, 1, 1),
 };
 
@@ -483,7 +481,6 @@ void nvml_read_rare(struct nvml_look *look, struct dgo_gpu *gpu)
 {
     unsigned celsius = 0;
 
-    READ_ALL(look, rare, gpu);
     forget(gpu, DGO_GPU_SLOWDOWN_TEMPERATURE_C);
     if (NVML_CALL(look, nvmlDeviceGetTemperatureThreshold, NVML_TEMPERATURE_SLOWDOWN, &celsius) &&
         celsius > 0 && celsius <= 200)

@@ -135,19 +135,20 @@ static void test_doubtful_readings(void **state)
 static void test_tiers(void **state)
 {
     (void)state;
-    trace_with(CARD " busy 10\n fan 40\n display 1\n");
+    trace_with(CARD " busy 10\n fan 40\n display 1\n slowdown 93\n");
     open_with(NULL);
     take(DGO_TIER_BIT(DGO_TIER_FAST)); /* the first one reads all */
     assert_int_equal(gpu->fan_permille, 400);
-    trace_with(CARD " busy 20\n fan 50\n display 0\n");
+    trace_with(CARD " busy 20\n fan 50\n display 0\n slowdown 90\n");
     take(DGO_TIER_BIT(DGO_TIER_FAST));
     assert_int_equal(gpu->busy_permille, 200);
     assert_int_equal(gpu->fan_permille, 400); /* kept */
     take(DGO_TIER_BIT(DGO_TIER_SLOW));
     assert_int_equal(gpu->fan_permille, 500);
-    assert_int_equal(gpu->display_active, 1);
-    take(DGO_TIERS_ALL);
     assert_int_equal(gpu->display_active, 0);
+    assert_int_equal(gpu->slowdown_temperature_c, 93);
+    take(DGO_TIERS_ALL);
+    assert_int_equal(gpu->slowdown_temperature_c, 90);
     assert_int_equal(count_calls("nvmlDeviceGetFanSpeed"), 3);
     assert_int_equal(count_calls("nvmlDeviceGetName"), 1);
     assert_int_equal(count_calls("nvmlDeviceGetPcieThroughput"), 0);
