@@ -85,6 +85,22 @@ static enum dgo_status feed_process(struct dgo_profiler *profiler, uint32_t gpu_
     return status;
 }
 
+static void feed_card(struct dgo_profiler *profiler, uint32_t g, const struct dgo_gpu *gpu)
+{
+#define MIB_OR_NAN(FIELD, field) (dgo_gpu_knows(gpu, DGO_GPU_##FIELD) ? mib_of(gpu->field) : NAN)
+    const struct dgo_card_state state = {
+        .total_mib = MIB_OR_NAN(TOTAL_BYTES, total_bytes),
+        .reserved_mib = MIB_OR_NAN(RESERVED_BYTES, reserved_bytes),
+        .free_mib = MIB_OR_NAN(FREE_BYTES, free_bytes),
+        .bar1_used_mib = MIB_OR_NAN(BAR1_USED_BYTES, bar1_used_bytes),
+        .drives_display =
+            dgo_gpu_knows(gpu, DGO_GPU_DISPLAY_ACTIVE) ? gpu->display_active != 0 : -1,
+    };
+#undef MIB_OR_NAN
+
+    dgo_profiler_set_card(profiler, g, &state);
+}
+
 enum dgo_status profile_feed(struct dgo_profiler *profiler, const struct dgo_machine *machine,
                              const struct profile_loads *loads, double seconds,
                              struct dgo_error *err)
@@ -103,6 +119,7 @@ enum dgo_status profile_feed(struct dgo_profiler *profiler, const struct dgo_mac
         }
         if (gpu->problem[0] != '\0')
             continue; /* its readings are old */
+        feed_card(profiler, g, gpu);
         if (dgo_gpu_knows(gpu, DGO_GPU_USED_BYTES))
             status = add(profiler,
                          &(struct dgo_profiler_reading){

@@ -148,6 +148,7 @@ static int run(const struct cmd_call *call)
     if (option_given(&call->options, OPTION_JSON))
         return show_json(&work, &worth, is_live ? &live : NULL);
     compare_print(&work.difference, &worth, is_live ? &live : NULL);
+    compare_print_cards(&work.before[0], &work.after[work.pair_count - 1]);
     return 0;
 }
 

@@ -23,9 +23,10 @@ struct compare_looks {
 DGO_MUST_CHECK
 enum dgo_status compare_looks_open(const struct options *options, struct compare_looks *looks,
                                    struct dgo_error *err);
+/* `slow_too`: what changes seldom is read anew, else as it was at the look before. */
 DGO_MUST_CHECK
-enum dgo_status compare_look(struct compare_looks *looks, struct dgo_machine *machine,
-                             struct dgo_error *err);
+enum dgo_status compare_look(struct compare_looks *looks, bool slow_too,
+                             struct dgo_machine *machine, struct dgo_error *err);
 void compare_looks_close(struct compare_looks *looks);
 
 /* A mark on the daemon's timeline, if it is the daemon that looks. */

@@ -43,12 +43,12 @@ static void pause_between(const struct compare_live *live)
 }
 
 /* A failed command ends the comparison; it is asked for at each look. */
-static enum dgo_status look(struct session *session, struct dgo_error *err)
+static enum dgo_status look(struct session *session, bool slow_too, struct dgo_error *err)
 {
     enum dgo_status status = compare_change_check(&session->live->change, err);
 
     if (status == DGO_OK)
-        status = compare_look(&session->looks, &session->machine, err);
+        status = compare_look(&session->looks, slow_too, &session->machine, err);
     if (status == DGO_OK)
         session->live->origin = session->machine.origin;
     return status;
@@ -99,7 +99,7 @@ static enum dgo_status wait_until_still(struct session *session, struct dgo_erro
 
     dgo_settle_init(&session->settle, session->live->still_s);
     session->told_s = began_s;
-    while ((status = look(session, err)) == DGO_OK) {
+    while ((status = look(session, false, err)) == DGO_OK) {
         const double at_s = now_s();
 
         dgo_settle_look(&session->settle, &session->machine, at_s);
@@ -136,7 +136,7 @@ static enum dgo_status measure(struct session *session, struct dgo_snapshot *sna
     double at_s = began_s;
 
     while (status == DGO_OK && at_s - began_s < PARTS * part_s) {
-        status = look(session, err);
+        status = look(session, at_s == began_s, err);
         at_s = now_s();
         if (status == DGO_OK)
             status = profile_feed(profiler, &session->machine, NULL, at_s * stretch, err);

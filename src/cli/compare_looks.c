@@ -99,18 +99,30 @@ static void read_process(const json_t *object, struct dgo_gpu_process *process)
             process->role = (enum dgo_process_role)r;
 }
 
+/* What a comparison looks at. */
+#define READINGS(X)                                                                                \
+    X(TOTAL_BYTES, uint64_t, total_bytes)                                                          \
+    X(RESERVED_BYTES, uint64_t, reserved_bytes)                                                    \
+    X(USED_BYTES, uint64_t, used_bytes)                                                            \
+    X(FREE_BYTES, uint64_t, free_bytes)                                                            \
+    X(BAR1_USED_BYTES, uint64_t, bar1_used_bytes)                                                  \
+    X(DISPLAY_ACTIVE, uint32_t, display_active)
+
 static void read_gpu(const json_t *object, struct dgo_gpu *gpu)
 {
     const char *problem = json_string_value(json_object_get(object, "problem"));
-    const json_t *used = json_object_get(object, "used_bytes"), *process;
+    const json_t *process;
     size_t at;
 
     memset(gpu, 0, sizeof *gpu);
     (void)dgo_text_copy(gpu->problem, sizeof gpu->problem, problem ? problem : "");
-    if (json_is_integer(used)) {
-        gpu->known |= UINT64_C(1) << DGO_GPU_USED_BYTES;
-        gpu->used_bytes = (uint64_t)json_integer_value(used);
+#define X(FIELD, type, field)                                                                      \
+    if (json_is_integer(json_object_get(object, #field))) {                                        \
+        gpu->known |= UINT64_C(1) << DGO_GPU_##FIELD;                                              \
+        gpu->field = (type)json_integer_value(json_object_get(object, #field));                    \
     }
+    READINGS(X)
+#undef X
     json_array_foreach(json_object_get(object, "processes"), at, process)
     {
         if (gpu->process_count < DGO_GPU_PROCESS_MAX)
@@ -138,16 +150,16 @@ static enum dgo_status read_view(const json_t *view, struct dgo_machine *machine
     return DGO_OK;
 }
 
-enum dgo_status compare_look(struct compare_looks *looks, struct dgo_machine *machine,
-                             struct dgo_error *err)
+enum dgo_status compare_look(struct compare_looks *looks, bool slow_too,
+                             struct dgo_machine *machine, struct dgo_error *err)
 {
+    const unsigned tiers = DGO_TIER_BIT(DGO_TIER_FAST) | DGO_TIER_BIT(DGO_TIER_PROCESSES) |
+                           (slow_too ? DGO_TIER_BIT(DGO_TIER_SLOW) : 0);
     enum dgo_status status;
     json_t *view = NULL;
 
     if (!looks->daemon)
-        return dgo_gpu_take_tiers(looks->source,
-                                  DGO_TIER_BIT(DGO_TIER_FAST) | DGO_TIER_BIT(DGO_TIER_PROCESSES),
-                                  machine, err);
+        return dgo_gpu_take_tiers(looks->source, tiers, machine, err);
     status = ask_daemon(looks->options, &view, err);
     if (status == DGO_OK)
         status = read_view(view, machine, err);

@@ -176,3 +176,25 @@ void compare_print(const struct dgo_difference *difference, const struct dgo_wor
         printf("GPU %u could be read at one end only: nothing is said of it\n",
                difference->unread[i]);
 }
+
+static void print_moved(uint32_t g, const char *what, double before_mib, double after_mib)
+{
+    enum { LEAST_MIB = 2 };
+
+    if (fabs(after_mib - before_mib) > LEAST_MIB) /* of NAN false */
+        printf("GPU %u: %s %.1f MiB before, %.1f after\n", g, what, before_mib, after_mib);
+}
+
+void compare_print_cards(const struct dgo_snapshot *before, const struct dgo_snapshot *after)
+{
+    for (uint32_t g = 0; g < DGO_PROFILER_GPU_MAX; g++) {
+        const struct dgo_card_state *a = &before->card[g], *b = &after->card[g];
+
+        print_moved(g, "reserved by the driver", a->reserved_mib, b->reserved_mib);
+        print_moved(g, "window to the host (BAR1) in use", a->bar1_used_mib, b->bar1_used_mib);
+        if (a->drives_display >= 0 && b->drives_display >= 0 &&
+            a->drives_display != b->drives_display)
+            printf("GPU %u: it %s\n", g,
+                   b->drives_display ? "drives a display now" : "drives no display any more");
+    }
+}

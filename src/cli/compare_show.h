@@ -13,6 +13,10 @@ json_t *compare_view(const struct dgo_difference *difference, const struct dgo_w
 void compare_print(const struct dgo_difference *difference, const struct dgo_worth *worth,
                    const struct compare_live *live);
 
+/* What changed of the cards themselves: what the driver keeps, the window to the host, the display.
+ * Silent where nothing did, or nothing is known. */
+void compare_print_cards(const struct dgo_snapshot *before, const struct dgo_snapshot *after);
+
 /* ---- stored (compare_stored.c) ---- */
 
 /* Adds .snapshots, what was compared, and .hash of it. */

@@ -16,6 +16,46 @@
 
 static const double kib_of_mib = 1024;
 
+/* What a card may say beside its use, by its key. */
+static const struct {
+    const char *key;
+    size_t at;
+} card_fields[] = {
+    {"total_kib", offsetof(struct dgo_card_state, total_mib)},
+    {"reserved_kib", offsetof(struct dgo_card_state, reserved_mib)},
+    {"free_kib", offsetof(struct dgo_card_state, free_mib)},
+    {"bar1_used_kib", offsetof(struct dgo_card_state, bar1_used_mib)},
+};
+enum { CARD_FIELDS = sizeof card_fields / sizeof card_fields[0] };
+
+static double *card_field(struct dgo_card_state *card, size_t field)
+{
+    return (double *)(void *)((char *)card + card_fields[field].at);
+}
+
+/* What is not known is not there. */
+static json_t *view_cards(const struct dgo_snapshot *snapshot)
+{
+    json_t *cards = json_array();
+
+    for (uint32_t g = 0; g < DGO_PROFILER_GPU_MAX; g++) {
+        struct dgo_card_state card = snapshot->card[g];
+        json_t *view = json_pack("{s:I}", "gpu", (json_int_t)g);
+
+        for (size_t f = 0; f < CARD_FIELDS; f++)
+            if (!isnan(*card_field(&card, f)))
+                json_object_set_new(
+                    view, card_fields[f].key,
+                    json_integer((json_int_t)llround(*card_field(&card, f) * kib_of_mib)));
+        if (card.drives_display >= 0)
+            json_object_set_new(view, "drives_display", json_boolean(card.drives_display));
+        if (json_object_size(view) > 1)
+            json_array_append(cards, view);
+        json_decref(view);
+    }
+    return cards;
+}
+
 static json_t *view_snapshot(const struct dgo_snapshot *snapshot)
 {
     json_t *entries = json_array();
@@ -30,7 +70,8 @@ static json_t *view_snapshot(const struct dgo_snapshot *snapshot)
                                (json_int_t)llround(entry->used_mib * kib_of_mib), "noise_kib",
                                (json_int_t)llround(entry->noise_mib * kib_of_mib)));
     }
-    return json_pack("{s:b, s:o}", "quiet", (int)snapshot->quiet, "entries", entries);
+    return json_pack("{s:b, s:o, s:o}", "quiet", (int)snapshot->quiet, "entries", entries, "cards",
+                     view_cards(snapshot));
 }
 
 static enum dgo_status hash_of(const json_t *snapshots, char hex[65], struct dgo_error *err)
@@ -85,12 +126,50 @@ static bool read_entry(const json_t *object, struct dgo_snapshot_entry *entry)
     return dgo_text_copy(entry->name, sizeof entry->name, name);
 }
 
+static bool read_card(const json_t *object, struct dgo_snapshot *snapshot)
+{
+    const json_int_t gpu = json_integer_value(json_object_get(object, "gpu"));
+    const json_t *display = json_object_get(object, "drives_display");
+
+    if (!json_is_integer(json_object_get(object, "gpu")) || gpu < 0 || gpu >= DGO_PROFILER_GPU_MAX)
+        return false;
+    for (size_t f = 0; f < CARD_FIELDS; f++) {
+        const json_t *value = json_object_get(object, card_fields[f].key);
+
+        if (value && (!json_is_integer(value) || json_integer_value(value) < 0))
+            return false;
+        if (value)
+            *card_field(&snapshot->card[gpu], f) = (double)json_integer_value(value) / kib_of_mib;
+    }
+    if (display && !json_is_boolean(display))
+        return false;
+    if (display)
+        snapshot->card[gpu].drives_display = json_is_true(display);
+    return true;
+}
+
+/* Files of before the cards were kept have none. */
+static bool read_cards(const json_t *cards, struct dgo_snapshot *snapshot)
+{
+    const json_t *card;
+    size_t at;
+
+    for (uint32_t g = 0; g < DGO_PROFILER_GPU_MAX; g++)
+        snapshot->card[g] = (struct dgo_card_state){NAN, NAN, NAN, NAN, -1};
+    if (cards && !json_is_array(cards))
+        return false;
+    json_array_foreach(cards, at, card) if (!read_card(card, snapshot)) return false;
+    return true;
+}
+
 static bool read_snapshot(const json_t *object, struct dgo_snapshot *snapshot)
 {
     const json_t *entries = json_object_get(object, "entries"), *entry;
     size_t at;
 
     snapshot->count = 0;
+    if (!read_cards(json_object_get(object, "cards"), snapshot))
+        return false;
     snapshot->quiet = json_is_true(json_object_get(object, "quiet"));
     if (!json_is_array(entries) || json_array_size(entries) > DGO_SNAPSHOT_ENTRY_MAX)
         return false;

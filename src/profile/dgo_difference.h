@@ -24,6 +24,7 @@ struct dgo_snapshot_entry {
 struct dgo_snapshot {
     uint32_t count;
     bool quiet; /* no card moved by 2 MiB or more in its last part */
+    struct dgo_card_state card[DGO_PROFILER_GPU_MAX]; /* as it was at the end */
     struct dgo_snapshot_entry entry[DGO_SNAPSHOT_ENTRY_MAX];
 };
 

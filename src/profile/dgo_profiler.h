@@ -94,6 +94,17 @@ void dgo_profiler_trim(struct dgo_profiler *profiler, uint32_t keep);
 void dgo_profiler_set_capacity(struct dgo_profiler *profiler, uint32_t gpu_index, double mib);
 double dgo_profiler_capacity(const struct dgo_profiler *profiler, uint32_t gpu_index); /* or NAN */
 
+/* What a card said last beside its use.  NAN and -1: it did not say. */
+struct dgo_card_state {
+    double total_mib, reserved_mib, free_mib;
+    double bar1_used_mib; /* of its window to the host */
+    int drives_display;   /* 0, 1 or -1 */
+};
+void dgo_profiler_set_card(struct dgo_profiler *profiler, uint32_t gpu_index,
+                           const struct dgo_card_state *state);
+/* All unknown where it was never set. */
+struct dgo_card_state dgo_profiler_card(const struct dgo_profiler *profiler, uint32_t gpu_index);
+
 /* Of a series that has a reading. */
 void dgo_profiler_set_name(struct dgo_profiler *profiler, uint32_t gpu_index, uint32_t pid,
                            uint64_t start, const char *name);

@@ -87,6 +87,8 @@ void dgo_snapshot_take(const struct dgo_profiler *profiler, double part_s,
 
     memset(snapshot, 0, sizeof *snapshot);
     snapshot->quiet = true;
+    for (uint32_t g = 0; g < DGO_PROFILER_GPU_MAX; g++)
+        snapshot->card[g] = dgo_profiler_card(profiler, g);
     for (uint32_t i = 0; i < dgo_profiler_count(profiler); i++)
         end_s = fmax(end_s, dgo_profiler_report(profiler, i)->stats.last_s);
     for (uint32_t i = 0;

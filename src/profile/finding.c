@@ -126,7 +126,7 @@ void finding_over_time(const struct dgo_trace *trace, struct window_span life, b
     struct finding part;
 
     finding_look(trace, life, WINDOW_TIME, idle, floor_mib, best);
-    if (is_slowing(&best->shape)) /* its later parts look straighter than it is: look_at_tail */
+    if (is_slowing(&best->shape)) /* its later parts look straighter than it is: finding_at_tail */
         return;
     for (uint32_t i = 1; i < sizeof shares / sizeof shares[0] && !finding_is_leak(best); i++) {
         struct window_span span = life;

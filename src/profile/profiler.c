@@ -13,6 +13,8 @@ enum { HITS = 6 }; /* judgements in a row before an episode is told */
 static const double least_rise_mib = 32;
 static const double restart_s = 600; /* between the end of one life and the start of the next */
 
+static const struct dgo_card_state unknown_card = {NAN, NAN, NAN, NAN, -1};
+
 enum dgo_status dgo_profiler_new(const struct dgo_profiler_options *options,
                                  struct dgo_profiler **profiler, struct dgo_error *err)
 {
@@ -29,8 +31,10 @@ enum dgo_status dgo_profiler_new(const struct dgo_profiler_options *options,
     }
     if (options)
         made->options = *options;
-    for (uint32_t g = 0; g < DGO_PROFILER_GPU_MAX; g++)
+    for (uint32_t g = 0; g < DGO_PROFILER_GPU_MAX; g++) {
         made->capacity_mib[g] = NAN;
+        made->card[g] = unknown_card;
+    }
     *profiler = made;
     return DGO_OK;
 }
@@ -250,6 +254,18 @@ void dgo_profiler_set_capacity(struct dgo_profiler *profiler, uint32_t gpu_index
 {
     if (gpu_index < DGO_PROFILER_GPU_MAX && isfinite(mib) && mib > 0)
         profiler->capacity_mib[gpu_index] = mib;
+}
+
+void dgo_profiler_set_card(struct dgo_profiler *profiler, uint32_t gpu_index,
+                           const struct dgo_card_state *state)
+{
+    if (gpu_index < DGO_PROFILER_GPU_MAX)
+        profiler->card[gpu_index] = *state;
+}
+
+struct dgo_card_state dgo_profiler_card(const struct dgo_profiler *profiler, uint32_t gpu_index)
+{
+    return gpu_index < DGO_PROFILER_GPU_MAX ? profiler->card[gpu_index] : unknown_card;
 }
 
 double dgo_profiler_capacity(const struct dgo_profiler *profiler, uint32_t gpu_index)

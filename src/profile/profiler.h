@@ -23,6 +23,7 @@ struct dgo_profiler {
     struct profiler_series **series;
     struct profiler_series **chain;
     double capacity_mib[DGO_PROFILER_GPU_MAX];
+    struct dgo_card_state card[DGO_PROFILER_GPU_MAX];
     uint32_t mark_count;
     struct dgo_mark mark[DGO_PROFILER_MARK_MAX];
 };

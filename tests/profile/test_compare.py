@@ -215,6 +215,29 @@ def nobody_s(box):
     end(holder)
 
 
+@case("what the driver keeps, the window to the host and the display are kept, told and stored; what is unknown is not there")
+def cards_themselves(box):
+    set_up(box)
+    first = "memory 24576 450 300\n"
+    box.file("scenario.txt", SCENARIO.replace(first, first + "  bar1_total 256\n  bar1_used 5\n  display 1\n"))
+    changed = SCENARIO.replace(first, "memory 24576 514 300\n  bar1_total 256\n  bar1_used 21\n  display 0\n")
+    done = box.run("profile", "compare", *QUICK, "--json", "--", "mv", box.file("changed.txt", changed), box.folder / "scenario.txt")
+    result = json_of(done)
+    before, after = (result["snapshots"][0][end]["cards"] for end in ("before", "after"))
+    check_equal([one["gpu"] for one in before], [0, 1], "cards before")
+    check_equal((before[0]["total_kib"], before[0]["reserved_kib"], before[0]["bar1_used_kib"], before[0]["drives_display"]),
+                (24576 << 10, 450 << 10, 5 << 10, True), "card 0 before")
+    check_equal((after[0]["reserved_kib"], after[0]["bar1_used_kib"], after[0]["drives_display"]), (514 << 10, 21 << 10, False), "after")
+    check("bar1_used_kib" not in before[1] and "drives_display" not in before[1], f"card 1 says what it does not know: {before[1]}")
+    stored = box.run("profile", "compare", box.file("stored.json", done.out))
+    check_match(r"GPU 0: reserved by the driver 450\.0 MiB before, 514\.0 after\n"
+                r"GPU 0: window to the host \(BAR1\) in use 5\.0 MiB before, 21\.0 after\n"
+                r"GPU 0: it drives no display any more\n", stored.out, "the text")
+    check("GPU 1: reserved" not in stored.out, "card 1 has not changed")
+    again = json_of(box.run("profile", "compare", box.folder / "stored.json", "--json"))
+    check_equal((again["hash"], again["snapshots"]), (result["hash"], result["snapshots"]), "stored again")
+
+
 @case("where a daemon runs it looks, keeps the marks, and tells the same of them later")
 def by_the_daemon(box):
     set_up(box)
