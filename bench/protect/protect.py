@@ -6,7 +6,8 @@ usage: protect.py LOAD_PROGRAM ENGINE MODEL [--threads N] [--rounds N] [--peer-r
 
 Starts a real llama-server on the CPU with N threads (all cores) and lets it decode alone and beside each kind of load in turns:
 alone, ours, alone, background, alone, ... Each value beside a load is compared with the mean of the two alone around it, so slow
-changes of the machine cancel. Every window notes how much of the CPUs others used; pairs with a noisy window are thrown away and
+changes of the machine cancel. Tokens count from half a second after the first one: the manager cannot know of a stream before it begins
+(`onset` is what is kept of that half second). Every window notes how much of the CPUs others used; pairs with a noisy window are thrown away and
 measured again, until there are enough or the minutes are over (then what there is counts, and `quiet_rounds` says so).
 Prints one JSON line a kind: the median of the pairs, its 95 % interval (bootstrap), the least and the most.
 With --quota engine and load share a cgroup that gives them so many CPUs (needs the right to make one; else it is skipped). A quota
@@ -32,6 +33,7 @@ NAMES = {"ours": "engine speed kept beside NORMAL and BACKGROUND saturated",
          "tbb": "engine speed kept beside oneTBB's arena as it comes"}
 OWN = ("ours", "background")
 
+ONSET_S = 0.5  # in which the manager notices that the engine works
 FOREIGN_PART = 0.05  # of all CPUs, by others, in a window that still counts as quiet
 
 
@@ -123,21 +125,21 @@ def wait_ready(port, engine):
 
 
 def tokens_per_second(port, seconds):
-    """Tokens that a stream brings within a time: beside some loads a given number of them would take minutes."""
+    """What a stream brings within a time, after its onset and during it: beside some loads a given number of tokens would take minutes."""
     body = {"prompt": "layers and cards", "n_predict": 4000, "ignore_eos": True, "cache_prompt": False,
             "temperature": 0, "stream": True}
     request = urllib.request.Request(f"http://127.0.0.1:{port}/completion", json.dumps(body).encode(),
                                      {"Content-Type": "application/json"})
-    count, first, last = 0, None, None
+    times = []
     with urllib.request.urlopen(request, timeout=120) as answer:
         for line in answer:
             if line.startswith(b"data: "):
-                last = time.monotonic()
-                first = first or last
-                count += 1
-                if last - first > seconds:
+                times.append(time.monotonic())
+                if times[-1] - times[0] > ONSET_S + seconds:
                     break
-    return (count - 1) / (last - first)
+    onset = sum(at - times[0] < ONSET_S for at in times)
+    settled = times[onset:]
+    return (len(settled) - 1) / (settled[-1] - settled[0]), onset / ONSET_S
 
 
 class Window:
@@ -145,7 +147,7 @@ class Window:
 
     def __init__(self, port, pids, seconds):
         start, busy, used = time.monotonic(), busy_seconds(), used_seconds(pids)
-        self.rate = tokens_per_second(port, seconds)
+        self.rate, self.onset_rate = tokens_per_second(port, seconds)
         foreign = (busy_seconds() - busy) - (used_seconds(pids) - used)
         self.foreign = foreign / (time.monotonic() - start) / os.cpu_count()
 
@@ -166,7 +168,7 @@ def beside(options, port, engine, kind, join):
 class Kind:
     def __init__(self, name, wanted):
         self.name, self.wanted = name, wanted
-        self.pairs = []  # kept, jobs a second, whether all three windows were quiet
+        self.pairs = []  # kept, jobs a second, whether all three windows were quiet, kept of the onset
 
     def quiet(self):
         return [pair for pair in self.pairs if pair[2]]
@@ -239,8 +241,9 @@ def measure(options, port, engine, join):
                 continue
             window, jobs = beside(options, port, engine, kind.name, join)
             alone.append(Window(port, [engine.pid], options.seconds))
-            around = (alone[-2].rate + alone[-1].rate) / 2
-            kind.pairs.append((window.rate / around, jobs, window.is_quiet() and alone[-2].is_quiet() and alone[-1].is_quiet()))
+            around = [statistics.mean(rates) for rates in zip(*((one.rate, one.onset_rate) for one in alone[-2:]))]
+            kind.pairs.append((window.rate / around[0], jobs, all(one.is_quiet() for one in (window, *alone[-2:])),
+                               window.onset_rate / around[1]))
     for kind in kinds:
         if not kind.pairs:
             continue
@@ -250,7 +253,8 @@ def measure(options, port, engine, join):
         print(json.dumps({"name": name, "unit": "ratio", "ours": round(ours, 3), "peer": 0.97, "peer_name": "goal",
                           "ratio": round(ours / 0.97, 3), "low": round(low, 3), "high": round(high, 3),
                           "least": round(min(kept), 3), "most": round(max(kept), 3), "rounds": len(kept),
-                          "quiet_rounds": len(kind.quiet()), "jobs_per_second": round(statistics.median(p[1] for p in kind.pairs), 1),
+                          "quiet_rounds": len(kind.quiet()), "onset": round(statistics.median(pair[3] for pair in kind.counted()), 3),
+                          "jobs_per_second": round(statistics.median(pair[1] for pair in kind.pairs), 1),
                           "engine_tokens_per_second_alone": round(statistics.median(window.rate for window in alone), 1),
                           "engine_threads": options.threads}), flush=True)
 

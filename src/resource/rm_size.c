@@ -160,6 +160,7 @@ static void say_what_is_missing(void)
 /* From the keeper, every tick. */
 void rm_size_tick(uint64_t now_ns)
 {
+    const uint64_t used_ns = rm_sys_thread_cpu_ns();
     struct rm_budget_output output;
     struct rm_budget_input input;
     bool grew;
@@ -173,9 +174,10 @@ void rm_size_tick(uint64_t now_ns)
     }
     look_at_engines(now_ns);
     say_what_is_missing();
-    /* Engines may have many threads: looking must not cost more than a four-hundredth of a CPU. */
+    /* Engines may have many threads: looking must not cost more than a four-hundredth of a CPU.  Of
+     * CPU time: a look that was held up on a busy machine must not put the next one off. */
     next_look_ns =
-        now_ns + dgo_max_u64(LOOK_MS * DGO_NS_PER_MS, 400 * (dgo_monotonic_ns() - now_ns));
+        now_ns + dgo_max_u64(LOOK_MS * DGO_NS_PER_MS, 400 * (rm_sys_thread_cpu_ns() - used_ns));
     input = (struct rm_budget_input){
         .now_ns = now_ns,
         .limits = limits,

@@ -1,9 +1,9 @@
 /* test_budget.c - what files say about our CPUs, and what is made of it. */
 #include "check.h"
 
-#include "dgo_units.h"
-#include "rm_budget.h"
+#include "jobs.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -480,12 +480,68 @@ static void test_bounds(void **state)
     }
 }
 
+/* ---- looking ---- */
+
+enum { HELD_UP_MS = 50, SOON_MS = 10000 };
+
+/* True once the manager has seen so many; a look put off by 400 times what it was held up is late.
+ */
+static bool sees_engine_threads(uint32_t want)
+{
+    struct dgo_budget_facts facts = {0};
+
+    for (int ms = 0; ms < SOON_MS && facts.engine_threads != want; ms++) {
+        usleep(1000);
+        dgo_resource_budget(&facts);
+    }
+    return facts.engine_threads == want;
+}
+
+/* A busy machine holds the looking thread up, here a pipe that nobody fills: the next look comes in
+ * its time all the same. */
+static void test_held_up(void **state)
+{
+    char pipe_path[128], path[128];
+    struct dgo_error err = {0};
+    struct dgo_resource_config config = {.root = root};
+    struct dgo_future future;
+    struct gate gate = {0};
+    int pipe_end;
+
+    assert_int_equal(new_root(state), 0);
+    snprintf(pipe_path, sizeof pipe_path, "%s/proc/42/task/42/schedstat", root);
+    snprintf(path, sizeof path, "%s/proc/schedstat", root);
+    write_file("proc/self/status", "Cpus_allowed_list:\t0-1\n");
+    write_file("proc/42/task/42/stat", "42 (llama) R 1\n");
+    write_file("proc/schedstat", "5000 1000 7\n");
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+    assert_int_equal(dgo_resource_start(&config, &err), DGO_OK);
+    assert_int_equal(dgo_submit(&(struct dgo_job){.fn = wait_at_gate, .arg = &gate}, &future, &err),
+                     DGO_OK); /* it looks while there is work */
+    assert_int_equal(dgo_resource_protect(42, 0, &err), DGO_OK);
+    pipe_end = open(pipe_path, O_WRONLY);
+    assert_true(pipe_end >= 0);
+    assert_int_equal(rename(path, pipe_path), 0); /* for the next looks */
+    usleep(HELD_UP_MS * 1000);
+    assert_int_equal(write(pipe_end, "5000 1000 7\n", 12), 12);
+    close(pipe_end);
+    assert_true(sees_engine_threads(1));
+    write_file("proc/42/task/43/stat", "43 (llama) R 1\n");
+    write_file("proc/42/task/43/schedstat", "5000 1000 7\n");
+    assert_true(sees_engine_threads(2));
+    open_gate(&gate);
+    assert_int_equal(dgo_wait(future, UINT64_MAX, NULL, &err), DGO_OK);
+    assert_int_equal(dgo_resource_stop(DGO_NS_PER_S, &err), DGO_OK);
+    remove_root(state);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_limits),     cmocka_unit_test(test_nothing_readable),
     cmocka_unit_test(test_no_cgroups), cmocka_unit_test(test_half_an_engine),
     cmocka_unit_test(test_engine),     cmocka_unit_test(test_beginning),
     cmocka_unit_test(test_steps),      cmocka_unit_test(test_shares),
     cmocka_unit_test(test_quota),      cmocka_unit_test(test_bounds),
+    cmocka_unit_test(test_held_up),
 };
 
 CHECK_MAIN(tests)
