@@ -90,6 +90,8 @@ SPECS = {
     "tiny-glm4moe": Spec("glm4moe", 6, 256, 512, 8, 2, 32, 512, 4096, 1e4, experts=4,
                          experts_used=2, expert_feed_forward=128, dense_layers=1,
                          next_token_blocks=1),
+    "llama-3.2-1b": Spec("llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5, "llama-bpe",
+                         tied=True, rope_table=True),
     "llama-3.1-8b": Spec("llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5, "llama-bpe",
                          rope_table=True),
     "llama-3.1-70b": Spec("llama", 80, 8192, 28672, 64, 8, 128, 128256, 131072, 5e5, "llama-bpe",

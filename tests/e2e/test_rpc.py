@@ -7,16 +7,16 @@ from books import differences, estimate, server
 from e2e import MIB, Card, Machine, case, cases, check, check_equal, check_match, engine, json_of, main, model
 from nodes import start_node
 
-LOCAL = Machine(Card("NVIDIA GeForce RTX 3060", 2560, 2400))
-NODE_A = Machine(Card("NVIDIA GeForce RTX 3090", 4096, 3900))
-NODE_B = Machine(Card("NVIDIA GeForce RTX 3060", 2304, 2200))
-NODE_C = Machine(Card("NVIDIA GeForce RTX 3090", 3072, 2900))
-NODE_TRIPLE = Machine(*[Card("NVIDIA GeForce RTX 3060", 2304, 2200)] * 3)
-NODE_PAIR = Machine(Card("NVIDIA GeForce RTX 3060", 2304, 2200), Card("NVIDIA GeForce RTX 3090", 3072, 2900))
+LOCAL = Machine(Card("NVIDIA GeForce RTX 3060", 960, 900))
+NODE_A = Machine(Card("NVIDIA GeForce RTX 3090", 1280, 1200))
+NODE_B = Machine(Card("NVIDIA GeForce RTX 3060", 900, 850))
+NODE_C = Machine(Card("NVIDIA GeForce RTX 3090", 1152, 1100))
+NODE_TRIPLE = Machine(*[Card("NVIDIA GeForce RTX 3060", 900, 850)] * 3)
+NODE_PAIR = Machine(Card("NVIDIA GeForce RTX 3060", 900, 850), Card("NVIDIA GeForce RTX 3090", 1152, 1100))
 LOG_STEP_BYTES = 0.005 * MIB + 1
 
 
-def words(box, command, nodes, *options, name="llama-3.1-8b"):
+def words(box, command, nodes, *options, name="llama-3.2-1b"):
     return [command, model(name), "--gpus", box.use(LOCAL), "--engine", engine(), "--threads", "1",
             "--node", ",".join(f"127.0.0.1:{port}={path}" for port, path in nodes), "--network", "10Gbit", *options]
 
@@ -100,7 +100,7 @@ def bad_servers(box, row):
 @case("the plan says what the network costs, warns, and names the servers in order")
 def plan_over_network(box):
     a, b = box.file("a.yaml", NODE_A.file_text()), box.file("b.yaml", NODE_B.file_text())
-    base = ["plan", model("llama-3.1-8b"), "--gpus", box.use(LOCAL), "--node", f"10.0.0.2={a},10.0.0.3:9000={b}", "--no-cpu-layers"]
+    base = ["plan", model("llama-3.2-1b"), "--gpus", box.use(LOCAL), "--node", f"10.0.0.2={a},10.0.0.3:9000={b}", "--no-cpu-layers"]
     plans = {speed: json_of(box.run(*base, "--json", "--network", speed)) for speed in ("100Mbit", "10Gbit")}
     command = plans["10Gbit"]["command"]
     check_equal(command[command.index("--rpc") + 1], "10.0.0.2:50052,10.0.0.3:9000", "--rpc")
