@@ -123,8 +123,8 @@ static void watch_worker(struct rm_worker *worker)
     others_wait = rm_lane_has_work(lane) || rm_hand_left(hand) != 0;
     if (others_wait && !atomic_load(&worker->lent) && is_blocked(worker))
         rm_worker_block(worker);
-    else if (others_wait && worker->stuck_ticks == 1)
-        rm_worker_share(worker); /* busy, not blocked: only what it has not begun */
+    else if (rm_hand_left(hand) != 0)
+        rm_worker_share(worker); /* only what it has not begun; again, where it was refused */
 }
 
 /* Nothing is lost without this; it repairs what a wrong guess of job times left undone. */
@@ -147,6 +147,19 @@ static void watch_lane(struct rm_lane *lane)
     rm_lane_wake(lane);
 }
 
+/* A worker is blocked, and its lane would not take the rest of its batch back yet. */
+static bool is_anything_held_back(const struct rm_lane *lane)
+{
+    for (uint32_t i = 0; i < lane->thread_max && i < DGO_WORKER_MAX; i++) {
+        const struct rm_worker *worker = &lane->worker[i];
+
+        if (atomic_load(&worker->lent) && atomic_load(&worker->closed) != HAND_SETTLED &&
+            rm_hand_left(atomic_load_explicit(&worker->hand, memory_order_relaxed)) != 0)
+            return true;
+    }
+    return false;
+}
+
 static bool is_anything_on(void)
 {
     for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_UI; id++) {
@@ -154,7 +167,8 @@ static bool is_anything_on(void)
 
         if (rm_lane_has_work(lane))
             return true;
-        if (!lane->eager && atomic_load(&lane->active) > atomic_load(&lane->blocked))
+        if (!lane->eager && (atomic_load(&lane->active) > atomic_load(&lane->blocked) ||
+                             is_anything_held_back(lane)))
             return true;
     }
     return false;

@@ -1,5 +1,5 @@
 /* rm_manager.c - the one manager: start, stop, fork, and being there all the time. */
-#include "rm.h"
+#include "rm_hand.h"
 
 #include "dgo_text.h"
 #include "dgo_units.h"
@@ -48,6 +48,7 @@ static void after_fork(void)
         atomic_store(&lane->spawn_lock.word, 0);
         for (uint32_t i = 0; i < DGO_WORKER_MAX; i++) {
             lane->worker[i].joinable = false;
+            atomic_store(&lane->worker[i].closed, HAND_OPEN);
             atomic_store(&lane->worker[i].alive, false);
         }
     }

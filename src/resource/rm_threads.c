@@ -19,8 +19,7 @@ bool rm_lane_spawn(struct rm_lane *lane)
         worker->lane = lane;
         worker->number = (uint32_t)(worker - lane->worker);
         worker->joinable = false;
-        atomic_store(&worker->hand, 0);
-        atomic_store(&worker->closed, HAND_OPEN);
+        atomic_store(&worker->hand, 0); /* `closed` is for who closed it to open */
         atomic_store(&worker->in_job, false);
         atomic_store(&worker->lent, false);
         atomic_store(&worker->alive, true);

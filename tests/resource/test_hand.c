@@ -129,10 +129,28 @@ static void test_a_worker_gives_its_own(void **state)
     rm_me.worker = NULL;
 }
 
+/* Who closed a hand and was put aside may still look at it when the worker has ended and another
+ * has its place: that one must wait for the verdict, too. */
+static void test_a_successor_does_not_open(void **state)
+{
+    const struct dgo_resource_config config = {.workers = 1};
+    struct rm_worker *place = &rm.lane[DGO_LANE_NORMAL].worker[1];
+
+    (void)state;
+    assert_int_equal(dgo_resource_start(&config, NULL), DGO_OK);
+    assert_false(atomic_load(&place->alive));
+    atomic_store(&place->closed, HAND_CLOSED);
+    assert_true(rm_lane_spawn(&rm.lane[DGO_LANE_NORMAL]));
+    assert_int_equal(atomic_load(&place->closed), HAND_CLOSED);
+    rm_hand_open(place, 0, false);
+    assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_with_the_kernels_barrier),
     cmocka_unit_test(test_with_the_workers_barrier),
     cmocka_unit_test(test_a_worker_gives_its_own),
+    cmocka_unit_test(test_a_successor_does_not_open),
 };
 
 CHECK_MAIN(tests)

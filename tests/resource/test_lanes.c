@@ -271,6 +271,48 @@ static void test_a_batch_is_not_stuck(void **state)
     stop_now();
 }
 
+static struct dgo_lock *held_lock;
+static enum dgo_status hold_a_lane(void *data)
+{
+    struct timespec pause = {.tv_nsec = 150000000}; /* more ticks than a quiet keeper stays for */
+
+    dgo_spin_lock(held_lock);
+    nanosleep(&pause, NULL);
+    dgo_spin_unlock(held_lock);
+    return wait_at_gate(data);
+}
+
+/* Nor are they where the lane would not take them back at first. */
+static void test_a_refused_batch_is_tried_again(void **state)
+{
+    static const enum dgo_lane lanes[] = {DGO_LANE_NORMAL, DGO_LANE_BACKGROUND};
+    const struct dgo_resource_config config = {.workers = 1, .background_workers = 1};
+
+    (void)state;
+    for (size_t lane = 0; lane < sizeof lanes / sizeof lanes[0]; lane++) {
+        struct gate gate = {0};
+        _Atomic uint32_t ran = 0;
+        struct dgo_job jobs[64];
+
+        assert_int_equal(dgo_resource_start(&config, NULL), DGO_OK);
+        for (int i = 0; i < 64; i++)
+            jobs[i] = (struct dgo_job){.fn = count_up, .arg = &ran, .lane = lanes[lane]};
+        for (uint32_t i = 1; i <= 100; i++) { /* so that batches grow */
+            assert_int_equal(dgo_submit_many(jobs, 64, NULL, NULL, NULL), DGO_OK);
+            while (atomic_load(&ran) < 64 * i)
+                wait_a_moment();
+        }
+        held_lock = &rm.lane[lanes[lane]].lock;
+        jobs[1] = (struct dgo_job){.fn = hold_a_lane, .arg = &gate, .lane = lanes[lane]};
+        assert_int_equal(dgo_submit_many(jobs, 64, NULL, NULL, NULL), DGO_OK);
+        while (atomic_load(&ran) < 64 * 100 + 63) /* hangs where it was tried once */
+            wait_a_moment();
+        assert_int_equal(atomic_load(&gate.waiting), 1);
+        open_gate(&gate);
+        stop_now();
+    }
+}
+
 /* A worker dozes beside one that works off tiny jobs, but not beside one that is stuck: a job that
  * comes then is to wake it. */
 static void test_nobody_dozes_beside_a_stuck_one(void **state)
@@ -389,6 +431,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_no_level_starves),
     cmocka_unit_test(test_blocked_workers_are_replaced),
     cmocka_unit_test(test_a_batch_is_not_stuck),
+    cmocka_unit_test(test_a_refused_batch_is_tried_again),
     cmocka_unit_test(test_nobody_dozes_beside_a_stuck_one),
     cmocka_unit_test(test_announced_blocking),
     cmocka_unit_test(test_idle_wakes_nobody),
