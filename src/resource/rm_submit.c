@@ -72,8 +72,13 @@ static enum dgo_status refuse_full(struct rm_thread *self, const struct dgo_job 
                                    struct dgo_error *err)
 {
     if (spec->on_full == DGO_FULL_INLINE && !spec->delay_ns &&
-        (lane != DGO_LANE_UI || self->is_ui) && self->depth < RM_INLINE_DEPTH_MAX)
-        return run_inline(self, spec, future, err);
+        (lane != DGO_LANE_UI || self->is_ui) && self->depth < RM_INLINE_DEPTH_MAX) {
+        const uint32_t epoch = rm_outside_begin(); /* stop and drain wait for it, too */
+        const enum dgo_status status = run_inline(self, spec, future, err);
+
+        rm_outside_end(epoch);
+        return status;
+    }
     rm_count(self, component_of(spec), RM_REJECTED);
     return dgo_fail(err, DGO_EBUSY, "the %s lane has no room: %u jobs wait of at most %u",
                     dgo_lane_name(lane), rm_lane_queued(&rm.lane[lane]), rm.lane[lane].limit);

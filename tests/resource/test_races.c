@@ -213,6 +213,43 @@ static void test_stop_waits_for_a_ui_job(void **state)
     assert_int_equal(atomic_load(&late), 0);
 }
 
+static void *submit_inline(void *data)
+{
+    const struct dgo_job job = {.fn = linger, .on_full = DGO_FULL_INLINE};
+
+    (void)data;
+    submit(&job, NULL);
+    return NULL;
+}
+
+/* The lane was full, so the job runs in its caller. */
+static void test_stop_waits_for_an_inline_job(void **state)
+{
+    struct gate gate = {0};
+    _Atomic uint32_t ran = 0;
+    const struct dgo_job blocker = {.fn = wait_at_gate, .arg = &gate};
+    const struct dgo_job filler = {.fn = count_up, .arg = &ran};
+    pthread_t caller;
+
+    (void)state;
+    atomic_store(&stopped, 0);
+    atomic_store(&inside, 0);
+    atomic_store(&late, 0);
+    start_with(1, 1);
+    submit(&blocker, NULL);
+    await_waiting(&gate, 1);
+    while (dgo_submit(&filler, NULL, NULL) == DGO_OK)
+        ;
+    assert_int_equal(pthread_create(&caller, NULL, submit_inline, NULL), 0);
+    while (!atomic_load(&inside))
+        dgo_sleep_on(&inside, 0, UINT64_MAX);
+    open_gate(&gate);
+    assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+    atomic_store(&stopped, 1);
+    assert_int_equal(pthread_join(caller, NULL), 0);
+    assert_int_equal(atomic_load(&late), 0);
+}
+
 static pthread_t told_in;
 static void note_thread(const struct dgo_result *result, void *data)
 {
@@ -331,6 +368,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_forgotten_by_another),
     cmocka_unit_test(test_two_wait_for_one),
     cmocka_unit_test(test_stop_waits_for_a_ui_job),
+    cmocka_unit_test(test_stop_waits_for_an_inline_job),
     cmocka_unit_test(test_callbacks_of_the_ui_lane_stay_there),
     cmocka_unit_test(test_no_delayed_job_is_left),
     cmocka_unit_test(test_the_keeper_wakes_for_background),
