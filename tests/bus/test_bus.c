@@ -597,6 +597,33 @@ static void test_ui_handlers_run_on_the_ui_thread_only(void **state)
     test_free(listener);
 }
 
+/* Stop finds the strand's turn still queued: it is run there, and the strand hears what comes after
+ * the next start. */
+static void test_a_strand_hears_after_a_restart(void **state)
+{
+    struct listener *listener = test_calloc(1, sizeof *listener);
+    struct dgo_bus *bus;
+    int fd;
+
+    (void)state;
+    start_with(2);
+    assert_int_equal(dgo_resource_ui_attach(&fd, NULL), DGO_OK);
+    bus = new_bus();
+    subscribe(bus, listener, (struct dgo_subscriber){.topics = DGO_TOPIC_BIT(SCREEN)});
+    for (uint32_t round = 1; round <= 3; round++) {
+        publish(bus, SCREEN, 1);
+        assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+        assert_int_equal(atomic_load(&listener->count), 2 * round - 1);
+        start_with(2);
+        publish(bus, SCREEN, 2);
+        assert_int_equal(dgo_resource_ui_drain(DGO_FOREVER, NULL, NULL), DGO_OK);
+        assert_int_equal(atomic_load(&listener->count), 2 * round);
+    }
+    dgo_bus_free(bus);
+    assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+    test_free(listener);
+}
+
 /* ---- log and replay ---- */
 
 static void test_log_and_replay(void **state)
@@ -679,6 +706,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_failures_are_named),
     cmocka_unit_test(test_slowness_is_named),
     cmocka_unit_test(test_ui_handlers_run_on_the_ui_thread_only),
+    cmocka_unit_test(test_a_strand_hears_after_a_restart),
     cmocka_unit_test(test_log_and_replay),
     cmocka_unit_test(test_bad_tables),
 };
