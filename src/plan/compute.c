@@ -231,8 +231,9 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
         return bytes;
     if (t->family == MEMORY_DELTA)
         bytes += 3 * e; /* the state's gather stays with the host */
-    if (!memory->op_offload || device_count == 0)
-        return bytes + dgo_max_u64(t->base_alone, t->extra) + (output_on_cpu ? t->logits : 0);
+    /* Few rows are not worth a weight's way to a device: its layers are computed where it is. */
+    if (!memory->op_offload || device_count == 0 || memory->graph_tokens < MEMORY_OFFLOAD_ROWS_MIN)
+        return bytes + dgo_max_u64(t->base_alone, t->extra_alone) + (output_on_cpu ? t->logits : 0);
     if (!t->attention_fused && memory->kv_on_host &&
         !(t->rule->attention_place_known && !attends_on_host(t)))
         bytes += t->extra;

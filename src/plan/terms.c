@@ -440,7 +440,6 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     memory->replayed = (terms->rule->replayed || !terms->rule->exact) && !terms->adapted &&
                        graph_fill(model, settings, memory, &memory->graph);
     terms->output_alone = output_alone_bytes(model, memory);
-    enum { OFFLOAD_ROWS = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH */
-    if (memory->output_row_count < OFFLOAD_ROWS)
+    if (memory->output_row_count < MEMORY_OFFLOAD_ROWS_MIN)
         terms->output_weight = 0;
 }

@@ -367,6 +367,33 @@ static void test_pipeline(void **state)
     dgo_model_close(model);
 }
 
+/* --- few rows ----------------------------------------------------------------------------------
+ */
+
+/* Weights of host memory visit a device for 32 rows or more (GGML_OP_OFFLOAD_MIN_BATCH): with fewer
+ * the host computes its layers, as without op-offload. */
+static void test_few_rows(void **state)
+{
+    static const char *const names[] = {"llama8b", "q3moe", "gemma3", "ds3", "q35moe"};
+    struct dgo_machine machine;
+
+    (void)state;
+    make_cards(2, 600, &machine);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct dgo_model *model = open_fixture(names[i]);
+        struct dgo_settings settings = make_settings(2);
+        uint64_t visiting, staying;
+
+        settings.gpu_layer_count = 4;
+        settings.ubatch_tokens = MEMORY_OFFLOAD_ROWS_MIN - 1;
+        visiting = estimate_of(&machine, model, &settings, 0).host.compute_bytes;
+        settings.op_offload = false;
+        staying = estimate_of(&machine, model, &settings, 0).host.compute_bytes;
+        CHECK_ROW_U64(visiting, staying, names[i]);
+        dgo_model_close(model);
+    }
+}
+
 /* --- does it fit ----------------------------------------------------------------------------- */
 
 static uint64_t need_of(const struct dgo_device_estimate *device)
@@ -710,6 +737,7 @@ static void test_unknown_state(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_golden),
     cmocka_unit_test(test_latent_unfused),
+    cmocka_unit_test(test_few_rows),
     cmocka_unit_test(test_replayed),
     cmocka_unit_test(test_contexts),
     cmocka_unit_test(test_builds),
