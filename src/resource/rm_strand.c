@@ -330,13 +330,16 @@ void rm_strands_forget(void)
     const struct rm_thread *self = rm_thread();
 
     atomic_store(&table_lock.word, 0);
-    for (uint32_t i = 0; i < DGO_STRAND_MAX; i++)
-        if (atomic_load(&strands[i].runner) != self) {
-            atomic_store(&strands[i].runner, NULL);
-            atomic_store(&strands[i].is_linked, false);
-            atomic_store(&strands[i].kickers, 0);
-            if ((uint32_t)atomic_load(&strands[i].state) != CLOSED)
-                atomic_store(&strands[i].state,
-                             rm_ref(rm_generation(atomic_load(&strands[i].state)), IDLE));
-        }
+    for (uint32_t i = 0; i < DGO_STRAND_MAX; i++) {
+        struct rm_strand *strand = &strands[i];
+
+        atomic_store(&strand->due_ns, 0); /* the heap was the parent's */
+        if (atomic_load(&strand->runner) == self)
+            continue;
+        atomic_store(&strand->runner, NULL);
+        atomic_store(&strand->is_linked, false);
+        atomic_store(&strand->kickers, 0);
+        if ((uint32_t)atomic_load(&strand->state) != CLOSED)
+            atomic_store(&strand->state, rm_ref(rm_generation(atomic_load(&strand->state)), IDLE));
+    }
 }

@@ -213,6 +213,49 @@ static void test_start_after_fork(void **state)
     stop_now();
 }
 
+/* The parent's kick in an hour is the parent's: the child's, in a moment, is the earlier one. */
+static int child_with_a_strand(struct dgo_strand strand, _Atomic uint32_t *runs)
+{
+    const struct dgo_resource_config config = {.workers = DGO_WORKERS_NONE};
+    struct timespec pause = {.tv_nsec = 2 * 1000000};
+
+    if (dgo_resource_start(&config, NULL) != DGO_OK)
+        return 1;
+    dgo_strand_kick_after(strand,
+                          2 * 3600 * DGO_NS_PER_S); /* after the parent's, and all there is */
+    if (rm_delay_next_ns() == UINT64_MAX)
+        return 2;
+    dgo_strand_kick_after(strand, DGO_NS_PER_MS);
+    nanosleep(&pause, NULL);
+    dgo_resource_run_due();
+    if (atomic_load(runs) != 1)
+        return 3;
+    dgo_strand_free(strand);
+    return dgo_resource_stop(DGO_FOREVER, NULL) == DGO_OK ? 0 : 4;
+}
+
+static void test_a_delayed_kick_after_fork(void **state)
+{
+    _Atomic uint32_t runs = 0;
+    struct dgo_strand strand;
+    int status;
+    pid_t child;
+
+    (void)state;
+    start_with(1, 0);
+    assert_int_equal(dgo_strand_new(0, DGO_LANE_NORMAL, count_up, &runs, &strand, NULL), DGO_OK);
+    dgo_strand_kick_after(strand, 3600 * DGO_NS_PER_S);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(child_with_a_strand(strand, &runs));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    dgo_strand_free(strand);
+    stop_now();
+}
+
 static void test_bad_configurations(void **state)
 {
     static const struct {
@@ -351,6 +394,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_stop),
     cmocka_unit_test(test_fork),
     cmocka_unit_test(test_start_after_fork),
+    cmocka_unit_test(test_a_delayed_kick_after_fork),
     cmocka_unit_test(test_bad_configurations),
     cmocka_unit_test(test_ui_descriptor),
     cmocka_unit_test(test_kicks_are_one),
