@@ -18,14 +18,17 @@
  * The laws. Where nothing can move any more: every accepted job has ended, and nobody sleeps with a
  * job in the queue or in a stuck worker's hand. Always: when a worker begins to doze, not all others
  * doze; it looks for work between two dozes, and dozes at most once while nobody takes a job (both but
- * in `blocked`, where one too many rests first); who has a job in hand counts as busy. Dozes are as
- * finite as the jobs are, so a cycle of them alone would break a law.
+ * in `blocked`, where one too many rests first); who has a job in hand counts as busy. And nobody
+ * goes on for ever: under weak fairness all come to rest, so each job is begun at some time.
  *
  * run two: WORKERS=2 ALLOWED=2 JOBS=2
  * run three: WORKERS=3 ALLOWED=3 JOBS=1
  * run stuck: WORKERS=2 ALLOWED=2 JOBS=2 STUCK=1 REFUSED=1
  * run blocked: WORKERS=2 ALLOWED=1 JOBS=2 STUCK=1 REFUSED=1 LENT=1
  * run stop: WORKERS=2 ALLOWED=2 JOBS=1 STOP=1
+ *
+ * fair two: mutant 1
+ * fair stop: mutant 1
  *
  * mutant 1 two: a worker dozes although nothing was taken since it dozed last
  * mutant 2 two: it looks whether one is awake before it counts itself

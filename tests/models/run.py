@@ -8,6 +8,8 @@ The header of a model is its table:
                                    or, moved since, in a file beside it
     run NAME: MACRO=VALUE ...      a size that is searched to the end, without an error
     mutant N NAME: what is wrong   -DMUTANT=N must lead to an error in the size NAME
+    fair NAME: mutant N            under weak fairness the size NAME always comes to rest; with -DMUTANT=N,
+                                   its assertions left aside, it can go on for ever
 """
 import collections
 import concurrent.futures
@@ -27,8 +29,9 @@ DEPTH_MAX = 20000   # steps; a search that would go deeper is a failure, not a s
 MEMORY_MIB = 800    # of one search; two run at a time
 PATIENCE_S = 300    # a search takes seconds; this only ends a model that grew too big
 MUTANTS_MIN = 3
+FAIR = ["-DNP", "-DNFAIR=4"]  # cycles without progress, of which our models mark none: any cycle
 
-Job = collections.namedtuple("Job", "model title macros is_mutant")
+Job = collections.namedtuple("Job", "model title macros is_mutant is_fair")
 Verdict = collections.namedtuple("Verdict", "ok title notes")
 
 
@@ -53,7 +56,7 @@ def header_lines(text):
 
 def read_model(path):
     text = path.read_text(encoding="utf-8")
-    mirrors, runs, mutants = {}, {}, {}
+    mirrors, runs, mutants, fair = {}, {}, {}, {}
     for line in header_lines(text):
         if found := re.fullmatch(r"mirrors (\S+): (.*)", line):
             mirrors[found[1]] = found[2].split()
@@ -61,15 +64,19 @@ def read_model(path):
             runs[found[1]] = found[2].split()
         elif found := re.fullmatch(r"mutant (\d+) (\w+): (.*)", line):
             mutants[int(found[1])] = (found[2], found[3].strip())
+        elif found := re.fullmatch(r"fair (\w+): mutant (\d+)", line):
+            fair[found[1]] = int(found[2])
     body = text[text.index("*/"):]
     used = {int(number) for number in re.findall(r"\bMUTANT [!=]= (\d+)", body)}
     if not runs or not mirrors:
         raise Broken("its header names no runs or mirrors nothing")
     if used != set(mutants):
         raise Broken(f"mutants in the header {sorted(mutants)}, in the model {sorted(used)}")
+    if any(name not in runs or number not in mutants for name, number in fair.items()):
+        raise Broken("a fair line names a size or a mutant that is not there")
     if len(mutants) < MUTANTS_MIN:
         raise Broken(f"fewer than {MUTANTS_MIN} mutants prove nothing")
-    return mirrors, runs, mutants
+    return mirrors, runs, mutants, fair
 
 
 def defines(path, function):
@@ -110,14 +117,14 @@ def search(job, folder):
     code, said = tool("spin", "-a", *defines, str(HERE / f"{job.model}.pml"), cwd=folder)
     if code or "Error" in said:
         raise Broken(f"spin: {said.strip()}")
-    code, said = tool(os.environ.get("CC", "cc"), "-w", "-O0" if job.is_mutant else "-Og", "-DSAFETY",
+    code, said = tool(os.environ.get("CC", "cc"), "-w", "-O0" if job.is_mutant else "-Og", *(FAIR if job.is_fair else ["-DSAFETY"]),
                       f"-DMEMLIM={MEMORY_MIB}", "-o", "pan", "pan.c", cwd=folder)
     if code:
         raise Broken(f"compiler: {said.strip()[-500:]}")
     # -E: where a model stops is judged by its law, which waits for it;  -b: too deep is an error;
     # -w: a small table at first, most searches need no more.
     try:
-        _, said = tool("./pan", "-E", "-b", "-w18", f"-m{DEPTH_MAX}", cwd=folder, timeout=PATIENCE_S, preexec_fn=limit_memory)
+        _, said = tool("./pan", *(["-l", "-f", "-A"] if job.is_fair else []), "-E", "-b", "-w18", f"-m{DEPTH_MAX}", cwd=folder, timeout=PATIENCE_S, preexec_fn=limit_memory)
     except subprocess.TimeoutExpired:
         raise Broken(f"not through after {PATIENCE_S} s: choose a smaller size") from None
     return said
@@ -128,7 +135,7 @@ def judge(job):
         said = search(job, folder)
     errors = re.search(r"errors: (\d+)", said)
     states = re.search(r"(\d+) states, stored", said)
-    violated = re.search(r"assertion violated (.*?) \(at depth", said)
+    violated = re.search(r"(non-progress cycle) \(at depth" if job.is_fair else r"assertion violated (.*?) \(at depth", said)
     if not errors or not states:
         raise Broken(f"the verifier said: {said.strip()[-500:]}")
     title = f"{job.title}: {int(states[1]):,} states"
@@ -142,7 +149,7 @@ def judge(job):
         notes.append(f"broken: {violated[1] if violated else said.strip()[:500]}")
     if "Search not completed" in said or "-DMEMLIM" in said or "out of memory" in said:
         notes.append("the search was not completed")
-    if not re.search(r"unreached in proctype law\s+\(0 of", said):
+    if not job.is_fair and not re.search(r"unreached in proctype law\s+\(0 of", said):
         notes.append("the law is never looked at: a green model that proves nothing")
     return Verdict(not notes, title, notes)
 
@@ -164,16 +171,19 @@ def collect(names):
         if names and model not in names:
             continue
         try:
-            mirrors, runs, mutants = read_model(path)
+            mirrors, runs, mutants, fair = read_model(path)
         except Broken as why:
             verdicts.append(Verdict(False, model, [str(why)]))
             continue
         checked = check_mirrors(mirrors)
         verdicts.append(checked._replace(title=f"{model}: {checked.title}"))
         for name, macros in runs.items():
-            jobs.append(Job(model, f"{model} {name}", macros, False))
+            jobs.append(Job(model, f"{model} {name}", macros, False, False))
         for number, (name, what) in mutants.items():
-            jobs.append(Job(model, f"{model} mutant {number} ({what})", runs.get(name, []) + [f"MUTANT={number}"], True))
+            jobs.append(Job(model, f"{model} mutant {number} ({what})", runs.get(name, []) + [f"MUTANT={number}"], True, False))
+        for name, number in fair.items():
+            jobs.append(Job(model, f"{model} {name} comes to rest", runs[name], False, True))
+            jobs.append(Job(model, f"{model} {name} mutant {number} does not", runs[name] + [f"MUTANT={number}"], True, True))
     return verdicts, jobs
 
 
