@@ -32,6 +32,8 @@ enum recipe_flag {
     RECIPE_GATE_PROPORTION = 1 << 16, /* the shared expert's gate is silu(x) / x */
     RECIPE_KEYS_REPEATED = 1 << 20,   /* delta nets: keys for each value head */
     RECIPE_ATTENTION_FIRST = 1 << 21, /* of the parallel ones: attention's part is put down first */
+    RECIPE_NORM_LAST = 1 << 6,        /* heads are rotated, then normed */
+    RECIPE_WHOLE = 1 << 17,           /* whole.c knows where all of it runs */
 };
 
 /* Experts of each token that a tape has room for; the models there are have 32 at most. */
@@ -47,6 +49,9 @@ const struct recipe *recipe_find(const char *architecture);
 /* graph_kinds.c.  False: this model's graph is not known; `graph` is then of no use. */
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                 const struct plan_memory *memory, struct memory_graph *graph);
+
+/* Whether positions are rotated into queries and keys of layer `l`. */
+bool graph_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l);
 
 /* A graph while it is put down. */
 struct drawing {

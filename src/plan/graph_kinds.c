@@ -77,7 +77,7 @@ static void note_tensor(const struct dgo_tensor *tensor, struct layer_traits *la
 
 /* --- one layer ------------------------------------------------------------------------------- */
 
-static bool is_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l)
+bool graph_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l)
 {
     if (recipe & RECIPE_NO_ROPE)
         return false;
@@ -117,7 +117,7 @@ static void fill_mixer(const struct dgo_model *model, uint32_t recipe, uint32_t 
     kind->fused_product = traits_of->tensor[T_QKV];
     kind->queries_gated = traits_of->tensor[T_QUERIES] &&
                           traits_of->tensor[T_QUERIES]->dim[1] == 2 * (uint64_t)kind->queries;
-    kind->heads_remade = norm_over_heads || is_rotated(recipe, layer, l);
+    kind->heads_remade = norm_over_heads || graph_rotated(recipe, layer, l);
     kind->mixer = (uint8_t)find_mixer(model, layer, traits_of);
     if (kind->mixer == GRAPH_ATTENTION && traits_of->tensor[T_ATTN_GATE])
         kind->gate = (uint32_t)traits_of->tensor[T_ATTN_GATE]->dim[1];

@@ -9,6 +9,8 @@
 
 static const char *const part_names[PART_COUNT] = {
     [ATTN_NORM] = "attn_norm.weight",
+    [ATTN_QKV] = "attn_qkv.weight",
+    [ATTN_QKV_BIAS] = "attn_qkv.bias",
     [ATTN_Q] = "attn_q.weight",
     [ATTN_Q_BIAS] = "attn_q.bias",
     [ATTN_K] = "attn_k.weight",
@@ -18,6 +20,13 @@ static const char *const part_names[PART_COUNT] = {
     [ATTN_Q_NORM] = "attn_q_norm.weight",
     [ATTN_K_NORM] = "attn_k_norm.weight",
     [ATTN_SINKS] = "attn_sinks.weight",
+    [LATENT_Q] = "attn_q_a.weight",
+    [LATENT_Q_NORM] = "attn_q_a_norm.weight",
+    [LATENT_Q_HEADS] = "attn_q_b.weight",
+    [LATENT_KV] = "attn_kv_a_mqa.weight",
+    [LATENT_KV_NORM] = "attn_kv_a_norm.weight",
+    [LATENT_K_HEADS] = "attn_k_b.weight",
+    [LATENT_V_HEADS] = "attn_v_b.weight",
     [ATTN_OUT] = "attn_output.weight",
     [ATTN_OUT_BIAS] = "attn_output.bias",
     [POST_ATTN_NORM] = "post_attention_norm.weight",
@@ -28,27 +37,19 @@ static const char *const part_names[PART_COUNT] = {
     [POST_FFN_NORM] = "post_ffw_norm.weight",
     [ROUTER] = "ffn_gate_inp.weight",
     [ROUTER_BIAS] = "ffn_gate_inp.bias",
+    [CHOICE_BIAS] = "exp_probs_b.bias",
+    [EXP_GATE_UP] = "ffn_gate_up_exps.weight",
+    [EXP_GATE_UP_BIAS] = "ffn_gate_up_exps.bias",
     [EXP_GATE] = "ffn_gate_exps.weight",
     [EXP_GATE_BIAS] = "ffn_gate_exps.bias",
     [EXP_UP] = "ffn_up_exps.weight",
     [EXP_UP_BIAS] = "ffn_up_exps.bias",
     [EXP_DOWN] = "ffn_down_exps.weight",
     [EXP_DOWN_BIAS] = "ffn_down_exps.bias",
-};
-
-static const struct style styles[] = {
-    {.architecture = "llama"},
-    {.architecture = "qwen2"},
-    {.architecture = "qwen3"},
-    {.architecture = "qwen3moe"},
-    {.architecture = "mistral3"},
-    {.architecture = "seed_oss"},
-    {.architecture = "hunyuan-dense", .norm_last = true},
-    {.architecture = "qwen3vl", .positions = 4},
-    {.architecture = "granite", .input_scaled = true},
-    {.architecture = "gemma2", .keys_first = true, .input_scaled = true, .scale_input = true},
-    {.architecture = "gemma3", .keys_first = true, .input_scaled = true, .scale_input = true},
-    {.architecture = "gpt-oss", .keys_first = true, .chosen_softmax = true},
+    [SHARED_ROUTER] = "ffn_gate_inp_shexp.weight",
+    [SHARED_GATE] = "ffn_gate_shexp.weight",
+    [SHARED_UP] = "ffn_up_shexp.weight",
+    [SHARED_DOWN] = "ffn_down_shexp.weight",
 };
 
 /* --- the file's tensors ---------------------------------------------------------------------- */
@@ -113,19 +114,47 @@ static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
     return false;
 }
 
-static bool has_layer(const struct builder *b, uint32_t l)
+static bool has_all(const struct weight *w, const enum part *needed, size_t count)
 {
-    static const enum part needed[] = {ATTN_NORM, ATTN_Q, ATTN_K, ATTN_V, ATTN_OUT};
-    const struct weight *w = b->part[l];
-
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
+    for (size_t i = 0; i < count; i++)
         if (!w[needed[i]].tensor)
             return false;
+    return true;
+}
+
+#define HAS(w, ...)                                                                                \
+    has_all(w, (const enum part[]){__VA_ARGS__},                                                   \
+            sizeof((const enum part[]){__VA_ARGS__}) / sizeof(enum part))
+
+static bool has_mixer(const struct builder *b, uint32_t l)
+{
+    const struct weight *w = b->part[l];
+
+    if (!HAS(w, ATTN_NORM, ATTN_OUT))
+        return false;
+    switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
+    case GRAPH_ATTENTION:
+        return w[ATTN_QKV].tensor || HAS(w, ATTN_Q, ATTN_K, ATTN_V);
+    case GRAPH_LATENT:
+        return HAS(w, LATENT_KV, LATENT_KV_NORM, LATENT_K_HEADS, LATENT_V_HEADS) &&
+               (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
+                                         : w[ATTN_Q].tensor != NULL);
+    default:
+        return false;
+    }
+}
+
+static bool has_feed(const struct builder *b, uint32_t l)
+{
+    const struct weight *w = b->part[l];
+
     if (!w[FFN_NORM].tensor && !w[POST_ATTN_NORM].tensor)
         return false;
-    if (w[ROUTER].tensor)
-        return w[EXP_GATE].tensor && w[EXP_UP].tensor && w[EXP_DOWN].tensor;
-    return w[FFN_GATE].tensor && w[FFN_UP].tensor && w[FFN_DOWN].tensor;
+    if (!whole_kind(b, l)->routed)
+        return HAS(w, FFN_GATE, FFN_UP, FFN_DOWN);
+    if (whole_kind(b, l)->shared && !HAS(w, SHARED_GATE, SHARED_UP, SHARED_DOWN))
+        return false;
+    return HAS(w, ROUTER, EXP_DOWN) && (w[EXP_GATE_UP].tensor || HAS(w, EXP_GATE, EXP_UP));
 }
 
 static bool note_tensors(struct builder *b)
@@ -134,7 +163,7 @@ static bool note_tensors(struct builder *b)
         if (!note_tensor(b, &b->model->tensor[i]))
             return false;
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
-        if (!has_layer(b, l))
+        if (!has_mixer(b, l) || !has_feed(b, l))
             return false;
     return b->embedding.tensor && b->output.tensor && b->output_norm.tensor;
 }
@@ -160,7 +189,7 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
     int32_t made = whole_normed(b, &w[ATTN_NORM], in, wide, b->tokens, l), normed_in;
 
-    made = whole_attention(b, l, made);
+    made = (whole_kind(b, l)->mixer == GRAPH_LATENT ? whole_latent : whole_attention)(b, l, made);
     made = whole_product(b, &w[ATTN_OUT], made, wide, b->tokens);
     made = whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
     if (last)
@@ -204,12 +233,12 @@ static int32_t embeddings(struct builder *b)
                                   .source = SOURCES(second, slots, mixed),
                                   .written = mixed,
                                   .on = NET_NONE});
-    if (b->style->input_scaled)
+    if (b->shape->recipe & RECIPE_SCALED)
         made = whole_node(
             b, (struct net_op){
                    .bytes = wide,
                    .rows = b->tokens,
-                   .source = SOURCES(made, b->style->scale_input
+                   .source = SOURCES(made, b->shape->recipe & RECIPE_SCALED_ROWS
                                                ? net_input(&b->graph, b->tokens * sizeof(float))
                                                : NET_NONE),
                    .reusable = 1,
@@ -257,14 +286,6 @@ static bool run_graphs(struct builder *b, uint64_t peak_bytes[NET_BACKENDS_MAX])
     return made;
 }
 
-static const struct style *style_of(const struct dgo_model *model)
-{
-    for (size_t i = 0; i < sizeof styles / sizeof styles[0]; i++)
-        if (strcmp(model->architecture, styles[i].architecture) == 0)
-            return &styles[i];
-    return NULL;
-}
-
 bool whole_compute_bytes(const struct whole_placement *placement,
                          uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes)
 {
@@ -272,7 +293,7 @@ bool whole_compute_bytes(const struct whole_placement *placement,
     struct builder b = {.to = placement,
                         .memory = placement->memory,
                         .model = placement->memory->model,
-                        .style = style_of(placement->memory->model)};
+                        .shape = &placement->memory->graph};
     bool made = false;
 
     /* Compared with the engine for whole layers on devices and its own rows of logits alone. */
@@ -280,8 +301,8 @@ bool whole_compute_bytes(const struct whole_placement *placement,
         placement->settings->output_row_count != 0 || placement->settings->rollback_tokens != 0)
         return false;
     if (!b.memory->replayed || placement->settings->states_out || placement->settings->own_draft ||
-        !b.memory->terms.rule->replayed || b.memory->terms.adapted || !b.style ||
-        placement->settings->remote ||
+        !b.memory->terms.rule->replayed || b.memory->terms.adapted ||
+        !(b.shape->recipe & RECIPE_WHOLE) || placement->settings->remote ||
         override_set_make(placement->settings, &b.overrides, NULL) != DGO_OK)
         return false;
     b.part = calloc(b.memory->layer_count, sizeof *b.part);

@@ -4,7 +4,7 @@
 static int32_t rotated(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
 {
     const struct weight table = {b->rope, whole_home(b, l)};
-    const uint64_t positions = b->style->positions ? b->style->positions : 1;
+    const uint64_t positions = b->shape->recipe & RECIPE_POSITIONS_4 ? 4 : 1;
     int32_t *factors = &b->inputs.rope[table.home];
     const int32_t where =
         whole_input(b, &b->inputs.positions, positions * b->tokens * sizeof(int32_t));
@@ -18,19 +18,31 @@ static int32_t rotated(struct builder *b, uint32_t l, int32_t of, uint64_t bytes
                                          PLAIN});
 }
 
-/* Queries and keys as heads: normed and rotated, and turned for a packed cache. */
+static bool is_rotated(const struct builder *b, uint32_t l)
+{
+    return graph_rotated(b->shape->recipe, &b->model->layer[l], l);
+}
+
+/* Queries and keys as heads: normed and rotated, and turned for a packed cache.  A norm as wide as
+ * all heads comes before they are parted. */
 static int32_t heads(struct builder *b, uint32_t l, int32_t plain, enum part norm, uint64_t width,
                      uint64_t head_count)
 {
     const struct weight *w = &b->part[l][norm];
+    const bool norm_last = b->shape->recipe & RECIPE_NORM_LAST;
+    const bool norm_wide = w->tensor && w->tensor->dim[0] == width && head_count > 1;
     const uint64_t bytes = whole_floats(b, width);
     const uint64_t rows = head_count * b->tokens;
-    int32_t made = net_view(&b->graph, plain, bytes);
+    int32_t made = plain;
 
-    if (w->tensor && !b->style->norm_last)
+    if (norm_wide)
+        made = whole_normed(b, w, made, bytes, b->tokens, l);
+    made = net_view(&b->graph, made, bytes);
+    if (w->tensor && !norm_wide && !norm_last)
         made = whole_normed(b, w, made, bytes, rows, l);
-    made = rotated(b, l, made, bytes);
-    if (w->tensor && b->style->norm_last)
+    if (is_rotated(b, l))
+        made = rotated(b, l, made, bytes);
+    if (w->tensor && !norm_wide && norm_last)
         made = whole_normed(b, w, made, bytes, rows, l);
     return made;
 }
@@ -192,37 +204,191 @@ static int32_t attend_plainly(struct builder *b, uint32_t l, int32_t queries, in
                            .on = b->memory->kv_on_host ? (int8_t)whole_cpu(b) : (int8_t)NET_NONE});
 }
 
-int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
+/* Keys and values in the engine's order; `all`: the product that holds them too, or none. */
+static void keys_and_values(struct builder *b, uint32_t l, int32_t in, int32_t all, int32_t *keys,
+                            int32_t *values)
+{
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const bool keys_first = b->shape->recipe & RECIPE_KEYS_FIRST;
+    const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
+    const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
+
+    for (int i = 0; i < 2; i++) {
+        if ((i == 0) == keys_first) {
+            *keys = all == NET_NONE ? projected(b, l, ATTN_K, ATTN_K_BIAS, in, k) : all;
+            *keys = heads(b, l, *keys, ATTN_K_NORM, k, layer->head_count_kv);
+            *keys = turned_key(b, l, *keys, whole_floats(b, k));
+        } else {
+            *values = all == NET_NONE ? projected(b, l, ATTN_V, ATTN_V_BIAS, in, v)
+                                      : net_view(&b->graph, all, whole_floats(b, v));
+            *values = turned_value(b, l, *values, whole_floats(b, v));
+        }
+    }
+}
+
+static int32_t attended(struct builder *b, uint32_t l, int32_t queries, int32_t keys,
+                        int32_t values)
 {
     const struct dgo_layer *layer = &b->model->layer[l];
     const struct dgo_settings *settings = b->to->settings;
-    const uint64_t q = (uint64_t)layer->head_count * layer->key_length;
     const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
     const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
     const uint64_t mixed = whole_floats(b, (uint64_t)layer->head_count * layer->value_length);
-    const bool fused = b->memory->terms.attention_fused;
-    int32_t queries = projected(b, l, ATTN_Q, ATTN_Q_BIAS, in, q), keys = 0, values = 0, made;
-
-    queries = heads(b, l, queries, ATTN_Q_NORM, q, layer->head_count);
-    queries = turned_key(b, l, queries, whole_floats(b, q));
-    for (int i = 0; i < 2; i++) {
-        if ((i == 0) == b->style->keys_first) {
-            keys = projected(b, l, ATTN_K, ATTN_K_BIAS, in, k);
-            keys = heads(b, l, keys, ATTN_K_NORM, k, layer->head_count_kv);
-            keys = turned_key(b, l, keys, whole_floats(b, k));
-        } else {
-            values = projected(b, l, ATTN_V, ATTN_V_BIAS, in, v);
-            values = turned_value(b, l, values, whole_floats(b, v));
-        }
-    }
     const struct kept_rows key_cache = cache_of(b, l, settings->key_type, k, layer->key_length);
     const struct kept_rows value_cache =
         cache_of(b, l, settings->value_type, v, layer->value_length);
+    int32_t made;
 
     keep(b, l, (int32_t[]){key_cache.cache, value_cache.cache}, (int32_t[]){keys, values},
          (uint64_t[]){k, v});
-    made = (fused ? attend_fused : attend_plainly)(b, l, queries, key_cache.read, value_cache.read,
-                                                   mixed);
+    made = (b->memory->terms.attention_fused ? attend_fused : attend_plainly)(
+        b, l, queries, key_cache.read, value_cache.read, mixed);
     made = turned_value(b, l, made, mixed);
+    return net_view(&b->graph, made, mixed);
+}
+
+int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const uint64_t q = (uint64_t)layer->head_count * layer->key_length;
+    const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
+    const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
+    int32_t all = NET_NONE, queries, keys = 0, values = 0;
+
+    if (b->part[l][ATTN_QKV].tensor)
+        queries = all = projected(b, l, ATTN_QKV, ATTN_QKV_BIAS, in, q + k + v);
+    else
+        queries = projected(b, l, ATTN_Q, ATTN_Q_BIAS, in, q);
+    queries = heads(b, l, queries, ATTN_Q_NORM, q, layer->head_count);
+    queries = turned_key(b, l, queries, whole_floats(b, q));
+    keys_and_values(b, l, in, all, &keys, &values);
+    return attended(b, l, queries, keys, values);
+}
+
+/* --- latent attention ------------------------------------------------------------------------- */
+
+static int32_t joined(struct builder *b, int32_t first, int32_t second, uint64_t bytes)
+{
+    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(first, second), PLAIN});
+}
+
+/* Each head's queries, turned into the cache's space; behind them the rotated part. */
+static int32_t latent_queries(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct memory_graph *g = b->shape;
+    const struct weight *w = b->part[l];
+    const uint64_t heads = b->model->layer[l].head_count;
+    const uint64_t bytes = whole_floats(b, heads * g->head_key);
+    int32_t made = in, absorbed, turned_part;
+
+    if (g->query_rank > 0) {
+        const uint64_t rank = whole_floats(b, g->query_rank);
+
+        made = whole_product(b, &w[LATENT_Q], made, rank, b->tokens);
+        made = whole_normed(b, &w[LATENT_Q_NORM], made, rank, b->tokens, l);
+    }
+    made =
+        whole_product(b, &w[g->query_rank > 0 ? LATENT_Q_HEADS : ATTN_Q], made, bytes, b->tokens);
+    absorbed = whole_product(b, &w[LATENT_K_HEADS], net_view(&b->graph, made, bytes),
+                             whole_floats(b, heads * g->latent), b->tokens);
+    absorbed = net_view(&b->graph, absorbed, whole_floats(b, heads * g->latent));
+    turned_part = net_view(&b->graph, made, whole_floats(b, heads * g->rotated));
+    if (is_rotated(b, l))
+        turned_part = rotated(b, l, turned_part, whole_floats(b, heads * g->rotated));
+    return joined(b, absorbed, turned_part, whole_floats(b, heads * (g->latent + g->rotated)));
+}
+
+/* What the cache takes: the compressed part, normed, and the rotated one behind it. */
+static int32_t latent_keys(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct memory_graph *g = b->shape;
+    const struct weight *w = b->part[l];
+    const uint64_t width = g->latent + g->rotated;
+    const int32_t both = whole_product(b, &w[LATENT_KV], in, whole_floats(b, width), b->tokens);
+    int32_t made = net_view(&b->graph, both, whole_floats(b, g->latent)), turned_part;
+
+    made = whole_normed(b, &w[LATENT_KV_NORM], made, whole_floats(b, g->latent), b->tokens, l);
+    made = net_view(&b->graph, made, whole_floats(b, g->latent));
+    turned_part = net_view(&b->graph, both, whole_floats(b, g->rotated));
+    if (is_rotated(b, l))
+        turned_part = rotated(b, l, turned_part, whole_floats(b, g->rotated));
+    return joined(b, made, turned_part, whole_floats(b, width));
+}
+
+static int32_t latent_fused(struct builder *b, uint32_t l, int32_t queries, int32_t read)
+{
+    const struct memory_graph *g = b->shape;
+    const uint64_t heads = b->model->layer[l].head_count;
+    const int32_t values = net_view(&b->graph, read, 0);
+    int32_t keys = read, mixed = values;
+
+    if (b->to->settings->key_type == DGO_KV_F32) {
+        const uint64_t cells = b->memory->stream_count * cells_of(b, l);
+
+        keys = whole_node(
+            b, (struct net_op){.bytes = cells * (g->latent + g->rotated) * sizeof(uint16_t),
+                               .source = SOURCES(read),
+                               PLAIN});
+        mixed = whole_node(b, (struct net_op){.bytes = cells * g->latent * sizeof(uint16_t),
+                                              .source = SOURCES(values),
+                                              PLAIN});
+    }
+    return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
+                                         .source = SOURCES(queries, keys, mixed, mask_of(b, l)),
+                                         .light = true,
+                                         PLAIN});
+}
+
+/* Values lie as keys do: they are turned over first. */
+static int32_t latent_plain(struct builder *b, uint32_t l, int32_t queries, int32_t read)
+{
+    const struct memory_graph *g = b->shape;
+    const uint64_t heads = b->model->layer[l].head_count;
+    const uint64_t scores = whole_floats(b, heads * cells_of(b, l));
+    const uint64_t cells = b->memory->stream_count * cells_of(b, l);
+    const struct dgo_ggml_type *kind = memory_kv_type(b->to->settings->key_type);
+    int32_t odds, values;
+
+    values = whole_node(
+        b, (struct net_op){.bytes = cells * g->latent / kind->block_values * kind->block_bytes,
+                           .source = SOURCES(net_view(&b->graph, read, 0)),
+                           PLAIN});
+    odds = whole_node(b, (struct net_op){.bytes = scores, .source = SOURCES(read, queries), PLAIN});
+    odds = whole_node(b, (struct net_op){.bytes = scores,
+                                         .rows = heads * b->tokens,
+                                         .source = SOURCES(odds, mask_of(b, l)),
+                                         .reusable = 1,
+                                         PLAIN});
+    return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
+                                         .source = SOURCES(values, odds),
+                                         PLAIN});
+}
+
+int32_t whole_latent(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct memory_graph *g = b->shape;
+    const uint64_t heads = b->model->layer[l].head_count, width = g->latent + g->rotated;
+    const uint64_t mixed = whole_floats(b, heads * g->head_value);
+    int32_t queries = latent_queries(b, l, in);
+    const int32_t keys = latent_keys(b, l, in);
+    const struct kept_rows cache = cache_of(b, l, b->to->settings->key_type, width, width);
+    int32_t made;
+
+    write_rows(b, cache.cache, keys,
+               whole_input(b, &inputs_of(b, l)->key_rows, b->tokens * sizeof(int64_t)),
+               whole_floats(b, width));
+    queries = net_view(&b->graph, queries, whole_floats(b, heads * width));
+    made =
+        (b->memory->terms.attention_fused ? latent_fused : latent_plain)(b, l, queries, cache.read);
+    made = whole_product(b, &b->part[l][LATENT_V_HEADS],
+                         net_view(&b->graph, made, whole_floats(b, heads * g->latent)), mixed,
+                         b->tokens);
+    made = whole_node(
+        b, (struct net_op){.bytes = mixed,
+                           .source = SOURCES(net_view(&b->graph, made, mixed)),
+                           .written = NET_NONE,
+                           .on = b->memory->kv_on_host && !b->memory->terms.attention_fused
+                                     ? (int8_t)whole_cpu(b)
+                                     : (int8_t)NET_NONE});
     return net_view(&b->graph, made, mixed);
 }

@@ -1,17 +1,17 @@
 /* whole_feed.c - the feed-forward of a whole graph, dense or routed. */
 #include "whole_parts.h"
 
-static int32_t dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+/* A gate and what it gates, and back to the width of the embeddings. */
+static int32_t gated(struct builder *b, const struct weight *gate, const struct weight *up,
+                     const struct weight *down, int32_t in, uint64_t rows)
 {
-    const struct weight *w = b->part[l];
-    const uint64_t inner = rows * b->model->layer[l].feed_forward_length * sizeof(float);
-    const int32_t gate = whole_product(b, &w[FFN_GATE], in, inner, rows);
-    const int32_t up = whole_product(b, &w[FFN_UP], in, inner, rows);
+    const uint64_t inner = rows * down->tensor->dim[0] * sizeof(float);
+    const int32_t first = whole_product(b, gate, in, inner, rows);
+    const int32_t second = whole_product(b, up, in, inner, rows);
     const int32_t both =
-        whole_node(b, (struct net_op){.bytes = inner, .source = SOURCES(gate, up), PLAIN});
+        whole_node(b, (struct net_op){.bytes = inner, .source = SOURCES(first, second), PLAIN});
 
-    return whole_product(b, &w[FFN_DOWN], both, rows * b->model->embedding_length * sizeof(float),
-                         rows);
+    return whole_product(b, down, both, rows * b->model->embedding_length * sizeof(float), rows);
 }
 
 static int32_t expert_product(struct builder *b, uint32_t l, enum part weight, enum part bias,
@@ -44,16 +44,28 @@ static int32_t shares_of(struct builder *b, int32_t odds, int32_t chosen, uint64
         b, (struct net_op){.bytes = bytes,
                            .source = SOURCES(net_view(&b->graph, odds, odds_bytes), chosen),
                            PLAIN});
+    const uint32_t recipe = b->shape->recipe;
     int32_t total;
 
-    shares = net_view(&b->graph, shares, bytes);
-    if (b->style->chosen_softmax)
-        return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(shares), PLAIN});
-    total = whole_node(
-        b, (struct net_op){.bytes = rows * sizeof(float), .source = SOURCES(shares), PLAIN});
-    total = whole_node(
-        b, (struct net_op){.bytes = rows * sizeof(float), .source = SOURCES(total), PLAIN});
-    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(shares, total), PLAIN});
+    if (recipe & RECIPE_SHARES_LATE) {
+        shares = net_view(&b->graph, shares, bytes);
+        shares = whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(shares), PLAIN});
+        shares = net_view(&b->graph, shares, bytes);
+    }
+    if (recipe & RECIPE_SHARES_NORMED) {
+        shares = net_view(&b->graph, shares, bytes);
+        total = whole_node(
+            b, (struct net_op){.bytes = rows * sizeof(float), .source = SOURCES(shares), PLAIN});
+        total = whole_node(
+            b, (struct net_op){.bytes = rows * sizeof(float), .source = SOURCES(total), PLAIN});
+        shares =
+            whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(shares, total), PLAIN});
+        shares = net_view(&b->graph, shares, bytes);
+    }
+    if (b->shape->shares_scaled)
+        shares = whole_node(
+            b, (struct net_op){.bytes = bytes, .source = SOURCES(shares), .reusable = 1, PLAIN});
+    return shares;
 }
 
 static int32_t added_up(struct builder *b, int32_t results, uint64_t rows)
@@ -72,42 +84,101 @@ static int32_t added_up(struct builder *b, int32_t results, uint64_t rows)
     return made;
 }
 
+struct choice {
+    int32_t experts, shares;
+};
+
+static struct choice choose(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t bytes = rows * b->model->expert_count * sizeof(float);
+    int32_t odds = whole_product(b, &w[ROUTER], in, bytes, rows), by, order;
+    struct choice choice;
+
+    odds = whole_changed(b, &w[ROUTER_BIAS], odds, bytes, rows);
+    if (!(b->shape->recipe & RECIPE_SHARES_LATE))
+        odds = whole_node(
+            b, (struct net_op){
+                   .bytes = bytes, .rows = rows, .source = SOURCES(odds), .reusable = 1, PLAIN});
+    by = whole_changed(b, &w[CHOICE_BIAS], odds, bytes, rows);
+    order = whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(by), PLAIN});
+    choice.experts = net_view(&b->graph, order, bytes);
+    choice.shares = shares_of(b, odds, choice.experts, bytes, rows);
+    return choice;
+}
+
+/* What the chosen experts make of it, one row for each. */
+static int32_t expert_inner(struct builder *b, uint32_t l, int32_t in, int32_t chosen,
+                            uint64_t rows)
+{
+    const uint64_t inner = b->model->expert_feed_forward_length;
+    const uint64_t bytes = inner * b->model->expert_used_count * rows * sizeof(float);
+    int32_t gate, up;
+
+    if (b->part[l][EXP_GATE_UP].tensor) {
+        const int32_t both =
+            expert_product(b, l, EXP_GATE_UP, EXP_GATE_UP_BIAS, in, chosen, 2 * inner, rows);
+
+        gate = net_view(&b->graph, both, bytes);
+        up = net_view(&b->graph, both, bytes);
+    } else {
+        gate = expert_product(b, l, EXP_GATE, EXP_GATE_BIAS, in, chosen, inner, rows);
+        up = expert_product(b, l, EXP_UP, EXP_UP_BIAS, in, chosen, inner, rows);
+    }
+    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(gate, up), PLAIN});
+}
+
+/* The expert for all; it may have a gate, one value for each row. */
+static int32_t shared(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t one = rows * sizeof(float);
+    int32_t made = gated(b, &w[SHARED_GATE], &w[SHARED_UP], &w[SHARED_DOWN], in, rows), gate;
+
+    if (!w[SHARED_ROUTER].tensor)
+        return made;
+    gate = whole_product(b, &w[SHARED_ROUTER], in, one, rows);
+    if (b->shape->recipe & RECIPE_GATE_PROPORTION) {
+        const int32_t act = whole_node(
+            b, (struct net_op){.bytes = one, .source = SOURCES(gate), .reusable = 1, PLAIN});
+
+        gate = whole_node(
+            b, (struct net_op){.bytes = one, .source = SOURCES(act, gate), .reusable = 3, PLAIN});
+    } else {
+        gate = whole_node(
+            b, (struct net_op){.bytes = one, .source = SOURCES(gate), .reusable = 1, PLAIN});
+    }
+    return whole_node(b, (struct net_op){.bytes = rows * b->model->embedding_length * sizeof(float),
+                                         .source = SOURCES(made, gate),
+                                         .reusable = 1,
+                                         PLAIN});
+}
+
 static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
-    const struct dgo_model *model = b->model;
-    const uint64_t wide = rows * model->embedding_length * sizeof(float);
-    const uint64_t odds_bytes = rows * model->expert_count * sizeof(float);
-    const uint64_t inner = model->expert_feed_forward_length;
-    const uint64_t used = model->expert_used_count;
-    int32_t odds = whole_product(b, &b->part[l][ROUTER], in, odds_bytes, rows);
-    int32_t order, chosen, shares, view, gate, up, both, down;
+    const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
+    const uint64_t used = b->model->expert_used_count;
+    const struct choice choice = choose(b, l, in, rows);
+    const int32_t view = net_view(&b->graph, in, wide);
+    int32_t made = expert_inner(b, l, view, choice.experts, rows), shares;
 
-    if (b->part[l][ROUTER_BIAS].tensor)
-        odds = whole_changed(b, &b->part[l][ROUTER_BIAS], odds, odds_bytes, rows);
-    else
-        odds = whole_node(
-            b, (struct net_op){.bytes = odds_bytes, .source = SOURCES(odds), .reusable = 1, PLAIN});
-    order = whole_node(b, (struct net_op){.bytes = odds_bytes, .source = SOURCES(odds), PLAIN});
-    chosen = net_view(&b->graph, order, odds_bytes);
-    shares = shares_of(b, odds, chosen, odds_bytes, rows);
-    view = net_view(&b->graph, in, wide);
-    gate = expert_product(b, l, EXP_GATE, EXP_GATE_BIAS, view, chosen, inner, rows);
-    up = expert_product(b, l, EXP_UP, EXP_UP_BIAS, view, chosen, inner, rows);
-    both = whole_node(b, (struct net_op){.bytes = inner * used * rows * sizeof(float),
-                                         .source = SOURCES(gate, up),
-                                         PLAIN});
-    down =
-        expert_product(b, l, EXP_DOWN, EXP_DOWN_BIAS, both, chosen, model->embedding_length, rows);
-    down = whole_node(
+    made = expert_product(b, l, EXP_DOWN, EXP_DOWN_BIAS, made, choice.experts,
+                          b->model->embedding_length, rows);
+    shares = net_view(&b->graph, choice.shares, used * rows * sizeof(float));
+    made = whole_node(
         b, (struct net_op){
-               .bytes = wide * used,
-               .source = SOURCES(down, net_view(&b->graph, shares, used * rows * sizeof(float))),
-               .reusable = 1,
-               PLAIN});
-    return added_up(b, down, rows);
+               .bytes = wide * used, .source = SOURCES(made, shares), .reusable = 1, PLAIN});
+    made = added_up(b, made, rows);
+    if (whole_kind(b, l)->shared)
+        made = whole_sum(b, made, shared(b, l, in, rows), wide, rows);
+    return made;
 }
 
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
-    return b->part[l][ROUTER].tensor ? routed(b, l, in, rows) : dense(b, l, in, rows);
+    const struct weight *w = b->part[l];
+
+    if (whole_kind(b, l)->routed)
+        return routed(b, l, in, rows);
+    return gated(b, &w[FFN_GATE], &w[FFN_UP], &w[FFN_DOWN], in, rows);
 }

@@ -11,6 +11,11 @@ int32_t whole_home(const struct builder *b, uint32_t l)
     return b->to->layer_device[l] == ASSIGN_CPU ? whole_cpu(b) : b->to->layer_device[l];
 }
 
+const struct graph_layer *whole_kind(const struct builder *b, uint32_t l)
+{
+    return &b->shape->kind[b->shape->layer[l]];
+}
+
 uint64_t whole_floats(const struct builder *b, uint64_t width)
 {
     return width * b->tokens * sizeof(float);

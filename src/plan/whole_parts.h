@@ -7,12 +7,15 @@
 #ifndef PLAN_WHOLE_PARTS_H
 #define PLAN_WHOLE_PARTS_H
 
+#include "graph.h"
 #include "net.h"
 #include "whole.h"
 
 /* The tensors of a layer, as the names end. */
 enum part {
     ATTN_NORM,
+    ATTN_QKV,
+    ATTN_QKV_BIAS,
     ATTN_Q,
     ATTN_Q_BIAS,
     ATTN_K,
@@ -22,6 +25,13 @@ enum part {
     ATTN_Q_NORM,
     ATTN_K_NORM,
     ATTN_SINKS,
+    LATENT_Q,
+    LATENT_Q_NORM,
+    LATENT_Q_HEADS,
+    LATENT_KV,
+    LATENT_KV_NORM,
+    LATENT_K_HEADS,
+    LATENT_V_HEADS,
     ATTN_OUT,
     ATTN_OUT_BIAS,
     POST_ATTN_NORM,
@@ -32,24 +42,20 @@ enum part {
     POST_FFN_NORM,
     ROUTER,
     ROUTER_BIAS,
+    CHOICE_BIAS,
+    EXP_GATE_UP,
+    EXP_GATE_UP_BIAS,
     EXP_GATE,
     EXP_GATE_BIAS,
     EXP_UP,
     EXP_UP_BIAS,
     EXP_DOWN,
     EXP_DOWN_BIAS,
+    SHARED_ROUTER,
+    SHARED_GATE,
+    SHARED_UP,
+    SHARED_DOWN,
     PART_COUNT,
-};
-
-/* How the graph of an architecture differs from llama's. */
-struct style {
-    const char *architecture;
-    bool keys_first;     /* keys before values */
-    bool norm_last;      /* heads are rotated, then normed */
-    bool input_scaled;   /* embeddings are multiplied before the first layer */
-    bool scale_input;    /* by a tensor of its own, one value for each token */
-    bool chosen_softmax; /* the odds of the chosen experts, not of all */
-    uint8_t positions;   /* for each token; 0: one */
 };
 
 /* A tensor of the file, and where it lies. */
@@ -62,7 +68,7 @@ struct builder {
     const struct whole_placement *to;
     const struct dgo_model *model;
     const struct plan_memory *memory;
-    const struct style *style;
+    const struct memory_graph *shape; /* what an architecture does, and of which kind a layer is */
     struct override_set *overrides;
     struct weight (*part)[PART_COUNT]; /* of each layer */
     struct weight embedding, output, output_norm;
@@ -110,8 +116,11 @@ int32_t whole_sum(struct builder *b, int32_t first, int32_t second, uint64_t byt
 int32_t whole_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
                      uint64_t rows, uint32_t l);
 
+const struct graph_layer *whole_kind(const struct builder *b, uint32_t l);
+
 /* Queries, keys and values of what came in, and what they make of the cache. */
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in);
+int32_t whole_latent(struct builder *b, uint32_t l, int32_t in);
 /* Dense, or routed over experts; of `rows` rows. */
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
 
