@@ -1,7 +1,7 @@
 /* whole.c - the graph of a whole model, layer by layer, in the order of the engine's nodes.
  *
- * FORMULAS "Parts in host memory".  Only models whose every tensor is known here are built: plain
- * stacks of attention and a feed-forward, dense or routed. */
+ * FORMULAS "Parts in host memory".  Only models whose every tensor is known here are built: stacks
+ * of attention and a feed-forward, dense or routed, of architectures that recipes.c marks. */
 #include "whole_parts.h"
 
 #include <stdlib.h>
