@@ -315,12 +315,25 @@ static int32_t latent_keys(struct builder *b, uint32_t l, int32_t in)
     return joined(b, made, turned_part, whole_floats(b, width));
 }
 
+/* The compressed parts in the rows of the cache: what is between the first and the last. */
+static int32_t latent_values(struct builder *b, uint32_t l, int32_t read)
+{
+    enum { ROW = MEMORY_DEVICE_ROW };
+    const struct memory_graph *g = b->shape;
+    const struct dgo_ggml_type *kind = memory_kv_type(b->to->settings->key_type);
+    const uint64_t behind = (uint64_t)g->rotated / kind->block_values * kind->block_bytes;
+    const uint64_t rest = kind->block_values > 1 ? (ROW - g->latent % ROW) % ROW : 0;
+    const uint64_t bytes = b->graph.failed ? 0 : b->graph.tensor[read].bytes - behind;
+
+    return net_stored(&b->graph, bytes, bytes + rest / kind->block_values * kind->block_bytes,
+                      b->memory->kv_on_host ? whole_cpu(b) : whole_home(b, l), false);
+}
+
 static int32_t latent_fused(struct builder *b, uint32_t l, int32_t queries, int32_t read)
 {
     const struct memory_graph *g = b->shape;
     const uint64_t heads = b->model->layer[l].head_count;
-    const int32_t values = net_view(&b->graph, read, 0);
-    int32_t keys = read, mixed = values;
+    int32_t keys = read, values = latent_values(b, l, read);
 
     if (b->to->settings->key_type == DGO_KV_F32) {
         const uint64_t cells = b->memory->stream_count * cells_of(b, l);
@@ -329,12 +342,12 @@ static int32_t latent_fused(struct builder *b, uint32_t l, int32_t queries, int3
             b, (struct net_op){.bytes = cells * (g->latent + g->rotated) * sizeof(uint16_t),
                                .source = SOURCES(read),
                                PLAIN});
-        mixed = whole_node(b, (struct net_op){.bytes = cells * g->latent * sizeof(uint16_t),
-                                              .source = SOURCES(values),
-                                              PLAIN});
+        values = whole_node(b, (struct net_op){.bytes = cells * g->latent * sizeof(uint16_t),
+                                               .source = SOURCES(values),
+                                               PLAIN});
     }
     return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
-                                         .source = SOURCES(queries, keys, mixed, mask_of(b, l)),
+                                         .source = SOURCES(queries, keys, values, mask_of(b, l)),
                                          .light = true,
                                          PLAIN});
 }
@@ -351,7 +364,7 @@ static int32_t latent_plain(struct builder *b, uint32_t l, int32_t queries, int3
 
     values = whole_node(
         b, (struct net_op){.bytes = cells * g->latent / kind->block_values * kind->block_bytes,
-                           .source = SOURCES(net_view(&b->graph, read, 0)),
+                           .source = SOURCES(latent_values(b, l, read)),
                            PLAIN});
     odds = whole_node(b, (struct net_op){.bytes = scores, .source = SOURCES(read, queries), PLAIN});
     odds = whole_node(b, (struct net_op){.bytes = scores,
