@@ -27,6 +27,15 @@ static const char *const part_names[PART_COUNT] = {
     [LATENT_KV_NORM] = "attn_kv_a_norm.weight",
     [LATENT_K_HEADS] = "attn_k_b.weight",
     [LATENT_V_HEADS] = "attn_v_b.weight",
+    [DELTA_GATE] = "attn_gate.weight",
+    [SSM_CONV] = "ssm_conv1d.weight",
+    [SSM_DT] = "ssm_dt.bias",
+    [SSM_A] = "ssm_a",
+    [SSM_ALPHA] = "ssm_alpha.weight",
+    [SSM_BETA] = "ssm_beta.weight",
+    [SSM_BETA_ALPHA] = "ssm_ba.weight",
+    [SSM_NORM] = "ssm_norm.weight",
+    [SSM_OUT] = "ssm_out.weight",
     [ATTN_OUT] = "attn_output.weight",
     [ATTN_OUT_BIAS] = "attn_output.bias",
     [POST_ATTN_NORM] = "post_attention_norm.weight",
@@ -130,15 +139,19 @@ static bool has_mixer(const struct builder *b, uint32_t l)
 {
     const struct weight *w = b->part[l];
 
-    if (!HAS(w, ATTN_NORM, ATTN_OUT))
+    if (!w[ATTN_NORM].tensor)
         return false;
     switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
     case GRAPH_ATTENTION:
-        return w[ATTN_QKV].tensor || HAS(w, ATTN_Q, ATTN_K, ATTN_V);
+        return w[ATTN_OUT].tensor && !w[DELTA_GATE].tensor &&
+               (w[ATTN_QKV].tensor || HAS(w, ATTN_Q, ATTN_K, ATTN_V));
     case GRAPH_LATENT:
-        return HAS(w, LATENT_KV, LATENT_KV_NORM, LATENT_K_HEADS, LATENT_V_HEADS) &&
+        return HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_K_HEADS, LATENT_V_HEADS) &&
                (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
                                          : w[ATTN_Q].tensor != NULL);
+    case GRAPH_DELTA:
+        return HAS(w, ATTN_QKV, DELTA_GATE, SSM_CONV, SSM_DT, SSM_A, SSM_NORM, SSM_OUT) &&
+               (w[SSM_BETA_ALPHA].tensor || HAS(w, SSM_ALPHA, SSM_BETA));
     default:
         return false;
     }
@@ -179,6 +192,20 @@ static int32_t picked(struct builder *b, int32_t of)
                                       PLAIN});
 }
 
+/* The first half of a layer: what is added to the residual. */
+static int32_t mixed(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t wide = whole_floats(b, b->model->embedding_length);
+    int32_t made;
+
+    if (whole_kind(b, l)->mixer == GRAPH_DELTA)
+        return whole_delta(b, l, in);
+    made = (whole_kind(b, l)->mixer == GRAPH_LATENT ? whole_latent : whole_attention)(b, l, in);
+    made = whole_product(b, &w[ATTN_OUT], made, wide, b->tokens);
+    return whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
+}
+
 static int32_t layer(struct builder *b, uint32_t l, int32_t in)
 {
     const struct weight *w = b->part[l];
@@ -189,9 +216,7 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
     int32_t made = whole_normed(b, &w[ATTN_NORM], in, wide, b->tokens, l), normed_in;
 
-    made = (whole_kind(b, l)->mixer == GRAPH_LATENT ? whole_latent : whole_attention)(b, l, made);
-    made = whole_product(b, &w[ATTN_OUT], made, wide, b->tokens);
-    made = whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
+    made = mixed(b, l, made);
     if (last)
         made = picked(b, made);
     if (last && !norms_after)

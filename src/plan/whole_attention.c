@@ -26,7 +26,7 @@ static bool is_rotated(const struct builder *b, uint32_t l)
 /* Queries and keys as heads: normed and rotated, and turned for a packed cache.  A norm as wide as
  * all heads comes before they are parted. */
 static int32_t heads(struct builder *b, uint32_t l, int32_t plain, enum part norm, uint64_t width,
-                     uint64_t head_count)
+                     uint64_t head_count, uint64_t span)
 {
     const struct weight *w = &b->part[l][norm];
     const bool norm_last = b->shape->recipe & RECIPE_NORM_LAST;
@@ -37,7 +37,7 @@ static int32_t heads(struct builder *b, uint32_t l, int32_t plain, enum part nor
 
     if (norm_wide)
         made = whole_normed(b, w, made, bytes, b->tokens, l);
-    made = net_view(&b->graph, made, bytes);
+    made = net_view(&b->graph, made, norm_wide ? bytes : span);
     if (w->tensor && !norm_wide && !norm_last)
         made = whole_normed(b, w, made, bytes, rows, l);
     if (is_rotated(b, l))
@@ -170,12 +170,12 @@ static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int3
         whole_floats(b, (uint64_t)b->model->layer[l].head_count * b->model->layer[l].key_length));
     keys = as_f16(b, keys, settings->key_type);
     values = as_f16(b, values, settings->value_type);
-    return whole_node(b,
-                      (struct net_op){.bytes = bytes,
-                                      .source = {queries, keys, values, mask_of(b, l),
-                                                 sinks->tensor ? whole_stored(b, sinks) : NET_NONE},
-                                      .light = true,
-                                      PLAIN});
+    return whole_node(
+        b, (struct net_op){.bytes = bytes,
+                           .source = SOURCES(queries, keys, values, mask_of(b, l),
+                                             sinks->tensor ? whole_stored(b, sinks) : NET_NONE),
+                           .light = true,
+                           PLAIN});
 }
 
 static int32_t attend_plainly(struct builder *b, uint32_t l, int32_t queries, int32_t keys,
@@ -210,17 +210,19 @@ static void keys_and_values(struct builder *b, uint32_t l, int32_t in, int32_t a
 {
     const struct dgo_layer *layer = &b->model->layer[l];
     const bool keys_first = b->shape->recipe & RECIPE_KEYS_FIRST;
+    const uint64_t q = (uint64_t)layer->head_count * layer->key_length;
     const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
     const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
+    const uint64_t row = all == NET_NONE ? k : q + k + v;
 
     for (int i = 0; i < 2; i++) {
         if ((i == 0) == keys_first) {
             *keys = all == NET_NONE ? projected(b, l, ATTN_K, ATTN_K_BIAS, in, k) : all;
-            *keys = heads(b, l, *keys, ATTN_K_NORM, k, layer->head_count_kv);
+            *keys = heads(b, l, *keys, ATTN_K_NORM, k, layer->head_count_kv, whole_span(b, row, k));
             *keys = turned_key(b, l, *keys, whole_floats(b, k));
         } else {
             *values = all == NET_NONE ? projected(b, l, ATTN_V, ATTN_V_BIAS, in, v)
-                                      : net_view(&b->graph, all, whole_floats(b, v));
+                                      : net_view(&b->graph, all, whole_span(b, row, v));
             *values = turned_value(b, l, *values, whole_floats(b, v));
         }
     }
@@ -247,22 +249,40 @@ static int32_t attended(struct builder *b, uint32_t l, int32_t queries, int32_t 
     return net_view(&b->graph, made, mixed);
 }
 
+/* Multiplied by a gate that stands beside each query. */
+static int32_t gated_by(struct builder *b, uint32_t l, int32_t result, int32_t plain)
+{
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const uint64_t bytes = whole_floats(b, (uint64_t)layer->head_count * layer->value_length);
+    const uint64_t row = 2 * (uint64_t)layer->head_count * layer->key_length;
+    int32_t gate = net_view(&b->graph, plain, whole_span(b, row, row - layer->key_length));
+
+    gate = whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(gate), PLAIN});
+    gate = whole_node(
+        b, (struct net_op){.bytes = bytes, .source = SOURCES(gate), .reusable = 1, PLAIN});
+    return whole_sum(b, result, gate, bytes, b->tokens);
+}
+
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
 {
     const struct dgo_layer *layer = &b->model->layer[l];
     const uint64_t q = (uint64_t)layer->head_count * layer->key_length;
     const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
     const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
-    int32_t all = NET_NONE, queries, keys = 0, values = 0;
+    const bool gated = whole_kind(b, l)->queries_gated;
+    int32_t all = NET_NONE, plain, queries, keys = 0, values = 0, made;
 
     if (b->part[l][ATTN_QKV].tensor)
-        queries = all = projected(b, l, ATTN_QKV, ATTN_QKV_BIAS, in, q + k + v);
+        plain = all = projected(b, l, ATTN_QKV, ATTN_QKV_BIAS, in, q + k + v);
     else
-        queries = projected(b, l, ATTN_Q, ATTN_Q_BIAS, in, q);
-    queries = heads(b, l, queries, ATTN_Q_NORM, q, layer->head_count);
+        plain = projected(b, l, ATTN_Q, ATTN_Q_BIAS, in, gated ? 2 * q : q);
+    queries = heads(b, l, plain, ATTN_Q_NORM, q, layer->head_count,
+                    gated ? whole_span(b, 2 * q, 2 * q - layer->key_length)
+                          : whole_span(b, all == NET_NONE ? q : q + k + v, q));
     queries = turned_key(b, l, queries, whole_floats(b, q));
     keys_and_values(b, l, in, all, &keys, &values);
-    return attended(b, l, queries, keys, values);
+    made = attended(b, l, queries, keys, values);
+    return gated ? gated_by(b, l, made, plain) : made;
 }
 
 /* --- latent attention ------------------------------------------------------------------------- */
@@ -278,7 +298,7 @@ static int32_t latent_queries(struct builder *b, uint32_t l, int32_t in)
     const struct memory_graph *g = b->shape;
     const struct weight *w = b->part[l];
     const uint64_t heads = b->model->layer[l].head_count;
-    const uint64_t bytes = whole_floats(b, heads * g->head_key);
+    const uint64_t row = heads * g->head_key, bytes = whole_floats(b, row);
     int32_t made = in, absorbed, turned_part;
 
     if (g->query_rank > 0) {
@@ -289,10 +309,11 @@ static int32_t latent_queries(struct builder *b, uint32_t l, int32_t in)
     }
     made =
         whole_product(b, &w[g->query_rank > 0 ? LATENT_Q_HEADS : ATTN_Q], made, bytes, b->tokens);
-    absorbed = whole_product(b, &w[LATENT_K_HEADS], net_view(&b->graph, made, bytes),
+    absorbed = whole_product(b, &w[LATENT_K_HEADS],
+                             net_view(&b->graph, made, whole_span(b, row, row - g->rotated)),
                              whole_floats(b, heads * g->latent), b->tokens);
     absorbed = net_view(&b->graph, absorbed, whole_floats(b, heads * g->latent));
-    turned_part = net_view(&b->graph, made, whole_floats(b, heads * g->rotated));
+    turned_part = net_view(&b->graph, made, whole_span(b, row, row - (g->head_key - g->rotated)));
     if (is_rotated(b, l))
         turned_part = rotated(b, l, turned_part, whole_floats(b, heads * g->rotated));
     return joined(b, absorbed, turned_part, whole_floats(b, heads * (g->latent + g->rotated)));
@@ -305,11 +326,11 @@ static int32_t latent_keys(struct builder *b, uint32_t l, int32_t in)
     const struct weight *w = b->part[l];
     const uint64_t width = g->latent + g->rotated;
     const int32_t both = whole_product(b, &w[LATENT_KV], in, whole_floats(b, width), b->tokens);
-    int32_t made = net_view(&b->graph, both, whole_floats(b, g->latent)), turned_part;
+    int32_t made = net_view(&b->graph, both, whole_span(b, width, g->latent)), turned_part;
 
     made = whole_normed(b, &w[LATENT_KV_NORM], made, whole_floats(b, g->latent), b->tokens, l);
     made = net_view(&b->graph, made, whole_floats(b, g->latent));
-    turned_part = net_view(&b->graph, both, whole_floats(b, g->rotated));
+    turned_part = net_view(&b->graph, both, whole_span(b, width, g->rotated));
     if (is_rotated(b, l))
         turned_part = rotated(b, l, turned_part, whole_floats(b, g->rotated));
     return joined(b, made, turned_part, whole_floats(b, width));

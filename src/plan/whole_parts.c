@@ -21,6 +21,11 @@ uint64_t whole_floats(const struct builder *b, uint64_t width)
     return width * b->tokens * sizeof(float);
 }
 
+uint64_t whole_span(const struct builder *b, uint64_t row, uint64_t width)
+{
+    return ((b->tokens - 1) * row + width) * sizeof(float);
+}
+
 int32_t whole_stored(struct builder *b, const struct weight *w)
 {
     return net_stored(&b->graph, w->tensor->size_bytes, memory_tensor_device_bytes(w->tensor),

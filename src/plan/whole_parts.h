@@ -1,9 +1,9 @@
 /* whole_parts.h - private to the plan module: the graph of a whole model while it is built.
  *
- * whole.c reads the file's tensors and builds layer after layer, whole_attention.c and whole_feed.c
- * the halves of a layer, whole_parts.c the nodes that both are made of.  FORMULAS "Parts in host
- * memory".  Numbers of tensors are net.h's; a graph that ran out of memory goes on and is thrown
- * away at its end. */
+ * whole.c reads the file's tensors and builds layer after layer, whole_attention.c, whole_states.c
+ * and whole_feed.c the halves of a layer, whole_parts.c the nodes that all are made of.  FORMULAS
+ * "Parts in host memory".  Numbers of tensors are net.h's; a graph that ran out of memory goes on
+ * and is thrown away at its end. */
 #ifndef PLAN_WHOLE_PARTS_H
 #define PLAN_WHOLE_PARTS_H
 
@@ -32,6 +32,15 @@ enum part {
     LATENT_KV_NORM,
     LATENT_K_HEADS,
     LATENT_V_HEADS,
+    DELTA_GATE,
+    SSM_CONV,
+    SSM_DT,
+    SSM_A,
+    SSM_ALPHA,
+    SSM_BETA,
+    SSM_BETA_ALPHA,
+    SSM_NORM,
+    SSM_OUT,
     ATTN_OUT,
     ATTN_OUT_BIAS,
     POST_ATTN_NORM,
@@ -79,6 +88,7 @@ struct builder {
     /* What comes in from outside, made when first used: that is the order of the engine, too. */
     struct inputs {
         int32_t positions, out_rows;
+        int32_t slots;                  /* whose states are read */
         int32_t rope[NET_BACKENDS_MAX]; /* no input, but one tensor for all layers of a backend */
         /* Of the cache with every cell and of the one with a window. */
         struct cache_inputs {
@@ -100,6 +110,8 @@ int32_t whole_home(const struct builder *b, uint32_t l);
 #define PLAIN .written = NET_NONE, .on = NET_NONE
 
 uint64_t whole_floats(const struct builder *b, uint64_t width); /* bytes, of all tokens */
+/* Of a view of `width` values in each row of `row`: what is between the first and the last. */
+uint64_t whole_span(const struct builder *b, uint64_t row, uint64_t width);
 int32_t whole_stored(struct builder *b, const struct weight *w);
 /* `made` keeps its number, so that it is made once. */
 int32_t whole_input(struct builder *b, int32_t *made, uint64_t bytes);
@@ -121,6 +133,8 @@ const struct graph_layer *whole_kind(const struct builder *b, uint32_t l);
 /* Queries, keys and values of what came in, and what they make of the cache. */
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in);
 int32_t whole_latent(struct builder *b, uint32_t l, int32_t in);
+/* whole_states.c: the mixer's whole part of the residual. */
+int32_t whole_delta(struct builder *b, uint32_t l, int32_t normed);
 /* Dense, or routed over experts; of `rows` rows. */
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
 

@@ -183,12 +183,11 @@ static void check_result(const struct result *result, uint32_t dense_percent, ui
     assert_true(partial.worst_under > -16.0);
 }
 
-/* Plain stacks: the engine's graph is known, and with it what every device and the host reserve,
- * wherever the layers lie. */
+/* The engine's graph of all these models is known, and with it what every device and the host
+ * reserve, wherever the layers lie. */
 static void check_replayed(const struct result *result)
 {
-    enum { REPLAYED_COUNT = 6 }; /* they stand first in fixture_names */
-    const struct tally t = sum_up(result, 0, REPLAYED_COUNT, FULL, KIND_COUNT);
+    const struct tally t = sum_up(result, 0, FIXTURE_COUNT, FULL, KIND_COUNT);
 
     assert_true(t.rows > 1000 && t.bounds == 0);
     assert_true(t.worst_under > -0.01 && t.worst_over < 0.01);
