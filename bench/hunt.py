@@ -340,6 +340,9 @@ FAMILIES = {
     "ernie4_5-moe": lambda r: Shape(r, "ernie4_5-moe", moe=1, lead=1, probs_bias=1,
                                     **{"%leading_dense_block_count": 1, "%interleave_moe_layer_step": 1, "%expert_shared_feed_forward_length": 0}),
     "qwen3vl": lambda r: Shape(r, "qwen3vl", qk_norm=1, **{"%rope.dimension_sections": [24, 20, 20, 0], "%n_deepstack_layers": 0}),
+    "qwen3vlmoe": lambda r: Shape(r, "qwen3vlmoe", qk_norm=1, moe=1, **{"%rope.dimension_sections": [24, 20, 20, 0], "%n_deepstack_layers": 0}),
+    "granitemoe": lambda r: Shape(r, "granitemoe", moe=1, one_inner=1, **{"%attention.scale": 0.01, "%embedding_scale": 12.0, "%residual_scale": 0.2,
+                                                                          "%logit_scale": 8.0}),
     "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
 }
 

@@ -33,6 +33,7 @@ enum recipe_flag {
     RECIPE_KEYS_REPEATED = 1 << 20,   /* delta nets: keys for each value head */
     RECIPE_ATTENTION_FIRST = 1 << 21, /* of the parallel ones: attention's part is put down first */
     RECIPE_NORM_LAST = 1 << 6,        /* heads are rotated, then normed */
+    RECIPE_LAST_NORM_TOLD = 1 << 22,  /* the norm behind the feed-forward is told where to run */
     RECIPE_WHOLE = 1 << 17,           /* whole.c knows where all of it runs */
 };
 

@@ -9,6 +9,7 @@
 
 static const char *const part_names[PART_COUNT] = {
     [ATTN_NORM] = "attn_norm.weight",
+    [ATTN_NORM_BIAS] = "attn_norm.bias",
     [ATTN_QKV] = "attn_qkv.weight",
     [ATTN_QKV_BIAS] = "attn_qkv.bias",
     [ATTN_Q] = "attn_q.weight",
@@ -40,9 +41,12 @@ static const char *const part_names[PART_COUNT] = {
     [ATTN_OUT_BIAS] = "attn_output.bias",
     [POST_ATTN_NORM] = "post_attention_norm.weight",
     [FFN_NORM] = "ffn_norm.weight",
+    [FFN_NORM_BIAS] = "ffn_norm.bias",
     [FFN_GATE] = "ffn_gate.weight",
     [FFN_UP] = "ffn_up.weight",
+    [FFN_UP_BIAS] = "ffn_up.bias",
     [FFN_DOWN] = "ffn_down.weight",
+    [FFN_DOWN_BIAS] = "ffn_down.bias",
     [POST_FFN_NORM] = "post_ffw_norm.weight",
     [ROUTER] = "ffn_gate_inp.weight",
     [ROUTER_BIAS] = "ffn_gate_inp.bias",
@@ -111,6 +115,8 @@ static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
             b->output = (struct weight){tensor, tensor_home(b, tensor, output_home)};
         else if (strcmp(tensor->name, "output_norm.weight") == 0)
             b->output_norm = (struct weight){tensor, tensor_home(b, tensor, output_home)};
+        else if (strcmp(tensor->name, "output_norm.bias") == 0)
+            b->output_norm_bias = (struct weight){tensor, tensor_home(b, tensor, output_home)};
         else
             return false;
         return true;
@@ -139,8 +145,6 @@ static bool has_mixer(const struct builder *b, uint32_t l)
 {
     const struct weight *w = b->part[l];
 
-    if (!w[ATTN_NORM].tensor)
-        return false;
     switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
     case GRAPH_ATTENTION:
         return w[ATTN_OUT].tensor && !w[DELTA_GATE].tensor &&
@@ -161,10 +165,8 @@ static bool has_feed(const struct builder *b, uint32_t l)
 {
     const struct weight *w = b->part[l];
 
-    if (!w[FFN_NORM].tensor && !w[POST_ATTN_NORM].tensor)
-        return false;
     if (!whole_kind(b, l)->routed)
-        return HAS(w, FFN_GATE, FFN_UP, FFN_DOWN);
+        return HAS(w, FFN_UP, FFN_DOWN);
     if (whole_kind(b, l)->shared && !HAS(w, SHARED_GATE, SHARED_UP, SHARED_DOWN))
         return false;
     return HAS(w, ROUTER, EXP_DOWN) && (w[EXP_GATE_UP].tensor || HAS(w, EXP_GATE, EXP_UP));
@@ -201,21 +203,60 @@ static int32_t mixed(struct builder *b, uint32_t l, int32_t in)
 
     if (whole_kind(b, l)->mixer == GRAPH_DELTA)
         return whole_delta(b, l, in);
-    made = (whole_kind(b, l)->mixer == GRAPH_LATENT ? whole_latent : whole_attention)(b, l, in);
+    if (whole_kind(b, l)->mixer == GRAPH_LATENT)
+        made = whole_latent(b, l, in);
+    else
+        made = whole_attention(b, l, in);
+    if (whole_kind(b, l)->mixer == GRAPH_ATTENTION && !whole_kind(b, l)->queries_gated)
+        made = whole_turned_back(b, l, made);
     made = whole_product(b, &w[ATTN_OUT], made, wide, b->tokens);
     return whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
+}
+
+/* Attention and feed-forward are made of one norm; the feed-forward is put down first. */
+static int32_t parallel(struct builder *b, uint32_t l, int32_t normed, int32_t in)
+{
+    const bool last = l + 1 == b->memory->layer_count;
+    const uint64_t wide = whole_floats(b, b->model->embedding_length);
+    const uint64_t rows = last ? b->rows : b->tokens;
+    const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
+    int32_t heads = whole_attention(b, l, normed), made;
+
+    made = whole_feed(b, l, last ? picked(b, normed) : normed, rows);
+    made = whole_sum(b, made, last ? picked(b, in) : in, bytes, rows);
+    heads = whole_turned_back(b, l, heads);
+    heads = whole_product(b, &b->part[l][ATTN_OUT], heads, wide, b->tokens);
+    heads = whole_changed(b, &b->part[l][ATTN_OUT_BIAS], heads, wide, b->tokens);
+    return whole_sum(b, made, last ? picked(b, heads) : heads, bytes, rows);
+}
+
+static int32_t feed_normed(struct builder *b, uint32_t l, int32_t in, uint64_t bytes, uint64_t rows)
+{
+    const struct weight *w = b->part[l];
+
+    if (!whole_kind(b, l)->feed_normed_before)
+        return in;
+    in = whole_normed(b, &w[w[FFN_NORM].tensor ? FFN_NORM : POST_ATTN_NORM], in, bytes, rows, l);
+    return whole_changed(b, &w[FFN_NORM_BIAS], in, bytes, rows);
 }
 
 static int32_t layer(struct builder *b, uint32_t l, int32_t in)
 {
     const struct weight *w = b->part[l];
     const bool last = l + 1 == b->memory->layer_count;
-    const bool norms_after = w[FFN_NORM].tensor && w[POST_ATTN_NORM].tensor;
+    const bool norms_after =
+        w[POST_ATTN_NORM].tensor && (w[FFN_NORM].tensor || w[POST_FFN_NORM].tensor);
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
     const uint64_t rows = last ? b->rows : b->tokens;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
-    int32_t made = whole_normed(b, &w[ATTN_NORM], in, wide, b->tokens, l), normed_in;
+    const bool told = b->shape->recipe & RECIPE_LAST_NORM_TOLD;
+    int32_t made = in;
 
+    if (w[ATTN_NORM].tensor)
+        made = whole_normed(b, &w[ATTN_NORM], in, wide, b->tokens, l);
+    made = whole_changed(b, &w[ATTN_NORM_BIAS], made, wide, b->tokens);
+    if (b->shape->recipe & RECIPE_PARALLEL)
+        return parallel(b, l, made, in);
     made = mixed(b, l, made);
     if (last)
         made = picked(b, made);
@@ -226,11 +267,12 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
     if (last && norms_after)
         in = picked(b, in);
     in = whole_sum(b, made, in, bytes, rows);
-    normed_in =
-        whole_normed(b, &w[w[FFN_NORM].tensor ? FFN_NORM : POST_ATTN_NORM], in, bytes, rows, l);
-    made = whole_feed(b, l, normed_in, rows);
-    if (w[POST_FFN_NORM].tensor) /* this one is not told where to run */
-        made = whole_normed(b, &w[POST_FFN_NORM], made, bytes, rows, b->memory->layer_count);
+    made = whole_feed(b, l, feed_normed(b, l, in, bytes, rows), rows);
+    if (w[POST_FFN_NORM].tensor)
+        made = whole_normed(b, &w[POST_FFN_NORM], made, bytes, rows,
+                            told ? l : b->memory->layer_count);
+    if (b->shape->recipe & RECIPE_FEED_OWN_FIRST)
+        return whole_sum(b, in, made, bytes, rows);
     return whole_sum(b, made, in, bytes, rows);
 }
 
@@ -281,6 +323,7 @@ static void build(struct builder *b)
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
         stream = layer(b, l, stream);
     stream = whole_normed(b, &b->output_norm, stream, bytes, b->rows, b->memory->layer_count);
+    stream = whole_changed(b, &b->output_norm_bias, stream, bytes, b->rows);
     whole_node(b, (struct net_op){.bytes = b->rows * b->model->vocab_size * sizeof(float),
                                   .rows = b->rows,
                                   .source = SOURCES(whole_stored(b, &b->output), stream),

@@ -119,9 +119,11 @@ static struct kept_rows cache_of(struct builder *b, uint32_t l, enum dgo_kv_type
     return made;
 }
 
-static void write_rows(struct builder *b, int32_t cache, int32_t rows, int32_t where,
-                       uint64_t bytes)
+/* Rows go to the cache as they lie: parts of a fused product with what is between them. */
+static void write_rows(struct builder *b, int32_t cache, int32_t rows, int32_t where)
 {
+    const uint64_t bytes = b->graph.failed ? 0 : b->graph.tensor[rows].bytes;
+
     whole_node(b, (struct net_op){.rows = b->tokens,
                                   .source = SOURCES(net_view(&b->graph, rows, bytes), where, cache),
                                   .written = cache,
@@ -142,10 +144,8 @@ static void keep(struct builder *b, uint32_t l, const int32_t cache[2], const in
     const uint64_t numbers = b->tokens * sizeof(int64_t);
     const uint64_t each = b->memory->terms.attention_fused ? 1 : width[1];
 
-    write_rows(b, cache[0], rows[0], whole_input(b, &inputs_of(b, l)->key_rows, numbers),
-               whole_floats(b, width[0]));
-    write_rows(b, cache[1], rows[1], whole_input(b, &inputs_of(b, l)->value_rows, numbers * each),
-               whole_floats(b, width[1]));
+    write_rows(b, cache[0], rows[0], whole_input(b, &inputs_of(b, l)->key_rows, numbers));
+    write_rows(b, cache[1], rows[1], whole_input(b, &inputs_of(b, l)->value_rows, numbers * each));
 }
 
 /* An f32 cache is copied to f16. */
@@ -239,14 +239,28 @@ static int32_t attended(struct builder *b, uint32_t l, int32_t queries, int32_t 
     const struct kept_rows key_cache = cache_of(b, l, settings->key_type, k, layer->key_length);
     const struct kept_rows value_cache =
         cache_of(b, l, settings->value_type, v, layer->value_length);
-    int32_t made;
 
     keep(b, l, (int32_t[]){key_cache.cache, value_cache.cache}, (int32_t[]){keys, values},
          (uint64_t[]){k, v});
-    made = (b->memory->terms.attention_fused ? attend_fused : attend_plainly)(
+    return (b->memory->terms.attention_fused ? attend_fused : attend_plainly)(
         b, l, queries, key_cache.read, value_cache.read, mixed);
-    made = turned_value(b, l, made, mixed);
-    return net_view(&b->graph, made, mixed);
+}
+
+int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results)
+{
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const uint64_t bytes = whole_floats(b, (uint64_t)layer->head_count * layer->value_length);
+
+    return net_view(&b->graph, turned_value(b, l, results, bytes), bytes);
+}
+
+/* By a factor for each token. */
+static int32_t scaled(struct builder *b, int32_t queries, uint64_t bytes)
+{
+    const int32_t by = whole_input(b, &b->inputs.query_scales, b->tokens * sizeof(float));
+
+    return whole_node(
+        b, (struct net_op){.bytes = bytes, .source = SOURCES(queries, by), .reusable = 1, PLAIN});
 }
 
 /* Multiplied by a gate that stands beside each query. */
@@ -279,10 +293,12 @@ int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
     queries = heads(b, l, plain, ATTN_Q_NORM, q, layer->head_count,
                     gated ? whole_span(b, 2 * q, 2 * q - layer->key_length)
                           : whole_span(b, all == NET_NONE ? q : q + k + v, q));
+    if (b->shape->recipe & RECIPE_QUERIES_SCALED && !is_rotated(b, l))
+        queries = scaled(b, queries, whole_floats(b, q));
     queries = turned_key(b, l, queries, whole_floats(b, q));
     keys_and_values(b, l, in, all, &keys, &values);
     made = attended(b, l, queries, keys, values);
-    return gated ? gated_by(b, l, made, plain) : made;
+    return gated ? gated_by(b, l, whole_turned_back(b, l, made), plain) : made;
 }
 
 /* --- latent attention ------------------------------------------------------------------------- */
@@ -409,8 +425,7 @@ int32_t whole_latent(struct builder *b, uint32_t l, int32_t in)
     int32_t made;
 
     write_rows(b, cache.cache, keys,
-               whole_input(b, &inputs_of(b, l)->key_rows, b->tokens * sizeof(int64_t)),
-               whole_floats(b, width));
+               whole_input(b, &inputs_of(b, l)->key_rows, b->tokens * sizeof(int64_t)));
     queries = net_view(&b->graph, queries, whole_floats(b, heads * width));
     made =
         (b->memory->terms.attention_fused ? latent_fused : latent_plain)(b, l, queries, cache.read);

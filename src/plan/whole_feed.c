@@ -14,6 +14,25 @@ static int32_t gated(struct builder *b, const struct weight *gate, const struct 
     return whole_product(b, down, both, rows * b->model->embedding_length * sizeof(float), rows);
 }
 
+static int32_t dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+{
+    const struct weight *w = b->part[l];
+    const bool fused = whole_kind(b, l)->gate_fused;
+    const uint64_t inner = rows * w[FFN_DOWN].tensor->dim[0] * sizeof(float);
+    const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
+    int32_t made;
+
+    if (w[FFN_GATE].tensor)
+        return gated(b, &w[FFN_GATE], &w[FFN_UP], &w[FFN_DOWN], in, rows);
+    made = whole_product(b, &w[FFN_UP], in, fused ? 2 * inner : inner, rows);
+    made = whole_changed(b, &w[FFN_UP_BIAS], made, inner, rows);
+    made = whole_node(
+        b,
+        (struct net_op){.bytes = inner, .source = SOURCES(made), .reusable = fused ? 0 : 1, PLAIN});
+    made = whole_product(b, &w[FFN_DOWN], made, wide, rows);
+    return whole_changed(b, &w[FFN_DOWN_BIAS], made, wide, rows);
+}
+
 static int32_t expert_product(struct builder *b, uint32_t l, enum part weight, enum part bias,
                               int32_t of, int32_t chosen, uint64_t width, uint64_t rows)
 {
@@ -92,15 +111,16 @@ static struct choice choose(struct builder *b, uint32_t l, int32_t in, uint64_t 
 {
     const struct weight *w = b->part[l];
     const uint64_t bytes = rows * b->model->expert_count * sizeof(float);
-    int32_t odds = whole_product(b, &w[ROUTER], in, bytes, rows), by, order;
+    const bool raw = b->shape->recipe & RECIPE_ROUTER_RAW;
+    int32_t said = whole_product(b, &w[ROUTER], in, bytes, rows), odds, by, order;
     struct choice choice;
 
-    odds = whole_changed(b, &w[ROUTER_BIAS], odds, bytes, rows);
+    odds = said = whole_changed(b, &w[ROUTER_BIAS], said, bytes, rows);
     if (!(b->shape->recipe & RECIPE_SHARES_LATE))
         odds = whole_node(
             b, (struct net_op){
                    .bytes = bytes, .rows = rows, .source = SOURCES(odds), .reusable = 1, PLAIN});
-    by = whole_changed(b, &w[CHOICE_BIAS], odds, bytes, rows);
+    by = whole_changed(b, &w[CHOICE_BIAS], raw ? said : odds, bytes, rows);
     order = whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(by), PLAIN});
     choice.experts = net_view(&b->graph, order, bytes);
     choice.shares = shares_of(b, odds, choice.experts, bytes, rows);
@@ -154,20 +174,33 @@ static int32_t shared(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
                                          PLAIN});
 }
 
+static int32_t repeated(struct builder *b, int32_t of, uint64_t bytes)
+{
+    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(of), PLAIN});
+}
+
+static int32_t shared_out(struct builder *b, int32_t of, int32_t shares, uint64_t bytes)
+{
+    return whole_node(
+        b, (struct net_op){.bytes = bytes, .source = SOURCES(of, shares), .reusable = 1, PLAIN});
+}
+
 static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
     const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
     const uint64_t used = b->model->expert_used_count;
     const struct choice choice = choose(b, l, in, rows);
-    const int32_t view = net_view(&b->graph, in, wide);
-    int32_t made = expert_inner(b, l, view, choice.experts, rows), shares;
+    const bool shares_first = b->shape->recipe & RECIPE_SHARES_FIRST;
+    int32_t made = net_view(&b->graph, in, wide), shares;
 
+    if (shares_first)
+        made = shared_out(b, repeated(b, made, wide * used), choice.shares, wide * used);
+    made = expert_inner(b, l, made, choice.experts, rows);
     made = expert_product(b, l, EXP_DOWN, EXP_DOWN_BIAS, made, choice.experts,
                           b->model->embedding_length, rows);
     shares = net_view(&b->graph, choice.shares, used * rows * sizeof(float));
-    made = whole_node(
-        b, (struct net_op){
-               .bytes = wide * used, .source = SOURCES(made, shares), .reusable = 1, PLAIN});
+    if (!shares_first)
+        made = shared_out(b, made, shares, wide * used);
     made = added_up(b, made, rows);
     if (whole_kind(b, l)->shared)
         made = whole_sum(b, made, shared(b, l, in, rows), wide, rows);
@@ -176,9 +209,5 @@ static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
-    const struct weight *w = b->part[l];
-
-    if (whole_kind(b, l)->routed)
-        return routed(b, l, in, rows);
-    return gated(b, &w[FFN_GATE], &w[FFN_UP], &w[FFN_DOWN], in, rows);
+    return whole_kind(b, l)->routed ? routed(b, l, in, rows) : dense(b, l, in, rows);
 }

@@ -14,6 +14,7 @@
 /* The tensors of a layer, as the names end. */
 enum part {
     ATTN_NORM,
+    ATTN_NORM_BIAS,
     ATTN_QKV,
     ATTN_QKV_BIAS,
     ATTN_Q,
@@ -45,9 +46,12 @@ enum part {
     ATTN_OUT_BIAS,
     POST_ATTN_NORM,
     FFN_NORM,
+    FFN_NORM_BIAS,
     FFN_GATE,
     FFN_UP,
+    FFN_UP_BIAS,
     FFN_DOWN,
+    FFN_DOWN_BIAS,
     POST_FFN_NORM,
     ROUTER,
     ROUTER_BIAS,
@@ -80,7 +84,7 @@ struct builder {
     const struct memory_graph *shape; /* what an architecture does, and of which kind a layer is */
     struct override_set *overrides;
     struct weight (*part)[PART_COUNT]; /* of each layer */
-    struct weight embedding, output, output_norm;
+    struct weight embedding, output, output_norm, output_norm_bias;
     const struct dgo_tensor *rope; /* its factors; on every device */
 
     struct net graph;
@@ -88,6 +92,7 @@ struct builder {
     /* What comes in from outside, made when first used: that is the order of the engine, too. */
     struct inputs {
         int32_t positions, out_rows;
+        int32_t query_scales;           /* of layers that positions are not rotated into */
         int32_t slots;                  /* whose states are read */
         int32_t rope[NET_BACKENDS_MAX]; /* no input, but one tensor for all layers of a backend */
         /* Of the cache with every cell and of the one with a window. */
@@ -133,6 +138,8 @@ const struct graph_layer *whole_kind(const struct builder *b, uint32_t l);
 /* Queries, keys and values of what came in, and what they make of the cache. */
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in);
 int32_t whole_latent(struct builder *b, uint32_t l, int32_t in);
+/* Results as they were before a packed cache turned the values; a gate's are already. */
+int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results);
 /* whole_states.c: the mixer's whole part of the residual. */
 int32_t whole_delta(struct builder *b, uint32_t l, int32_t normed);
 /* Dense, or routed over experts; of `rows` rows. */
