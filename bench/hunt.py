@@ -299,6 +299,91 @@ class Delta(Shape):
         self.put(p + "ssm_out.weight", vd, w)
 
 
+class Gemma(Shape):
+    """Windows with heads of their own, a cache that the last layers share, an embedding of each token for each layer."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, tied=True, head=options.pop("head", 256), **options)
+        self.each = options.get("each", 0)
+        self.window_head = self.head if architecture == "gemma3n" else rng.choice([64, 128, 256])
+        self.lends = bool(self.each) and architecture == "gemma4" and rng.random() < .7
+        self.same_values = bool(self.experts) or rng.random() < .4
+        self.period = rng.choice([2, 3, 5])
+
+    def full(self, layer):
+        return (layer + 1) % self.period == 0
+
+    def cached(self):
+        """Layers with a cache of their own; the last two of them, which lend theirs, are one with a window and one without."""
+        if self.architecture == "gemma3n":
+            return min(20, self.layers)
+        return self.period * max(1, self.layers // 2 // self.period) if self.lends and self.layers > self.period else self.layers
+
+    def keys(self):
+        a = self.architecture
+        keys = super().keys() | {f"{a}.attention.sliding_window": 512, f"{a}.embedding_length_per_layer_input": self.each,
+                                 f"{a}.final_logit_softcapping": 30.0}
+        if a == "gemma3n":
+            return keys | {f"{a}.altup.num_inputs": 4, f"{a}.altup.active_idx": 0}
+        windows = [not self.full(layer) for layer in range(self.layers)]
+        return keys | {f"{a}.attention.sliding_window_pattern": windows, f"{a}.attention.key_length_swa": self.window_head,
+                       f"{a}.attention.value_length_swa": self.window_head, f"{a}.rope.dimension_count_swa": self.window_head,
+                       f"{a}.attention.shared_kv_layers": self.layers - self.cached()}
+
+    def mixer(self, p, layer):
+        w, full = self.width, self.full(layer)
+        head = self.head if full else self.window_head
+        own = layer < self.cached() or self.architecture == "gemma3n"
+        for name in ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"):
+            self.put(p + name + ".weight", w, kind="F32")
+        self.put(p + "attn_q.weight", w, self.heads * head)
+        self.put(p + "attn_output.weight", self.heads * head, w)
+        self.put(p + "attn_q_norm.weight", head, kind="F32")
+        if own:
+            self.put(p + "attn_k.weight", w, self.kv * head)
+            self.put(p + "attn_k_norm.weight", head, kind="F32")
+            if self.architecture == "gemma3n" or not (full and self.same_values):
+                self.put(p + "attn_v.weight", w, self.kv * head)
+        if self.each:
+            self.put(p + "inp_gate.weight", w, self.each)
+            self.put(p + "proj.weight", self.each, w)
+            self.put(p + "post_norm.weight", w, kind="F32")
+        if self.architecture == "gemma3n":
+            self.alternatives(p)
+        elif self.o["scaled"]:
+            self.put(p + "layer_output_scale.weight", 1, kind="F32")
+
+    def alternatives(self, p):
+        w, n = self.width, 4
+        for name, *shape in (("altup_correct_coef", n, n), ("altup_correct_scale", w), ("altup_predict_coef", n, n * n), ("altup_router", w, n),
+                             ("altup_router_norm", w), ("laurel_l", w, 64), ("laurel_r", 64, w), ("laurel_post_norm", w)):
+            self.put(p + name + ".weight", *shape, kind="F32" if len(shape) == 1 else "F16")
+
+    def routed(self, p):
+        w, n, inner = self.width, self.experts, self.expert_inner
+        self.dense(p, self.inner)
+        self.put(p + "ffn_gate_inp.weight", w, n, kind="F32")
+        self.put(p + "ffn_gate_inp.scale", w, kind="F32")
+        for name in ("pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2"):
+            self.put(p + name + ".weight", w, kind="F32")
+        self.put(p + "ffn_gate_up_exps.weight", w, 2 * inner, n)
+        self.put(p + "ffn_down_exps.weight", inner, w, n)
+        self.put(p + "ffn_down_exps.scale", n, kind="F32")
+
+    def write(self, path):
+        if self.each:
+            all_layers = self.each * self.layers
+            self.put("per_layer_token_embd.weight", all_layers, self.vocabulary)
+            self.put("per_layer_model_proj.weight", self.width, all_layers, kind="F16")
+            self.put("per_layer_proj_norm.weight", self.each, kind="F32")
+        if self.architecture == "gemma3n":
+            for name in ("altup_proj", "altup_unembd_proj"):
+                self.put(name + ".weight", self.width, self.width, 3, kind="F16")
+        else:
+            self.put("rope_freqs.weight", self.head // 2, kind="F32")
+        super().write(path)
+
+
 FAMILIES = {
     "llama": lambda r: Shape(r, "llama", rope_table=r.random() < .5),
     "mixtral": lambda r: Shape(r, "llama", moe=1, one_inner=1),
@@ -343,6 +428,9 @@ FAMILIES = {
     "qwen3vlmoe": lambda r: Shape(r, "qwen3vlmoe", qk_norm=1, moe=1, **{"%rope.dimension_sections": [24, 20, 20, 0], "%n_deepstack_layers": 0}),
     "granitemoe": lambda r: Shape(r, "granitemoe", moe=1, one_inner=1, **{"%attention.scale": 0.01, "%embedding_scale": 12.0, "%residual_scale": 0.2,
                                                                           "%logit_scale": 8.0}),
+    "gemma3n": lambda r: Gemma(r, "gemma3n", each=256),
+    "gemma4": lambda r: Gemma(r, "gemma4", each=r.choice([0, 256, 256]), head=r.choice([256, 512]), scaled=r.random() < .5),
+    "gemma4moe": lambda r: Gemma(r, "gemma4", moe=1, head=r.choice([256, 512]), scaled=r.random() < .5),
     "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
 }
 

@@ -225,8 +225,9 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
     uint64_t bytes;
 
     if (pipeline)
-        return MEMORY_COPIES * (t->inputs + t->rule->host_inputs * e) + t->rule->host_extra * e;
-    bytes = t->inputs + t->rule->host_extra_alone * e;
+        return MEMORY_COPIES * (t->inputs + t->rule->host_inputs * e) + t->rule->host_extra * e +
+               t->host_more;
+    bytes = t->inputs + t->rule->host_extra_alone * e + t->host_more;
     if (!has_part_on_host(memory, cpu_layer_count, output_on_cpu))
         return bytes;
     if (t->family == MEMORY_DELTA)

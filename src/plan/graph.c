@@ -59,8 +59,8 @@ static void open_inputs(struct drawing *d)
         d->value_rows[window] =
             tape_input(d->tape, tokens * ROW_INDEX_BYTES * (g->fused ? 1 : g->scattered_values));
         d->mask[window] = tape_input(d->tape, mask_value * cells * tokens);
-        d->key_turn[window] = tape_input(d->tape, g->key_turn_bytes);
-        d->value_turn[window] = tape_input(d->tape, g->value_turn_bytes);
+        d->key_turn[window] = tape_input(d->tape, g->key_turn_bytes[window]);
+        d->value_turn[window] = tape_input(d->tape, g->value_turn_bytes[window]);
     }
     d->positions =
         tape_input(d->tape, tokens * POSITION_BYTES * (g->recipe & RECIPE_POSITIONS_4 ? 4 : 1));
@@ -91,13 +91,17 @@ static void open_stream(struct drawing *d, bool first)
         tape_expand(d->tape, mixed);
     }
     d->stream = tape_input(d->tape, embedding);
+    d->looked_up = d->embedded = TAPE_OUTSIDE; /* on later devices: one more input a layer */
     if (!first)
         return;
+    if (d->graph->layer_embedding > 0)
+        d->looked_up = tape_input(d->tape, graph_embedded_bytes(d->graph) * d->graph->layer_count);
     if (d->graph->recipe & RECIPE_SCALED_ROWS)
         d->stream = TAPE_PUT(d->tape, embedding, 1, d->stream,
                              tape_input(d->tape, d->graph->token_count * sizeof(float)));
     else if (d->graph->recipe & RECIPE_SCALED)
         d->stream = TAPE_PUT(d->tape, embedding, 1, d->stream);
+    d->embeddings = d->stream;
 }
 
 /* --- layers ---------------------------------------------------------------------------------- */
@@ -185,9 +189,15 @@ static void draw_layer(struct drawing *d, const struct graph_layer *layer)
     part = draw_mixer(d, layer, part);
     draw_wanted_rows(d, &part, &residual);
     residual = sum_up(d, recipe & RECIPE_OWN_FIRST, part, residual);
+    if (layer->twin) {
+        d->stream = sum_up(d, false, draw_twins(d, layer, residual), residual);
+        return;
+    }
     part = layer->feed_normed_before ? draw_norm(d, width, residual) : residual;
     d->stream = sum_up(d, recipe & (RECIPE_OWN_FIRST | RECIPE_FEED_OWN_FIRST),
                        draw_feed(d, layer, part), residual);
+    if (layer->embedded)
+        draw_embedded(d);
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */
@@ -202,9 +212,15 @@ static bool has_kind(const struct graph_layer *layer, const struct memory_role *
 
 enum { FEW = 3 };
 
-/* Which layers lie on a device; where that is not known, all that could.  Few layers are sized as
- * if they were more: the search for a placement does not know how many a device holds (decision
- * 89). */
+/* Few layers are sized as if they were more: the search for a placement does not know how many a
+ * device holds (decision 89).  Where layers borrow caches, which ones a device holds counts
+ * anyway: the search takes the most there can be. */
+static bool is_few(const struct memory_graph *graph, const struct memory_role *role)
+{
+    return role->layer_count <= (graph->recipe & RECIPE_BORROWS ? 0 : FEW);
+}
+
+/* Which layers lie on a device; where that is not known, all that could. */
 static void find_run(const struct memory_graph *graph, const struct memory_role *role,
                      uint32_t *first, uint32_t *end)
 {
@@ -216,7 +232,7 @@ static void find_run(const struct memory_graph *graph, const struct memory_role 
         *end = 1;
     } else if (role->last_layer_only) {
         *first = graph->layer_count - 1;
-    } else if (role->layer_count > FEW) {
+    } else if (!is_few(graph, role)) {
         *first = role->layer_first;
         *end = role->layer_first + role->layer_count;
     }
@@ -282,7 +298,7 @@ static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t
                      uint32_t end)
 {
     const struct memory_graph *g = d->graph;
-    const bool ends = role->holds_output || role->last_layer_only || role->layer_count > FEW;
+    const bool ends = role->holds_output || role->last_layer_only || !is_few(g, role);
     uint32_t kept[KEPT_MAX];
     const uint32_t count = choose_layers(g, first, end, kept);
 

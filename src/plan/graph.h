@@ -31,6 +31,7 @@ enum recipe_flag {
         1 << 15, /* experts are chosen by what the router says, before its sigmoid */
     RECIPE_GATE_PROPORTION = 1 << 16, /* the shared expert's gate is silu(x) / x */
     RECIPE_KEYS_REPEATED = 1 << 20,   /* delta nets: keys for each value head */
+    RECIPE_BORROWS = 1 << 26, /* values are normed; last layers attend to caches of layers before */
     RECIPE_ATTENTION_FIRST = 1 << 21, /* of the parallel ones: attention's part is put down first */
     RECIPE_NORM_LAST = 1 << 6,        /* heads are rotated, then normed */
     RECIPE_LAST_NORM_TOLD = 1 << 22,  /* the norm behind the feed-forward is told where to run */
@@ -61,6 +62,9 @@ struct drawing {
     uint64_t row_count; /* that go through: the micro-batch, behind the last attention fewer */
     bool last_layer;
     tape_ref stream; /* what goes from layer to layer */
+    tape_ref looked_up,
+        embedded;        /* embeddings for single layers: as read, and as layers get them */
+    tape_ref embeddings; /* the stream before the first layer */
     tape_ref positions, rows_wanted, states, states_again, query_scales;
     /* For layers that attend to everything, and for those with windows. */
     tape_ref key_rows[2], value_rows[2], mask[2], key_turn[2], value_turn[2];
@@ -94,6 +98,18 @@ tape_ref draw_convolution(struct drawing *d, tape_ref normed);
 /* graph_experts.c */
 tape_ref draw_dense(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
 tape_ref draw_experts(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
+/* Both beside each other, made of the residual. */
+tape_ref draw_twins(struct drawing *d, const struct graph_layer *layer, tape_ref residual);
+
+/* graph_embedded.c: the width of a token's embedding for one layer, as the file says; 0: none. */
+uint32_t graph_layer_embedding(const struct dgo_model *model);
+/* What such a model takes in host memory besides, for tokens of so many bytes a value. */
+uint64_t graph_host_bytes(const struct dgo_model *model, uint64_t token_bytes);
+/* The embeddings of a micro-batch's tokens for one layer. */
+uint64_t graph_embedded_bytes(const struct memory_graph *graph);
+/* Adds the embedding of the token for this layer to the
+ * stream. */
+void draw_embedded(struct drawing *d);
 
 /* graph.c: the whole of what a device in that role computes. */
 void graph_draw(const struct memory_graph *graph, const struct memory_role *role,

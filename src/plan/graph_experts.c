@@ -142,10 +142,12 @@ static tape_ref draw_shared(struct drawing *d, const struct graph_layer *layer, 
     return result;
 }
 
-tape_ref draw_experts(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+/* The router may be asked with something else than the experts get. */
+static tape_ref routed(struct drawing *d, const struct graph_layer *layer, tape_ref asked,
+                       tape_ref normed)
 {
     const struct memory_graph *g = d->graph;
-    const struct choice choice = choose(d, layer, normed);
+    const struct choice choice = choose(d, layer, asked);
     const uint64_t wide = (uint64_t)g->embedding * g->expert_used_count;
     tape_ref input = tape_view(d->tape, normed), results;
 
@@ -160,4 +162,19 @@ tape_ref draw_experts(struct drawing *d, const struct graph_layer *layer, tape_r
             TAPE_PUT(d->tape, draw_bytes(d, wide), 1, results, tape_view(d->tape, choice.shares));
     results = add_up(d, results);
     return layer->shared ? draw_sum(d, results, draw_shared(d, layer, normed)) : results;
+}
+
+tape_ref draw_experts(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    return routed(d, layer, normed, normed);
+}
+
+/* The norms behind either are written over it. */
+tape_ref draw_twins(struct drawing *d, const struct graph_layer *layer, tape_ref residual)
+{
+    const uint64_t width = d->graph->embedding;
+    const tape_ref asked = draw_norm(d, width, residual);
+    const tape_ref experts = routed(d, layer, asked, draw_norm(d, width, residual));
+
+    return draw_sum(d, draw_dense(d, layer, draw_norm(d, width, residual)), experts);
 }

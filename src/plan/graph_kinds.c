@@ -27,6 +27,9 @@ enum trait {
     T_POST_ATTN_NORM,
     T_POST_FEED_NORM,
     T_SHARED_OWN_GATE,
+    T_VALUES,
+    T_TWIN_NORM,
+    T_LAYER_GATE,
     T_COUNT
 };
 
@@ -53,6 +56,9 @@ static const struct {
     {"exp_probs_b.bias", T_CHOICE_BIAS},
     {"ffn_down_exps.scale", T_EXPERT_SCALE},
     {"ffn_up_shexp.weight", T_SHARED},
+    {"attn_v.weight", T_VALUES},
+    {"pre_ffw_norm_2.weight", T_TWIN_NORM},
+    {"inp_gate.weight", T_LAYER_GATE},
     {"ffn_gate_inp_shexp.weight", T_SHARED_GATE},
 };
 
@@ -86,7 +92,24 @@ bool graph_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l)
     return !(recipe & RECIPE_ROPE_NOT_FOURTH) || (l + 1) % 4 != 0;
 }
 
-static enum graph_mixer find_mixer(const struct dgo_model *model, const struct dgo_layer *layer,
+/* Where the first layers have caches and the rest none: how many have. */
+static uint32_t count_caches(const struct dgo_model *model)
+{
+    uint32_t count = 0;
+
+    while (count < model->layer_count && model->layer[count].head_count_kv > 0)
+        count++;
+    return count;
+}
+
+/* Whether the last layers attend to the caches of the last two that have one. */
+static bool borrows(const struct dgo_model *model, uint32_t recipe)
+{
+    return recipe & RECIPE_BORROWS && count_caches(model) >= 2;
+}
+
+static enum graph_mixer find_mixer(const struct dgo_model *model, uint32_t recipe,
+                                   const struct dgo_layer *layer,
                                    const struct layer_traits *traits_of)
 {
     if (layer->recurrent && traits_of->tensor[T_STATE_SKIP])
@@ -95,7 +118,7 @@ static enum graph_mixer find_mixer(const struct dgo_model *model, const struct d
         return GRAPH_CONVOLUTION;
     if (layer->recurrent)
         return memory_key_number(model, "kda.head_dim") ? GRAPH_KIMI_DELTA : GRAPH_DELTA;
-    if (layer->head_count_kv == 0)
+    if (layer->head_count_kv == 0 && !borrows(model, recipe))
         return GRAPH_NO_MIXER;
     return model->mla ? GRAPH_LATENT : GRAPH_ATTENTION;
 }
@@ -118,9 +141,11 @@ static void fill_mixer(const struct dgo_model *model, uint32_t recipe, uint32_t 
     kind->queries_gated = traits_of->tensor[T_QUERIES] &&
                           traits_of->tensor[T_QUERIES]->dim[1] == 2 * (uint64_t)kind->queries;
     kind->heads_remade = norm_over_heads || graph_rotated(recipe, layer, l);
-    kind->mixer = (uint8_t)find_mixer(model, layer, traits_of);
+    kind->mixer = (uint8_t)find_mixer(model, recipe, layer, traits_of);
     if (kind->mixer == GRAPH_ATTENTION && traits_of->tensor[T_ATTN_GATE])
         kind->gate = (uint32_t)traits_of->tensor[T_ATTN_GATE]->dim[1];
+    kind->values_normed = recipe & RECIPE_BORROWS;
+    kind->values_are_keys = kind->values_normed && !traits_of->tensor[T_VALUES];
 }
 
 static void fill_feed(const struct dgo_model *model, const struct layer_traits *traits_of,
@@ -130,7 +155,9 @@ static void fill_feed(const struct dgo_model *model, const struct layer_traits *
 
     kind->routed = traits_of->tensor[T_ROUTER] && model->expert_count > 0;
     kind->dense = down && !kind->routed;
-    kind->inner = kind->dense ? (uint32_t)down->dim[0] : 0;
+    kind->twin = down && kind->routed && traits_of->tensor[T_TWIN_NORM];
+    kind->embedded = traits_of->tensor[T_LAYER_GATE];
+    kind->inner = kind->dense || kind->twin ? (uint32_t)down->dim[0] : 0;
     kind->feed_normed_before =
         traits_of->tensor[T_FEED_NORM] ||
         (traits_of->tensor[T_POST_ATTN_NORM] && !traits_of->tensor[T_POST_FEED_NORM]);
@@ -170,6 +197,35 @@ static bool comes_again(const struct memory_graph *graph, uint32_t l)
     return false;
 }
 
+/* A view of the lender's rows, as a copy of it is allocated. */
+static uint64_t borrowed_bytes(const struct memory_graph *graph, const struct graph_layer *kind,
+                               enum dgo_kv_type type, uint64_t width, uint64_t head)
+{
+    enum { ROW = MEMORY_DEVICE_ROW };
+    const struct dgo_ggml_type *of = memory_kv_type(type);
+    const uint64_t cells =
+        graph->stream_count * (kind->window ? graph->window_cells : graph->cells);
+    const uint64_t rest = of->block_values > 1 ? (ROW - head % ROW) % ROW : 0;
+
+    return dgo_pad_u64((width * cells + rest) / of->block_values * of->block_bytes,
+                       MEMORY_DEVICE_ALIGN);
+}
+
+static void fill_borrower(const struct dgo_model *model, struct memory_graph *graph,
+                          struct graph_layer *kind)
+{
+    const struct dgo_layer *lender = &model->layer[graph->lender[kind->window]];
+
+    kind->borrows = true;
+    kind->queries = kind->heads * lender->key_length; /* a layer without a cache says no lengths */
+    kind->mixed = kind->heads * lender->value_length;
+    kind->keys = lender->head_count_kv * lender->key_length;
+    kind->values = lender->head_count_kv * lender->value_length;
+    kind->borrowed_bytes =
+        borrowed_bytes(graph, kind, graph->key_type, kind->keys, lender->key_length) +
+        borrowed_bytes(graph, kind, graph->value_type, kind->values, lender->value_length);
+}
+
 static bool fill_layers(const struct dgo_model *model, struct memory_graph *graph)
 {
     struct layer_traits layers[DGO_LAYER_MAX] = {0};
@@ -185,6 +241,8 @@ static bool fill_layers(const struct dgo_model *model, struct memory_graph *grap
 
         memset(&kind, 0, sizeof kind); /* compared whole */
         fill_mixer(model, graph->recipe, l, &layers[l], &kind);
+        if (kind.mixer == GRAPH_ATTENTION && model->layer[l].head_count_kv == 0)
+            fill_borrower(model, graph, &kind);
         fill_feed(model, &layers[l], &kind);
         const uint32_t number = find_kind(graph, &kind);
 
@@ -211,20 +269,25 @@ static bool is_packed(enum dgo_kv_type type)
 static void fill_turns(const struct dgo_model *model, struct memory_graph *graph)
 {
     enum { VALUE_TURN = 64 };
-    uint64_t head = 0, value = 0;
+    uint64_t head[2] = {0}, value[2] = {0};
 
     for (uint32_t l = 0; l < model->layer_count; l++) {
-        if (model->layer[l].head_count_kv == 0)
-            continue;
-        head = dgo_max_u64(head, model->layer[l].key_length);
-        value = dgo_max_u64(value, model->layer[l].value_length);
-    }
-    const uint64_t size = head & -head;
+        const struct dgo_layer *layer = &model->layer[l];
 
-    graph->key_packed = graph->key_packed && head % VALUE_TURN == 0;
-    graph->value_packed = graph->value_packed && value % VALUE_TURN == 0;
-    graph->key_turn_bytes = graph->key_packed ? size * size * sizeof(float) : 0;
-    graph->value_turn_bytes = graph->value_packed ? VALUE_TURN * VALUE_TURN * sizeof(float) : 0;
+        if (layer->head_count_kv == 0)
+            continue;
+        head[layer->sliding_window] = dgo_max_u64(head[layer->sliding_window], layer->key_length);
+        value[layer->sliding_window] =
+            dgo_max_u64(value[layer->sliding_window], layer->value_length);
+    }
+    for (int window = 0; window < 2 && !model->mla; window++) {
+        const uint64_t size = head[window] & -head[window];
+
+        if (is_packed(graph->key_type) && head[window] % VALUE_TURN == 0)
+            graph->key_turn_bytes[window] = size * size * sizeof(float);
+        if (is_packed(graph->value_type) && value[window] % VALUE_TURN == 0)
+            graph->value_turn_bytes[window] = VALUE_TURN * VALUE_TURN * sizeof(float);
+    }
 }
 
 static uint32_t key_number(const struct dgo_model *model, const char *suffix)
@@ -289,6 +352,11 @@ static uint32_t shared_inner(const struct dgo_model *model)
 static void fill_model(const struct dgo_model *model, struct memory_graph *graph)
 {
     graph->embedding = model->embedding_length;
+    graph->layer_embedding = graph_layer_embedding(model);
+    if (borrows(model, graph->recipe)) {
+        graph->lender[0] = count_caches(model) - 1;
+        graph->lender[1] = count_caches(model) - 2;
+    }
     graph->vocabulary = model->vocab_size;
     graph->expert_count = model->expert_count;
     graph->expert_used_count = model->expert_used_count;
@@ -313,10 +381,8 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
         return false;
     graph->recipe = recipe->flags;
     graph->fused = memory_attention_fused(model, settings);
-    graph->key_packed = is_packed(settings->key_type) && !model->mla;
-    graph->value_packed = is_packed(settings->value_type) && !model->mla;
-    graph->key_f32 = settings->key_type == DGO_KV_F32;
-    graph->value_f32 = settings->value_type == DGO_KV_F32;
+    graph->key_type = settings->key_type;
+    graph->value_type = settings->value_type;
     graph->token_count = memory->graph_tokens;
     graph->row_count = memory->output_row_count;
     graph->slot_count = settings->slot_count;

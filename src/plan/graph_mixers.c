@@ -15,14 +15,20 @@ static tape_ref copied(struct drawing *d, const struct graph_layer *layer, bool 
     return is_f32 ? TAPE_PUT(d->tape, cells * width * F16_BYTES, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE;
 }
 
+/* Whether that cache's rows are turned: an input of no bytes stands for no matrix. */
+static bool is_turn(const struct drawing *d, tape_ref turn)
+{
+    return turn != TAPE_OUTSIDE && d->tape->tensor[turn].bytes > 0;
+}
+
 /* Turned to be packed, or as they are. */
-static tape_ref turned(struct drawing *d, bool packed, tape_ref turn, uint64_t width,
-                       tape_ref heads)
+static tape_ref turned(struct drawing *d, tape_ref turn, uint64_t width, tape_ref heads)
 {
     const tape_ref view = tape_view(d->tape, heads);
 
-    return packed ? tape_view(d->tape, TAPE_PUT(d->tape, draw_bytes(d, width), 0, turn, view))
-                  : view;
+    return is_turn(d, turn)
+               ? tape_view(d->tape, TAPE_PUT(d->tape, draw_bytes(d, width), 0, turn, view))
+               : view;
 }
 
 /* Queries against a cache: results in order, head beside head. */
@@ -35,32 +41,41 @@ static tape_ref against_cache(struct drawing *d, const struct graph_layer *layer
 
     queries = tape_view(d->tape, queries);
     if (g->fused)
-        return TAPE_PUT(d->tape, mixed, 0, queries, copied(d, layer, g->key_f32, layer->keys),
-                        copied(d, layer, g->value_f32, layer->values), mask);
+        return TAPE_PUT(d->tape, mixed, 0, queries,
+                        copied(d, layer, g->key_type == DGO_KV_F32, layer->keys),
+                        copied(d, layer, g->value_type == DGO_KV_F32, layer->values), mask);
     tape_ref scores = TAPE_PUT(d->tape, draw_bytes(d, layer->heads * cells), 0, queries);
 
     scores = TAPE_PUT(d->tape, draw_bytes(d, layer->heads * cells), 1, scores, mask);
     return TAPE_PUT(d->tape, mixed, 0, tape_view(d->tape, TAPE_PUT(d->tape, mixed, 0, scores)));
 }
 
+/* Keys and values go to their cache. */
+static void keep(struct drawing *d, const struct graph_layer *layer, tape_ref keys, tape_ref values)
+{
+    const bool keys_first = d->graph->recipe & RECIPE_KEYS_FIRST, window = layer->window;
+
+    keys = turned(d, d->key_turn[window], layer->keys, keys);
+    values = turned(d, d->value_turn[window], layer->values, values);
+    tape_expand(d->tape, keys_first ? keys : values);
+    tape_expand(d->tape, keys_first ? values : keys);
+    TAPE_WRITE(d->tape, tape_view(d->tape, keys), d->key_rows[window]);
+    TAPE_WRITE(d->tape, tape_view(d->tape, values), d->value_rows[window]);
+}
+
 tape_ref draw_attend(struct drawing *d, const struct graph_layer *layer, tape_ref queries,
                      tape_ref keys, tape_ref values)
 {
-    const struct memory_graph *g = d->graph;
     const bool window = layer->window;
     tape_ref result;
 
-    queries = turned(d, g->key_packed, d->key_turn[window], layer->queries, queries);
-    keys = turned(d, g->key_packed, d->key_turn[window], layer->keys, keys);
-    values = turned(d, g->value_packed, d->value_turn[window], layer->values, values);
+    queries = turned(d, d->key_turn[window], layer->queries, queries);
     tape_expand(d->tape, queries);
-    tape_expand(d->tape, g->recipe & RECIPE_KEYS_FIRST ? keys : values);
-    tape_expand(d->tape, g->recipe & RECIPE_KEYS_FIRST ? values : keys);
-    TAPE_WRITE(d->tape, tape_view(d->tape, keys), d->key_rows[window]);
-    TAPE_WRITE(d->tape, tape_view(d->tape, values), d->value_rows[window]);
+    if (!layer->borrows)
+        keep(d, layer, keys, values);
     result = against_cache(d, layer, queries);
     tape_expand(d->tape, result);
-    if (g->value_packed)
+    if (is_turn(d, d->value_turn[window]))
         result = TAPE_PUT(d->tape, draw_bytes(d, layer->mixed), 0, d->value_turn[window],
                           tape_view(d->tape, result));
     return tape_view(d->tape, result);
@@ -103,18 +118,23 @@ tape_ref draw_attention(struct drawing *d, const struct graph_layer *layer, tape
         const uint64_t all = (uint64_t)layer->queries + layer->keys + layer->values;
 
         queries = keys = values = draw_product(d, all, normed);
+    } else if (layer->borrows) {
+        queries = draw_product(d, layer->queries, normed);
+        keys = values = TAPE_OUTSIDE;
     } else {
         queries = draw_product(d, layer->queries, normed);
         keys = draw_product(d, layer->keys, normed);
-        values = draw_product(d, layer->values, normed);
+        values = layer->values_are_keys ? keys : draw_product(d, layer->values, normed);
     }
     if (layer->heads_remade) {
         queries = draw_heads(d, layer->queries, queries);
-        keys = draw_heads(d, layer->keys, keys);
+        keys = layer->borrows ? keys : draw_heads(d, layer->keys, keys);
     } else if (d->graph->recipe & RECIPE_QUERIES_SCALED) {
         queries = TAPE_PUT(d->tape, draw_bytes(d, layer->queries), 0, tape_view(d->tape, queries),
                            d->query_scales);
     }
+    if (layer->values_normed)
+        values = TAPE_PUT(d->tape, draw_bytes(d, layer->values), 0, tape_view(d->tape, values));
     const tape_ref result = draw_attend(d, layer, queries, keys, values);
 
     return draw_product(d, d->graph->embedding,
@@ -152,7 +172,8 @@ tape_ref draw_latent(struct drawing *d, const struct graph_layer *layer, tape_re
     TAPE_WRITE(tape, tape_view(tape, keys), d->key_rows[0]);
     queries = tape_view(tape, queries);
     if (g->fused) {
-        const uint64_t cells = g->key_f32 ? g->stream_count * g->cells * F16_BYTES : 0;
+        const uint64_t cells =
+            g->key_type == DGO_KV_F32 ? g->stream_count * g->cells * F16_BYTES : 0;
         const tape_ref copies[] = {
             cells ? TAPE_PUT(tape, cells * key, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE,
             cells ? TAPE_PUT(tape, cells * g->latent, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE,

@@ -82,25 +82,26 @@ struct memory_terms {
     bool studied;        /* this architecture's graphs were compared with the engine's */
     bool sliding_window; /* some layer has a window, and so a mask of its own */
     bool attention_fused, cache_f16;
-    uint64_t embedding;         /* E: n_embd floats for each token of a micro-batch */
-    uint64_t queries;           /* Q: the queries of one layer */
-    uint64_t base;              /* the widest moment of an ordinary layer */
-    uint64_t base_first;        /* the same on the first of several devices */
-    uint64_t base_later;        /* the same on the others */
-    uint64_t base_alone;        /* the same on the only device */
-    uint64_t base_last;         /* where the last layer alone is; 0: not known */
-    uint64_t extra;             /* X: unfused attention or an unpacked cache; 0 none */
-    uint64_t extra_alone;       /* the same on the only device */
-    uint64_t extra_first;       /* and on the first of several, where it is more */
-    uint64_t scan;              /* of a state-space layer's scan; 0: none */
-    uint64_t inputs;            /* M: masks and indices, held during the whole graph */
-    uint64_t full_inputs;       /* the part of layers that attend to everything */
-    uint64_t window_inputs;     /* the part of layers with a window */
-    uint64_t logits;            /* L: on the device of the output layer */
-    uint64_t output_alone;      /* of a device that holds the output layer and no other */
-    uint64_t weight_max;        /* the largest tensor of a repeating layer */
-    uint64_t kept_weight_max;   /* the largest tensor that stays in host memory (-ncmoe) */
-    uint64_t output_weight;     /* the output matrix, when a micro-batch of rows goes through it */
+    uint64_t embedding;       /* E: n_embd floats for each token of a micro-batch */
+    uint64_t queries;         /* Q: the queries of one layer */
+    uint64_t base;            /* the widest moment of an ordinary layer */
+    uint64_t base_first;      /* the same on the first of several devices */
+    uint64_t base_later;      /* the same on the others */
+    uint64_t base_alone;      /* the same on the only device */
+    uint64_t base_last;       /* where the last layer alone is; 0: not known */
+    uint64_t extra;           /* X: unfused attention or an unpacked cache; 0 none */
+    uint64_t extra_alone;     /* the same on the only device */
+    uint64_t extra_first;     /* and on the first of several, where it is more */
+    uint64_t scan;            /* of a state-space layer's scan; 0: none */
+    uint64_t host_more;       /* in host memory: embeddings for single layers and what reads them */
+    uint64_t inputs;          /* M: masks and indices, held during the whole graph */
+    uint64_t full_inputs;     /* the part of layers that attend to everything */
+    uint64_t window_inputs;   /* the part of layers with a window */
+    uint64_t logits;          /* L: on the device of the output layer */
+    uint64_t output_alone;    /* of a device that holds the output layer and no other */
+    uint64_t weight_max;      /* the largest tensor of a repeating layer */
+    uint64_t kept_weight_max; /* the largest tensor that stays in host memory (-ncmoe) */
+    uint64_t output_weight;   /* the output matrix, when a micro-batch of rows goes through it */
     uint64_t layer_context_max; /* the largest cache of one layer, wherever it lies */
 };
 
@@ -117,8 +118,14 @@ struct graph_layer {
     bool experts_fused, experts_scaled, choice_biased;
     bool shared, shared_gated; /* an expert for all */
     bool experts_ungated, shared_ungated;
+    bool borrows;         /* no cache of its own: attends to that of a layer before */
+    bool values_are_keys; /* one product for both */
+    bool values_normed;
+    bool twin; /* a dense feed-forward and experts beside each other, each with norms of its own */
+    bool embedded; /* an embedding of the token for this layer comes in behind the feed-forward */
     uint32_t heads, queries, keys, values, mixed, inner;
-    uint32_t gate; /* values of attention's own gate; 0: none */
+    uint32_t gate;           /* values of attention's own gate; 0: none */
+    uint64_t borrowed_bytes; /* the cache that it attends to, as a copy on another device */
 };
 
 enum graph_mixer {
@@ -137,12 +144,16 @@ enum { GRAPH_KINDS_MAX = 8 };
 /* What a graph is drawn from: graph.h. */
 struct memory_graph {
     uint32_t recipe; /* enum recipe_flag */
-    bool fused, key_packed, value_packed, key_f32, value_f32;
+    bool fused;
+    enum dgo_kv_type key_type, value_type;
     uint64_t token_count, row_count, slot_count, stream_count; /* of the micro-batch */
     uint64_t cells, window_cells;                              /* of a stream */
-    uint64_t key_turn_bytes, value_turn_bytes;                 /* the matrices of packed caches */
+    /* The matrices of packed caches, of layers without windows and with them; 0: none. */
+    uint64_t key_turn_bytes[2], value_turn_bytes[2];
     uint64_t scattered_values; /* without flash attention values are scattered one by one */
     uint32_t embedding, vocabulary;
+    uint32_t layer_embedding; /* width of a token's embedding for one layer; 0: none */
+    uint32_t lender[2];       /* the layers whose caches are borrowed, without a window and with */
     uint32_t expert_count, expert_used_count, expert_inner, shared_inner;
     bool shares_scaled;
     uint32_t query_rank, latent, rotated, head_key, head_value; /* latent attention */

@@ -423,6 +423,7 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     terms->attention_fused = memory_attention_fused(model, settings);
     terms->cache_f16 = settings->key_type == DGO_KV_F16 && settings->value_type == DGO_KV_F16;
     terms->embedding = model->embedding_length * token_bytes;
+    terms->host_more = graph_host_bytes(model, token_bytes);
     terms->queries = w.queries * token_bytes;
     fill_inputs(model, settings, memory, &w, terms);
     terms->base = base_bytes(model, settings, terms, &w, token_bytes);
