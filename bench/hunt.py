@@ -428,7 +428,7 @@ FAMILIES = {
     "qwen3vlmoe": lambda r: Shape(r, "qwen3vlmoe", qk_norm=1, moe=1, **{"%rope.dimension_sections": [24, 20, 20, 0], "%n_deepstack_layers": 0}),
     "granitemoe": lambda r: Shape(r, "granitemoe", moe=1, one_inner=1, **{"%attention.scale": 0.01, "%embedding_scale": 12.0, "%residual_scale": 0.2,
                                                                           "%logit_scale": 8.0}),
-    "gemma3n": lambda r: Gemma(r, "gemma3n", each=256),
+    "gemma3n": lambda r: Gemma(r, "gemma3n", each=256, width=r.choice([1024, 1536, 2048]), more_layers=r.choice([0, 14])),
     "gemma4": lambda r: Gemma(r, "gemma4", each=r.choice([0, 256, 256]), head=r.choice([256, 512]), scaled=r.random() < .5),
     "gemma4moe": lambda r: Gemma(r, "gemma4", moe=1, head=r.choice([256, 512]), scaled=r.random() < .5),
     "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
@@ -449,7 +449,7 @@ FAMILIES |= {
 def make_shape(name, rng, deep=False):
     shape = FAMILIES[name](rng)
     if deep:  # and small: an engine reads every byte of them
-        shape.layers = rng.choice([9, 10, 12])
+        shape.layers = rng.choice([9, 10, 12]) + shape.o["more_layers"]
         shape.kind = "Q8_0" if shape.kind == "F16" else shape.kind
         shape.experts, shape.used = min(shape.experts, 4), min(shape.used, 4)
         shape.inner = min(shape.inner, 2048 if shape.experts else 8192)

@@ -188,7 +188,12 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
             is_exact(memory, role->pipeline) && !partial ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND;
     if (!role->holds_layers && !role->holds_output && !(partial && first))
         return 0;
-    if (!role->holds_layers && role->holds_output && !(partial && first))
+    const bool output_alone = !role->holds_layers && role->holds_output && !(partial && first);
+
+    /* What the streams are made of is not known to be all: as if it held layers. */
+    if (output_alone && memory->graph.streams && source)
+        *source = DGO_FIGURE_BOUND;
+    if (output_alone && !memory->graph.streams)
         return t->output_alone;
     if (partial)
         return bound_bytes(memory, role);

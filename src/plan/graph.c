@@ -197,7 +197,7 @@ static void draw_layer(struct drawing *d, const struct graph_layer *layer)
     d->stream = sum_up(d, recipe & (RECIPE_OWN_FIRST | RECIPE_FEED_OWN_FIRST),
                        draw_feed(d, layer, part), residual);
     if (layer->embedded)
-        draw_embedded(d);
+        d->stream = draw_sum(d, d->stream, draw_embedded(d, d->stream));
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */
@@ -305,6 +305,10 @@ static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t
     for (uint32_t i = 0; i < count; i++) {
         const struct graph_layer *layer = &g->kind[g->layer[kept[i]]];
 
+        if (g->streams) { /* rows are picked behind the last one */
+            draw_streams_layer(d, layer);
+            continue;
+        }
         d->last_layer = ends && kept[i] + 1 == g->layer_count;
         if (d->last_layer || has_kind(layer, role))
             draw_layer(d, layer);
@@ -318,9 +322,14 @@ void graph_draw(const struct memory_graph *graph, const struct memory_role *role
 
     tape_init(tape, role->pipeline);
     open_inputs(&d);
-    open_stream(&d, role->position == 0);
+    if (graph->streams)
+        draw_open_streams(&d, role);
+    else
+        open_stream(&d, role->position == 0);
     find_run(graph, role, &first, &end);
     draw_run(&d, role, first, end);
+    if (graph->streams)
+        draw_close_streams(&d, role);
     if (role->holds_output)
         d.stream = draw_product(&d, graph->vocabulary, draw_norm(&d, graph->embedding, d.stream));
     tape_expand(tape, d.stream);

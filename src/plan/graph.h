@@ -32,6 +32,7 @@ enum recipe_flag {
     RECIPE_GATE_PROPORTION = 1 << 16, /* the shared expert's gate is silu(x) / x */
     RECIPE_KEYS_REPEATED = 1 << 20,   /* delta nets: keys for each value head */
     RECIPE_BORROWS = 1 << 26, /* values are normed; last layers attend to caches of layers before */
+    RECIPE_STREAMS = 1 << 27, /* four streams: graph_streams.c */
     RECIPE_ATTENTION_FIRST = 1 << 21, /* of the parallel ones: attention's part is put down first */
     RECIPE_NORM_LAST = 1 << 6,        /* heads are rotated, then normed */
     RECIPE_LAST_NORM_TOLD = 1 << 22,  /* the norm behind the feed-forward is told where to run */
@@ -63,8 +64,9 @@ struct drawing {
     bool last_layer;
     tape_ref stream; /* what goes from layer to layer */
     tape_ref looked_up,
-        embedded;        /* embeddings for single layers: as read, and as layers get them */
-    tape_ref embeddings; /* the stream before the first layer */
+        embedded; /* embeddings for single layers: as read, and as layers get them */
+    tape_ref stream_turned, stream_active; /* where there are four: graph_streams.c */
+    tape_ref embeddings;                   /* the stream before the first layer */
     tape_ref positions, rows_wanted, states, states_again, query_scales;
     /* For layers that attend to everything, and for those with windows. */
     tape_ref key_rows[2], value_rows[2], mask[2], key_turn[2], value_turn[2];
@@ -107,9 +109,13 @@ uint32_t graph_layer_embedding(const struct dgo_model *model);
 uint64_t graph_host_bytes(const struct dgo_model *model, uint64_t token_bytes);
 /* The embeddings of a micro-batch's tokens for one layer. */
 uint64_t graph_embedded_bytes(const struct memory_graph *graph);
-/* Adds the embedding of the token for this layer to the
- * stream. */
-void draw_embedded(struct drawing *d);
+/* What the embedding of the token for this layer adds, gated by `by`. */
+tape_ref draw_embedded(struct drawing *d, tape_ref by);
+
+/* graph_streams.c: several streams in place of one; the one before the output norm is d->stream. */
+void draw_open_streams(struct drawing *d, const struct memory_role *role);
+void draw_streams_layer(struct drawing *d, const struct graph_layer *layer);
+void draw_close_streams(struct drawing *d, const struct memory_role *role);
 
 /* graph.c: the whole of what a device in that role computes. */
 void graph_draw(const struct memory_graph *graph, const struct memory_role *role,

@@ -19,8 +19,9 @@ uint64_t graph_host_bytes(const struct dgo_model *model, uint64_t token_bytes)
 
     if (!recipe || !(recipe->flags & RECIPE_BORROWS))
         return 0;
-    return token_bytes *
-           (MEMORY_COPIES * INPUTS + (uint64_t)graph_layer_embedding(model) * model->layer_count);
+    return token_bytes * (MEMORY_COPIES * INPUTS +
+                          (recipe->flags & RECIPE_STREAMS ? model->embedding_length : 0) +
+                          (uint64_t)graph_layer_embedding(model) * model->layer_count);
 }
 
 uint64_t graph_embedded_bytes(const struct memory_graph *graph)
@@ -33,16 +34,17 @@ static tape_ref make_all(struct drawing *d)
     const uint64_t bytes = graph_embedded_bytes(d->graph) * d->graph->layer_count;
     const tape_ref product = TAPE_PUT(d->tape, bytes, 0, d->embeddings);
     const tape_ref normed = TAPE_PUT(d->tape, bytes, 0, tape_view(d->tape, product));
-    const tape_ref scaled = TAPE_PUT(d->tape, bytes, 1, d->looked_up);
+    const tape_ref scaled =
+        d->graph->streams ? d->looked_up : TAPE_PUT(d->tape, bytes, 1, d->looked_up);
     const tape_ref sum = TAPE_PUT(d->tape, bytes, 1, normed, tape_view(d->tape, scaled));
 
     return TAPE_PUT(d->tape, bytes, 0, tape_view(d->tape, sum)); /* layer behind layer */
 }
 
-void draw_embedded(struct drawing *d)
+tape_ref draw_embedded(struct drawing *d, tape_ref by)
 {
     const uint64_t width = d->graph->layer_embedding;
-    const tape_ref gate = draw_product(d, width, d->stream);
+    const tape_ref gate = draw_product(d, width, by);
     tape_ref own;
 
     if (d->embedded == TAPE_OUTSIDE && d->looked_up != TAPE_OUTSIDE)
@@ -51,5 +53,5 @@ void draw_embedded(struct drawing *d)
     if (d->last_layer)
         own = TAPE_PUT(d->tape, draw_bytes(d, width), 0, own, d->rows_wanted);
     own = TAPE_PUT(d->tape, draw_bytes(d, width), 1, gate, own);
-    d->stream = draw_sum(d, d->stream, draw_product(d, d->graph->embedding, own));
+    return draw_product(d, d->graph->embedding, own);
 }

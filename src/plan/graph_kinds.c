@@ -228,6 +228,7 @@ static void fill_borrower(const struct dgo_model *model, struct memory_graph *gr
 
 static bool fill_layers(const struct dgo_model *model, struct memory_graph *graph)
 {
+    enum { THINNED = 10 }; /* gemma3n's first layers; no key says it */
     struct layer_traits layers[DGO_LAYER_MAX] = {0};
 
     for (uint32_t t = 0; t < model->tensor_count; t++) {
@@ -244,6 +245,7 @@ static bool fill_layers(const struct dgo_model *model, struct memory_graph *grap
         if (kind.mixer == GRAPH_ATTENTION && model->layer[l].head_count_kv == 0)
             fill_borrower(model, graph, &kind);
         fill_feed(model, &layers[l], &kind);
+        kind.thinned = graph->streams && l < THINNED;
         const uint32_t number = find_kind(graph, &kind);
 
         if (number == GRAPH_KINDS_MAX)
@@ -352,6 +354,7 @@ static uint32_t shared_inner(const struct dgo_model *model)
 static void fill_model(const struct dgo_model *model, struct memory_graph *graph)
 {
     graph->embedding = model->embedding_length;
+    graph->streams = graph->recipe & RECIPE_STREAMS;
     graph->layer_embedding = graph_layer_embedding(model);
     if (borrows(model, graph->recipe)) {
         graph->lender[0] = count_caches(model) - 1;
@@ -369,6 +372,16 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
         graph->recipe |= RECIPE_POSITIONS_4;
     if (key_is_set(model, "expert_weights_norm", 0))
         graph->recipe |= RECIPE_SHARES_NORMED;
+}
+
+/* Four of them, and embeddings for each layer: what the engine takes without keys is not read. */
+static bool streams_known(const struct dgo_model *model, const struct memory_graph *graph)
+{
+    enum { STREAMS = 4 };
+    const uint32_t count = key_number(model, "altup.num_inputs");
+
+    return graph->layer_embedding > 0 && (count == 0 || count == STREAMS) &&
+           key_number(model, "altup.active_idx") == 0;
 }
 
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
@@ -393,6 +406,8 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
     fill_model(model, graph);
     fill_latent(model, graph);
     fill_turns(model, graph);
+    if (graph->streams && !streams_known(model, graph))
+        return false;
     if (!fill_layers(model, graph))
         return false;
     for (uint32_t k = 0; k < graph->kind_count; k++) {

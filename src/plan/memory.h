@@ -122,6 +122,7 @@ struct graph_layer {
     bool values_are_keys; /* one product for both */
     bool values_normed;
     bool twin; /* a dense feed-forward and experts beside each other, each with norms of its own */
+    bool thinned;  /* gemma3n: the feed-forward's gate is cut off below a height */
     bool embedded; /* an embedding of the token for this layer comes in behind the feed-forward */
     uint32_t heads, queries, keys, values, mixed, inner;
     uint32_t gate;           /* values of attention's own gate; 0: none */
@@ -152,6 +153,7 @@ struct memory_graph {
     uint64_t key_turn_bytes[2], value_turn_bytes[2];
     uint64_t scattered_values; /* without flash attention values are scattered one by one */
     uint32_t embedding, vocabulary;
+    bool streams;             /* several go from layer to layer, made where the output lies */
     uint32_t layer_embedding; /* width of a token's embedding for one layer; 0: none */
     uint32_t lender[2];       /* the layers whose caches are borrowed, without a window and with */
     uint32_t expert_count, expert_used_count, expert_inner, shared_inner;
