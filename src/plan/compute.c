@@ -159,19 +159,20 @@ static bool is_exact(const struct plan_memory *memory, bool pipeline)
 }
 
 /* Where hidden states come out, all tokens go through the last layer and its norm, and the wanted
- * rows are picked behind it.  The engine reserves for that when the first request comes. */
-static uint64_t states_bytes(const struct plan_memory *memory, const struct memory_role *role,
-                             enum dgo_figure_source *source)
+ * rows are picked behind it.  The engine reserves for that when the first request comes.  What that
+ * is more than output_alone, and than a closed form or a bound; a replayed graph knows it. */
+static uint64_t states_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
     const struct memory_terms *t = &memory->terms;
+    const uint64_t copies = role->pipeline ? MEMORY_COPIES * t->rule->other_inputs : 0;
+    const uint64_t rows =
+        memory->model->embedding_length * memory->output_row_count * sizeof(float);
 
     if (!memory->states_out || !role->holds_output)
         return 0;
-    if (source)
-        *source = DGO_FIGURE_BOUND;
     if (role->holds_layers)
         return 3 * t->embedding; /* seen: 2; 3 beside a packed cache */
-    return t->embedding * (1 + (role->pipeline ? MEMORY_COPIES * t->rule->other_inputs : 0));
+    return t->embedding + copies * (t->embedding - rows);
 }
 
 static uint64_t model_bytes(const struct plan_memory *memory, const struct memory_role *role,
@@ -180,12 +181,13 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
     const struct memory_terms *t = &memory->terms;
     const bool first = role->position == 0;
     const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
+    const uint64_t states = states_bytes(memory, role);
+    const bool exact = !partial && is_exact(memory, role->pipeline);
     bool replayed = memory->replayed && (role->pipeline || first);
     uint64_t bytes = 0;
 
     if (source)
-        *source =
-            is_exact(memory, role->pipeline) && !partial ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND;
+        *source = exact ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND;
     if (!role->holds_layers && !role->holds_output && !(partial && first))
         return 0;
     const bool output_alone = !role->holds_layers && role->holds_output && !(partial && first);
@@ -194,17 +196,15 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
     if (output_alone && memory->graph.streams && source)
         *source = DGO_FIGURE_BOUND;
     if (output_alone && !memory->graph.streams)
-        return t->output_alone;
+        return t->output_alone + states;
     if (partial)
-        return bound_bytes(memory, role);
-    if (replayed && !memory_replay_bytes(&memory->graph, role, &bytes)) {
-        replayed = false;
-        if (source)
-            *source = DGO_FIGURE_BOUND;
-    }
+        return bound_bytes(memory, role) + states;
+    replayed = replayed && memory_replay_bytes(&memory->graph, role, &bytes);
     if (replayed && t->rule->replayed)
         return bytes;
-    return dgo_max_u64(bytes, closed_form_bytes(memory, role));
+    if (source && (states > 0 || t->rule->replayed))
+        *source = DGO_FIGURE_BOUND;
+    return dgo_max_u64(bytes, closed_form_bytes(memory, role) + states);
 }
 
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
@@ -212,9 +212,7 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
 {
     if (source)
         *source = DGO_FIGURE_FORMULA;
-    const uint64_t bytes =
-        memory->block_only ? 0
-                           : model_bytes(memory, role, source) + states_bytes(memory, role, source);
+    const uint64_t bytes = memory->block_only ? 0 : model_bytes(memory, role, source);
     const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
 
     return bytes + draft_compute_bytes(memory, role, partial, source);

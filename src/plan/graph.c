@@ -36,7 +36,7 @@ tape_ref draw_sum(struct drawing *d, tape_ref a, tape_ref b)
 
 void draw_wanted_rows(struct drawing *d, tape_ref *out, tape_ref *residual)
 {
-    if (!d->last_layer)
+    if (!d->last_layer || d->graph->states_out)
         return;
     d->row_count = d->graph->row_count;
     *out = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, *out, d->rows_wanted);
@@ -157,7 +157,7 @@ static void draw_parallel(struct drawing *d, const struct graph_layer *layer, ta
     tape_ref residual = d->stream;
     tape_ref mixed = draw_mixer(d, layer, normed);
 
-    if (d->last_layer) {
+    if (d->last_layer && !d->graph->states_out) {
         draw_wanted_rows(d, &mixed, &residual);
         normed = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, normed, d->rows_wanted);
     }
@@ -315,6 +315,24 @@ static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t
     }
 }
 
+/* Where hidden states are handed out, those of all tokens are normed and kept to the end; the
+ * wanted rows are picked of them. */
+static void draw_output(struct drawing *d)
+{
+    const struct memory_graph *g = d->graph;
+    const tape_ref normed = draw_norm(d, g->embedding, d->stream);
+    tape_ref wanted = normed;
+
+    if (g->states_out) {
+        d->row_count = g->row_count;
+        wanted = TAPE_PUT(d->tape, draw_bytes(d, g->embedding), 0, normed, d->rows_wanted);
+    }
+    d->stream = draw_product(d, g->vocabulary, wanted);
+    tape_expand(d->tape, d->stream);
+    if (g->states_out)
+        TAPE_WRITE(d->tape, normed);
+}
+
 void graph_draw(const struct memory_graph *graph, const struct memory_role *role, struct tape *tape)
 {
     struct drawing d = {.graph = graph, .tape = tape, .row_count = graph->token_count};
@@ -331,6 +349,6 @@ void graph_draw(const struct memory_graph *graph, const struct memory_role *role
     if (graph->streams)
         draw_close_streams(&d, role);
     if (role->holds_output)
-        d.stream = draw_product(&d, graph->vocabulary, draw_norm(&d, graph->embedding, d.stream));
+        draw_output(&d);
     tape_expand(tape, d.stream);
 }

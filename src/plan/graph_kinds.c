@@ -398,6 +398,7 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
     graph->value_type = settings->value_type;
     graph->token_count = memory->graph_tokens;
     graph->row_count = memory->output_row_count;
+    graph->states_out = settings->states_out;
     graph->slot_count = settings->slot_count;
     graph->state_count = 1 + (memory_rolls_back(model) ? settings->rollback_tokens : 0);
     graph->stream_count = memory->stream_count;

@@ -147,6 +147,7 @@ struct memory_graph {
     uint32_t recipe; /* enum recipe_flag */
     bool fused;
     enum dgo_kv_type key_type, value_type;
+    bool states_out; /* hidden states of all tokens are handed out */
     uint64_t token_count, row_count, slot_count, stream_count; /* of the micro-batch */
     uint64_t cells, window_cells;                              /* of a stream */
     /* The matrices of packed caches, of layers without windows and with them; 0: none. */
