@@ -96,8 +96,8 @@ static uint64_t first_bound_bytes(const struct plan_memory *memory, const struct
 static uint64_t bound_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
     /* Small tensors of a graph each begin at a multiple of 128 B, which no term counts; the most
-     * that was ever seen are 8 KiB. */
-    enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024 };
+     * that was ever seen are 8 KiB, and 0.6 MiB of delta nets' states. */
+    enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024, DELTA_BYTES = 1024 * 1024 };
     const struct memory_terms *t = &memory->terms;
     const bool elsewhere =
         memory->kv_on_host && t->rule->attention_place_known && attends_on_host(t);
@@ -111,6 +111,8 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
         peak = dgo_max_u64(peak, t->logits);
     if (t->crossing)
         peak += t->base / 2;
+    if (t->family == MEMORY_DELTA)
+        peak += DELTA_BYTES + (t->attention_fused ? 0 : t->embedding);
     peak += t->inputs + SCAN_PARTS * t->scan + ALIGNMENT_BYTES;
     if (role->position == 0)
         return first_bound_bytes(memory, role, peak);
@@ -220,6 +222,20 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
 
 /* --- the host -------------------------------------------------------------------------------- */
 
+/* A delta net whose guesses may be refused keeps the states after each; where its layers are the
+ * CPU's, the convolution's input comes over once for each of them. */
+static uint64_t guesses_bytes(const struct plan_memory *memory)
+{
+    const struct memory_graph *g = &memory->graph;
+    const uint64_t channels = g->state_inner + 2 * (uint64_t)g->state_groups * g->state_size;
+
+    if (g->state_count <= 1)
+        return 0;
+    return (g->state_count - 1) *
+           (channels * sizeof(float) * (g->token_count + g->convolution * g->slot_count) +
+            g->slot_count * g->state_bytes);
+}
+
 static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t device_count,
                                  bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
 {
@@ -233,10 +249,13 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
     bytes = t->inputs + t->rule->host_extra_alone * e + t->host_more;
     if (!has_part_on_host(memory, cpu_layer_count, output_on_cpu))
         return bytes;
-    if (t->family == MEMORY_DELTA)
-        bytes += 3 * e; /* the state's gather stays with the host */
-    /* Few rows are not worth a weight's way to a device: its layers are computed where it is. */
-    if (!memory->op_offload || device_count == 0 || memory->graph_tokens < MEMORY_OFFLOAD_ROWS_MIN)
+    if (t->family == MEMORY_DELTA) /* the states' gather stays with the host */
+        bytes += 3 * e + guesses_bytes(memory);
+    /* Few rows are not worth a weight's way to a device: its layers are computed where it is.  So
+     * are states. */
+    if (!memory->op_offload || device_count == 0 ||
+        memory->graph_tokens < MEMORY_OFFLOAD_ROWS_MIN ||
+        (memory->kv_on_host && (t->family == MEMORY_DELTA || t->scan > 0)))
         return bytes + dgo_max_u64(t->base_alone, t->extra_alone) + (output_on_cpu ? t->logits : 0);
     if (!t->attention_fused && memory->kv_on_host &&
         !(t->rule->attention_place_known && !attends_on_host(t)))
@@ -252,7 +271,12 @@ uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t de
     const uint64_t model =
         model_host_bytes(memory, device_count, pipeline, cpu_layer_count, output_on_cpu);
 
-    return (memory->block_only ? 0 : model) + memory->draft.host_bytes[pipeline];
+    const enum memory_draft_place place = pipeline ? DRAFT_IN_PIPELINE
+                                          : has_part_on_host(memory, cpu_layer_count, output_on_cpu)
+                                              ? DRAFT_BESIDE_HOST
+                                              : DRAFT_ALONE;
+
+    return (memory->block_only ? 0 : model) + memory->draft.host_bytes[place];
 }
 
 /* --- what a search reckons with --------------------------------------------------------------- */

@@ -83,11 +83,35 @@ static void fill_compute(const struct plan_memory *block, bool own_table,
     const uint64_t running = e + 2 * t->queries + dgo_max_u64(t->base, t->extra);
     const uint64_t moment = dgo_max_u64(dgo_max_u64(joining, running), e + t->logits + sampled);
 
-    draft->compute_bytes[false] = t->inputs + 2 * e + moment;
-    draft->compute_bytes[true] = MEMORY_COPIES * (t->inputs + 2 * e) + moment;
-    draft->output_bytes[false] = draft->output_bytes[true] = t->output_alone + sampled;
-    draft->host_bytes[false] = t->inputs + e + looked_up;
-    draft->host_bytes[true] = MEMORY_COPIES * (t->inputs + e) + looked_up;
+    draft->compute_bytes[DRAFT_ALONE] = t->inputs + 2 * e + moment;
+    draft->compute_bytes[DRAFT_IN_PIPELINE] = MEMORY_COPIES * (t->inputs + 2 * e) + moment;
+    draft->output_bytes[DRAFT_ALONE] = draft->output_bytes[DRAFT_IN_PIPELINE] =
+        t->output_alone + sampled;
+    draft->host_bytes[DRAFT_ALONE] = t->inputs + e + looked_up;
+    draft->host_bytes[DRAFT_IN_PIPELINE] = MEMORY_COPIES * (t->inputs + e) + looked_up;
+}
+
+/* With parts in host memory what meets at a moment is not known: bounds over what was seen.  A
+ * cache of f32 is made f16 for fused attention; unfused latent attention turns its cache over, in
+ * parts that meet. */
+static void fill_bounds(const struct plan_memory *block, const struct dgo_settings *settings,
+                        struct memory_draft *draft)
+{
+    enum { TURNED = 3, HOLES_BYTES = 256 * 1024 };
+    const struct memory_terms *t = &block->terms;
+    const uint64_t e = t->embedding;
+    const uint64_t cache = draft->block.context_bytes + draft->block.host_context_bytes;
+    uint64_t made = settings->key_type == DGO_KV_F32 ? cache : 0;
+
+    if (t->family == MEMORY_MLA && !t->attention_fused)
+        made += TURNED * cache;
+    draft->compute_bytes[DRAFT_BESIDE_HOST] =
+        draft->compute_bytes[DRAFT_ALONE] + 2 * t->queries + t->base + made;
+    draft->output_bytes[DRAFT_BESIDE_HOST] = draft->output_bytes[DRAFT_ALONE] + 3 * e;
+    draft->host_bytes[DRAFT_BESIDE_HOST] =
+        draft->host_bytes[DRAFT_ALONE] + 2 * e + made + HOLES_BYTES;
+    if (block->graph_tokens < MEMORY_OFFLOAD_ROWS_MIN || !settings->op_offload)
+        draft->host_bytes[DRAFT_BESIDE_HOST] += t->base + t->extra_alone + t->logits;
 }
 
 /* What is large goes on the heap: a plan makes this once for each placement that it weighs. */
@@ -120,6 +144,7 @@ static enum dgo_status size_block(const struct dgo_model *model,
     draft->block.host_context_bytes = memory->host_context_bytes[0];
     memory_terms_fill(&work->model, &own, rules, memory);
     fill_compute(memory, has_own_table(model), draft);
+    fill_bounds(memory, &own, draft);
     return DGO_OK;
 }
 
@@ -158,13 +183,18 @@ enum dgo_status draft_make(const struct dgo_model *model, const struct dgo_setti
 
 /* With something in host memory the first device computes what the CPU would: what it needs of the
  * block visits it. */
-static uint64_t visiting_bytes(const struct plan_memory *memory, const struct memory_role *role)
+static uint64_t visitors_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
     const struct memory_draft *draft = &memory->draft;
+    const uint64_t cache =
+        memory->kv_on_host || role->block_on_cpu ? draft->block.host_context_bytes : 0;
 
-    if (role->position > 0 || !memory->op_offload)
+    if (role->position > 0 && !role->holds_block)
         return 0;
-    return role->block_on_cpu ? draft->weight_max : draft->kept_weight_max;
+    if (role->position > 0 || !memory->op_offload)
+        return cache;
+    return cache + (role->block_on_cpu ? draft->weight_max : draft->kept_weight_max) *
+                       (memory->overrides ? memory->terms.rule->shared_visitors + 1 : 1);
 }
 
 uint64_t draft_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
@@ -175,20 +205,16 @@ uint64_t draft_compute_bytes(const struct plan_memory *memory, const struct memo
 
     if (!draft->used)
         return 0;
-    if (partial) {
-        const uint64_t cache =
-            memory->kv_on_host || role->block_on_cpu ? draft->block.host_context_bytes : 0;
+    const enum memory_draft_place place = partial          ? DRAFT_BESIDE_HOST
+                                          : role->pipeline ? DRAFT_IN_PIPELINE
+                                                           : DRAFT_ALONE;
 
-        if (role->position == 0 || role->holds_block)
-            bytes = draft->compute_bytes[false] + 2 * memory->terms.embedding + cache +
-                    visiting_bytes(memory, role);
-        else if (role->holds_output)
-            bytes = draft->output_bytes[false];
-    } else if (role->holds_block) {
-        bytes = draft->compute_bytes[role->pipeline];
-    } else if (role->holds_output) {
-        bytes = draft->output_bytes[role->pipeline];
-    }
+    if (role->holds_block || (partial && role->position == 0))
+        bytes = draft->compute_bytes[place];
+    else if (role->holds_output)
+        bytes = draft->output_bytes[place];
+    if (partial && bytes > 0)
+        bytes += visitors_bytes(memory, role);
     if (source && bytes > 0 && (partial || !draft->exact))
         *source = DGO_FIGURE_BOUND;
     return bytes;

@@ -73,7 +73,7 @@ static void tell_draft(const struct telling *to)
         block, settings->rollback_tokens, settings->slot_count,
         settings->slot_count == 1 ? "" : "s", settings->rollback_tokens + 1,
         dgo_kv_type_name(settings->draft_key_type), dgo_kv_type_name(settings->draft_value_type),
-        mib(draft->compute_bytes[to->plan->estimate.pipeline]),
+        mib(draft->compute_bytes[to->plan->estimate.pipeline ? DRAFT_IN_PIPELINE : DRAFT_ALONE]),
         dgo_figure_source_name(draft->exact ? DGO_FIGURE_FORMULA : DGO_FIGURE_BOUND));
     if (memory_rolls_back(to->model))
         say(to, "  each slot keeps %" PRIu32 " states more, to go back to when a guess is wrong",

@@ -30,13 +30,20 @@ struct memory_block {
 };
 
 /* The context in which the model's own next-token block drafts; FORMULAS "Drafts". */
+enum memory_draft_place {
+    DRAFT_ALONE, /* one device */
+    DRAFT_IN_PIPELINE,
+    DRAFT_BESIDE_HOST, /* parts in host memory: bounds */
+    DRAFT_PLACES
+};
+
 struct memory_draft {
     bool used;
     bool exact;                /* its compute figures are; else bounds */
     struct memory_block block; /* the block itself and its cache; also where another one drafts */
-    /* Buffers without a pipeline and with one: on the block's device, on that of the output where
-     * it is another, in host memory. */
-    uint64_t compute_bytes[2], output_bytes[2], host_bytes[2];
+    /* Buffers by enum memory_draft_place: on the block's device, on that of the output where it is
+     * another, in host memory. */
+    uint64_t compute_bytes[DRAFT_PLACES], output_bytes[DRAFT_PLACES], host_bytes[DRAFT_PLACES];
     uint64_t weight_max, kept_weight_max; /* the block's largest tensor, and of those it leaves */
 };
 

@@ -5,7 +5,7 @@ Weights and context must be the log's figures; compute too where the estimate ca
 from books import Refused, differences, estimate, server
 from e2e import Machine, RTX_3060, RTX_3090, cases, check, check_match, engine, free_port, main, make_model, model
 
-UNDER_MIB, NEAR_MIB = 0.1, 0.6  # of one model
+UNDER_MIB, HOST_UNDER_MIB, NEAR_MIB = 0.1, 0.25, 0.6  # of one model
 
 # Model, and flags as a user gives them.
 ROWS = [
@@ -40,6 +40,10 @@ ROWS = [
     ("tiny-qwen35", "-c 4096 -np 3 -kvu -sm none -ctk q8_0 -ctv q8_0 --spec-type draft-mtp --spec-draft-n-ubatch 64"),
     ("tiny-qwen35", "-c 4096 -np 1 -ts 9,1 --spec-type draft-mtp"),  # the output alone on its card
     ("tiny-glm4moe", "-c 4096 -np 2 -ts 1,1 --spec-type draft-mtp -fa off"),
+    ("tiny-glm4moe", "-c 4096 -np 1 -ts 5,3 --spec-type draft-mtp"),  # the last layer beside the block
+    ("tiny-qwen35", "-c 4096 -np 1 -ngl 1 --spec-type draft-mtp --spec-draft-n-max 16"),  # states for each guess, in host memory
+    ("tiny-qwen35", "-c 4096 -np 2 -nkvo --spec-type draft-mtp -ctkd f32 -ctvd f32"),
+    ("tiny-qwen35", "-c 4096 -np 2 -ub 16 -ngl 5"),  # few rows: the host computes
     ("tiny-glm4moe", "-c 4096 -np 1 -ts 1,1 -ncmoe 9 --spec-type draft-mtp"),
     ("tiny-glm4moe", "-c 4096 -np 1 -ngl 1 --spec-type draft-mtp"),  # the block on the CPU
     ("tiny-glm4moe", "-c 4096 -np 1 -nkvo --spec-type draft-mtp --spec-draft-n-max 1"),
@@ -64,6 +68,9 @@ def as_logged(box, row):
         most = measured + NEAR_MIB * (2 if drafts else 1) if device["compute_source"] == "formula" else float("inf")
         if not least <= figure <= most:
             wrong.append(f"{device['name']} compute: engine {measured:.2f} MiB, estimate {figure:.2f} ({device['compute_source']})")
+    host = view["host"]["compute_bytes"] / (1 << 20)
+    if host < seen["host"]["compute"] - HOST_UNDER_MIB:
+        wrong.append(f"host compute: engine {seen['host']['compute']:.2f} MiB, estimate {host:.2f}")
     check(not wrong, "\n".join(wrong))
 
 
