@@ -395,6 +395,8 @@ FAMILIES = {
     "gpt-oss": lambda r: Shape(r, "gpt-oss", moe=1, qkv_bias=1, out_bias=1, sinks=1, post_norm=1, attention_post_only=1, no_ffn_norm=1,
                                tied=False, expert_bias=1, **{"%attention.sliding_window": 128}),
     "deepseek2": lambda r: Latent(r, "deepseek2", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1),
+    "deepseek2-groups": lambda r: Latent(r, "deepseek2", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1,
+                                         **{"%expert_group_count": 2, "%expert_group_used_count": 1}),
     "qwen35": lambda r: Delta(r, "qwen35"),
     "qwen35moe": lambda r: Delta(r, "qwen35moe", moe=1, shared=512, shared_gate=1),
     "qwen3next": lambda r: Delta(r, "qwen3next", moe=1, shared=512, shared_gate=1),

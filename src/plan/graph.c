@@ -34,6 +34,18 @@ tape_ref draw_sum(struct drawing *d, tape_ref a, tape_ref b)
     return TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), EITHER, a, b);
 }
 
+tape_ref draw_written(struct drawing *d, tape_ref into, tape_ref values, tape_ref where)
+{
+    const tape_ref made = tape_view(d->tape, into);
+    const tape_ref sources[] = {values, where, into};
+
+    for (uint32_t s = 0; s < 3 && made != TAPE_OUTSIDE; s++)
+        d->tape->tensor[made].source[s] = sources[s];
+    if (made != TAPE_OUTSIDE)
+        d->tape->tensor[made].source_count = 3;
+    return made;
+}
+
 void draw_wanted_rows(struct drawing *d, tape_ref *out, tape_ref *residual)
 {
     if (!d->last_layer || d->graph->states_out)
@@ -81,13 +93,8 @@ static void open_stream(struct drawing *d, bool first)
                        looked_up = tape_input(d->tape, embedding);
         const tape_ref slots = tape_input(d->tape, d->graph->token_count * ROW_INDEX_BYTES);
         const tape_ref copy = TAPE_PUT(d->tape, embedding, 0, given);
-        const tape_ref mixed = tape_view(d->tape, copy);
-        const tape_ref sources[] = {looked_up, slots, copy};
+        const tape_ref mixed = draw_written(d, copy, looked_up, slots);
 
-        for (uint32_t s = 0; s < 3 && mixed != TAPE_OUTSIDE; s++)
-            d->tape->tensor[mixed].source[s] = sources[s];
-        if (mixed != TAPE_OUTSIDE)
-            d->tape->tensor[mixed].source_count = 3;
         tape_expand(d->tape, mixed);
     }
     d->stream = tape_input(d->tape, embedding);

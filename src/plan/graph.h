@@ -78,6 +78,8 @@ tape_ref draw_norm(struct drawing *d, uint64_t width, tape_ref input);
 /* As wide as `input`, a view of which is written anew: what runs over heads is not done in place.
  */
 tape_ref draw_heads(struct drawing *d, uint64_t width, tape_ref input);
+/* What `values` bring to the rows `where` of `into`: the same memory. */
+tape_ref draw_written(struct drawing *d, tape_ref into, tape_ref values, tape_ref where);
 tape_ref draw_sum(struct drawing *d, tape_ref a, tape_ref b);
 uint64_t draw_bytes(const struct drawing *d, uint64_t width);
 /* From the last attention on only the wanted rows go on. */

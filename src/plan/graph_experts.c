@@ -44,6 +44,24 @@ static tape_ref share_out(struct drawing *d, tape_ref shares)
     return shares;
 }
 
+/* Only the experts of the groups whose two best ones add up to most are left to choose from. */
+static tape_ref of_best_groups(struct drawing *d, tape_ref by)
+{
+    const struct memory_graph *g = d->graph;
+    const uint64_t experts = g->expert_count, groups = g->expert_groups;
+    const uint64_t left = experts / groups * g->expert_groups_used;
+    enum { BEST = 2 };
+    const tape_ref view = tape_view(d->tape, by);
+    const tape_ref best = tape_view(d->tape, draw_product(d, experts, view));
+    tape_ref made = TAPE_PUT(d->tape, draw_bytes(d, BEST * groups), 0, view, best), chosen;
+
+    made = draw_product(d, groups, tape_view(d->tape, made));
+    chosen = tape_view(d->tape, draw_product(d, groups, tape_view(d->tape, made)));
+    made = TAPE_PUT(d->tape, draw_bytes(d, left), 0, view, chosen);
+    made = draw_written(d, draw_product(d, experts, view), made, chosen);
+    return tape_view(d->tape, made);
+}
+
 static struct choice choose(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
 {
     const struct memory_graph *g = d->graph;
@@ -57,6 +75,8 @@ static struct choice choose(struct drawing *d, const struct graph_layer *layer, 
     by = g->recipe & RECIPE_ROUTER_RAW ? said : odds;
     if (layer->choice_biased)
         by = TAPE_PUT(d->tape, draw_bytes(d, experts), 1, by);
+    if (g->expert_groups > 0)
+        by = of_best_groups(d, by);
     choice.experts = tape_view(d->tape, draw_product(d, experts, by));
     choice.shares = TAPE_PUT(d->tape, draw_bytes(d, g->expert_used_count), 0,
                              tape_view(d->tape, odds), choice.experts);

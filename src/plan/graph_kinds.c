@@ -351,6 +351,19 @@ static uint32_t shared_inner(const struct dgo_model *model)
     return 0;
 }
 
+/* As the engine asks of them, which loads nothing else. */
+static void fill_groups(const struct dgo_model *model, struct memory_graph *graph)
+{
+    const uint32_t groups = key_number(model, "expert_group_count");
+    const uint32_t used = key_number(model, "expert_group_used_count");
+
+    if (groups < 2 || used == 0 || used >= groups || groups >= model->expert_count ||
+        model->expert_count % groups != 0)
+        return;
+    graph->expert_groups = groups;
+    graph->expert_groups_used = used;
+}
+
 static void fill_model(const struct dgo_model *model, struct memory_graph *graph)
 {
     graph->embedding = model->embedding_length;
@@ -365,6 +378,7 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
     graph->expert_used_count = model->expert_used_count;
     graph->expert_inner = model->expert_feed_forward_length;
     graph->shared_inner = shared_inner(model);
+    fill_groups(model, graph);
     graph->shares_scaled = key_is_set(model, "expert_weights_scale", 1.0);
     if (key_is_set(model, "embedding_scale", 1.0))
         graph->recipe |= RECIPE_SCALED;

@@ -165,6 +165,8 @@ struct memory_graph {
     uint32_t layer_embedding; /* width of a token's embedding for one layer; 0: none */
     uint32_t lender[2];       /* the layers whose caches are borrowed, without a window and with */
     uint32_t expert_count, expert_used_count, expert_inner, shared_inner;
+    uint32_t expert_groups,
+        expert_groups_used; /* experts are chosen of the best groups; 0: of all */
     bool shares_scaled;
     uint32_t query_rank, latent, rotated, head_key, head_value; /* latent attention */
     uint64_t shift_bytes, state_bytes;                          /* of a slot's state */
