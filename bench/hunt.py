@@ -384,6 +384,48 @@ class Gemma(Shape):
         super().write(path)
 
 
+class StateSpace(Shape):
+    """Mamba 2, alone or with attention in every `every`th layer."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, **options)
+        self.state, self.groups, self.heads_of_state = 128, rng.choice([1, 8]), self.width // 32
+        self.state_inner = 2 * self.width  # what the engine asks of both
+        self.every = options.get("every", 0)
+
+    def attends(self, layer):
+        return bool(self.every) and (layer + 1) % self.every == 0
+
+    def keys(self):
+        a = self.architecture
+        keys = super().keys() | {f"{a}.ssm.conv_kernel": 4, f"{a}.ssm.inner_size": self.state_inner, f"{a}.ssm.state_size": self.state,
+                                 f"{a}.ssm.time_step_rank": self.heads_of_state, f"{a}.ssm.group_count": self.groups}
+        if self.every:
+            keys[f"{a}.attention.head_count_kv"] = [self.kv if self.attends(layer) else 0 for layer in range(self.layers)]
+        return keys
+
+    def mixer(self, p, layer):
+        if self.attends(layer):
+            self.attention(p)
+            return
+        w, mixed = self.width, self.state_inner + 2 * self.groups * self.state
+        self.put(p + "attn_norm.weight", w, kind="F32")
+        self.put(p + "ssm_in.weight", w, self.state_inner + mixed + self.heads_of_state)
+        self.put(p + "ssm_conv1d.weight", 4, mixed, kind="F32")
+        self.put(p + "ssm_conv1d.bias", mixed, kind="F32")
+        self.put(p + "ssm_dt.bias", self.heads_of_state, kind="F32")
+        self.put(p + "ssm_a", 1, self.heads_of_state, kind="F32")
+        self.put(p + "ssm_d", 1, self.heads_of_state, kind="F32")
+        self.put(p + "ssm_norm.weight", self.state_inner // self.groups, self.groups, kind="F32")
+        self.put(p + "ssm_out.weight", self.state_inner, w)
+        if self.every:
+            self.put(p + "ffn_norm.weight", w, kind="F32")
+
+    def dense(self, p, inner, suffix=""):
+        if self.every:
+            super().dense(p, inner, suffix)
+
+
 FAMILIES = {
     "llama": lambda r: Shape(r, "llama", rope_table=r.random() < .5),
     "mixtral": lambda r: Shape(r, "llama", moe=1, one_inner=1),
@@ -430,6 +472,9 @@ FAMILIES = {
     "qwen3vlmoe": lambda r: Shape(r, "qwen3vlmoe", qk_norm=1, moe=1, **{"%rope.dimension_sections": [24, 20, 20, 0], "%n_deepstack_layers": 0}),
     "granitemoe": lambda r: Shape(r, "granitemoe", moe=1, one_inner=1, **{"%attention.scale": 0.01, "%embedding_scale": 12.0, "%residual_scale": 0.2,
                                                                           "%logit_scale": 8.0}),
+    "mamba2": lambda r: StateSpace(r, "mamba2", tied=False, width=r.choice([1024, 1536, 2048, 2560, 4096])),
+    "granitehybrid": lambda r: StateSpace(r, "granitehybrid", every=r.choice([3, 4]), tied=True, width=r.choice([1024, 1536, 2048, 4096]),
+                                          **{"%attention.scale": 0.01, "%embedding_scale": 12.0, "%residual_scale": 0.2, "%logit_scale": 8.0}),
     "gemma3n": lambda r: Gemma(r, "gemma3n", each=256, width=r.choice([1024, 1536, 2048]), more_layers=r.choice([0, 14])),
     "gemma4": lambda r: Gemma(r, "gemma4", each=r.choice([0, 256, 256]), head=r.choice([256, 512]), scaled=r.random() < .5),
     "gemma4moe": lambda r: Gemma(r, "gemma4", moe=1, head=r.choice([256, 512]), scaled=r.random() < .5),

@@ -156,7 +156,8 @@ static bool is_exact(const struct plan_memory *memory, bool pipeline)
     const struct memory_terms *t = &memory->terms;
 
     if (t->rule->replayed)
-        return memory->replayed && !(pipeline && memory->graph.has_state_space);
+        return memory->replayed && !memory->graph.states_unsure &&
+               !(pipeline && memory->graph.has_state_space);
     return t->studied && t->rule->exact && !t->adapted;
 }
 

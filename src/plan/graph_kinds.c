@@ -425,6 +425,8 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
         return false;
     if (!fill_layers(model, graph))
         return false;
+    bool attends = false;
+
     for (uint32_t k = 0; k < graph->kind_count; k++) {
         const struct graph_layer *kind = &graph->kind[k];
 
@@ -436,8 +438,10 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
             fill_states(model, graph);
         if (kind->mixer == GRAPH_STATE_SPACE || kind->mixer == GRAPH_STATE_AND_ATTENTION)
             graph->has_state_space = true;
+        attends = attends || kind->mixer == GRAPH_ATTENTION;
         if (!graph->fused)
             graph->scattered_values = dgo_max_u64(graph->scattered_values, kind->values);
     }
+    graph->states_unsure = graph->has_state_space && attends && graph->slot_count > 1;
     return true;
 }

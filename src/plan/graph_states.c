@@ -111,6 +111,16 @@ tape_ref draw_kimi_delta(struct drawing *d, tape_ref normed)
 
 /* --- state spaces (Mamba 2) ------------------------------------------------------------------ */
 
+/* The states of all slots but one are read once more, to be kept where they are. */
+static void keep_others(struct drawing *d)
+{
+    const struct memory_graph *g = d->graph;
+    const uint64_t bytes = g->slot_count > 1 ? (g->slot_count - 1) * g->state_bytes : 0;
+    const tape_ref others = TAPE_PUT(d->tape, bytes, 0, d->states_again);
+
+    TAPE_WRITE(d->tape, tape_view(d->tape, others));
+}
+
 tape_ref draw_state_space(struct drawing *d, tape_ref normed)
 {
     const struct memory_graph *g = d->graph;
@@ -127,6 +137,7 @@ tape_ref draw_state_space(struct drawing *d, tape_ref normed)
                     tape_view(tape, values), steps, tape_view(tape, values),
                     tape_view(tape, values), d->states_again);
     tape_expand(tape, scan);
+    keep_others(d);
     TAPE_WRITE(tape, tape_view(tape, scan));
     gate = draw_product(d, inner, tape_view(tape, all));
     own = draw_product(d, inner, tape_view(tape, values));

@@ -5,13 +5,15 @@
 
 /* The nodes behind a state space have no weights.  They go to the device of the node before them,
  * which may be the next one: the products that they are made of go there, and their result comes
- * back, as inputs.  Whether it happens depends on the layers at the cut; this counts it always. */
+ * back, as inputs, with all slots' states at worst.  Whether it happens depends on the layers at
+ * the cut; this counts it always. */
 static uint64_t crossing_bytes(const struct memory_graph *g)
 {
     const uint64_t mixed = g->state_inner + 2 * (uint64_t)g->state_groups * g->state_size;
-    const uint64_t row = (g->state_inner + mixed + g->state_heads) * sizeof(float);
+    const uint64_t row = (2 * (uint64_t)g->state_inner + mixed + g->state_heads) * sizeof(float);
+    const uint64_t states = g->slot_count * g->state_count * g->state_bytes;
 
-    return MEMORY_COPIES * g->token_count * row;
+    return MEMORY_COPIES * (g->token_count * row + states);
 }
 
 /* A device behind the first gets its layers' embeddings one by one, and of each layer that borrows
@@ -48,5 +50,7 @@ bool memory_replay_bytes(const struct memory_graph *graph, const struct memory_r
         *bytes += graph->embedding * graph->token_count * sizeof(float);
     if (graph->has_state_space && role->pipeline)
         *bytes += crossing_bytes(graph);
+    if (graph->states_unsure)
+        *bytes += 2 * (uint64_t)graph->embedding * graph->token_count * sizeof(float);
     return true;
 }
