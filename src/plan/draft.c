@@ -69,6 +69,21 @@ static bool has_own_table(const struct dgo_model *model)
     return false;
 }
 
+/* Unfused latent attention turns its cache over, and beside the scores what else it makes was seen
+ * to stand twice: bounds over what was seen. */
+static uint64_t turned_bytes(const struct plan_memory *block, const struct memory_draft *draft)
+{
+    enum { TURNED = 2 };
+    const struct memory_terms *t = &block->terms;
+    const uint64_t scores = (uint64_t)block->model->layer[0].head_count *
+                            block->ctx_tokens_per_slot * block->graph_tokens * sizeof(float);
+
+    if (t->family != MEMORY_MLA || t->attention_fused)
+        return 0;
+    return TURNED * (draft->block.context_bytes + draft->block.host_context_bytes) +
+           (t->extra > scores ? t->extra - scores : 0);
+}
+
 /* The token's embedding and the hidden state come from outside; normed, they are laid side by side
  * and multiplied back to the width of one, which is the residual of the block. */
 static void fill_compute(const struct plan_memory *block, bool own_table,
@@ -80,7 +95,8 @@ static void fill_compute(const struct plan_memory *block, bool own_table,
     /* It picks its guesses on the device: two more rows as wide as the logits. */
     const uint64_t sampled =
         2 * (uint64_t)block->output_row_count * block->model->vocab_size * sizeof(float);
-    const uint64_t running = e + 2 * t->queries + dgo_max_u64(t->base, t->extra);
+    const uint64_t running =
+        e + 2 * t->queries + dgo_max_u64(t->base, t->extra) + turned_bytes(block, draft);
     const uint64_t moment = dgo_max_u64(dgo_max_u64(joining, running), e + t->logits + sampled);
 
     draft->compute_bytes[DRAFT_ALONE] = t->inputs + 2 * e + moment;
