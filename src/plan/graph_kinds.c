@@ -211,6 +211,21 @@ static uint64_t borrowed_bytes(const struct memory_graph *graph, const struct gr
                        MEMORY_DEVICE_ALIGN);
 }
 
+/* Without flash attention values lie transposed, in streams as long as the widest layer's: a copy
+ * reaches over the rest of all streams but the last. */
+static void widen_borrowed(struct memory_graph *graph)
+{
+    for (uint32_t k = 0; k < graph->kind_count && !graph->fused; k++) {
+        struct graph_layer *kind = &graph->kind[k];
+        const uint64_t cells = kind->window ? graph->window_cells : graph->cells;
+        const uint64_t rest = graph->scattered_values - kind->values;
+
+        if (kind->borrows && graph->stream_count > 1)
+            kind->borrowed_bytes += (graph->stream_count - 1) * cells * rest *
+                                    memory_kv_type(graph->value_type)->block_bytes;
+    }
+}
+
 static void fill_borrower(const struct dgo_model *model, struct memory_graph *graph,
                           struct graph_layer *kind)
 {
@@ -442,6 +457,7 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
         if (!graph->fused)
             graph->scattered_values = dgo_max_u64(graph->scattered_values, kind->values);
     }
+    widen_borrowed(graph);
     graph->states_unsure = graph->has_state_space && attends && graph->slot_count > 1;
     return true;
 }
