@@ -53,11 +53,27 @@ ROWS = [
 ]
 
 
+# The last layer on a card without the output: hidden states of all tokens go through it.
+APART = [
+    ("tiny-qwen35-wide", "-c 4096 -np 1 -ts 13,2,5 --spec-type draft-mtp"),
+    ("tiny-qwen35-wide", "-c 4096 -np 2 -ub 1024 -ts 13,2,5 -fa off --spec-type draft-mtp --spec-draft-n-ubatch 16"),
+    ("tiny-glm4moe", "-c 4096 -np 1 -ts 9,2,5 --spec-type draft-mtp"),
+]
+
+
+@cases(APART, lambda row: f"three cards: {row[0]}: {row[1]}")
+def apart(box, row):
+    compare(box, Machine(RTX_3090, RTX_3060, RTX_3060), *row)
+
+
 @cases(ROWS, lambda row: f"{row[0]}: {row[1]}")
 def as_logged(box, row):
-    name, text = row
+    compare(box, Machine(RTX_3090, RTX_3060), *row)
+
+
+def compare(box, machine, name, text):
     flags = [str(model(word[1:-1])) if word.startswith("{") else word for word in text.split()]
-    machine_file = box.use(Machine(RTX_3090, RTX_3060))
+    machine_file = box.use(machine)
     view, ours = estimate(box, machine_file, model(name), flags)
     seen = server(box, model(name), flags)
     drafts = "-md" in flags or "draft-mtp" in text
