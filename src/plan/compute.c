@@ -98,6 +98,7 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
     /* Small tensors of a graph each begin at a multiple of 128 B, which no term counts; the most
      * that was ever seen are 8 KiB, and 0.6 MiB of delta nets' states. */
     enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024, DELTA_BYTES = 1024 * 1024 };
+    enum { CHOICE_BYTES = 256 * 1024, LATENT_MORE = 5 };
     const struct memory_terms *t = &memory->terms;
     const bool elsewhere =
         memory->kv_on_host && t->rule->attention_place_known && attends_on_host(t);
@@ -113,6 +114,10 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
         peak += t->base / 2;
     if (t->family == MEMORY_DELTA)
         peak += DELTA_BYTES + (t->attention_fused ? 0 : t->embedding);
+    /* Where experts are elsewhere, what a split begins with finds no hole: hidden states, of which
+     * four were seen to be missing, and the numbers of the experts that are used. */
+    if (memory->overrides && (t->family == MEMORY_MLA || t->family == MEMORY_DELTA))
+        peak += (t->family == MEMORY_MLA ? LATENT_MORE : 1) * t->embedding + CHOICE_BYTES;
     peak += t->inputs + SCAN_PARTS * t->scan + ALIGNMENT_BYTES;
     if (role->position == 0)
         return first_bound_bytes(memory, role, peak);
@@ -250,8 +255,8 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
     bytes = t->inputs + t->rule->host_extra_alone * e + t->host_more;
     if (!has_part_on_host(memory, cpu_layer_count, output_on_cpu))
         return bytes;
-    if (t->family == MEMORY_DELTA) /* the states' gather stays with the host */
-        bytes += 3 * e + guesses_bytes(memory);
+    if (t->family == MEMORY_DELTA)              /* the states' gather stays with the host */
+        bytes += 4 * e + guesses_bytes(memory); /* 3.5 were seen */
     /* Few rows are not worth a weight's way to a device: its layers are computed where it is.  So
      * are states. */
     if (!memory->op_offload || device_count == 0 ||
