@@ -569,6 +569,8 @@ def parse_arguments():
                         help="default: F16, and Q4_K_M with --sparse")
     parser.add_argument("--adapter", type=int, default=0, metavar="RANK",
                         help="write a LoRA adapter for that model instead")
+    parser.add_argument("--audio", type=int, default=0, metavar="HEADS",
+                        help="write an audio projector for it, as wide as so many heads of 64")
     parser.add_argument("--projector", type=int, default=0, metavar="PIXELS",
                         help="write a vision projector for that model instead")
     parser.add_argument("--split", type=int, default=1, metavar="N", help="write N parts")
@@ -596,6 +598,7 @@ def write_adapter(path, spec, rank, seed):
 
 
 PROJECTOR_LAYERS, PROJECTOR_PATCH = 2, 14
+AUDIO_MELS, AUDIO_TOKENS, AUDIO_STACK = 128, 1500, 8
 
 
 def linear_tensors(name, inner, outer):
@@ -653,6 +656,54 @@ def write_projector(path, spec, image, seed):
     }, tensors, Weights(seed))
 
 
+def audio_tensors(spec, width):
+    """Whisper's encoder and Ultravox's two matrices behind it."""
+    yield Tensor("a.conv1d.1.weight", (3, AUDIO_MELS, width), "router")
+    yield Tensor("a.conv1d.1.bias", (1, width), "bias")
+    yield Tensor("a.conv1d.2.weight", (3, width, width), "router")
+    yield Tensor("a.conv1d.2.bias", (1, width), "bias")
+    yield Tensor("a.position_embd.weight", (width, AUDIO_TOKENS), "bias")
+    for layer in range(PROJECTOR_LAYERS):
+        prefix = "a.blk.%d." % layer
+        yield from norm_tensors(prefix + "ln1", width)
+        yield from norm_tensors(prefix + "ln2", width)
+        for name in ("attn_q", "attn_v", "attn_out"):
+            yield from linear_tensors(prefix + name, width, width)
+        yield Tensor(prefix + "attn_k.weight", (width, width))  # Whisper's keys have no bias
+        yield from linear_tensors(prefix + "ffn_up", width, 4 * width)
+        yield from linear_tensors(prefix + "ffn_down", 4 * width, width)
+    yield from norm_tensors("a.post_ln", width)
+    yield Tensor("mm.a.norm_pre.weight", (AUDIO_STACK * width,), "norm")
+    yield Tensor("mm.a.norm_mid.weight", (spec.width,), "norm")
+    yield Tensor("mm.a.mlp.1.weight", (AUDIO_STACK * width, 2 * spec.width))
+    yield Tensor("mm.a.mlp.2.weight", (spec.width, spec.width))
+
+
+def write_audio(path, spec, heads, seed):
+    """An audio projector for that model, with so many heads of 64."""
+    width = 64 * heads
+    tensors = list(audio_tensors(spec, width))
+    for tensor in tensors:
+        tensor.type = choose_type(tensor, "F16")
+    prefix = "clip.audio."
+    write_file(path, {
+        "general.architecture": string("clip"),
+        "general.type": string("mmproj"),
+        "general.file_type": u32(1),
+        "clip.has_audio_encoder": boolean(True),
+        "clip.projector_type": string("ultravox"),
+        "clip.use_gelu": boolean(True),
+        prefix + "num_mel_bins": u32(AUDIO_MELS),
+        prefix + "embedding_length": u32(width),
+        prefix + "feed_forward_length": u32(4 * width),
+        prefix + "projection_dim": u32(spec.width),
+        prefix + "block_count": u32(PROJECTOR_LAYERS),
+        prefix + "attention.head_count": u32(heads),
+        prefix + "attention.layer_norm_epsilon": f32(1e-5),
+        prefix + "projector.stack_factor": u32(AUDIO_STACK),
+    }, tensors, Weights(seed))
+
+
 def list_specs():
     for name, spec in SPECS.items():
         parameters = sum(tensor.values() for tensor in model_tensors(spec))
@@ -668,6 +719,9 @@ def main():
     spec = SPECS[options.spec]
     if options.adapter:
         write_adapter(options.out, spec, options.adapter, options.seed)
+        return
+    if options.audio:
+        write_audio(options.out, spec, options.audio, options.seed)
         return
     if options.projector:
         write_projector(options.out, spec, options.projector, options.seed)

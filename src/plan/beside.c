@@ -1,4 +1,5 @@
-/* beside.c - what a server loads beside its model: a draft model, a vision projector.
+/* beside.c - what a server loads beside its model: a draft model, a projector of pictures or
+ * sounds.
  *
  * FORMULAS "Beside the model". */
 #include "memory.h"
@@ -98,6 +99,50 @@ static uint64_t encoder_bytes(const struct dgo_model *projector, const struct pi
            2 * picture->bytes;
 }
 
+/* Half a minute of sound, which the engine warms up with: frames of so many bands, and two of them
+ * a token. */
+enum { SOUND_FRAMES = 3000, SOUND_TOKENS = SOUND_FRAMES / 2 };
+
+/* Whisper's encoder; what others do beside attention and feed-forward was not measured. */
+static bool is_whisper(const struct dgo_model *projector)
+{
+    static const char *const types[] = {"ultravox", "qwen2a", "voxtral"};
+    const struct dgo_model_key *type = dgo_model_find(projector, "clip.projector_type");
+
+    for (size_t i = 0; type && type->text && i < sizeof types / sizeof types[0]; i++)
+        if (type->length == strlen(types[i]) && memcmp(type->text, types[i], type->length) == 0)
+            return true;
+    return false;
+}
+
+/* Of Whisper's a layer's feed-forward, with residual, norm and result beside it, or the scores of
+ * all heads with four of the width: the server's to the byte. */
+static uint64_t listener_bytes(const struct dgo_model *projector, bool fused)
+{
+    enum { OTHERS = 3 };
+    const uint64_t width =
+        dgo_min_u64(memory_key_number(projector, "audio.embedding_length"), 1 << 16);
+    const uint64_t inner =
+        dgo_min_u64(memory_key_number(projector, "audio.feed_forward_length"), 1 << 18);
+    const uint64_t heads =
+        dgo_min_u64(memory_key_number(projector, "audio.attention.head_count"), 256);
+    const uint64_t scores =
+        fused && heads > 0 && fuses(width / heads) ? 0 : heads * SOUND_TOKENS * SOUND_TOKENS;
+    const uint64_t feeding = SOUND_TOKENS * (3 * width + inner);
+    const uint64_t attending = SOUND_TOKENS * 4 * width + scores;
+
+    if (is_whisper(projector))
+        return dgo_max_u64(feeding, attending) * sizeof(float);
+    return OTHERS * (feeding + attending) * sizeof(float);
+}
+
+static uint64_t sound_bytes(const struct dgo_model *projector)
+{
+    const uint64_t bands = dgo_min_u64(memory_key_number(projector, "audio.num_mel_bins"), 1 << 12);
+
+    return SOUND_FRAMES * bands * sizeof(float);
+}
+
 /* A card that holds nothing else gets a row of its own; NULL: there is no room for it. */
 static struct dgo_device_estimate *device_made(struct dgo_estimate *estimate,
                                                const struct dgo_machine *machine, uint32_t gpu,
@@ -126,8 +171,9 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
 {
     enum { POSITIONS_BYTES = 16 }; /* of one patch: four numbers where they have two dimensions */
     const struct picture picture = warm_up_picture(projector);
+    const bool fused = flash_attention == DGO_FA_ON && gpu >= 0;
     const uint64_t compute =
-        encoder_bytes(projector, &picture, flash_attention == DGO_FA_ON && gpu >= 0);
+        encoder_bytes(projector, &picture, fused) + listener_bytes(projector, fused);
     struct dgo_device_estimate *to = NULL;
     uint64_t weights = 0;
 
@@ -143,7 +189,8 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
         to->weights_bytes += weights;
         to->compute_bytes += compute;
         to->compute_source = DGO_FIGURE_BOUND;
-        estimate->host.compute_bytes += picture.bytes + picture.patches * POSITIONS_BYTES;
+        estimate->host.compute_bytes +=
+            picture.bytes + picture.patches * POSITIONS_BYTES + sound_bytes(projector);
     } else {
         estimate->host.weights_bytes += weights;
         estimate->host.compute_bytes += compute;

@@ -152,6 +152,25 @@ PROJECTOR = [
 ]
 
 
+@cases([(4, "-ts 1,1"), (12, "-fa on"), (12, "-fa off"), (4, "--no-mmproj-offload")],
+       lambda row: f"--mmproj: sounds, {row[0]} heads: {row[1]}")
+def listener(box, row):
+    heads, text = row
+    path = box.folder / "audio.gguf"
+    make_model("tiny-llama", path, "--audio", heads)
+    flags = ["-c", "4096", "-np", "1", "--mmproj", str(path), *text.split()]
+    view, _ = estimate(box, box.use(Machine(RTX_3090, RTX_3060)), model(), flags)
+    without, _ = estimate(box, box.use(Machine(RTX_3090, RTX_3060)), model(), [word for word in flags if word not in ("--mmproj", str(path))])
+    seen = server(box, model(), [*flags, "--warmup"])
+    check(any(row["projector"] for row in seen.values()), f"no encoder in the log: {seen}")
+    ours = [sum(device["compute_bytes"] for device in one["devices"]) + one["host"]["compute_bytes"] for one in (view, without)]
+    compute = sum(row["compute"] for row in seen.values())
+    check(ours[0] / (1 << 20) > compute - UNDER_MIB, f"compute in all: {ours[0] / (1 << 20):.2f} MiB, engine {compute:.2f}")
+    if text in ("-fa on", "-fa off"):  # what it takes is known then; else attention is taken to be unfused
+        check(ours[0] / (1 << 20) < compute + NEAR_MIB, f"compute in all: {ours[0] / (1 << 20):.2f} MiB, engine {compute:.2f}")
+    check(ours[0] > ours[1], "the encoder takes nothing")
+
+
 @cases(PROJECTOR, lambda row: f"--mmproj: pictures of {row[0]} pixels: {row[1]}")
 def projector(box, row):
     """The driver's books say what a card holds: the projector's weights, which the engine does not log, are a part of it."""
