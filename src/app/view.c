@@ -479,6 +479,8 @@ static void set_estimate(json_t *object, const struct dgo_machine *machine,
         set_count(host, "free_bytes", estimate->host.free_bytes);
     json_object_set_new(object, "host", host);
     set_count(object, "engine_build", estimate->build);
+    if (estimate->newer_build > 0)
+        set_count(object, "engine_build_newer", estimate->newer_build);
     set_count(object, "context_tokens", estimate->ctx_tokens);
     set_count(object, "context_tokens_per_slot", estimate->ctx_tokens_per_slot);
     set_count(object, "batch_tokens", estimate->batch_tokens);

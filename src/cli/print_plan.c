@@ -192,8 +192,11 @@ static void print_context_line(const struct dgo_estimate *estimate,
     else if (settings)
         printf(", %s/%s cache", dgo_kv_type_name(settings->key_type),
                dgo_kv_type_name(settings->value_type));
-    printf(", micro-batch %" PRIu32 "%s; figures of llama.cpp build %" PRIu32 "\n",
+    printf(", micro-batch %" PRIu32 "%s; figures of llama.cpp build %" PRIu32,
            estimate->ubatch_tokens, estimate->pipeline ? ", pipelined" : "", estimate->build);
+    if (estimate->newer_build > 0)
+        printf(", the newest measured; the engine is build %" PRIu32, estimate->newer_build);
+    putchar('\n');
 }
 
 /* Of an engine that cuts into shards and stages. */

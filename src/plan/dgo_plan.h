@@ -125,7 +125,8 @@ struct dgo_device_estimate {
 };
 
 struct dgo_estimate {
-    uint32_t build; /* the formulas' build that was used */
+    uint32_t build;       /* the formulas' build that was used */
+    uint32_t newer_build; /* the engine's, where it is newer than any that was measured; else 0 */
     uint32_t device_count;
     struct dgo_device_estimate device[DGO_GPU_MAX];
     struct {

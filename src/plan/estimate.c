@@ -304,6 +304,7 @@ static enum dgo_status assemble(const struct assembly *a, struct dgo_error *err)
 
     memset(estimate, 0, sizeof *estimate);
     estimate->build = m->build;
+    estimate->newer_build = m->newer_build;
     estimate->ctx_tokens = m->ctx_tokens;
     estimate->ctx_tokens_per_slot = m->ctx_tokens_per_slot;
     estimate->batch_tokens = m->batch_tokens;

@@ -184,6 +184,7 @@ struct memory_graph {
 struct plan_memory {
     const struct dgo_model *model;
     uint32_t build;       /* of the formulas in use */
+    uint32_t newer_build; /* the engine's, where none so new was measured; else 0 */
     uint32_t layer_count; /* repeating; index layer_count below is the output layer */
 
     /* After the engine's own rounding: FORMULAS "Context". */

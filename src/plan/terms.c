@@ -416,6 +416,8 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
 
     terms->rule = memory_build_find(rules ? rules->build : 0);
     memory->build = terms->rule->measured_build;
+    memory->newer_build =
+        rules && rules->build > memory_build_find(0)->measured_build ? rules->build : 0;
     memory->output_row_count = output_rows(settings, terms->rule, memory);
     terms->family = find_family(model);
     terms->studied = is_studied(model);

@@ -293,6 +293,8 @@ static void test_builds(void **state)
         settings.output_row_count = builds[i].rows;
         estimate = estimate_of(&machine, model, &settings, builds[i].build);
         CHECK_ROW_U64(estimate.build, builds[i].want_build, builds[i].name);
+        CHECK_ROW_U64(estimate.newer_build, builds[i].build > 11669 ? builds[i].build : 0,
+                      builds[i].name);
         CHECK_ROW(estimate.device[1].compute_source == builds[i].source, builds[i].name);
         CHECK_ROW(near(estimate.device[1].compute_bytes, builds[i].last_mib, 0.5), builds[i].name);
     }
