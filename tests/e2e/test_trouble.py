@@ -210,7 +210,7 @@ def nobody_left(box, row):
 
 @case("a ready engine that crashes is started again")
 def restarts(box):
-    program = box.program(*run_words(box, "crash-when-asked"))
+    program = box.program(*run_words(box, "crash-when-asked", "--port", free_port()))
     program.wait_for("signal 11")
     wait_until(lambda: starts(box) == 2, "the second start")
     wait_until(lambda: program.text("err").count("ready: http") == 2, "the second ready line")
@@ -220,7 +220,7 @@ def restarts(box):
 
 @case("Ctrl-C while a crashed engine waits for its next start")
 def stops_in_back_off(box):
-    program = box.program(*run_words(box, "crash-when-asked"))
+    program = box.program(*run_words(box, "crash-when-asked", "--port", free_port()))
     program.wait_for("starting it again in")
     program.signal(signal.SIGINT)
     check_equal(program.finish().code, 0, "exit")
@@ -238,7 +238,7 @@ def nothing_smaller(box):
 
 @case("--restart 0 leaves a crashed engine down")
 def restart_off(box):
-    result = box.run(*run_words(box, "crash-when-asked", "--restart", "0"))
+    result = box.run(*run_words(box, "crash-when-asked", "--port", free_port(), "--restart", "0"))
     check_equal(result.code, 1, "exit")
     check_match("signal 11", result.err, "stderr")
     check_equal(starts(box), 1, "starts of the engine")
