@@ -11,8 +11,9 @@ enum {
     RM_BUDGET_TASK_MAX = 512, /* threads of one engine that are looked at */
     RM_DELAY_HIGH_PERMILLE = 20,
     RM_DELAY_LOW_PERMILLE = 5,
-    /* Of the time, where an engine needs every CPU, or the quota: ours together cost it 1.5 %. */
-    RM_DUTY_NORMAL_PERMILLE = 10,
+    /* Of the time, where an engine needs every CPU, or the quota: ours together cost it 1 %, and an
+     * engine whose threads wait for each other twice what NORMAL takes. */
+    RM_DUTY_NORMAL_PERMILLE = 5,
     RM_DUTY_TRICKLE_PERMILLE = 5, /* BACKGROUND */
 };
 #define RM_CALM_NS  UINT64_C(1000000000) /* this long without delay: one more */

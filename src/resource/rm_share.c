@@ -7,7 +7,7 @@
 
 #include "dgo_units.h"
 
-/* What somebody asks for with a few moves of a slider; full again after 25 seconds.  The slices are
+/* What somebody asks for with a few moves of a slider; full again after 50 seconds.  The slices are
  * there to notice that the engine has stopped. */
 #define BURST_NS            (250 * DGO_NS_PER_MS)
 #define SLICE_NS            (20 * DGO_NS_PER_MS)
