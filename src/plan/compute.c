@@ -91,6 +91,16 @@ static uint64_t first_bound_bytes(const struct plan_memory *memory, const struct
                        t->inputs + cache + weight + 3 * t->embedding + 2 * t->queries);
 }
 
+/* Caches of layers on other cards that layers here read: without a pipeline each is copied once. */
+static uint64_t borrowed_bytes(const struct plan_memory *memory)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t k = 0; memory->replayed && k < memory->graph.kind_count; k++)
+        bytes += memory->graph.kind[k].borrowed_bytes;
+    return bytes;
+}
+
 /* With something in host memory the order of the graph's allocations decides.  This adds up every
  * moment's widest parts, whether or not they meet. */
 static uint64_t bound_bytes(const struct plan_memory *memory, const struct memory_role *role)
@@ -118,7 +128,7 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
      * four were seen to be missing, and the numbers of the experts that are used. */
     if (memory->overrides && (t->family == MEMORY_MLA || t->family == MEMORY_DELTA))
         peak += (t->family == MEMORY_MLA ? LATENT_MORE : 1) * t->embedding + CHOICE_BYTES;
-    peak += t->inputs + SCAN_PARTS * t->scan + ALIGNMENT_BYTES;
+    peak += t->inputs + SCAN_PARTS * t->scan + borrowed_bytes(memory) + ALIGNMENT_BYTES;
     if (role->position == 0)
         return first_bound_bytes(memory, role, peak);
     return peak + visiting_cache_bytes(memory);
