@@ -2,7 +2,7 @@
  * none.
  *
  * FORMULAS "Compute buffer"; the terms come from terms.c, the builds' rules from builds.c. */
-#include "memory.h"
+#include "graph.h"
 
 #include "dgo_units.h"
 
@@ -107,7 +107,7 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
 {
     /* Small tensors of a graph each begin at a multiple of 128 B, which no term counts; the most
      * that was ever seen are 8 KiB, and 0.6 MiB of delta nets' states. */
-    enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024, DELTA_BYTES = 1024 * 1024 };
+    enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024, DELTA_BYTES = 1024 * 1024, STREAMS = 4 };
     enum { CHOICE_BYTES = 256 * 1024, LATENT_MORE = 5 };
     const struct memory_terms *t = &memory->terms;
     const bool elsewhere =
@@ -129,6 +129,8 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
     if (memory->overrides && (t->family == MEMORY_MLA || t->family == MEMORY_DELTA))
         peak += (t->family == MEMORY_MLA ? LATENT_MORE : 1) * t->embedding + CHOICE_BYTES;
     peak += t->inputs + SCAN_PARTS * t->scan + borrowed_bytes(memory) + ALIGNMENT_BYTES;
+    if (memory->graph.streams)
+        peak += STREAMS * t->embedding;
     if (role->position == 0)
         return first_bound_bytes(memory, role, peak);
     return peak + visiting_cache_bytes(memory);
@@ -265,6 +267,8 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
     bytes = t->inputs + t->rule->host_extra_alone * e + t->host_more;
     if (!has_part_on_host(memory, cpu_layer_count, output_on_cpu))
         return bytes;
+    if (memory->graph.recipe & RECIPE_BORROWS)
+        bytes += 2 * e;                         /* gemma3n, gemma4: 1.5 were seen */
     if (t->family == MEMORY_DELTA)              /* the states' gather stays with the host */
         bytes += 4 * e + guesses_bytes(memory); /* 3.5 were seen */
     /* Few rows are not worth a weight's way to a device: its layers are computed where it is.  So
