@@ -629,31 +629,39 @@ def projector_tensors(spec, width, side):
     yield from linear_tensors("mm.2", spec.width, spec.width)
 
 
-def write_projector(path, spec, image, seed):
-    """A vision projector for that model, for square pictures of so many pixels."""
-    width, heads = spec.width // 2, 2
-    tensors = list(projector_tensors(spec, width, image // PROJECTOR_PATCH))
+def write_clip(path, tensors, pairs, seed):
+    """What a server takes as --mmproj."""
     for tensor in tensors:
         tensor.type = choose_type(tensor, "F16")
-    prefix = "clip.vision."
-    write_file(path, {
-        "general.architecture": string("clip"),
-        "general.type": string("mmproj"),
-        "general.file_type": u32(1),
-        "clip.has_vision_encoder": boolean(True),
-        "clip.projector_type": string("mlp"),
-        "clip.use_gelu": boolean(False),
-        prefix + "image_size": u32(image),
-        prefix + "patch_size": u32(PROJECTOR_PATCH),
+    write_file(path, {"general.architecture": string("clip"), "general.type": string("mmproj"),
+                      "general.file_type": u32(1), **pairs}, tensors, Weights(seed))
+
+
+def encoder_pairs(prefix, spec, width, heads):
+    return {
         prefix + "embedding_length": u32(width),
         prefix + "feed_forward_length": u32(4 * width),
         prefix + "projection_dim": u32(spec.width),
         prefix + "block_count": u32(PROJECTOR_LAYERS),
         prefix + "attention.head_count": u32(heads),
         prefix + "attention.layer_norm_epsilon": f32(1e-5),
+    }
+
+
+def write_projector(path, spec, image, seed):
+    """A vision projector for that model, for square pictures of so many pixels."""
+    width = spec.width // 2
+    prefix = "clip.vision."
+    write_clip(path, list(projector_tensors(spec, width, image // PROJECTOR_PATCH)), {
+        "clip.has_vision_encoder": boolean(True),
+        "clip.projector_type": string("mlp"),
+        "clip.use_gelu": boolean(False),
+        prefix + "image_size": u32(image),
+        prefix + "patch_size": u32(PROJECTOR_PATCH),
+        **encoder_pairs(prefix, spec, width, 2),
         prefix + "image_mean": f32_array([0.5] * 3),
         prefix + "image_std": f32_array([0.5] * 3),
-    }, tensors, Weights(seed))
+    }, seed)
 
 
 def audio_tensors(spec, width):
@@ -682,26 +690,15 @@ def audio_tensors(spec, width):
 def write_audio(path, spec, heads, seed):
     """An audio projector for that model, with so many heads of 64."""
     width = 64 * heads
-    tensors = list(audio_tensors(spec, width))
-    for tensor in tensors:
-        tensor.type = choose_type(tensor, "F16")
     prefix = "clip.audio."
-    write_file(path, {
-        "general.architecture": string("clip"),
-        "general.type": string("mmproj"),
-        "general.file_type": u32(1),
+    write_clip(path, list(audio_tensors(spec, width)), {
         "clip.has_audio_encoder": boolean(True),
         "clip.projector_type": string("ultravox"),
         "clip.use_gelu": boolean(True),
         prefix + "num_mel_bins": u32(AUDIO_MELS),
-        prefix + "embedding_length": u32(width),
-        prefix + "feed_forward_length": u32(4 * width),
-        prefix + "projection_dim": u32(spec.width),
-        prefix + "block_count": u32(PROJECTOR_LAYERS),
-        prefix + "attention.head_count": u32(heads),
-        prefix + "attention.layer_norm_epsilon": f32(1e-5),
+        **encoder_pairs(prefix, spec, width, heads),
         prefix + "projector.stack_factor": u32(AUDIO_STACK),
-    }, tensors, Weights(seed))
+    }, seed)
 
 
 def list_specs():

@@ -20,8 +20,7 @@
 #include <unistd.h>
 
 enum { WORDS_MAX = 64, LOG_BYTES = 4 << 20, PRINTED_BYTES = 4096, PATIENCE_S = 60 };
-enum { ASK_MAX = 4 };           /* its log is cut in about one run of twenty */
-enum { OFFLOAD_ROWS_MIN = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH: fewer are computed on the CPU */
+enum { ASK_MAX = 4 }; /* its log is cut in about one run of twenty */
 
 struct asking {
     const struct flow *flow;
@@ -193,7 +192,7 @@ static uint64_t embeddings_bytes(const struct asking *asking)
 static bool offloads(const struct asking *asking)
 {
     return asking->settings->op_offload && asking->settings->device_count > 0 &&
-           asking->estimate->ubatch_tokens >= OFFLOAD_ROWS_MIN;
+           asking->estimate->ubatch_tokens >= DGO_OFFLOAD_ROWS_MIN;
 }
 
 /* An output layer in host memory visits the first device, where its rows are worth the way. */

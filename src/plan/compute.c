@@ -273,8 +273,7 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
         bytes += 4 * e + guesses_bytes(memory); /* 3.5 were seen */
     /* Few rows are not worth a weight's way to a device: its layers are computed where it is.  So
      * are states. */
-    if (!memory->op_offload || device_count == 0 ||
-        memory->graph_tokens < MEMORY_OFFLOAD_ROWS_MIN ||
+    if (!memory->op_offload || device_count == 0 || memory->graph_tokens < DGO_OFFLOAD_ROWS_MIN ||
         (memory->kv_on_host && (t->family == MEMORY_DELTA || t->scan > 0)))
         return bytes + dgo_max_u64(t->base_alone, t->extra_alone) + (output_on_cpu ? t->logits : 0);
     if (!t->attention_fused && memory->kv_on_host &&

@@ -85,6 +85,10 @@ struct dgo_settings {
     uint32_t adapter_count;
 };
 
+/* With op-offload a product of so many rows over a weight in host memory runs on the first device;
+ * fewer stay on the CPU (GGML_OP_OFFLOAD_MIN_BATCH). */
+#define DGO_OFFLOAD_ROWS_MIN 32
+
 /* What stays the same when the engine changes; see docs/FORMULAS.md for each build's figures. */
 struct dgo_engine_rules {
     uint32_t build;            /* llama.cpp's build number, 10256 for b10256; 0: the newest known */

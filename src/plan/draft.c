@@ -78,8 +78,10 @@ static uint64_t turned_bytes(const struct plan_memory *block, const struct memor
     const uint64_t scores = (uint64_t)block->model->layer[0].head_count *
                             block->ctx_tokens_per_slot * block->graph_tokens * sizeof(float);
 
-    if (t->family != MEMORY_MLA || t->attention_fused)
+    if (t->family != MEMORY_MLA)
         return 0;
+    if (t->attention_fused)
+        return 4 * t->queries; /* 3.8 were seen to be missing */
     return TURNED * (draft->block.context_bytes + draft->block.host_context_bytes) +
            (t->extra > scores ? t->extra - scores : 0);
 }
@@ -91,6 +93,7 @@ static void fill_compute(const struct plan_memory *block, bool own_table,
 {
     const struct memory_terms *t = &block->terms;
     const uint64_t e = t->embedding, looked_up = own_table ? 0 : e;
+    const uint64_t latent = t->family == MEMORY_MLA ? 3 * e : 0; /* 2.8 were seen to be missing */
     const uint64_t joining = 4 * e;
     /* It picks its guesses on the device: two more rows as wide as the logits. */
     const uint64_t sampled =
@@ -103,8 +106,8 @@ static void fill_compute(const struct plan_memory *block, bool own_table,
     draft->compute_bytes[DRAFT_IN_PIPELINE] = MEMORY_COPIES * (t->inputs + 2 * e) + moment;
     draft->output_bytes[DRAFT_ALONE] = draft->output_bytes[DRAFT_IN_PIPELINE] =
         t->output_alone + sampled;
-    draft->host_bytes[DRAFT_ALONE] = t->inputs + e + looked_up;
-    draft->host_bytes[DRAFT_IN_PIPELINE] = MEMORY_COPIES * (t->inputs + e) + looked_up;
+    draft->host_bytes[DRAFT_ALONE] = t->inputs + e + looked_up + latent;
+    draft->host_bytes[DRAFT_IN_PIPELINE] = MEMORY_COPIES * (t->inputs + e) + looked_up + latent;
 }
 
 /* With parts in host memory what meets at a moment is not known: bounds over what was seen.  A
@@ -117,16 +120,16 @@ static void fill_bounds(const struct plan_memory *block, const struct dgo_settin
     const struct memory_terms *t = &block->terms;
     const uint64_t e = t->embedding;
     const uint64_t cache = draft->block.context_bytes + draft->block.host_context_bytes;
-    uint64_t made = settings->key_type == DGO_KV_F32 ? cache : 0;
+    const uint64_t made = settings->key_type == DGO_KV_F32 ? cache : 0;
+    const uint64_t turned =
+        t->family == MEMORY_MLA && !t->attention_fused ? TURNED * cache : 0; /* a card's: above */
 
-    if (t->family == MEMORY_MLA && !t->attention_fused)
-        made += TURNED * cache;
     draft->compute_bytes[DRAFT_BESIDE_HOST] =
         draft->compute_bytes[DRAFT_ALONE] + 2 * t->queries + t->base + made;
     draft->output_bytes[DRAFT_BESIDE_HOST] = draft->output_bytes[DRAFT_ALONE] + 3 * e;
     draft->host_bytes[DRAFT_BESIDE_HOST] =
-        draft->host_bytes[DRAFT_ALONE] + 2 * e + made + HOLES_BYTES;
-    if (block->graph_tokens < MEMORY_OFFLOAD_ROWS_MIN || !settings->op_offload)
+        draft->host_bytes[DRAFT_ALONE] + 2 * e + made + turned + HOLES_BYTES;
+    if (block->graph_tokens < DGO_OFFLOAD_ROWS_MIN || !settings->op_offload)
         draft->host_bytes[DRAFT_BESIDE_HOST] += t->base + t->extra_alone + t->logits;
 }
 

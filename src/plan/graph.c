@@ -48,7 +48,7 @@ tape_ref draw_written(struct drawing *d, tape_ref into, tape_ref values, tape_re
 
 void draw_wanted_rows(struct drawing *d, tape_ref *out, tape_ref *residual)
 {
-    if (!d->last_layer || d->graph->states_out)
+    if (!d->picks_rows)
         return;
     d->row_count = d->graph->row_count;
     *out = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, *out, d->rows_wanted);
@@ -164,7 +164,7 @@ static void draw_parallel(struct drawing *d, const struct graph_layer *layer, ta
     tape_ref residual = d->stream;
     tape_ref mixed = draw_mixer(d, layer, normed);
 
-    if (d->last_layer && !d->graph->states_out) {
+    if (d->picks_rows) {
         draw_wanted_rows(d, &mixed, &residual);
         normed = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, normed, d->rows_wanted);
     }
@@ -311,13 +311,14 @@ static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t
 
     for (uint32_t i = 0; i < count; i++) {
         const struct graph_layer *layer = &g->kind[g->layer[kept[i]]];
+        const bool last = ends && kept[i] + 1 == g->layer_count;
 
         if (g->streams) { /* rows are picked behind the last one */
             draw_streams_layer(d, layer);
             continue;
         }
-        d->last_layer = ends && kept[i] + 1 == g->layer_count;
-        if (d->last_layer || has_kind(layer, role))
+        d->picks_rows = last && !g->states_out;
+        if (last || has_kind(layer, role))
             draw_layer(d, layer);
     }
 }

@@ -61,8 +61,8 @@ struct drawing {
     const struct memory_graph *graph;
     struct tape *tape;
     uint64_t row_count; /* that go through: the micro-batch, behind the last attention fewer */
-    bool last_layer;
-    tape_ref stream; /* what goes from layer to layer */
+    bool picks_rows;    /* the last layer does, unless hidden states of all tokens are handed out */
+    tape_ref stream;    /* what goes from layer to layer */
     tape_ref looked_up,
         embedded; /* embeddings for single layers: as read, and as layers get them */
     tape_ref stream_turned, stream_active; /* where there are four: graph_streams.c */

@@ -50,7 +50,7 @@ tape_ref draw_embedded(struct drawing *d, tape_ref by)
     if (d->embedded == TAPE_OUTSIDE && d->looked_up != TAPE_OUTSIDE)
         d->embedded = make_all(d);
     own = tape_view(d->tape, d->embedded);
-    if (d->last_layer)
+    if (d->picks_rows)
         own = TAPE_PUT(d->tape, draw_bytes(d, width), 0, own, d->rows_wanted);
     own = TAPE_PUT(d->tape, draw_bytes(d, width), 1, gate, own);
     return draw_product(d, d->graph->embedding, own);

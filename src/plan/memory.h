@@ -56,8 +56,6 @@ enum memory_family {
     MEMORY_DELTA,     /* gated delta net beside gated attention (qwen35) */
 };
 
-enum { MEMORY_OFFLOAD_ROWS_MIN = 32 }; /* GGML_OP_OFFLOAD_MIN_BATCH: fewer stay on the CPU */
-
 #define MEMORY_COPIES UINT64_C(4) /* GGML_SCHED_MAX_COPIES: inputs under pipeline parallelism */
 
 /* One row for each range of builds whose compute buffers follow the same form (builds.c). */

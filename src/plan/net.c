@@ -1,7 +1,7 @@
 /* net.c - the tensors of a graph, one behind the other. */
 #include "net.h"
 
-#include "memory.h"
+#include "dgo_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +102,7 @@ int32_t net_add(struct net *graph, const struct net_op *op)
     tensor.reusable = op->reusable;
     tensor.light = op->light;
     tensor.kept = op->kept;
-    tensor.many_rows = op->rows >= MEMORY_OFFLOAD_ROWS_MIN;
+    tensor.many_rows = op->rows >= DGO_OFFLOAD_ROWS_MIN;
     tensor.backend = op->on;
     made = push(graph, tensor);
     if (graph->failed || !grow(&nodes, &graph->node_room, graph->node_count, sizeof made)) {

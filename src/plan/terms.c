@@ -443,6 +443,6 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     memory->replayed = (terms->rule->replayed || !terms->rule->exact) && !terms->adapted &&
                        graph_fill(model, settings, memory, &memory->graph);
     terms->output_alone = output_alone_bytes(model, memory);
-    if (memory->output_row_count < MEMORY_OFFLOAD_ROWS_MIN)
+    if (memory->output_row_count < DGO_OFFLOAD_ROWS_MIN)
         terms->output_weight = 0;
 }

@@ -387,7 +387,7 @@ static void test_few_rows(void **state)
         uint64_t visiting, staying;
 
         settings.gpu_layer_count = 4;
-        settings.ubatch_tokens = MEMORY_OFFLOAD_ROWS_MIN - 1;
+        settings.ubatch_tokens = DGO_OFFLOAD_ROWS_MIN - 1;
         visiting = estimate_of(&machine, model, &settings, 0).host.compute_bytes;
         settings.op_offload = false;
         staying = estimate_of(&machine, model, &settings, 0).host.compute_bytes;
