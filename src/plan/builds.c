@@ -10,12 +10,12 @@
  * appeared; which build brought it was not measured. */
 #define FORM_10256                                                                                 \
     .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .cache_unpacked = true,         \
-    .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
+    .rows_late = true, .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
 #define FORM_11146                                                                                 \
-    .measured_build = 11146, .first_inputs = 1, .other_inputs = 1, .packed_holes = true,           \
-    .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
+    .measured_build = 11146, .first_inputs = 1, .other_inputs = 1, .rows_late = true,              \
+    .norms_told = true, .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
 #define FORM_11669                                                                                 \
-    .measured_build = 11669, .first_inputs = 3, .first_extra = 1, .alone_wide = true,              \
+    .measured_build = 11669, .first_inputs = 3, .first_extra = 1, .norms_told = true,              \
     .host_inputs = 2, .host_extra = 2, .host_extra_alone = 4
 
 static const struct memory_build builds[] = {
@@ -33,11 +33,14 @@ static const struct memory_build builds[] = {
      .exact = true,
      .row_for_each_slot = true,
      .other_inputs = 1,
-     .packed_holes = true,
      .shared_visitors = 1,
-     .attention_place_known = true,
-     .replayed = true},
+     .attention_place_known = true},
 };
+
+const struct memory_build *memory_build_at(size_t row)
+{
+    return row < sizeof builds / sizeof builds[0] ? &builds[row] : NULL;
+}
 
 const struct memory_build *memory_build_find(uint32_t build)
 {

@@ -1,5 +1,5 @@
-/* compute.c - the compute buffer of a device in its role: closed forms, and bounds where there is
- * none.
+/* compute.c - the compute buffer of a device in its role: repeated where its graph is known, else a
+ * bound.
  *
  * FORMULAS "Compute buffer"; the terms come from terms.c, the builds' rules from builds.c. */
 #include "graph.h"
@@ -143,7 +143,7 @@ static uint64_t device_inputs(const struct memory_terms *t, const struct memory_
            (role->no_window_layer ? t->window_inputs : 0);
 }
 
-/* Devices with nothing in host memory, by the form of the build. */
+/* Devices with nothing in host memory, by the form of the build: a bound. */
 static uint64_t closed_form_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
     const struct memory_terms *t = &memory->terms;
@@ -154,10 +154,6 @@ static uint64_t closed_form_bytes(const struct plan_memory *memory, const struct
     if (!role->pipeline)
         return dgo_max_u64(t->inputs + dgo_max_u64(t->base_alone, t->extra_alone), t->logits);
     peak = first ? t->base_first : t->base_later;
-    if (first && role->first_layer_only && t->base_last > 0 && t->cache_f16 && !t->sliding_window)
-        peak -= t->embedding;
-    if (!first && role->last_layer_only && t->base_last > 0)
-        peak = dgo_min_u64(peak, t->base_last);
     peak = dgo_max_u64(peak, first ? dgo_max_u64(t->extra, t->extra_first) : t->extra);
     if (role->holds_output)
         peak = dgo_max_u64(peak, t->logits);
@@ -167,15 +163,13 @@ static uint64_t closed_form_bytes(const struct plan_memory *memory, const struct
     return MEMORY_COPIES * (inputs + t->rule->other_inputs * t->embedding + 3 * t->scan) + peak;
 }
 
-/* Where nothing is in host memory: repeated, or by a form that was compared with that build. */
+/* Where nothing is in host memory.  Older builds were not asked for hidden states. */
 static bool is_exact(const struct plan_memory *memory, bool pipeline)
 {
-    const struct memory_terms *t = &memory->terms;
-
-    if (t->rule->replayed)
-        return memory->replayed && !memory->graph.states_unsure &&
-               !(pipeline && memory->graph.has_state_space);
-    return t->studied && t->rule->exact && !t->adapted;
+    if (!memory->replayed || (memory->states_out && !graph_mixes_embeddings(&memory->graph)))
+        return false;
+    return memory->terms.rule->exact && !memory->graph.states_unsure &&
+           !(pipeline && memory->graph.has_state_space);
 }
 
 /* Where hidden states come out, all tokens go through the last layer and its norm, and the wanted
@@ -195,6 +189,32 @@ static uint64_t states_bytes(const struct plan_memory *memory, const struct memo
     return t->embedding + copies * (t->embedding - rows);
 }
 
+/* By its role a device's buffer is known to 0.3 MiB: small tensors begin at multiples of 128 B, and
+ * which masks and packed caches' matrices are where is not counted. */
+enum { ROLE_SLACK_BYTES = 512 * 1024 };
+
+/* Of a build between two measured ones, the greatest of all. */
+static bool replay_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                         uint64_t *bytes)
+{
+    const struct memory_build *rule;
+    uint64_t each;
+
+    if (memory->terms.rule->exact)
+        return memory_replay_bytes(&memory->graph, role, bytes);
+    *bytes = 0;
+    for (size_t i = 0; (rule = memory_build_at(i)) != NULL; i++) {
+        struct memory_graph graph = memory->graph;
+
+        graph.rule = rule;
+        if (rule->exact && !memory_replay_bytes(&graph, role, &each))
+            return false;
+        if (rule->exact)
+            *bytes = dgo_max_u64(*bytes, each + ROLE_SLACK_BYTES);
+    }
+    return true;
+}
+
 static uint64_t model_bytes(const struct plan_memory *memory, const struct memory_role *role,
                             enum dgo_figure_source *source)
 {
@@ -203,7 +223,7 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
     const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
     const uint64_t states = states_bytes(memory, role);
     const bool exact = !partial && is_exact(memory, role->pipeline);
-    bool replayed = memory->replayed && (role->pipeline || first);
+    const bool replayed = memory->replayed && (role->pipeline || first);
     uint64_t bytes = 0;
 
     if (source)
@@ -219,12 +239,11 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
         return t->output_alone + states;
     if (partial)
         return bound_bytes(memory, role) + states;
-    replayed = replayed && memory_replay_bytes(&memory->graph, role, &bytes);
-    if (replayed && t->rule->replayed)
+    if (replayed && replay_bytes(memory, role, &bytes))
         return bytes;
-    if (source && (states > 0 || t->rule->replayed))
+    if (source)
         *source = DGO_FIGURE_BOUND;
-    return dgo_max_u64(bytes, closed_form_bytes(memory, role) + states);
+    return closed_form_bytes(memory, role) + states;
 }
 
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
@@ -300,9 +319,7 @@ uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t de
 
 /* --- what a search reckons with --------------------------------------------------------------- */
 
-/* By its role a device's buffer is known to 0.3 MiB, the host's to 2: small tensors begin at
- * multiples of 128 B, and which masks and packed caches' matrices are where is not counted. */
-enum { ROLE_SLACK_BYTES = 512 * 1024, HOST_SLACK_BYTES = 2 * 1024 * 1024 };
+enum { HOST_SLACK_BYTES = 2 * 1024 * 1024 };
 
 uint64_t memory_role_bytes(const struct plan_memory *memory, const struct memory_role *role,
                            enum dgo_figure_source *source)

@@ -88,7 +88,7 @@ static void open_stream(struct drawing *d, bool first)
 {
     const uint64_t embedding = draw_bytes(d, d->graph->embedding);
 
-    if (first) {
+    if (first && graph_mixes_embeddings(d->graph)) {
         const tape_ref given = tape_input(d->tape, embedding),
                        looked_up = tape_input(d->tape, embedding);
         const tape_ref slots = tape_input(d->tape, d->graph->token_count * ROW_INDEX_BYTES);
@@ -301,6 +301,17 @@ static uint32_t choose_layers(const struct memory_graph *graph, uint32_t first, 
     return count;
 }
 
+/* Older builds: the last layer's result is kept where guesses may be made of it. */
+static void pick_late(struct drawing *d)
+{
+    const tape_ref all = d->stream;
+
+    d->row_count = d->graph->row_count;
+    d->stream = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, all, d->rows_wanted);
+    if (d->graph->recipe & RECIPE_LAST_KEPT)
+        d->last_kept = all;
+}
+
 static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t first,
                      uint32_t end)
 {
@@ -317,9 +328,11 @@ static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t
             draw_streams_layer(d, layer);
             continue;
         }
-        d->picks_rows = last && !g->states_out;
+        d->picks_rows = last && !g->states_out && !graph_picks_late(g);
         if (last || has_kind(layer, role))
             draw_layer(d, layer);
+        if (last && !g->states_out && graph_picks_late(g))
+            pick_late(d);
     }
 }
 
@@ -343,7 +356,8 @@ static void draw_output(struct drawing *d)
 
 void graph_draw(const struct memory_graph *graph, const struct memory_role *role, struct tape *tape)
 {
-    struct drawing d = {.graph = graph, .tape = tape, .row_count = graph->token_count};
+    struct drawing d = {
+        .graph = graph, .tape = tape, .row_count = graph->token_count, .last_kept = TAPE_OUTSIDE};
     uint32_t first, end;
 
     tape_init(tape, role->pipeline);
@@ -359,4 +373,6 @@ void graph_draw(const struct memory_graph *graph, const struct memory_role *role
     if (role->holds_output)
         draw_output(&d);
     tape_expand(tape, d.stream);
+    if (d.last_kept != TAPE_OUTSIDE)
+        TAPE_WRITE(tape, d.last_kept);
 }

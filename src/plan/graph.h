@@ -14,7 +14,7 @@ enum recipe_flag {
     RECIPE_LAYER_NORM = 1 << 0,    /* norms are not written over what they norm */
     RECIPE_PARALLEL = 1 << 1,      /* attention and feed-forward are made of the same norm */
     RECIPE_SCALED = 1 << 2,        /* embeddings are multiplied first */
-    RECIPE_SCALED_ROWS = 1 << 3,   /* by a factor for each row, an input */
+    RECIPE_SCALED_ROWS = 1 << 3,   /* by a factor for each row, an input; where they are mixed */
     RECIPE_OWN_FIRST = 1 << 4,     /* the residual is the first operand of its sums */
     RECIPE_SHARES_NORMED = 1 << 5, /* the shares of the chosen experts are divided by their sum */
     RECIPE_SHARES_LATE = 1 << 7,   /* the softmax runs over the chosen experts */
@@ -37,6 +37,8 @@ enum recipe_flag {
     RECIPE_NORM_LAST = 1 << 6,        /* heads are rotated, then normed */
     RECIPE_LAST_NORM_TOLD = 1 << 22,  /* the norm behind the feed-forward is told where to run */
     RECIPE_WHOLE = 1 << 17,           /* whole.c knows where all of it runs */
+    RECIPE_ROWS_LATE = 1 << 23,       /* older builds pick the wanted rows behind the last layer */
+    RECIPE_LAST_KEPT = 1 << 24,       /* and keep what it gives for all tokens */
 };
 
 /* Experts of each token that a tape has room for; the models there are have 32 at most. */
@@ -53,8 +55,16 @@ const struct recipe *recipe_find(const char *architecture);
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                 const struct plan_memory *memory, struct memory_graph *graph);
 
+/* What fused attention of such a layer takes beside its result: older builds unpack caches there.
+ */
+uint64_t graph_unpacked_bytes(const struct memory_graph *graph, const struct graph_layer *layer);
+
 /* Whether positions are rotated into queries and keys of layer `l`. */
 bool graph_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l);
+
+/* Builds since 11147 take embeddings among tokens: a second way in that is always reserved. */
+bool graph_mixes_embeddings(const struct memory_graph *graph);
+bool graph_picks_late(const struct memory_graph *graph);
 
 /* A graph while it is put down. */
 struct drawing {
@@ -67,6 +77,7 @@ struct drawing {
         embedded; /* embeddings for single layers: as read, and as layers get them */
     tape_ref stream_turned, stream_active; /* where there are four: graph_streams.c */
     tape_ref embeddings;                   /* the stream before the first layer */
+    tape_ref last_kept;                    /* RECIPE_LAST_KEPT's; TAPE_OUTSIDE: none */
     tape_ref positions, rows_wanted, states, states_again, query_scales;
     /* For layers that attend to everything, and for those with windows. */
     tape_ref key_rows[2], value_rows[2], mask[2], key_turn[2], value_turn[2];

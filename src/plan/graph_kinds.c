@@ -422,6 +422,9 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
     if (!recipe || !model->verified || model->expert_used_count > GRAPH_USED_MAX)
         return false;
     graph->recipe = recipe->flags;
+    graph->rule = memory->terms.rule;
+    if (!graph_mixes_embeddings(graph))
+        graph->recipe &= ~(uint32_t)RECIPE_SCALED_ROWS;
     graph->fused = memory_attention_fused(model, settings);
     graph->key_type = settings->key_type;
     graph->value_type = settings->value_type;

@@ -5,6 +5,29 @@ enum { F16_BYTES = 2 };
 
 /* --- attention ------------------------------------------------------------------------------- */
 
+static bool is_packed(enum dgo_kv_type type)
+{
+    return type != DGO_KV_F16 && type != DGO_KV_F32;
+}
+
+/* Latent values are a part of the keys. */
+uint64_t graph_unpacked_bytes(const struct memory_graph *graph, const struct graph_layer *layer)
+{
+    const uint64_t cells =
+        graph->stream_count * (layer->window ? graph->window_cells : graph->cells);
+    const bool latent = layer->mixer == GRAPH_LATENT;
+    const uint64_t keys = latent ? graph->latent + graph->rotated : layer->keys;
+    uint64_t width = 0;
+
+    if (!graph->rule->cache_unpacked)
+        return 0;
+    if (is_packed(graph->key_type))
+        width += keys;
+    if (is_packed(graph->value_type) && !latent)
+        width += layer->values;
+    return cells * width * F16_BYTES;
+}
+
 /* An f32 cache is copied to f16 for flash attention, no other is. */
 static tape_ref copied(struct drawing *d, const struct graph_layer *layer, bool is_f32,
                        uint64_t width)
@@ -41,7 +64,7 @@ static tape_ref against_cache(struct drawing *d, const struct graph_layer *layer
 
     queries = tape_view(d->tape, queries);
     if (g->fused)
-        return TAPE_PUT(d->tape, mixed, 0, queries,
+        return TAPE_PUT(d->tape, mixed + graph_unpacked_bytes(g, layer), 0, queries,
                         copied(d, layer, g->key_type == DGO_KV_F32, layer->keys),
                         copied(d, layer, g->value_type == DGO_KV_F32, layer->values), mask);
     tape_ref scores = TAPE_PUT(d->tape, draw_bytes(d, layer->heads * cells), 0, queries);
@@ -179,8 +202,8 @@ tape_ref draw_latent(struct drawing *d, const struct graph_layer *layer, tape_re
             cells ? TAPE_PUT(tape, cells * g->latent, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE,
         };
 
-        result = TAPE_PUT(tape, draw_bytes(d, heads * g->latent), 0, queries, copies[0], copies[1],
-                          d->mask[0]);
+        result = TAPE_PUT(tape, draw_bytes(d, heads * g->latent) + graph_unpacked_bytes(g, layer),
+                          0, queries, copies[0], copies[1], d->mask[0]);
     } else {
         const tape_ref values =
             TAPE_PUT(tape, g->stream_count * g->cells * g->latent * F16_BYTES, 0, TAPE_OUTSIDE);

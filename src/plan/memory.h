@@ -67,16 +67,17 @@ struct memory_build {
     uint8_t first_inputs;    /* tensors of width E that the first device of a pipeline keeps ... */
     uint8_t other_inputs;    /* ... and each later one: hidden state, residual */
     uint8_t first_extra;     /* times E at the first device's peak */
-    bool cache_unpacked;     /* a cache that is not f16 is copied to f16 in the compute buffer */
-    bool packed_holes;       /* packing a cache leaves holes of width Q that are used again */
-    bool replayed;           /* the graph's allocations are repeated, where the family is known */
-    bool alone_wide;         /* embeddings held during the graph also on a single device */
+    bool cache_unpacked;     /* packed caches are copied to f16 beside attention's result */
+    bool norms_told;         /* a layer's norms are told to run with it */
+    bool rows_late;          /* see RECIPE_ROWS_LATE */
     uint8_t shared_visitors; /* tensors of -ncmoe on the first device at once, of several devices */
     bool attention_place_known; /* where unfused attention runs over a cache in host memory */
     uint8_t host_inputs, host_extra, host_extra_alone; /* times E in host memory */
 };
 /* 0: the newest known. */
 const struct memory_build *memory_build_find(uint32_t build);
+/* The rows one after the other; NULL behind the last. */
+const struct memory_build *memory_build_at(size_t row);
 
 /* The terms of the compute buffer in bytes; names as in FORMULAS "Compute buffer". */
 struct memory_terms {
@@ -93,7 +94,6 @@ struct memory_terms {
     uint64_t base_first;      /* the same on the first of several devices */
     uint64_t base_later;      /* the same on the others */
     uint64_t base_alone;      /* the same on the only device */
-    uint64_t base_last;       /* where the last layer alone is; 0: not known */
     uint64_t extra;           /* X: unfused attention or an unpacked cache; 0 none */
     uint64_t extra_alone;     /* the same on the only device */
     uint64_t extra_first;     /* and on the first of several, where it is more */
@@ -150,6 +150,7 @@ enum { GRAPH_KINDS_MAX = 8 };
 /* What a graph is drawn from: graph.h. */
 struct memory_graph {
     uint32_t recipe; /* enum recipe_flag */
+    const struct memory_build *rule;
     bool fused;
     enum dgo_kv_type key_type, value_type;
     bool states_out; /* hidden states of all tokens are handed out */
@@ -207,7 +208,7 @@ struct plan_memory {
     uint64_t host_output_bytes;        /* logits that are handed out */
 
     struct memory_terms terms;
-    struct memory_graph graph; /* filled where terms.rule->replayed and the family has one */
+    struct memory_graph graph; /* filled where the family has one */
     bool replayed;             /* it is */
     struct memory_draft draft;
 };

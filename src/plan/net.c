@@ -70,6 +70,14 @@ int32_t net_input(struct net *graph, uint64_t bytes)
     return push(graph, tensor);
 }
 
+int32_t net_unused_input(struct net *graph, uint64_t bytes)
+{
+    const int32_t made = net_input(graph, bytes);
+
+    graph->tensor[made].unused = !graph->failed;
+    return made;
+}
+
 int32_t net_stored(struct net *graph, uint64_t bytes, uint64_t device_bytes, int32_t home,
                    bool weight)
 {

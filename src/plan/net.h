@@ -23,6 +23,7 @@ struct net_tensor {
     uint8_t reusable;  /* a bit for each source of its own shape, which it may be written over */
     bool weight;       /* it draws its operation to its home */
     bool input, kept;  /* filled from outside; never given back */
+    bool unused;       /* by any node: there is one of it, with a pipeline, too */
     bool light;        /* not drawn by weights: rotations, fused attention */
     bool many_rows;    /* worth computing on a device where its weights do not lie */
     uint32_t children; /* uses still to come, those of its views too */
@@ -54,6 +55,7 @@ void net_done(struct net *graph);
 
 /* Each gives the tensor's number. */
 int32_t net_input(struct net *graph, uint64_t bytes);
+int32_t net_unused_input(struct net *graph, uint64_t bytes);
 int32_t net_stored(struct net *graph, uint64_t bytes, uint64_t device_bytes, int32_t home,
                    bool weight);
 int32_t net_view(struct net *graph, int32_t of, uint64_t bytes);

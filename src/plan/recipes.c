@@ -34,7 +34,7 @@ static const struct recipe recipes[] = {
     {"gemma4", RECIPE_SCALED | RECIPE_SCALED_ROWS | RECIPE_BORROWS},
     {"glm4", RECIPE_POSITIONS_BY_FILE | RECIPE_LAST_NORM_TOLD | RECIPE_WHOLE},
     {"glm4moe", RECIPE_POSITIONS_BY_FILE | RECIPE_WHOLE},
-    {"gpt-oss", RECIPE_SHARES_LATE | RECIPE_KEYS_FIRST | RECIPE_WHOLE},
+    {"gpt-oss", RECIPE_SHARES_LATE | RECIPE_KEYS_FIRST | RECIPE_ROWS_LATE | RECIPE_WHOLE},
     {"granite", RECIPE_WHOLE},
     {"granite_swa", 0},
     {"granitehybrid", RECIPE_SHARES_NORMED},
@@ -78,10 +78,13 @@ static const struct recipe recipes[] = {
     {"qwen2moe", RECIPE_GATE_PROPORTION | RECIPE_WHOLE},
     {"qwen2vl", RECIPE_POSITIONS_4},
     {"qwen3", RECIPE_WHOLE},
-    {"qwen35", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
-    {"qwen35moe", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
+    {"qwen35", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_ROWS_LATE | RECIPE_LAST_KEPT |
+                   RECIPE_WHOLE},
+    {"qwen35moe", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_ROWS_LATE | RECIPE_LAST_KEPT |
+                      RECIPE_WHOLE},
     {"qwen3moe", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
-    {"qwen3next", RECIPE_SHARES_NORMED | RECIPE_KEYS_REPEATED | RECIPE_WHOLE},
+    {"qwen3next", RECIPE_SHARES_NORMED | RECIPE_KEYS_REPEATED | RECIPE_ROWS_LATE |
+                      RECIPE_LAST_KEPT | RECIPE_WHOLE},
     {"qwen3vl", RECIPE_POSITIONS_4 | RECIPE_WHOLE},
     {"qwen3vlmoe", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"seed_oss", RECIPE_WHOLE},
@@ -91,6 +94,16 @@ static const struct recipe recipes[] = {
     {"starcoder2", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"xverse", 0},
 };
+
+bool graph_mixes_embeddings(const struct memory_graph *graph)
+{
+    return graph->rule->first_inputs > 1;
+}
+
+bool graph_picks_late(const struct memory_graph *graph)
+{
+    return graph->rule->rows_late && graph->recipe & RECIPE_ROWS_LATE;
+}
 
 const struct recipe *recipe_find(const char *architecture)
 {

@@ -45,6 +45,9 @@ bool memory_replay_bytes(const struct memory_graph *graph, const struct memory_r
     if (tape.overflown)
         return false;
     *bytes = tape_peak(&tape) + brought_bytes(graph, role);
+    if (role->pipeline && role->position > 0)
+        *bytes += MEMORY_COPIES * (graph->rule->other_inputs - 1U) * graph->embedding *
+                  graph->token_count * sizeof(float);
     /* The search does not know which layers: fewer may be in the way of each other. */
     if (graph->recipe & RECIPE_BORROWS && role->pipeline && role->layer_count == 0)
         *bytes += graph->embedding * graph->token_count * sizeof(float);

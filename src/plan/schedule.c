@@ -255,7 +255,7 @@ static void take_first(struct schedule *s)
         if (!tensor->input && (t < s->first_count || s->copies == 1))
             continue;
         take(s, tensor);
-        for (uint32_t c = 1; c < s->copies; c++)
+        for (uint32_t c = 1; c < s->copies && !tensor->unused; c++)
             heap_take(&s->heap[tensor->backend], reserved_bytes(s, tensor));
         tensor->kept = tensor->kept || s->copies > 1;
     }

@@ -208,8 +208,8 @@ static uint64_t base_bytes(const struct dgo_model *model, const struct dgo_setti
         return dense;
     case MEMORY_MOE:
         return terms->studied ? experts : mixed;
-    case MEMORY_MOE_FUSED: /* a replayed build asks for bounds alone: the results, too */
-        return 2 * e + q + 3 * f + (terms->rule->replayed ? d : 0);
+    case MEMORY_MOE_FUSED:
+        return 2 * e + q + 3 * f + d;
     case MEMORY_MLA:
         return dgo_max_u64(3 * e + latent_bytes(model, w, token_bytes), mixed);
     case MEMORY_DELTA:
@@ -241,16 +241,15 @@ static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_sett
                    w->heads * token_bytes *
                        (w->key + latent + memory_key_number(model, "attention.key_length_mla") +
                         memory_key_number(model, "rope.dimension_count"));
-        return scores + 2 * e + 2 * q + gates -
-               (terms->rule->packed_holes && is_packed(settings->key_type) && !gates ? q : 0);
+        return scores + 2 * e + 2 * q + gates;
     }
-    if (terms->rule->replayed) { /* an f32 cache is copied to f16, no other is */
+    if (!terms->rule->cache_unpacked) { /* an f32 cache is copied to f16, no other is */
         const uint64_t copied = (settings->key_type == DGO_KV_F32 ? w->key : 0) +
                                 (settings->value_type == DGO_KV_F32 ? w->value : 0);
 
         return copied > 0 ? 2 * e + 2 * q + 2 * cells * copied + 2 * gates : 0;
     }
-    if (!terms->rule->cache_unpacked || terms->cache_f16)
+    if (terms->cache_f16)
         return 0;
     if (terms->family == MEMORY_MLA)
         return 2 * e + w->heads * token_bytes * (w->key + latent) + 2 * cells * w->key;
@@ -279,13 +278,8 @@ static void fill_alone(const struct dgo_settings *settings, const struct widths 
     terms->extra_alone = dgo_max_u64(terms->extra, terms->extra_first);
     if (terms->extra && terms->family == MEMORY_MLA && !terms->attention_fused)
         terms->extra_alone = dgo_max_u64(terms->extra_alone, terms->extra + e);
-    if (terms->rule->alone_wide && terms->extra && terms->family == MEMORY_DELTA &&
-        !terms->attention_fused && terms->cache_f16)
+    if (terms->extra && terms->family == MEMORY_DELTA && !terms->attention_fused)
         terms->extra_alone += e;
-    if (!terms->rule->alone_wide) {
-        terms->base_alone = terms->base_later;
-        return;
-    }
     terms->base_alone = terms->base;
     if (terms->family == MEMORY_MLA || terms->family == MEMORY_DELTA)
         terms->base_alone += e;
@@ -295,43 +289,15 @@ static void fill_alone(const struct dgo_settings *settings, const struct widths 
         terms->extra_alone += q > e ? 2 * e : free_e;
 }
 
-/* Copies of one of the two caches, or of both, leave holes of the width Q that are used again. */
-static uint64_t packed_saving(const struct dgo_model *model, const struct dgo_settings *settings,
-                              uint64_t token_bytes, const struct memory_terms *terms)
-{
-    const bool key = is_packed(settings->key_type), value = is_packed(settings->value_type);
-    const uint64_t e = terms->embedding;
-    uint64_t q = terms->queries;
-
-    if (!terms->rule->packed_holes || !terms->studied)
-        return 0;
-    if (terms->family == MEMORY_MLA || terms->family == MEMORY_DELTA)
-        return 0;
-    /* What the router's two results need then, beside the hole. */
-    if (terms->family == MEMORY_MOE)
-        q -= dgo_min_u64(q, 2 * (uint64_t)model->expert_count * token_bytes);
-    if (key != value && terms->queries > e)
-        return q;
-    if (terms->family == MEMORY_MOE_FUSED || terms->sliding_window)
-        return 0;
-    if (settings->key_type == DGO_KV_F32 && settings->value_type == DGO_KV_F32)
-        return terms->queries == e || terms->family == MEMORY_MOE ? q : 0;
-    return key && value && terms->queries == e ? q : 0;
-}
-
 /* Devices of a pipeline.  The first has a layer whose inputs come in one by one. */
-static void fill_pipeline(const struct dgo_model *model, const struct dgo_settings *settings,
-                          const struct widths *w, uint64_t token_bytes, struct memory_terms *terms)
+static void fill_pipeline(const struct dgo_settings *settings, const struct widths *w,
+                          uint64_t token_bytes, struct memory_terms *terms)
 {
     enum { LATENT_FIRST = 64 };
     const uint64_t e = terms->embedding, q = terms->queries;
-    const bool newer = terms->rule->packed_holes || !terms->rule->exact;
 
-    terms->base_later = terms->base - packed_saving(model, settings, token_bytes, terms);
-    /* Behind the last attention only the rows of wanted logits go on. */
-    if (terms->studied && (terms->family == MEMORY_DENSE || terms->family == MEMORY_MOE))
-        terms->base_last = e + 2 * q;
-    if (newer && w->window && is_packed(settings->value_type) && q < e)
+    terms->base_later = terms->base;
+    if (w->window && is_packed(settings->value_type) && q < e)
         terms->base_later += q;
     terms->base_first = terms->base_later;
     if (terms->family == MEMORY_MLA) {
@@ -339,15 +305,13 @@ static void fill_pipeline(const struct dgo_model *model, const struct dgo_settin
         if (terms->extra && !terms->attention_fused)
             terms->extra_first = terms->extra + w->heads * LATENT_FIRST * token_bytes;
     }
-    if (newer && terms->family == MEMORY_DELTA) {
+    if (terms->family == MEMORY_DELTA) {
         const bool one = is_packed(settings->key_type) != is_packed(settings->value_type) ||
                          settings->key_type == DGO_KV_F32;
 
         terms->base_first += one ? e : 0;
         if (terms->extra)
             terms->extra += one ? e : 0;
-        if (terms->rule->packed_holes && terms->extra && !terms->attention_fused && !one)
-            terms->extra -= e;
     }
     terms->scan = w->scan * token_bytes;
 }
@@ -369,8 +333,9 @@ static uint64_t output_alone_bytes(const struct dgo_model *model, const struct p
 {
     const uint64_t rows = memory->output_row_count * sizeof(float);
     /* A delta net's graph picked the wanted rows behind the last layer, not in it. */
-    const uint64_t wide =
-        memory->terms.family == MEMORY_DELTA && !memory->replayed ? memory->terms.embedding : 0;
+    const uint64_t wide = memory->terms.family == MEMORY_DELTA && memory->terms.rule->rows_late
+                              ? memory->terms.embedding
+                              : 0;
 
     return rows * model->vocab_size + (wide + rows * model->embedding_length) *
                                           (1U + MEMORY_COPIES * memory->terms.rule->other_inputs);
@@ -437,11 +402,10 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     if (terms->adapted) /* a product as wide as the widest, scaled and added */
         terms->base +=
             2 * dgo_max_u64(w.feed_forward * token_bytes, terms->queries) + 2 * terms->embedding;
-    fill_pipeline(model, settings, &w, token_bytes, terms);
+    fill_pipeline(settings, &w, token_bytes, terms);
     fill_alone(settings, &w, terms);
     terms->logits = logits_bytes(model, memory);
-    memory->replayed = (terms->rule->replayed || !terms->rule->exact) && !terms->adapted &&
-                       graph_fill(model, settings, memory, &memory->graph);
+    memory->replayed = !terms->adapted && graph_fill(model, settings, memory, &memory->graph);
     terms->output_alone = output_alone_bytes(model, memory);
     if (memory->output_row_count < DGO_OFFLOAD_ROWS_MIN)
         terms->output_weight = 0;

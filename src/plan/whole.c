@@ -243,7 +243,7 @@ static int32_t feed_normed(struct builder *b, uint32_t l, int32_t in, uint64_t b
 static int32_t layer(struct builder *b, uint32_t l, int32_t in)
 {
     const struct weight *w = b->part[l];
-    const bool last = l + 1 == b->memory->layer_count;
+    const bool last = l + 1 == b->memory->layer_count && !graph_picks_late(b->shape);
     const bool norms_after =
         w[POST_ATTN_NORM].tensor && (w[FFN_NORM].tensor || w[POST_FFN_NORM].tensor);
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
@@ -276,30 +276,40 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
     return whole_sum(b, made, in, bytes, rows);
 }
 
-/* The token's embeddings; and a second way in, for those that come from outside, which is reserved
- * though nothing uses it. */
-static int32_t embeddings(struct builder *b)
+/* A second way in, for embeddings that come from outside among tokens: reserved though nothing uses
+ * it.  `table`: the token's embeddings. */
+static void mixed_embeddings(struct builder *b, int32_t table)
 {
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
-    const int32_t tokens = net_input(&b->graph, b->tokens * sizeof(int32_t));
-    const int32_t outside = net_input(&b->graph, wide); /* in place of tokens: no node uses it */
     const int32_t mixed_tokens = net_input(&b->graph, b->tokens * sizeof(int32_t));
-    const int32_t table = whole_stored(b, &b->embedding);
     const int32_t mixed_in = net_input(&b->graph, wide);
     const int32_t slots = net_input(&b->graph, b->tokens * sizeof(int64_t));
-    int32_t made =
-        whole_node(b, (struct net_op){.bytes = wide, .source = SOURCES(table, tokens), PLAIN});
     const int32_t second = whole_node(
         b, (struct net_op){.bytes = wide, .source = SOURCES(table, mixed_tokens), PLAIN});
     const int32_t mixed = whole_node(
         b, (struct net_op){
                .bytes = wide, .rows = b->tokens, .source = SOURCES(mixed_in), .kept = true, PLAIN});
 
-    (void)outside;
     whole_node(b, (struct net_op){.rows = b->tokens,
                                   .source = SOURCES(second, slots, mixed),
                                   .written = mixed,
                                   .on = NET_NONE});
+}
+
+static int32_t embeddings(struct builder *b)
+{
+    const uint64_t wide = whole_floats(b, b->model->embedding_length);
+    const int32_t tokens = net_input(&b->graph, b->tokens * sizeof(int32_t));
+    const bool mixes = graph_mixes_embeddings(b->shape);
+    /* In place of tokens: no node uses it. */
+    const int32_t outside = mixes ? net_input(&b->graph, wide) : net_unused_input(&b->graph, wide);
+    const int32_t table = whole_stored(b, &b->embedding);
+    int32_t made =
+        whole_node(b, (struct net_op){.bytes = wide, .source = SOURCES(table, tokens), PLAIN});
+
+    (void)outside;
+    if (mixes)
+        mixed_embeddings(b, table);
     if (b->shape->recipe & RECIPE_SCALED)
         made = whole_node(
             b, (struct net_op){
@@ -322,6 +332,11 @@ static void build(struct builder *b)
     stream = embeddings(b);
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
         stream = layer(b, l, stream);
+    if (graph_picks_late(b->shape)) {
+        if (!b->graph.failed)
+            b->graph.tensor[stream].kept = b->shape->recipe & RECIPE_LAST_KEPT;
+        stream = picked(b, stream);
+    }
     stream = whole_normed(b, &b->output_norm, stream, bytes, b->rows, b->memory->layer_count);
     stream = whole_changed(b, &b->output_norm_bias, stream, bytes, b->rows);
     whole_node(b, (struct net_op){.bytes = b->rows * b->model->vocab_size * sizeof(float),
@@ -369,6 +384,20 @@ static bool has_equal_masks(const struct builder *b)
            b->memory->op_offload;
 }
 
+/* With the engine: whole layers on devices of this machine, and none of what drafts ask for. */
+static bool is_compared(const struct builder *b)
+{
+    const struct dgo_settings *settings = b->to->settings;
+
+    if (!b->memory->replayed || !b->memory->terms.rule->exact || b->memory->terms.adapted ||
+        !(b->shape->recipe & RECIPE_WHOLE))
+        return false;
+    if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote)
+        return false;
+    return settings->rollback_tokens == 0 && !settings->states_out && !settings->own_draft &&
+           (settings->output_row_count == 0 || !graph_mixes_embeddings(b->shape));
+}
+
 bool whole_compute_bytes(const struct whole_placement *placement,
                          uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes)
 {
@@ -379,15 +408,7 @@ bool whole_compute_bytes(const struct whole_placement *placement,
                         .shape = &placement->memory->graph};
     bool made = false;
 
-    /* Compared with the engine for whole layers on devices and its own rows of logits alone. */
-    if (placement->settings->split_mode == DGO_SPLIT_TENSOR ||
-        placement->settings->output_row_count != 0 || placement->settings->rollback_tokens != 0)
-        return false;
-    if (has_equal_masks(&b))
-        return false;
-    if (!b.memory->replayed || placement->settings->states_out || placement->settings->own_draft ||
-        !b.memory->terms.rule->replayed || b.memory->terms.adapted ||
-        !(b.shape->recipe & RECIPE_WHOLE) || placement->settings->remote ||
+    if (!is_compared(&b) || has_equal_masks(&b) ||
         override_set_make(placement->settings, &b.overrides, NULL) != DGO_OK)
         return false;
     b.part = calloc(b.memory->layer_count, sizeof *b.part);

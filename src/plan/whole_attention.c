@@ -148,30 +148,34 @@ static void keep(struct builder *b, uint32_t l, const int32_t cache[2], const in
     write_rows(b, cache[1], rows[1], whole_input(b, &inputs_of(b, l)->value_rows, numbers * each));
 }
 
-/* An f32 cache is copied to f16. */
-static int32_t as_f16(struct builder *b, int32_t read, enum dgo_kv_type type)
+/* An f32 cache is copied to f16: of layer `l`, `width` values in each cell. */
+static int32_t as_f16(struct builder *b, uint32_t l, int32_t read, enum dgo_kv_type type,
+                      uint64_t width)
 {
+    const uint64_t cells = b->memory->stream_count * cells_of(b, l);
+
     if (type != DGO_KV_F32)
         return read;
     return whole_node(
-        b, (struct net_op){.bytes = b->graph.failed ? 0 : b->graph.tensor[read].bytes / 2,
-                           .source = SOURCES(read),
-                           PLAIN});
+        b,
+        (struct net_op){.bytes = cells * width * sizeof(uint16_t), .source = SOURCES(read), PLAIN});
 }
 
 static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int32_t keys,
                             int32_t values, uint64_t bytes)
 {
     const struct dgo_settings *settings = b->to->settings;
+    const struct dgo_layer *layer = &b->model->layer[l];
     const struct weight *sinks = &b->part[l][ATTN_SINKS];
 
-    queries = net_view(
-        &b->graph, queries,
-        whole_floats(b, (uint64_t)b->model->layer[l].head_count * b->model->layer[l].key_length));
-    keys = as_f16(b, keys, settings->key_type);
-    values = as_f16(b, values, settings->value_type);
+    queries = net_view(&b->graph, queries,
+                       whole_floats(b, (uint64_t)layer->head_count * layer->key_length));
+    keys =
+        as_f16(b, l, keys, settings->key_type, (uint64_t)layer->head_count_kv * layer->key_length);
+    values = as_f16(b, l, values, settings->value_type,
+                    (uint64_t)layer->head_count_kv * layer->value_length);
     return whole_node(
-        b, (struct net_op){.bytes = bytes,
+        b, (struct net_op){.bytes = bytes + graph_unpacked_bytes(b->shape, whole_kind(b, l)),
                            .source = SOURCES(queries, keys, values, mask_of(b, l),
                                              sinks->tensor ? whole_stored(b, sinks) : NET_NONE),
                            .light = true,
@@ -370,20 +374,13 @@ static int32_t latent_fused(struct builder *b, uint32_t l, int32_t queries, int3
 {
     const struct memory_graph *g = b->shape;
     const uint64_t heads = b->model->layer[l].head_count;
-    int32_t keys = read, values = latent_values(b, l, read);
+    const enum dgo_kv_type type = b->to->settings->key_type;
+    int32_t values = latent_values(b, l, read);
+    const int32_t keys = as_f16(b, l, read, type, g->latent + g->rotated);
 
-    if (b->to->settings->key_type == DGO_KV_F32) {
-        const uint64_t cells = b->memory->stream_count * cells_of(b, l);
-
-        keys = whole_node(
-            b, (struct net_op){.bytes = cells * (g->latent + g->rotated) * sizeof(uint16_t),
-                               .source = SOURCES(read),
-                               PLAIN});
-        values = whole_node(b, (struct net_op){.bytes = cells * g->latent * sizeof(uint16_t),
-                                               .source = SOURCES(values),
-                                               PLAIN});
-    }
-    return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
+    values = as_f16(b, l, values, type, g->latent);
+    return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent) +
+                                                  graph_unpacked_bytes(g, whole_kind(b, l)),
                                          .source = SOURCES(queries, keys, values, mask_of(b, l)),
                                          .light = true,
                                          PLAIN});

@@ -85,7 +85,7 @@ static int8_t norm_place(const struct builder *b, uint32_t l)
     enum { FEW_TOKENS = 32 };
     bool full = true;
 
-    if (l >= b->memory->layer_count)
+    if (l >= b->memory->layer_count || !b->shape->rule->norms_told)
         return NET_NONE;
     for (uint32_t i = 0; i <= b->memory->layer_count; i++)
         full = full && b->to->layer_device[i] != ASSIGN_CPU;
