@@ -2,7 +2,7 @@
 """How much of its speed a real engine keeps beside our busiest work, and beside the thread pools of others.
 
 usage: protect.py LOAD_PROGRAM ENGINE MODEL [--threads N] [--rounds N] [--peer-rounds N] [--seconds S] [--quota CPUS]
-                  [--minutes M] [--any-round]
+                  [--minutes M] [--any-round] [--kinds NAME…]
 
 Starts a real llama-server on the CPU with N threads (all cores) and lets it decode alone and beside each kind of load in turns:
 alone, ours, alone, background, alone, ... Each value beside a load is compared with the mean of the two alone around it, so slow
@@ -199,6 +199,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--minutes", type=float, default=4.0, help="no new pair after it")
     parser.add_argument("--quota", type=float)
+    parser.add_argument("--kinds", nargs="+", choices=NAMES, help="only these loads; default: all that are there")
     parser.add_argument("--any-round", action="store_true", help="keep noisy rounds, for runs at a better nice value than all others")
     options = parser.parse_args()
     try:
@@ -229,8 +230,8 @@ def main():
 
 def measure(options, port, engine, join):
     peers = subprocess.run([options.load, "peers", "kinds"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    kinds = [Kind(name, options.rounds) for name in OWN] + \
-            [Kind(name, options.peer_rounds) for name in ("threads", *peers)]
+    kinds = [Kind(name, options.rounds if name in OWN else options.peer_rounds) for name in (*OWN, "threads", *peers)
+             if not options.kinds or name in options.kinds]
     end = time.monotonic() + 60 * options.minutes
     tokens_per_second(port, 0.5)  # warm
     alone = [Window(port, [engine.pid], options.seconds)]
