@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Looks for command lines whose estimate is not what llama-server allocates: models of random shape, random flags, 1 to 4 pretend cards.
 
-    hunt.py [--runs N] [--seed N] [--family NAME]... [--models FOLDER] [--all]
+    hunt.py [--runs N] [--seed N] [--family NAME]... [--models FOLDER] [--jobs N] [--all]
 
 Each run makes a sparse model of a few layers (or takes a file of FOLDER, as test-llama-archs writes them), loads it with the real
 server and lays its log beside `estimate`.  A difference is printed with the words that bring it again; --all prints every device.
@@ -493,10 +493,11 @@ FAMILIES |= {
 }
 
 
-def make_shape(name, rng, deep=False):
+def make_shape(name, rng, deep=False, small=False):
     shape = FAMILIES[name](rng)
-    if deep:  # and small: an engine reads every byte of them
+    if deep:
         shape.layers = rng.choice([9, 10, 12]) + shape.o["more_layers"]
+    if deep or small:  # an engine reads every byte of them
         shape.kind = "Q8_0" if shape.kind == "F16" else shape.kind
         shape.experts, shape.used = min(shape.experts, 4), min(shape.used, 4)
         shape.inner = min(shape.inner, 2048 if shape.experts else 8192)
@@ -640,9 +641,11 @@ def main():
     parser.add_argument("--family", action="append")
     parser.add_argument("--models")
     parser.add_argument("--deep", action="store_true", help="models of 9 to 12 layers, otherwise small")
+    parser.add_argument("--small", action="store_true", help="as small, of 3 to 8 layers: a launch takes seconds")
     parser.add_argument("--record", help="a file that gets a row for each launch: what the engine allocated (tests/plan/graphs_b11669.tsv)")
     parser.add_argument("--partial", type=float, default=0.0, help="share of runs with parts in host memory")
     parser.add_argument("--keep", help="a folder for models and logs; a second hunt with the same seed reads the logs there")
+    parser.add_argument("--jobs", type=int, default=2, help="engines at once")
     parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
     e2e.backend_built = e2e.backend()
@@ -659,7 +662,7 @@ def main():
                 name, layers, experts, latent = path.stem, 2, "moe" in path.stem, False
             else:
                 name = rng.choice(options.family or [*FAMILIES])
-                shape = make_shape(name, rng, options.deep)
+                shape = make_shape(name, rng, options.deep, options.small)
                 layers, experts, latent = shape.layers, shape.experts, isinstance(shape, Latent)
                 path = pathlib.Path(options.keep or folder) / f"{options.seed}-{number}-{name}.gguf"
                 shape.write(path)
@@ -669,7 +672,7 @@ def main():
                 words += draft_flags(rng, latent, "-fa" not in words)
             jobs.append((number, path, name, cards, words, folder))
         tally, errors = collections.Counter(), collections.defaultdict(list)
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             for job, wrong, rows in pool.map(one, jobs):
                 number, path, name, cards, words, _ = job
                 tally["runs"] += 1
