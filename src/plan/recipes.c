@@ -28,7 +28,7 @@ static const struct recipe recipes[] = {
     {"exaone4", 0},
     {"falcon-h1", 0},
     {"gemma", RECIPE_SCALED},
-    {"gemma2", RECIPE_SCALED | RECIPE_KEYS_FIRST | RECIPE_SCALED_ROWS | RECIPE_WHOLE},
+    {"gemma2", RECIPE_SCALED | RECIPE_KEYS_FIRST | RECIPE_WHOLE},
     {"gemma3", RECIPE_SCALED | RECIPE_SCALED_ROWS | RECIPE_KEYS_FIRST | RECIPE_WHOLE},
     {"gemma3n", RECIPE_BORROWS | RECIPE_STREAMS},
     {"gemma4", RECIPE_SCALED | RECIPE_SCALED_ROWS | RECIPE_BORROWS},

@@ -189,14 +189,15 @@ static void take(struct schedule *s, struct net_tensor *tensor)
         tensor->block = heap_take(&s->heap[tensor->backend], reserved_bytes(s, tensor));
 }
 
-/* A node may be written over an operand that nobody else uses.  (What is made of a view is not.) */
+/* A node may be written over an operand that nobody else uses and that lies as it will: not over a
+ * view, nor over the copy of one that came with what lies between its rows. */
 static bool take_over(struct net *graph, struct net_tensor *node)
 {
     for (int i = 0; i < NET_SOURCES_MAX && node->source[i] != NET_NONE; i++) {
         struct net_tensor *source = &graph->tensor[node->source[i]];
 
         if (!(node->reusable >> i & 1) || source->root != NET_NONE || source->kept ||
-            source->block.bytes == 0 || source->children != 1)
+            source->block.bytes == 0 || source->children != 1 || source->bytes != node->bytes)
             continue;
         node->block = source->block;
         node->backend = source->backend;

@@ -369,21 +369,6 @@ static bool run_graphs(struct builder *b, uint64_t peak_bytes[NET_BACKENDS_MAX])
     return made;
 }
 
-/* Two masks of one size, where a device computes for the CPU's layers: which hole the engine puts
- * the second into is not understood, and gemma2 took up to 5 MiB more than this would say. */
-static bool has_equal_masks(const struct builder *b)
-{
-    const struct memory_graph *g = b->shape;
-    bool masks[2] = {false, false}, cpu = false;
-
-    for (uint32_t l = 0; l < b->memory->layer_count; l++) {
-        masks[b->model->layer[l].sliding_window] = true;
-        cpu = cpu || b->to->layer_device[l] == ASSIGN_CPU;
-    }
-    return masks[false] && masks[true] && g->window_cells == g->cells && cpu &&
-           b->memory->op_offload;
-}
-
 /* With the engine: whole layers on devices of this machine, and none of what drafts ask for. */
 static bool is_compared(const struct builder *b)
 {
@@ -408,8 +393,7 @@ bool whole_compute_bytes(const struct whole_placement *placement,
                         .shape = &placement->memory->graph};
     bool made = false;
 
-    if (!is_compared(&b) || has_equal_masks(&b) ||
-        override_set_make(placement->settings, &b.overrides, NULL) != DGO_OK)
+    if (!is_compared(&b) || override_set_make(placement->settings, &b.overrides, NULL) != DGO_OK)
         return false;
     b.part = calloc(b.memory->layer_count, sizeof *b.part);
     made = b.part && note_tensors(&b) && run_graphs(&b, peak_bytes);

@@ -255,6 +255,8 @@ int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results)
     const struct dgo_layer *layer = &b->model->layer[l];
     const uint64_t bytes = whole_floats(b, (uint64_t)layer->head_count * layer->value_length);
 
+    if (!b->memory->terms.attention_fused)
+        return results; /* put in order already, and no view; values are not packed */
     return net_view(&b->graph, turned_value(b, l, results, bytes), bytes);
 }
 
