@@ -17,6 +17,8 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 
+import projectors
+
 ALIGNMENT = 32
 
 # name: (type id, values in a block, bytes of a block)
@@ -573,6 +575,10 @@ def parse_arguments():
                         help="write an audio projector for it, as wide as so many heads of 64")
     parser.add_argument("--projector", type=int, default=0, metavar="PIXELS",
                         help="write a vision projector for that model instead")
+    parser.add_argument("--projector-type", choices=projectors.KINDS, default="mlp", metavar="TYPE",
+                        help="of that projector: %s" % ", ".join(projectors.KINDS))
+    parser.add_argument("--true-size", action="store_true",
+                        help="a projector as wide as a known one, but with fewer layers, and sparse")
     parser.add_argument("--split", type=int, default=1, metavar="N", help="write N parts")
     parser.add_argument("--seed", type=int, default=1, help="of the random weights")
     options = parser.parse_args()
@@ -597,71 +603,57 @@ def write_adapter(path, spec, rank, seed):
     write_file(path, pairs, tensors, Weights(seed))
 
 
-PROJECTOR_LAYERS, PROJECTOR_PATCH = 2, 14
-AUDIO_MELS, AUDIO_TOKENS, AUDIO_STACK = 128, 1500, 8
+AUDIO_LAYERS, AUDIO_MELS, AUDIO_TOKENS, AUDIO_STACK = 2, 128, 1500, 8
 
 
 def linear_tensors(name, inner, outer):
-    yield Tensor(name + ".weight", (inner, outer))
-    yield Tensor(name + ".bias", (outer,), "bias")
+    return (Tensor(*row) for row in projectors.linear(name, inner, outer))
 
 
 def norm_tensors(name, width):
-    yield Tensor(name + ".weight", (width,), "norm")
-    yield Tensor(name + ".bias", (width,), "bias")
+    return (Tensor(*row) for row in projectors.norm(name, width))
 
 
-def projector_tensors(spec, width, side):
-    """CLIP's encoder and LLaVA's two matrices behind it."""
-    yield Tensor("v.class_embd", (width,), "bias")
-    yield Tensor("v.patch_embd.weight", (PROJECTOR_PATCH, PROJECTOR_PATCH, 3, width), "router")
-    yield Tensor("v.position_embd.weight", (width, side * side + 1), "router")
-    yield from norm_tensors("v.pre_ln", width)
-    for layer in range(PROJECTOR_LAYERS):
-        prefix = "v.blk.%d." % layer
-        yield from norm_tensors(prefix + "ln1", width)
-        yield from norm_tensors(prefix + "ln2", width)
-        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
-            yield from linear_tensors(prefix + name, width, width)
-        yield from linear_tensors(prefix + "ffn_down", width, 4 * width)  # CLIP's files swap the names
-        yield from linear_tensors(prefix + "ffn_up", 4 * width, width)
-    yield from linear_tensors("mm.0", width, spec.width)
-    yield from linear_tensors("mm.2", spec.width, spec.width)
-
-
-def write_clip(path, tensors, pairs, seed):
+def write_clip(path, tensors, pairs, seed, sparse=False):
     """What a server takes as --mmproj."""
     for tensor in tensors:
         tensor.type = choose_type(tensor, "F16")
     write_file(path, {"general.architecture": string("clip"), "general.type": string("mmproj"),
-                      "general.file_type": u32(1), **pairs}, tensors, Weights(seed))
+                      "general.file_type": u32(1), **pairs}, tensors, None if sparse else Weights(seed))
 
 
-def encoder_pairs(prefix, spec, width, heads):
+def encoder_pairs(prefix, spec, shape):
     return {
-        prefix + "embedding_length": u32(width),
-        prefix + "feed_forward_length": u32(4 * width),
+        prefix + "embedding_length": u32(shape.width),
+        prefix + "feed_forward_length": u32(shape.inner),
         prefix + "projection_dim": u32(spec.width),
-        prefix + "block_count": u32(PROJECTOR_LAYERS),
-        prefix + "attention.head_count": u32(heads),
+        prefix + "block_count": u32(shape.layers),
+        prefix + "attention.head_count": u32(shape.heads),
         prefix + "attention.layer_norm_epsilon": f32(1e-5),
     }
 
 
-def write_projector(path, spec, image, seed):
+def write_projector(path, spec, options):
     """A vision projector for that model, for square pictures of so many pixels."""
-    width = spec.width // 2
+    kind = projectors.KINDS[options.projector_type]
+    shape = projectors.shape_of(kind, options.true_size, options.projector)
     prefix = "clip.vision."
-    write_clip(path, list(projector_tensors(spec, width, image // PROJECTOR_PATCH)), {
+    tensors = [Tensor(*row) for row in projectors.tensors_of(kind, shape, spec.width)]
+    pairs = {
         "clip.has_vision_encoder": boolean(True),
-        "clip.projector_type": string("mlp"),
-        "clip.use_gelu": boolean(False),
-        prefix + "image_size": u32(image),
-        prefix + "patch_size": u32(PROJECTOR_PATCH),
-        **encoder_pairs(prefix, spec, width, 2),
+        "clip.projector_type": string(kind.type or options.projector_type),
+        prefix + "image_size": u32(shape.pixels),
+        prefix + "patch_size": u32(shape.patch),
+        **encoder_pairs(prefix, spec, shape),
         prefix + "image_mean": f32_array([0.5] * 3),
         prefix + "image_std": f32_array([0.5] * 3),
-    }, seed)
+        **{prefix + key: u32(value) for key, value in kind.keys.items()},
+    }
+    if kind.version:
+        pairs["clip.minicpmv_version"] = i32(kind.version)
+    if kind.activation:
+        pairs[kind.activation] = boolean(True)
+    write_clip(path, tensors, pairs, options.seed, options.true_size or options.sparse)
 
 
 def audio_tensors(spec, width):
@@ -671,7 +663,7 @@ def audio_tensors(spec, width):
     yield Tensor("a.conv1d.2.weight", (3, width, width), "router")
     yield Tensor("a.conv1d.2.bias", (1, width), "bias")
     yield Tensor("a.position_embd.weight", (width, AUDIO_TOKENS), "bias")
-    for layer in range(PROJECTOR_LAYERS):
+    for layer in range(AUDIO_LAYERS):
         prefix = "a.blk.%d." % layer
         yield from norm_tensors(prefix + "ln1", width)
         yield from norm_tensors(prefix + "ln2", width)
@@ -696,7 +688,7 @@ def write_audio(path, spec, heads, seed):
         "clip.projector_type": string("ultravox"),
         "clip.use_gelu": boolean(True),
         prefix + "num_mel_bins": u32(AUDIO_MELS),
-        **encoder_pairs(prefix, spec, width, heads),
+        **encoder_pairs(prefix, spec, projectors.Shape(AUDIO_LAYERS, width, heads, 4 * width, 1, 0)),
         prefix + "projector.stack_factor": u32(AUDIO_STACK),
     }, seed)
 
@@ -720,8 +712,8 @@ def main():
     if options.audio:
         write_audio(options.out, spec, options.audio, options.seed)
         return
-    if options.projector:
-        write_projector(options.out, spec, options.projector, options.seed)
+    if options.projector or options.true_size:
+        write_projector(options.out, spec, options)
         return
     file_type, matrix_type = FILE_TYPES[options.ftype]
     tensors = list(model_tensors(spec))

@@ -2,6 +2,7 @@
  * sounds.
  *
  * FORMULAS "Beside the model". */
+#include "encoder.h"
 #include "memory.h"
 
 #include "dgo_units.h"
@@ -83,20 +84,50 @@ static bool fuses(uint64_t head_size)
 
 /* The widest moment of an encoder's layer over one picture: residual, normed input, queries, keys,
  * values, and the feed-forward; and, unfused, the scores of all heads. */
-static uint64_t encoder_bytes(const struct dgo_model *projector, const struct picture *picture,
-                              bool fused)
+static uint64_t widest_bytes(const struct dgo_model *projector, const struct picture *picture,
+                             bool fused)
 {
     const uint64_t width = memory_key_number(projector, "vision.embedding_length");
     const uint64_t inner = memory_key_number(projector, "vision.feed_forward_length");
     const uint64_t heads =
         dgo_min_u64(memory_key_number(projector, "vision.attention.head_count"), 256);
     const uint64_t tokens = picture->patches;
-    const uint64_t scores =
-        fused && heads > 0 && fuses(width / heads) ? 0 : heads * tokens * tokens;
+    const uint64_t scores = fused ? 0 : heads * tokens * tokens;
 
     return (tokens * (6 * dgo_min_u64(width, 1 << 16) + 3 * dgo_min_u64(inner, 1 << 18)) + scores) *
                sizeof(float) +
            2 * picture->bytes;
+}
+
+static bool is_fused(const struct dgo_model *projector, bool on_card, enum dgo_flash_attention wish)
+{
+    const uint64_t width = memory_key_number(projector, "vision.embedding_length");
+    const uint64_t heads = memory_key_number(projector, "vision.attention.head_count");
+
+    return wish == DGO_FA_ON && (!on_card || (heads > 0 && fuses(width / heads)));
+}
+
+/* What the encoder of pictures takes: its graph's where that is known, else a bound.  Attention
+ * that the card cannot fuse is computed unfused by a server that decides itself, and on the CPU by
+ * one that was told to fuse: the most of both. */
+static bool picture_need(const struct dgo_model *projector, bool on_card,
+                         enum dgo_flash_attention wish, struct encoder_need *need)
+{
+    enum { POSITIONS_BYTES = 16 }; /* of one patch: four numbers where they have two dimensions */
+    const bool fused = is_fused(projector, on_card, wish);
+    const struct picture picture = warm_up_picture(projector);
+    struct encoder_need other = {0};
+
+    if (encoder_bytes(projector, fused, need)) {
+        if (fused || wish != DGO_FA_ON)
+            return true;
+        if (encoder_bytes(projector, true, &other))
+            need->compute_bytes = dgo_max_u64(need->compute_bytes, other.compute_bytes);
+        return false;
+    }
+    need->compute_bytes = widest_bytes(projector, &picture, fused);
+    need->input_bytes = picture.bytes + picture.patches * POSITIONS_BYTES;
+    return false;
 }
 
 /* Half a minute of sound, which the engine warms up with: frames of so many bands, and two of them
@@ -158,6 +189,7 @@ static struct dgo_device_estimate *device_made(struct dgo_estimate *estimate,
         .free_bytes = assign_free_bytes(&machine->gpu[gpu]),
         .overhead_bytes = memory_overhead_bytes(&machine->gpu[gpu]),
         .margin_bytes = margins_bytes ? margins_bytes[gpu] : 0,
+        .compute_source = DGO_FIGURE_FORMULA,
     };
     assign_device_name(machine, gpu, device->name);
     return device;
@@ -169,11 +201,10 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
                                            enum dgo_flash_attention flash_attention,
                                            const uint64_t *margins_bytes, struct dgo_error *err)
 {
-    enum { POSITIONS_BYTES = 16 }; /* of one patch: four numbers where they have two dimensions */
-    const struct picture picture = warm_up_picture(projector);
     const bool fused = flash_attention == DGO_FA_ON && gpu >= 0;
-    const uint64_t compute =
-        encoder_bytes(projector, &picture, fused) + listener_bytes(projector, fused);
+    struct encoder_need need;
+    const bool known = picture_need(projector, gpu >= 0, flash_attention, &need);
+    const uint64_t listening = listener_bytes(projector, fused);
     struct dgo_device_estimate *to = NULL;
     uint64_t weights = 0;
 
@@ -187,13 +218,13 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
         to = device_made(estimate, machine, (uint32_t)gpu, margins_bytes);
     if (to) {
         to->weights_bytes += weights;
-        to->compute_bytes += compute;
-        to->compute_source = DGO_FIGURE_BOUND;
-        estimate->host.compute_bytes +=
-            picture.bytes + picture.patches * POSITIONS_BYTES + sound_bytes(projector);
+        to->compute_bytes += need.compute_bytes + listening;
+        if (!known || listening > 0)
+            to->compute_source = DGO_FIGURE_BOUND;
+        estimate->host.compute_bytes += need.input_bytes + sound_bytes(projector);
     } else {
         estimate->host.weights_bytes += weights;
-        estimate->host.compute_bytes += compute;
+        estimate->host.compute_bytes += need.compute_bytes + listening;
     }
     dgo_estimate_judge(estimate);
     return DGO_OK;

@@ -2,10 +2,16 @@
 """Every kind of flag that moves memory: `estimate` against what a real llama-server logs, on two pretend cards.
 
 Weights and context must be the log's figures; compute too where the estimate calls it exact, else it must not be under."""
+import sys
+
 from books import Refused, differences, estimate, server
-from e2e import Machine, RTX_3060, RTX_3090, cases, check, check_equal, check_match, engine, free_port, main, make_model, model
+from e2e import ROOT, Machine, RTX_3060, RTX_3090, cases, check, check_equal, check_match, engine, free_port, main, make_model, model
+
+sys.path.insert(0, str(ROOT / "tools"))
+from projectors import KINDS  # noqa: E402
 
 UNDER_MIB, HOST_UNDER_MIB, NEAR_MIB = 0.1, 0.25, 0.6  # of one model
+LOG_MIB = 0.006  # what rounding to hundredths hides
 
 # Model, and flags as a user gives them.
 ROWS = [
@@ -198,6 +204,31 @@ def projector(box, row):
         most = measured + NEAR_MIB if device["compute_source"] == "formula" else float("inf")
         if not measured - UNDER_MIB <= figure <= most:
             wrong.append(f"{name} compute: engine {measured} MiB, estimate {figure:.2f} ({device['compute_source']})")
+    check(not wrong, "\n".join(wrong))
+
+
+# Each type of projector, fused on a card and unfused in host memory.
+ENCODERS = [(kind, text) for kind in KINDS for text in ("-sm none -fa on", "--no-mmproj-offload -fa off")]
+
+
+@cases(ENCODERS, lambda row: f"--mmproj: {row[0]}: {row[1]}")
+def encoder(box, row):
+    """Types whose graph is known are the engine's to the log's last digit."""
+    kind, text = row
+    path = box.folder / "projector.gguf"
+    make_model("tiny-llama", path, "--projector-type", kind, "--projector", 448)
+    flags = ["-c", "4096", "-np", "1", *text.split()]
+    machine_file = box.use(Machine(RTX_3090, RTX_3060))
+    with_it, _ = estimate(box, machine_file, model(), [*flags, "--mmproj", str(path)])
+    without, _ = estimate(box, machine_file, model(), flags)
+    seen = server(box, model(), [*flags, "--mmproj", str(path), "--warmup"])
+    wrong = []
+    for before, after in [*zip(without["devices"], with_it["devices"]), (without["host"], with_it["host"])]:
+        figure = (after["compute_bytes"] - before["compute_bytes"]) / (1 << 20)
+        measured = seen[after.get("name", "host")]["projector"]
+        if abs(figure - measured) > LOG_MIB or after.get("compute_source", "formula") != "formula":
+            wrong.append(f"{after.get('name', 'host')}: engine {measured:.2f} MiB, estimate {figure:.2f} ({after.get('compute_source')})")
+    check(sum(row["projector"] for row in seen.values()) > 0, f"no encoder in the log: {seen}")
     check(not wrong, "\n".join(wrong))
 
 

@@ -1,0 +1,173 @@
+/* encoder.h - private to the plan module: what a projector's encoder of pictures is made of, and
+ * its graph on a tape.
+ *
+ * encoder_types.c knows the types, encoder_read.c what a file has of them; encoder.c puts down the
+ * input and the layers, encoder_ends.c what is behind them.  Source: the graphs of llama.cpp build
+ * 11669 as its allocator gets them; FORMULAS "Pictures". */
+#ifndef PLAN_ENCODER_H
+#define PLAN_ENCODER_H
+
+#include "memory.h"
+#include "tape.h"
+
+enum { ENCODER_LAYERS_MAX = 64, ENCODER_FEATURES_MAX = 8 };
+
+/* What a layer may have: tensors of the file. */
+enum encoder_part {
+    PART_QUERY_BIAS = 1 << 0,
+    PART_KEY_BIAS = 1 << 1,
+    PART_VALUE_BIAS = 1 << 2,
+    PART_JOINT = 1 << 3, /* queries, keys and values by one matrix */
+    PART_JOINT_BIAS = 1 << 4,
+    PART_QUERY_NORM = 1 << 5,
+    PART_KEY_NORM = 1 << 6,
+    PART_OUT_BIAS = 1 << 7,
+    PART_FIRST_NORM = 1 << 8,
+    PART_FIRST_NORM_BIAS = 1 << 9,
+    PART_SECOND_NORM = 1 << 10,
+    PART_SECOND_NORM_BIAS = 1 << 11,
+    PART_OUT_NORM = 1 << 12,
+    PART_FEED_NORM = 1 << 13,
+    PART_OUT_SCALE = 1 << 14,
+    PART_FEED_SCALE = 1 << 15,
+    PART_LAYER_SCALE = 1 << 16,
+    PART_UP_BIAS = 1 << 17,
+    PART_GATE = 1 << 18,
+    PART_GATE_BIAS = 1 << 19,
+    PART_DOWN_BIAS = 1 << 20,
+    PART_EXPERTS = 1 << 21,    /* not drawn */
+    PART_SINKS = 1 << 22,      /* not drawn */
+    PART_HEAD_NORMS = 1 << 23, /* the norms of queries and keys run over heads */
+};
+
+enum encoder_flag {
+    ENCODER_RMS = 1 << 0,           /* norms by the root of the mean square */
+    ENCODER_RMS_6B = 1 << 1,        /* the same for InternViT-6B only */
+    ENCODER_CLASS_ROW = 1 << 2,     /* behind the patches, where the file has it */
+    ENCODER_CLASS_NEEDED = 1 << 3,  /* no graph without that row */
+    ENCODER_CLASS_COPIED = 1 << 4,  /* for each picture */
+    ENCODER_TWICE = 1 << 5,         /* two kernels, for two moments; patches in blocks of 2 x 2 */
+    ENCODER_FLAT = 1 << 6,          /* the kernel is a matrix */
+    ENCODER_SCALED = 1 << 7,        /* the picture is, first */
+    ENCODER_CLAMPED = 1 << 8,       /* what goes into matrices, and comes out */
+    ENCODER_VALUES_NORMED = 1 << 9, /* as queries and keys are */
+    ENCODER_NORMED_LATE = 1 << 10,  /* behind attention and feed-forward, not before */
+    ENCODER_TRUNK_NORM = 1 << 11,   /* the last norm has another name */
+    ENCODER_LLAVA = 1 << 12,   /* layers up to the last but one, or those that the file names */
+    ENCODER_WINDOWS = 1 << 14, /* most layers attend within windows, where the file says so */
+    ENCODER_SWAPPED = 1 << 13, /* old files swap the names of the feed-forward */
+};
+
+enum encoder_table { TABLE_NONE, TABLE_ADDED, TABLE_RESIZED, TABLE_CHOSEN, TABLE_AXES };
+enum encoder_turn { TURN_NONE, TURN_BY_TWO, TURN_BY_FOUR }; /* positions turned into heads */
+
+struct sketch;
+/* Values of F32: `rows` of them, so wide. */
+struct values {
+    tape_ref ref;
+    uint64_t width, rows;
+};
+
+struct encoder_type {
+    const char *name;
+    uint8_t warm_up_side; /* of the picture warmed up with, in tokens; 0: the file's picture */
+    uint8_t merge;        /* patches along the side of a token */
+    const char *merge_key;
+    uint8_t table, turn;
+    uint32_t flags;
+    struct values (*end)(struct sketch *s, struct values x);
+};
+/* NULL: its graph was not compared with the engine's. */
+const struct encoder_type *encoder_type_of(const struct dgo_model *projector);
+
+struct encoder_layer {
+    uint32_t parts;
+    uint32_t inner; /* width of the feed-forward */
+    bool swapped;   /* its two matrices are called by each other's names */
+    bool stacked;   /* the layer's result goes to the end, too */
+};
+
+struct encoder {
+    const struct encoder_type *type;
+    const struct dgo_model *projector;
+    uint64_t width, head_count, head_size, kv_head_count;
+    uint64_t patch, merge, pixels; /* pixels: the warm-up picture's side */
+    uint64_t window_pattern;       /* each so many-th layer attends to all; 0: all of them */
+    uint32_t layer_count, drawn_count;
+    uint32_t feature_count, feature[ENCODER_FEATURES_MAX];
+    struct encoder_layer layer[ENCODER_LAYERS_MAX];
+    bool rms;     /* norms may be written over what they norm */
+    bool damaged; /* a tensor that the type needs is not there, or of an impossible size */
+};
+
+/* False: no known type, or nothing that the engine would load. */
+bool encoder_read(const struct dgo_model *projector, struct encoder *encoder);
+
+/* A tensor of the file, as "mm.0.weight"; NULL: it has none. */
+const struct dgo_tensor *encoder_tensor(const struct encoder *encoder, const char *name);
+
+struct encoder_need {
+    uint64_t compute_bytes; /* of the device that the encoder is on */
+    uint64_t input_bytes;   /* in host memory, beside a card */
+};
+/* With align the device's.  False: the graph is not known. */
+bool encoder_bytes(const struct dgo_model *projector, bool fused, struct encoder_need *need);
+
+/* --- drawing; encoder.c ---------------------------------------------------------------------- */
+
+struct sketch {
+    struct encoder *encoder;
+    struct tape *tape;
+    bool fused;
+    uint64_t side, rows;     /* of patches, and those with what is put beside them */
+    uint64_t unfilled_bytes; /* of inputs that only the device has */
+    tape_ref mask, position[2];
+    struct values stacked; /* TAPE_OUTSIDE: none */
+};
+
+tape_ref sketch_input(struct sketch *s, uint64_t bytes);
+/* Made anew of `x`. */
+struct values sketch_made(struct sketch *s, uint64_t width, uint64_t rows, struct values x);
+/* Element by element, in place where nothing else needs `x`. */
+struct values sketch_changed(struct sketch *s, struct values x);
+/* The same values in another shape. */
+struct values sketch_viewed(struct sketch *s, uint64_t width, uint64_t rows, struct values x);
+/* Turned over, and written anew. */
+struct values sketch_turned(struct sketch *s, struct values x);
+struct values sketch_sum(struct sketch *s, struct values a, struct values b);
+/* By `name`.weight and, where the file has one, `name`.bias. */
+struct values sketch_linear(struct sketch *s, struct values x, const char *name);
+struct values sketch_norm(struct sketch *s, struct values x, bool rms, bool weight, bool bias);
+/* One above the other: as wide, more rows. */
+struct values sketch_beside(struct sketch *s, struct values a, struct values b);
+/* `first`, an activation, `second`. */
+struct values sketch_two(struct sketch *s, struct values x, const char *first, const char *second);
+/* A convolution of a picture of side x side that has `x.width` channels. */
+struct values sketch_convolved(struct sketch *s, struct values x, const char *name, uint64_t kernel,
+                               uint64_t rows);
+/* Blocks of four patches in another order, an input: windows beside each other. */
+struct values sketch_reordered(struct sketch *s, struct values x);
+/* Heads of equal width; `mask` may be TAPE_OUTSIDE. */
+struct values sketch_attend(struct sketch *s, struct values q, struct values k, struct values v,
+                            uint64_t heads, tape_ref mask);
+
+/* encoder_ends.c: from the last layer to rows for the text model. */
+struct values end_pooled(struct sketch *s, struct values x);
+struct values end_pooled_scaled(struct sketch *s, struct values x);
+struct values end_shuffled(struct sketch *s, struct values x);
+struct values end_normed_merged(struct sketch *s, struct values x);
+struct values end_two(struct sketch *s, struct values x);
+struct values end_janus(struct sketch *s, struct values x);
+struct values end_blocks(struct sketch *s, struct values x);
+struct values end_broken_rows(struct sketch *s, struct values x);
+struct values end_internvl(struct sketch *s, struct values x);
+struct values end_llama4(struct sketch *s, struct values x);
+struct values end_resampled(struct sketch *s, struct values x);
+struct values end_merged_normed(struct sketch *s, struct values x);
+struct values end_glm4v(struct sketch *s, struct values x);
+struct values end_cogvlm(struct sketch *s, struct values x);
+struct values end_paddle(struct sketch *s, struct values x);
+struct values end_dots(struct sketch *s, struct values x);
+struct values end_llava(struct sketch *s, struct values x);
+
+#endif

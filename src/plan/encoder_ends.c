@@ -1,0 +1,264 @@
+/* encoder_ends.c - what is behind an encoder's last layer, type by type. */
+#include "encoder.h"
+
+#include "dgo_units.h"
+
+enum { POSITION_BYTES = 4, LAYER_NORM = false, RMS_NORM = true };
+
+/* Squares of merge x merge patches become one row each. */
+static struct values squares(struct sketch *s, struct values x, uint64_t side)
+{
+    x = sketch_turned(s, sketch_turned(s, x));
+    x.width *= s->encoder->merge * s->encoder->merge;
+    x.rows = side * side;
+    return x;
+}
+
+/* The same where sides are filled up first. */
+static struct values merged(struct sketch *s, struct values x)
+{
+    const uint64_t merge = s->encoder->merge;
+    const uint64_t side = (s->side + merge - 1) / merge;
+
+    if (s->side % merge != 0)
+        x = sketch_made(s, x.width, side * merge * side * merge,
+                        sketch_viewed(s, x.width, x.rows, x));
+    return squares(s, x, side);
+}
+
+static struct values without_class_row(struct sketch *s, struct values x)
+{
+    return sketch_viewed(s, x.width, s->side * s->side, x);
+}
+
+static struct values gated(struct sketch *s, struct values x)
+{
+    const struct values up = sketch_linear(s, x, "mm.up");
+    struct values gate = sketch_linear(s, x, "mm.gate");
+
+    gate.ref = TAPE_PUT(s->tape, gate.width * gate.rows * sizeof(float), 0, gate.ref, up.ref);
+    return sketch_linear(s, gate, "mm.down");
+}
+
+/* Averages of squares. */
+static struct values pooled(struct sketch *s, struct values x)
+{
+    const uint64_t side = s->side / s->encoder->merge;
+
+    x = sketch_made(s, x.width, side * side, sketch_turned(s, x));
+    return sketch_turned(s, x);
+}
+
+/* The matrix is turned over first, which takes room to the end. */
+struct values end_pooled(struct sketch *s, struct values x)
+{
+    const struct dgo_tensor *matrix = encoder_tensor(s->encoder, "mm.input_projection.weight");
+
+    if (!matrix || matrix->size_bytes > DGO_GIB || matrix->dim[0] > UINT32_MAX) {
+        s->encoder->damaged = true;
+        return x;
+    }
+    const tape_ref turned = TAPE_PUT(s->tape, matrix->size_bytes, 0, TAPE_OUTSIDE);
+
+    x = sketch_norm(s, pooled(s, x), RMS_NORM, true, false);
+    x.width = matrix->dim[0];
+    x.ref = TAPE_PUT(s->tape, x.width * x.rows * sizeof(float), 0, turned, x.ref);
+    return x;
+}
+
+struct values end_pooled_scaled(struct sketch *s, struct values x)
+{
+    x = sketch_changed(s, pooled(s, x));
+    return sketch_linear(s, sketch_norm(s, x, RMS_NORM, false, false), "mm.input_projection");
+}
+
+struct values end_shuffled(struct sketch *s, struct values x)
+{
+    return sketch_linear(s, merged(s, x), "mm.model.fc");
+}
+
+struct values end_normed_merged(struct sketch *s, struct values x)
+{
+    x = merged(s, x);
+    if (encoder_tensor(s->encoder, "mm.input_norm.weight"))
+        x = sketch_norm(s, x, LAYER_NORM, true, true);
+    return sketch_two(s, x, "mm.1", "mm.2");
+}
+
+struct values end_two(struct sketch *s, struct values x)
+{
+    return sketch_two(s, x, "mm.0", "mm.2");
+}
+
+struct values end_janus(struct sketch *s, struct values x)
+{
+    return sketch_two(s, x, "mm.0", "mm.1");
+}
+
+/* Four patches a row: they lie in blocks already. */
+struct values end_blocks(struct sketch *s, struct values x)
+{
+    enum { BLOCK = 4 };
+
+    x = sketch_viewed(s, x.width * BLOCK, x.rows / BLOCK, x);
+    x = sketch_two(s, x, "mm.0", "mm.2");
+    if (s->encoder->window_pattern > 0)
+        x = sketch_reordered(s, x);
+    if (s->stacked.ref == TAPE_OUTSIDE)
+        return x;
+    x.width += s->stacked.width;
+    x.ref = TAPE_PUT(s->tape, x.width * x.rows * sizeof(float), 0, x.ref, s->stacked.ref);
+    return x;
+}
+
+/* Mistral Small's: patches are merged by a convolution with a matrix of its own. */
+static struct values unfolded(struct sketch *s, struct values x)
+{
+    const uint64_t merge = s->encoder->merge, side = s->side / merge;
+
+    x = sketch_turned(s, sketch_norm(s, x, RMS_NORM, true, false));
+    const tape_ref kernel = tape_view(s->tape, x.ref);
+
+    x.width *= merge * merge;
+    x.rows = side * side;
+    x.ref = TAPE_PUT(s->tape, x.width * x.rows * sizeof(float), 0, kernel, x.ref);
+    return sketch_linear(s, x, "mm.patch_merger");
+}
+
+/* Each row of the picture ends with a row that says so. */
+struct values end_broken_rows(struct sketch *s, struct values x)
+{
+    const uint64_t side = s->side / s->encoder->merge;
+
+    if (encoder_tensor(s->encoder, "mm.patch_merger.weight"))
+        x = unfolded(s, x);
+    x = sketch_two(s, x, "mm.1", "mm.2");
+    if (!encoder_tensor(s->encoder, "v.token_embd.img_break"))
+        return x;
+    struct values breaks = {TAPE_OUTSIDE, x.width, side};
+    const uint64_t bytes = breaks.width * breaks.rows * sizeof(float);
+
+    breaks.ref = sketch_input(s, bytes);
+    s->unfilled_bytes += dgo_pad_u64(bytes, MEMORY_HOST_ALIGN);
+    breaks = sketch_changed(s, sketch_changed(s, breaks));
+    return sketch_beside(s, sketch_viewed(s, x.width, x.rows, x), breaks);
+}
+
+struct values end_internvl(struct sketch *s, struct values x)
+{
+    x = sketch_turned(s, without_class_row(s, x));
+    x = squares(s, x, s->side / s->encoder->merge);
+    x = sketch_norm(s, x, LAYER_NORM, true, true);
+    return sketch_two(s, x, "mm.model.mlp.1", "mm.model.mlp.3");
+}
+
+struct values end_llama4(struct sketch *s, struct values x)
+{
+    x = squares(s, without_class_row(s, x), s->side / s->encoder->merge);
+    x = sketch_changed(s, sketch_two(s, x, "mm.model.mlp.1", "mm.model.mlp.2"));
+    return sketch_linear(s, x, "mm.model.fc");
+}
+
+/* Sine and cosine of a patch's place, made anew each time. */
+static struct values waves(struct sketch *s, uint64_t width, uint64_t rows)
+{
+    enum { PARTS = 4 }; /* sine and cosine, of two axes */
+    const uint64_t bytes = width / PARTS * rows * sizeof(float);
+    const tape_ref pace = sketch_input(s, width / PARTS * sizeof(float));
+    const tape_ref paces = TAPE_PUT(s->tape, bytes, 0, pace);
+    tape_ref axis[2];
+
+    for (int a = 0; a < 2; a++) {
+        const tape_ref place = sketch_input(s, rows * sizeof(float));
+        const tape_ref angle = TAPE_PUT(s->tape, bytes, 1, paces, place);
+        const tape_ref sine = TAPE_PUT(s->tape, bytes, 0, angle);
+        const tape_ref cosine = TAPE_PUT(s->tape, bytes, 0, angle);
+
+        axis[a] = TAPE_PUT(s->tape, 2 * bytes, 0, sine, cosine);
+    }
+    return (struct values){TAPE_PUT(s->tape, PARTS * bytes, 0, axis[0], axis[1]), width, rows};
+}
+
+/* A few learnt queries attend to all patches. */
+struct values end_resampled(struct sketch *s, struct values x)
+{
+    enum { HEAD_SIZE = 128 };
+    const struct dgo_tensor *query = encoder_tensor(s->encoder, "resampler.query");
+    struct values q = {TAPE_OUTSIDE, 0, 0}, k, v;
+
+    if (!query || query->dim[0] > UINT16_MAX || query->dim[1] > UINT16_MAX) {
+        s->encoder->damaged = true;
+        return x;
+    }
+    q.width = query->dim[0];
+    q.rows = query->dim[1];
+    v = sketch_norm(s, sketch_linear(s, x, "resampler.kv"), LAYER_NORM, true, true);
+    q = sketch_norm(s, q, LAYER_NORM, true, true);
+    k = sketch_sum(s, v, waves(s, v.width, v.rows));
+    q = sketch_linear(s, q, "resampler.attn.q");
+    k = sketch_linear(s, k, "resampler.attn.k");
+    v = sketch_linear(s, v, "resampler.attn.v");
+    x = sketch_attend(s, sketch_viewed(s, q.width, q.rows, q), sketch_viewed(s, k.width, k.rows, k),
+                      sketch_viewed(s, v.width, v.rows, v), q.width / HEAD_SIZE, TAPE_OUTSIDE);
+    x = sketch_norm(s, sketch_linear(s, x, "resampler.attn.out"), LAYER_NORM, true, true);
+    return sketch_linear(s, x, "resampler.proj");
+}
+
+struct values end_merged_normed(struct sketch *s, struct values x)
+{
+    struct values y = merged(s, x);
+
+    x = sketch_norm(s, sketch_viewed(s, y.width, y.rows, y), LAYER_NORM, true, true);
+    return sketch_two(s, sketch_viewed(s, y.width, y.rows, x), "mm.1", "mm.2");
+}
+
+struct values end_glm4v(struct sketch *s, struct values x)
+{
+    const uint64_t merge = s->encoder->merge, rows = x.rows / (merge * merge);
+
+    x = sketch_convolved(s, sketch_turned(s, x), "mm.patch_merger", merge, rows);
+    x = sketch_changed(s, sketch_viewed(s, x.width, rows, x)); /* its bias */
+    x = sketch_norm(s, sketch_linear(s, x, "mm.model.fc"), LAYER_NORM, true, true);
+    return gated(s, sketch_changed(s, x));
+}
+
+struct values end_cogvlm(struct sketch *s, struct values x)
+{
+    const struct values row = {TAPE_OUTSIDE, 0, 1};
+
+    x = sketch_linear(s, without_class_row(s, x), "mm.model.fc");
+    x = sketch_norm(s, x, LAYER_NORM, true, true);
+    x = gated(s, sketch_viewed(s, x.width, x.rows, x)); /* activated in place */
+    return sketch_beside(s, sketch_beside(s, x, row), row);
+}
+
+struct values end_paddle(struct sketch *s, struct values x)
+{
+    return sketch_two(s, merged(s, sketch_norm(s, x, LAYER_NORM, true, true)), "mm.1", "mm.2");
+}
+
+struct values end_dots(struct sketch *s, struct values x)
+{
+    return sketch_two(s, merged(s, sketch_norm(s, x, LAYER_NORM, true, true)), "mm.0", "mm.2");
+}
+
+/* Yi's has norms behind both matrices. */
+struct values end_llava(struct sketch *s, struct values x)
+{
+    const uint64_t patches = s->side * s->side;
+
+    if (s->stacked.ref != TAPE_OUTSIDE)
+        x = s->stacked;
+    const tape_ref view = tape_view(s->tape, x.ref);
+    const tape_ref chosen = sketch_input(s, patches * POSITION_BYTES);
+
+    x.rows = patches;
+    x.ref = TAPE_PUT(s->tape, x.width * x.rows * sizeof(float), 0, view, chosen);
+    if (encoder_tensor(s->encoder, "mm.3.weight")) {
+        x = sketch_norm(s, sketch_linear(s, x, "mm.0"), LAYER_NORM, true, true);
+        x = sketch_linear(s, sketch_changed(s, x), "mm.3");
+        return sketch_norm(s, x, LAYER_NORM, true, true);
+    }
+    x = sketch_changed(s, sketch_linear(s, x, "mm.0"));
+    return encoder_tensor(s->encoder, "mm.2.weight") ? sketch_linear(s, x, "mm.2") : x;
+}

@@ -1,0 +1,206 @@
+/* encoder_read.c - what a projector's file has of its type's encoder. */
+#include "encoder.h"
+
+#include "dgo_units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Larger ones do not exist; the engine takes pictures up to 8192, too.  Products of all of them
+ * stay far below 64 bits. */
+enum {
+    WIDTH_MAX = 1 << 16,
+    INNER_MAX = 1 << 18,
+    HEADS_MAX = 1 << 10,
+    SIDE_MAX = 1 << 13,
+    PATCH_MAX = 1 << 10,
+    MERGE_MAX = 1 << 4
+};
+
+static const struct {
+    const char *name;
+    uint32_t part;
+} parts[] = {
+    {"attn_q.bias", PART_QUERY_BIAS},
+    {"attn_k.bias", PART_KEY_BIAS},
+    {"attn_v.bias", PART_VALUE_BIAS},
+    {"attn_qkv.weight", PART_JOINT},
+    {"attn_qkv.bias", PART_JOINT_BIAS},
+    {"attn_q_norm.weight", PART_QUERY_NORM},
+    {"attn_k_norm.weight", PART_KEY_NORM},
+    {"attn_out.bias", PART_OUT_BIAS},
+    {"attn_sinks", PART_SINKS},
+    {"ln1.weight", PART_FIRST_NORM},
+    {"ln1.bias", PART_FIRST_NORM_BIAS},
+    {"ln2.weight", PART_SECOND_NORM},
+    {"ln2.bias", PART_SECOND_NORM_BIAS},
+    {"attn_post_norm.weight", PART_OUT_NORM},
+    {"ffn_post_norm.weight", PART_FEED_NORM},
+    {"ls1.weight", PART_OUT_SCALE},
+    {"ls2.weight", PART_FEED_SCALE},
+    {"out_scale.weight", PART_LAYER_SCALE},
+    {"ffn_up.bias", PART_UP_BIAS},
+    {"ffn_gate.weight", PART_GATE},
+    {"ffn_gate.bias", PART_GATE_BIAS},
+    {"ffn_gate_exps.weight", PART_EXPERTS},
+    {"ffn_down.bias", PART_DOWN_BIAS},
+};
+
+const struct dgo_tensor *encoder_tensor(const struct encoder *encoder, const char *name)
+{
+    const struct dgo_model *projector = encoder->projector;
+
+    for (uint32_t i = 0; i < projector->tensor_count; i++)
+        if (strcmp(projector->tensor[i].name, name) == 0)
+            return &projector->tensor[i];
+    return NULL;
+}
+
+/* "v.blk.12.ffn_up.weight": the layer 12 and what follows; NULL: not of a layer that is drawn. */
+static const char *layer_of(const struct encoder *encoder, const char *name, const char *prefix,
+                            uint32_t *layer)
+{
+    const size_t length = strlen(prefix);
+    unsigned long number;
+    char *end;
+
+    if (strncmp(name, prefix, length) != 0 || name[length] < '0' || name[length] > '9')
+        return NULL;
+    number = strtoul(name + length, &end, 10);
+    if (*end != '.' || number >= encoder->layer_count)
+        return NULL;
+    *layer = (uint32_t)number;
+    return end + 1;
+}
+
+/* The feed-forward's width is that of its first matrix, whatever an old file calls that. */
+static void read_feed(const struct encoder *encoder, struct encoder_layer *layer, const char *name,
+                      const struct dgo_tensor *tensor)
+{
+    const bool swapped = encoder->type->flags & ENCODER_SWAPPED && tensor->dim[0] == encoder->width;
+
+    if (strcmp(name, "ffn_down.weight") == 0 && swapped)
+        layer->swapped = true;
+    if (strcmp(name, layer->swapped ? "ffn_down.weight" : "ffn_up.weight") == 0)
+        layer->inner = (uint32_t)dgo_min_u64(tensor->dim[1], UINT32_MAX);
+}
+
+static void swap_biases(struct encoder_layer *layer)
+{
+    const uint32_t both = PART_UP_BIAS | PART_DOWN_BIAS;
+    const uint32_t has = layer->parts & both;
+
+    if (layer->swapped && has && has != both)
+        layer->parts ^= both;
+}
+
+static void read_part(struct encoder *encoder, const struct dgo_tensor *tensor)
+{
+    struct encoder_layer *layer;
+    uint32_t l = 0;
+    const char *name = layer_of(encoder, tensor->name, "v.blk.", &l);
+
+    if (!name) {
+        name = layer_of(encoder, tensor->name, "v.deepstack.", &l);
+        if (name && strcmp(name, "fc1.weight") == 0)
+            encoder->layer[l].stacked = true;
+        return;
+    }
+    layer = &encoder->layer[l];
+    read_feed(encoder, layer, name, tensor);
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
+        if (strcmp(name, parts[p].name) == 0)
+            layer->parts |= parts[p].part;
+    if (strcmp(name, "attn_q_norm.weight") == 0 && tensor->dim[0] == encoder->head_size)
+        layer->parts |= PART_HEAD_NORMS;
+}
+
+/* LLaVA's: the last layer but one, or the deepest of those that the file names. */
+static void read_depth(struct encoder *encoder)
+{
+    const struct dgo_model_key *key =
+        dgo_model_find(encoder->projector, "clip.vision.feature_layer");
+    uint32_t deepest = 0;
+
+    encoder->drawn_count = encoder->layer_count - 1;
+    if (!key || !key->is_array)
+        return;
+    if (!key->elements || key->length > ENCODER_FEATURES_MAX) {
+        encoder->damaged = true;
+        return;
+    }
+    for (uint64_t i = 0; i < key->length; i++) {
+        if (!(key->elements[i] >= 0 && key->elements[i] <= encoder->layer_count)) {
+            encoder->damaged = true;
+            return;
+        }
+        encoder->feature[encoder->feature_count++] = (uint32_t)key->elements[i];
+        if (encoder->feature[i] > deepest)
+            deepest = encoder->feature[i];
+    }
+    if (encoder->feature_count > 0)
+        encoder->drawn_count = deepest;
+}
+
+static uint64_t number_of(const struct encoder *encoder, const char *key)
+{
+    return memory_key_number(encoder->projector, key);
+}
+
+/* InternViT-6B, which the engine knows by its size. */
+static bool is_6b(const struct encoder *encoder)
+{
+    enum { WIDTH = 3200, LAYERS = 45 };
+
+    return encoder->width == WIDTH && encoder->layer_count == LAYERS;
+}
+
+static bool read_sizes(struct encoder *e)
+{
+    const struct encoder_type *type = e->type;
+    const uint64_t merge = type->merge_key ? number_of(e, type->merge_key) : 0;
+    const uint64_t head = number_of(e, "vision.attention.head_dim");
+    const uint64_t kv = number_of(e, "vision.attention.head_count_kv");
+    const uint64_t layers = number_of(e, "vision.block_count");
+
+    e->width = number_of(e, "vision.embedding_length");
+    e->head_count = number_of(e, "vision.attention.head_count");
+    e->patch = number_of(e, "vision.patch_size");
+    e->merge = merge ? merge : type->merge;
+    e->pixels = number_of(e, "vision.image_size");
+    e->window_pattern = type->flags & ENCODER_WINDOWS ? number_of(e, "vision.n_wa_pattern") : 0;
+    if (e->width == 0 || e->width > WIDTH_MAX || e->head_count == 0 || e->head_count > HEADS_MAX ||
+        e->patch == 0 || e->patch > PATCH_MAX || e->merge > MERGE_MAX || layers == 0 ||
+        layers > ENCODER_LAYERS_MAX)
+        return false;
+    if (type->warm_up_side > 0)
+        e->pixels = type->warm_up_side * e->patch * e->merge;
+    e->head_size = head ? head : e->width / e->head_count;
+    e->kv_head_count = kv ? kv : e->head_count;
+    e->layer_count = e->drawn_count = (uint32_t)layers;
+    e->rms = type->flags & ENCODER_RMS || (type->flags & ENCODER_RMS_6B && is_6b(e));
+    return e->pixels >= e->patch * e->merge && e->pixels <= SIDE_MAX && e->head_size > 0 &&
+           e->head_size * e->head_count <= WIDTH_MAX && e->kv_head_count <= e->head_count;
+}
+
+bool encoder_read(const struct dgo_model *projector, struct encoder *encoder)
+{
+    const struct encoder_type *type = encoder_type_of(projector);
+    const uint32_t not_drawn = PART_EXPERTS | PART_SINKS;
+
+    *encoder = (struct encoder){.type = type, .projector = projector};
+    if (!type || !read_sizes(encoder))
+        return false;
+    for (uint32_t i = 0; i < projector->tensor_count; i++)
+        read_part(encoder, &projector->tensor[i]);
+    if (type->flags & ENCODER_LLAVA)
+        read_depth(encoder);
+    for (uint32_t l = 0; l < encoder->layer_count; l++) {
+        struct encoder_layer *layer = &encoder->layer[l];
+
+        swap_biases(layer);
+        if (layer->inner == 0 || layer->inner > INNER_MAX || layer->parts & not_drawn)
+            return false;
+    }
+    return !encoder->damaged;
+}

@@ -1,0 +1,61 @@
+/* encoder_types.c - the types of projectors whose graph is known. */
+#include "encoder.h"
+
+#include <string.h>
+
+#define SCALE_FACTOR "vision.projector.scale_factor"
+#define MERGE_SIZE   "vision.spatial_merge_size"
+
+/* Warm-up sides: load_hparams' set_warmup_n_tokens and set_limit_image_tokens of build 11669. */
+static const struct encoder_type types[] = {
+    {"mlp", 0, 1, NULL, TABLE_CHOSEN, TURN_NONE,
+     ENCODER_CLASS_ROW | ENCODER_LLAVA | ENCODER_SWAPPED, end_llava},
+    {"gemma3", 0, 4, SCALE_FACTOR, TABLE_ADDED, TURN_NONE, ENCODER_SWAPPED, end_pooled},
+    {"gemma4v", 16, 3, SCALE_FACTOR, TABLE_AXES, TURN_BY_TWO,
+     ENCODER_RMS | ENCODER_SCALED | ENCODER_CLAMPED | ENCODER_VALUES_NORMED, end_pooled_scaled},
+    {"idefics3", 0, 1, SCALE_FACTOR, TABLE_ADDED, TURN_NONE, ENCODER_SWAPPED, end_shuffled},
+    {"lfm2", 16, 1, SCALE_FACTOR, TABLE_RESIZED, TURN_NONE, 0, end_normed_merged},
+    {"janus_pro", 0, 1, NULL, TABLE_ADDED, TURN_NONE, 0, end_janus},
+    {"phi4", 16, 1, NULL, TABLE_RESIZED, TURN_NONE, 0, end_two},
+    {"qwen2vl_merger", 46, 2, MERGE_SIZE, TABLE_NONE, TURN_BY_FOUR,
+     ENCODER_TWICE | ENCODER_WINDOWS | ENCODER_SWAPPED, end_blocks},
+    {"qwen2.5vl_merger", 46, 2, MERGE_SIZE, TABLE_NONE, TURN_BY_FOUR,
+     ENCODER_RMS | ENCODER_TWICE | ENCODER_WINDOWS | ENCODER_SWAPPED, end_blocks},
+    {"qwen2.5o", 46, 2, MERGE_SIZE, TABLE_NONE, TURN_BY_FOUR,
+     ENCODER_RMS | ENCODER_TWICE | ENCODER_WINDOWS | ENCODER_SWAPPED, end_blocks},
+    {"qwen3vl_merger", 46, 2, MERGE_SIZE, TABLE_RESIZED, TURN_BY_FOUR, ENCODER_TWICE, end_blocks},
+    {"pixtral", 16, 1, MERGE_SIZE, TABLE_NONE, TURN_BY_TWO, ENCODER_RMS, end_broken_rows},
+    {"lightonocr", 16, 1, MERGE_SIZE, TABLE_NONE, TURN_BY_TWO, ENCODER_RMS, end_broken_rows},
+    {"internvl", 0, 1, SCALE_FACTOR, TABLE_ADDED, TURN_NONE,
+     ENCODER_CLASS_ROW | ENCODER_CLASS_NEEDED | ENCODER_CLASS_COPIED | ENCODER_RMS_6B,
+     end_internvl},
+    {"llama4", 0, 1, SCALE_FACTOR, TABLE_ADDED, TURN_BY_TWO,
+     ENCODER_FLAT | ENCODER_CLASS_ROW | ENCODER_CLASS_NEEDED, end_llama4},
+    {"resampler", 0, 1, NULL, TABLE_CHOSEN, TURN_NONE, ENCODER_SWAPPED, end_resampled},
+    {"kimivl", 16, 1, SCALE_FACTOR, TABLE_RESIZED, TURN_BY_TWO, 0, end_merged_normed},
+    {"glm4v", 46, 2, MERGE_SIZE, TABLE_RESIZED, TURN_BY_FOUR, ENCODER_RMS | ENCODER_TWICE,
+     end_glm4v},
+    {"cogvlm", 0, 1, NULL, TABLE_ADDED, TURN_NONE,
+     ENCODER_CLASS_ROW | ENCODER_CLASS_NEEDED | ENCODER_NORMED_LATE, end_cogvlm},
+    {"paddleocr", 28, 2, NULL, TABLE_RESIZED, TURN_BY_FOUR, 0, end_paddle},
+    {"dots_ocr", 46, 1, SCALE_FACTOR, TABLE_NONE, TURN_BY_FOUR, ENCODER_RMS | ENCODER_TRUNK_NORM,
+     end_dots},
+};
+
+static const struct dgo_model_key *name_of(const struct dgo_model *projector)
+{
+    const struct dgo_model_key *key = dgo_model_find(projector, "clip.projector_type");
+
+    return key && key->text ? key : dgo_model_find(projector, "clip.vision.projector_type");
+}
+
+const struct encoder_type *encoder_type_of(const struct dgo_model *projector)
+{
+    const struct dgo_model_key *name = name_of(projector);
+
+    for (size_t t = 0; name && name->text && t < sizeof types / sizeof types[0]; t++)
+        if (name->length == strlen(types[t].name) &&
+            memcmp(name->text, types[t].name, name->length) == 0)
+            return &types[t];
+    return NULL;
+}

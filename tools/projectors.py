@@ -1,0 +1,283 @@
+"""What picture projectors are made of, type by type: the tensors and keys that llama.cpp looks for.
+
+Tables of plain values; make-model.py writes the files.  A tensor is (name, shape, kind), the kinds are make-model.py's.
+"""
+from dataclasses import dataclass, field, replace
+from typing import Callable
+
+
+@dataclass
+class Shape:
+    """An encoder's widths; `pixels` is the side of the pictures that it was trained with."""
+
+    layers: int
+    width: int
+    heads: int
+    inner: int
+    patch: int
+    pixels: int
+
+    @property
+    def side(self):
+        return self.pixels // self.patch
+
+
+TINY = Shape(3, 128, 2, 256, 14, 112)
+
+
+def linear(name, inner, outer, bias=True):
+    yield (name + ".weight", (inner, outer), "matrix")
+    if bias:
+        yield (name + ".bias", (outer,), "bias")
+
+
+def norm(name, width, bias=True):
+    yield (name + ".weight", (width,), "norm")
+    if bias:
+        yield (name + ".bias", (width,), "bias")
+
+
+# --- how they end --------------------------------------------------------------------------------
+
+
+def pooled(shape, out):
+    yield ("mm.input_projection.weight", (out, shape.width), "matrix")
+    yield from norm("mm.soft_emb_norm", shape.width, bias=False)
+
+
+def projected(shape, out):
+    yield ("mm.input_projection.weight", (shape.width, out), "matrix")
+
+
+def shuffled(merge):
+    return lambda shape, out: linear("mm.model.fc", merge * merge * shape.width, out, bias=False)
+
+
+def two(first, second, merge=1, normed=0, bias=True):
+    """Two matrices, called `first` and `second`; `normed` patches go through the norm before them as one row."""
+    def end(shape, out):
+        inner = merge * merge * shape.width
+        if normed:
+            yield from norm("mm.input_norm", normed * shape.width)
+        yield from linear("mm.%d" % first, inner, inner if merge > 1 else out, bias)
+        yield from linear("mm.%d" % second, inner if merge > 1 else out, out, bias)
+    return end
+
+
+def stacked(shape, out):
+    """Some layers' results are put beside the last one's; the text model is as wide as all of them."""
+    yield from two(0, 2, merge=2)(shape, out // (1 + len(stacked_layers(shape))))
+    for layer in stacked_layers(shape):
+        prefix = "v.deepstack.%d." % layer
+        yield from norm(prefix + "norm", 4 * shape.width)
+        yield from linear(prefix + "fc1", 4 * shape.width, 4 * shape.width)
+        yield from linear(prefix + "fc2", 4 * shape.width, out // 4)
+
+
+def stacked_layers(shape):
+    return [(layer + 1) * shape.layers // 3 - 1 for layer in range(3)]
+
+
+def broken_rows(merge):
+    def end(shape, out):
+        yield from linear("mm.1", shape.width, out)
+        yield from linear("mm.2", out, out)
+        yield ("v.token_embd.img_break", (out,), "bias")
+        if merge > 1:
+            yield from norm("mm.input_norm", shape.width, bias=False)
+            yield from linear("mm.patch_merger", merge * merge * shape.width, shape.width, bias=False)
+    return end
+
+
+def internvl(shape, out):
+    yield from norm("mm.model.mlp.0", 4 * shape.width)
+    yield from linear("mm.model.mlp.1", 4 * shape.width, out)
+    yield from linear("mm.model.mlp.3", out, out)
+
+
+def llama4(shape, out):
+    yield from linear("mm.model.mlp.1", 4 * shape.width, 3 * shape.width, bias=False)
+    yield from linear("mm.model.mlp.2", 3 * shape.width, 3 * shape.width, bias=False)
+    yield from linear("mm.model.fc", 3 * shape.width, out, bias=False)
+
+
+def resampled(shape, out):
+    yield ("resampler.pos_embed_k", (out, shape.side * shape.side), "bias")
+    yield ("resampler.query", (out, 64), "bias")
+    yield from linear("resampler.proj", out, out, bias=False)
+    yield from linear("resampler.kv", shape.width, out, bias=False)
+    for name in ("q", "k", "v", "out"):
+        yield from linear("resampler.attn." + name, out, out)
+    for name in ("q", "kv", "post"):
+        yield from norm("resampler.ln_" + name, out)
+
+
+def glm4v(shape, out):
+    yield ("mm.patch_merger.weight", (2, 2, shape.width, out), "router")
+    yield ("mm.patch_merger.bias", (out,), "bias")
+    yield from linear("mm.model.fc", out, out, bias=False)
+    yield from norm("mm.post_norm", out)
+    yield from linear("mm.up", out, 3 * out, bias=False)
+    yield from linear("mm.gate", out, 3 * out, bias=False)
+    yield from linear("mm.down", 3 * out, out, bias=False)
+
+
+def cogvlm(shape, out):
+    yield from linear("mm.model.fc", shape.width, out, bias=False)
+    yield from norm("mm.post_fc_norm", out)
+    yield from linear("mm.up", out, 3 * out, bias=False)
+    yield from linear("mm.gate", out, 3 * out, bias=False)
+    yield from linear("mm.down", 3 * out, out, bias=False)
+    yield ("v.boi", (out,), "bias")
+    yield ("v.eoi", (out,), "bias")
+
+
+def dots(shape, out):
+    yield from two(0, 2, merge=2, normed=1)(shape, out)
+    yield from norm("mm.post_norm", shape.width, bias=False)
+
+
+def yi(shape, out):
+    yield from linear("mm.0", shape.width, out)
+    yield from norm("mm.1", out)
+    yield from linear("mm.3", out, out)
+    yield from norm("mm.4", out)
+
+
+# --- the types -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Kind:
+    """A type of projector: what its end is, what its layers have, and a true geometry (with fewer layers)."""
+
+    end: Callable
+    true: Shape
+    type: str = ""  # as the file calls it, where the row is called differently
+    keys: dict = field(default_factory=dict)  # numbers, below clip.vision.
+    version: int = 0  # of MiniCPM-V
+    activation: str = "clip.use_gelu"
+    class_row: bool = False
+    table: str = "rows"  # of positions: "rows", one for each patch; "axes", two of them; "square:N"; "" for none
+    patches: str = "plain"  # "twice": two kernels, "flat": one of two dimensions
+    patch_bias: bool = True
+    embedded_norm: bool = False
+    pre_norm: bool = False
+    post_norm: bool = True
+    bias: bool = True
+    norm_bias: bool = True
+    fused: bool = False
+    fused_bias: bool = True
+    gate: bool = False
+    head_norms: str = ""  # "head" or "row": how wide the norms of queries and keys are
+    scales: bool = False
+    more_norms: bool = False
+    swapped: bool = False  # CLIP's old files swap the names of the feed-forward
+
+
+SIGLIP = Shape(4, 1152, 16, 4304, 14, 896)
+QWEN25 = Shape(9, 1280, 16, 3420, 14, 560)
+
+KINDS = {
+    "mlp": Kind(two(0, 2), Shape(4, 1024, 16, 4096, 14, 336), activation="", class_row=True, patch_bias=False, pre_norm=True,
+                post_norm=False, swapped=True),
+    "mlp-yi": Kind(yi, Shape(4, 1280, 16, 5120, 14, 448), type="mlp", activation="", class_row=True, patch_bias=False, pre_norm=True,
+                   post_norm=False, swapped=True),
+    "gemma3": Kind(pooled, SIGLIP, keys={"projector.scale_factor": 4}),
+    "gemma4v": Kind(projected, Shape(4, 1152, 16, 4304, 16, 768), keys={"projector.scale_factor": 3}, table="axes", patch_bias=False,
+                    bias=False, norm_bias=False, gate=True, head_norms="head", more_norms=True, post_norm=False),
+    "idefics3": Kind(shuffled(4), Shape(4, 768, 12, 3072, 16, 512), keys={"projector.scale_factor": 4}),
+    "lfm2": Kind(two(1, 2, merge=2, normed=4), Shape(4, 768, 12, 3072, 16, 256), keys={"projector.scale_factor": 2}),
+    "janus_pro": Kind(two(0, 1), Shape(4, 1024, 16, 4096, 16, 384)),
+    "phi4": Kind(two(0, 2), Shape(4, 1152, 16, 4304, 16, 256), keys={"image_min_pixels": 65536, "image_max_pixels": 921600}),
+    "qwen2vl_merger": Kind(two(0, 2, merge=2), Shape(4, 1280, 16, 5120, 14, 560), activation="", table="", patches="twice",
+                           patch_bias=False),
+    "qwen2.5vl_merger": Kind(two(0, 2, merge=2), QWEN25, keys={"n_wa_pattern": 8}, activation="clip.use_silu", table="",
+                             patches="twice", patch_bias=False, norm_bias=False, gate=True),
+    "qwen3vl_merger": Kind(stacked, Shape(6, 1152, 16, 4304, 16, 768), table="square:48", patches="twice", fused=True),
+    "pixtral": Kind(broken_rows(1), Shape(4, 1024, 16, 4096, 16, 1024), activation="clip.use_silu", table="", patch_bias=False,
+                    pre_norm=True, post_norm=False, bias=False, norm_bias=False, gate=True),
+    "pixtral-merged": Kind(broken_rows(2), Shape(4, 1024, 16, 4096, 14, 1540), type="pixtral", keys={"spatial_merge_size": 2},
+                           activation="clip.use_silu", table="", patch_bias=False, pre_norm=True, post_norm=False, bias=False,
+                           norm_bias=False, gate=True),
+    "internvl": Kind(internvl, Shape(4, 1024, 16, 4096, 14, 448), keys={"projector.scale_factor": 2}, class_row=True, post_norm=False,
+                     scales=True),
+    "internvl-6b": Kind(internvl, Shape(4, 3200, 25, 12800, 14, 448), type="internvl", keys={"projector.scale_factor": 2},
+                        class_row=True, post_norm=False, scales=True, head_norms="row", norm_bias=False),
+    "llama4": Kind(llama4, Shape(4, 1408, 16, 5632, 14, 336), keys={"projector.scale_factor": 2}, class_row=True, patches="flat",
+                   patch_bias=False, pre_norm=True),
+    "resampler": Kind(resampled, Shape(4, 1152, 16, 4304, 14, 448), version=3, table="square:70"),
+    "kimivl": Kind(two(1, 2, merge=2, normed=1), Shape(4, 1152, 16, 4304, 14, 896), keys={"projector.scale_factor": 2},
+                   table="square:64"),
+    "glm4v": Kind(glm4v, Shape(4, 1536, 12, 13696, 14, 336), activation="clip.use_silu", patches="twice", embedded_norm=True, bias=False,
+                  fused=True, fused_bias=False, norm_bias=False, gate=True),
+    "cogvlm": Kind(cogvlm, Shape(4, 1792, 16, 15360, 14, 490), class_row=True, post_norm=False, fused=True),
+    "paddleocr": Kind(two(1, 2, merge=2, normed=1), Shape(4, 1152, 16, 4304, 14, 384),
+                      keys={"image_min_pixels": 147384, "image_max_pixels": 2822400}, table="square:27"),
+    "dots_ocr": Kind(dots, Shape(4, 1536, 12, 4224, 14, 560), keys={"projector.scale_factor": 2, "image_min_pixels": 3136,
+                                                                    "image_max_pixels": 11289600},
+                     activation="clip.use_silu", table="", post_norm=False, bias=False, fused=True, fused_bias=False, norm_bias=False,
+                     gate=True),
+}
+
+
+def shape_of(kind, true, pixels):
+    shape = kind.true if true else TINY
+    return replace(shape, pixels=pixels) if pixels else shape
+
+
+def patch_tensors(kind, shape):
+    kernel = (shape.patch, shape.patch, 3, shape.width)
+    if kind.patches == "flat":
+        kernel = (shape.patch * shape.patch * 3, shape.width)
+    yield ("v.patch_embd.weight", kernel, "router")
+    if kind.patches == "twice":
+        yield ("v.patch_embd.weight.1", kernel, "router")
+    if kind.patch_bias:
+        yield ("v.patch_embd.bias", (shape.width,), "bias")
+    if kind.class_row:
+        yield ("v.class_embd", (shape.width,), "bias")
+
+
+def position_tensors(kind, shape):
+    rows = shape.side * shape.side + kind.class_row
+    if kind.table.startswith("square:"):
+        rows = int(kind.table[len("square:"):]) ** 2
+    if kind.table:
+        yield ("v.position_embd.weight", (shape.width, 64, 2) if kind.table == "axes" else (shape.width, rows), "router")
+
+
+def layer_tensors(kind, shape, layer):
+    prefix = "v.blk.%d." % layer
+    width, up, down = shape.width, "ffn_up", "ffn_down"
+    if kind.swapped:
+        up, down = down, up
+    yield from norm(prefix + "ln1", width, kind.norm_bias)
+    yield from norm(prefix + "ln2", width, kind.norm_bias)
+    if kind.fused:
+        yield from linear(prefix + "attn_qkv", width, 3 * width, kind.fused_bias)
+    else:
+        for name in ("attn_q", "attn_k", "attn_v"):
+            yield from linear(prefix + name, width, width, kind.bias)
+    yield from linear(prefix + "attn_out", width, width, kind.bias)
+    for name in ("attn_q_norm", "attn_k_norm") if kind.head_norms else ():
+        yield from norm(prefix + name, width // shape.heads if kind.head_norms == "head" else width, bias=False)
+    for name in ("attn_post_norm", "ffn_post_norm") if kind.more_norms else ():
+        yield from norm(prefix + name, width, bias=False)
+    for name in ("ls1", "ls2") if kind.scales else ():
+        yield (prefix + name + ".weight", (width,), "norm")
+    yield from linear(prefix + up, width, shape.inner, kind.bias)
+    yield from linear(prefix + down, shape.inner, width, kind.bias)
+    if kind.gate:
+        yield from linear(prefix + "ffn_gate", width, shape.inner, kind.bias)
+
+
+def tensors_of(kind, shape, out):
+    yield from patch_tensors(kind, shape)
+    yield from position_tensors(kind, shape)
+    for name, present in (("norm_embd", kind.embedded_norm), ("pre_ln", kind.pre_norm), ("post_ln", kind.post_norm)):
+        if present:
+            yield from norm("v." + name, shape.width, kind.norm_bias)
+    for layer in range(shape.layers):
+        yield from layer_tensors(kind, shape, layer)
+    yield from kind.end(shape, out)
