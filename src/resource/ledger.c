@@ -230,6 +230,8 @@ enum dgo_status dgo_ledger_adopt(struct dgo_ledger *ledger, uint64_t id, uint64_
 
     if (!entry)
         return no_entry(id, err);
+    if (pid == 0) /* nobody would ever end it */
+        return dgo_fail(err, DGO_EINVAL, "0 is no process");
     entry->owner = pid;
     entry->expires_ns = 0; /* from now on it lives as long as the process */
     return DGO_OK;
@@ -307,6 +309,15 @@ static int64_t difference(uint64_t a, uint64_t b)
     return a >= b ? (int64_t)dgo_min_u64(a - b, most) : -(int64_t)dgo_min_u64(b - a, most);
 }
 
+static int64_t add_clamped(int64_t a, int64_t b)
+{
+    int64_t sum;
+
+    if (__builtin_add_overflow(a, b, &sum))
+        return a > 0 ? INT64_MAX : -INT64_MAX;
+    return sum;
+}
+
 enum dgo_status dgo_ledger_balance_of(const struct dgo_ledger *ledger, uint32_t gpu_index,
                                       struct dgo_ledger_balance *out, struct dgo_error *err)
 {
@@ -329,8 +340,9 @@ enum dgo_status dgo_ledger_balance_of(const struct dgo_ledger *ledger, uint32_t 
 
         balance.ours_bytes = add_sat(balance.ours_bytes, entry->measured_bytes[gpu_index]);
         if (entry->state == DGO_LEDGER_SETTLED)
-            balance.drift_bytes +=
-                difference(entry->measured_bytes[gpu_index], entry->planned_bytes[gpu_index]);
+            balance.drift_bytes =
+                add_clamped(balance.drift_bytes, difference(entry->measured_bytes[gpu_index],
+                                                            entry->planned_bytes[gpu_index]));
     }
     balance.outstanding_bytes = outstanding(ledger, gpu_index);
     balance.promisable_bytes = dgo_ledger_promisable_bytes(ledger, gpu_index);
@@ -350,7 +362,8 @@ enum dgo_status dgo_ledger_load(struct dgo_ledger *ledger, const struct dgo_ledg
         return dgo_fail(err, DGO_ELIMIT, "%zu stored reservations, at most %d", entry_count,
                         DGO_LEDGER_ENTRY_MAX);
     for (size_t i = 0; i < entry_count; i++) {
-        if (entry[i].id == 0 || (unsigned)entry[i].state > DGO_LEDGER_SETTLED ||
+        if (entry[i].id == 0 || entry[i].id > INT64_MAX || /* so many were never given */
+            (unsigned)entry[i].state > DGO_LEDGER_SETTLED ||
             !memchr(entry[i].what, '\0', sizeof entry[i].what))
             return dgo_fail(err, DGO_EFORMAT, "stored reservation %zu makes no sense", i);
         for (size_t k = 0; k < i; k++)

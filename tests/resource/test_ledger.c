@@ -202,6 +202,44 @@ static void test_store_and_load(void **state)
     assert_int_equal(other.entry_count, 3);
 }
 
+/* What a store may hold that was written by somebody else. */
+static void test_hostile_entries(void **state)
+{
+    static struct dgo_ledger ledger;
+    static struct dgo_ledger_entry entries[3];
+    struct dgo_ledger_balance balance;
+
+    (void)state;
+    dgo_ledger_init(&ledger);
+    see(&ledger, 0, 24 * GIB, 0, 24 * GIB, 0);
+    entries[0].id = UINT64_MAX; /* the next one would be 0 */
+    assert_int_equal(dgo_ledger_load(&ledger, entries, 1, NULL), DGO_EFORMAT);
+    for (uint32_t i = 0; i < 3; i++) {
+        entries[i] = (struct dgo_ledger_entry){.id = i + 1, .state = DGO_LEDGER_SETTLED};
+        entries[i].measured_bytes[0] = UINT64_MAX;
+    }
+    assert_int_equal(dgo_ledger_load(&ledger, entries, 3, NULL), DGO_OK);
+    assert_int_equal(dgo_ledger_balance_of(&ledger, 0, &balance, NULL), DGO_OK);
+    assert_int_equal(balance.drift_bytes, INT64_MAX);
+    assert_int_equal(balance.ours_bytes, UINT64_MAX);
+}
+
+/* A reservation that no process holds would stay for ever. */
+static void test_nobody_adopts(void **state)
+{
+    static struct dgo_ledger ledger;
+    struct dgo_ledger_request request = {.what = "test", .expires_ns = 10};
+    uint64_t id;
+
+    (void)state;
+    dgo_ledger_init(&ledger);
+    see(&ledger, 0, 24 * GIB, 0, 24 * GIB, 0);
+    request.bytes[0] = GIB;
+    assert_int_equal(dgo_ledger_reserve(&ledger, &request, 1, &id, NULL), DGO_OK);
+    assert_int_equal(dgo_ledger_adopt(&ledger, id, 0, NULL), DGO_EINVAL);
+    assert_int_equal(dgo_ledger_expire(&ledger, 10), 1);
+}
+
 /* ---- random histories: no byte is ever promised twice ---- */
 
 static void test_never_twice(void **state)
@@ -276,6 +314,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_expiry),
     cmocka_unit_test(test_drivers_that_list_twice),
     cmocka_unit_test(test_store_and_load),
+    cmocka_unit_test(test_hostile_entries),
+    cmocka_unit_test(test_nobody_adopts),
     cmocka_unit_test(test_never_twice),
     cmocka_unit_test(test_two_launches),
 };
