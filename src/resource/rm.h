@@ -51,6 +51,7 @@ enum {
     RM_TIMED_OF = 64,    /* one job of so many is timed: a clock read costs as much as a job */
     RM_HISTOGRAM = 40,
 };
+#define RM_PATIENCE_NS UINT64_C(50000000) /* of the UI thread, before it runs what it waits for */
 
 /* ---- jobs ---- */
 
@@ -182,6 +183,13 @@ struct rm_counter_set {
 struct rm_worker;
 struct rm_strand;
 
+/* A job that this thread is in the middle of: the one it runs, or one of those around it. */
+struct rm_frame {
+    const struct rm_frame *outer;
+    uint32_t index, generation; /* generation 0: it has no slot */
+    uint32_t group;             /* index + 1 */
+};
+
 /* What a thread keeps to itself; nothing here needs memory from elsewhere but the counters. */
 struct rm_thread {
     uint32_t magazine[RM_MAGAZINE];
@@ -194,6 +202,7 @@ struct rm_thread {
     struct rm_counter_set *counters; /* NULL: the shared ones */
     struct rm_worker *worker;
     struct rm_job *job; /* what it is running */
+    const struct rm_frame *frame;
     struct rm_strand *strand;
 };
 extern _Thread_local struct rm_thread rm_me;
@@ -294,6 +303,7 @@ struct rm_lane {
     _Atomic uint32_t waking;
     _Atomic int32_t active, allowed, blocked, threads;
     _Atomic int32_t dozing;  /* of the active ones: asleep for a moment, with nothing in hand */
+    _Atomic int32_t wakers;  /* in the middle of a wake: counting a sleeper, and telling it */
     _Atomic uint32_t est_ns; /* a job, running average */
     _Atomic bool is_orphan;  /* no thread could be made: NORMAL does its work */
     _Atomic uint32_t thread_base, thread_max;
@@ -380,7 +390,7 @@ struct rm_job *rm_job_find(struct dgo_future future, uint64_t *state); /* NULL: 
 bool rm_lane_open(struct rm_lane *lane, enum dgo_lane id, uint32_t limit);
 void rm_lane_close(struct rm_lane *lane);
 bool rm_lane_push_late(struct rm_lane *lane, uint64_t ref);
-void rm_lane_seal(struct rm_lane *lane);
+bool rm_lane_seal(struct rm_lane *lane); /* false: something is left, or somebody is at it */
 enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
                           enum dgo_level level, enum rm_place place, struct rm_dead *dead);
 void rm_lane_admit_keyed(struct rm_lane *lane, uint64_t ref, struct rm_dead *dead);
@@ -459,8 +469,10 @@ bool rm_future_inline(struct dgo_future future, struct dgo_result *result);
 void rm_submitted(struct rm_thread *self, enum dgo_lane lane);
 
 /* rm_wait.c */
+bool rm_may_claim(const struct rm_thread *self, const struct rm_job *job, bool has_waited);
 void rm_note_stale(const struct rm_job *job); /* claimed elsewhere: its reference stays behind */
 void rm_quiet_changed(void);                  /* somebody may wait for all to be idle */
+bool rm_waiter_keeps_time(uint64_t *wake_ns); /* without threads; true: something was due */
 uint32_t rm_outside_begin(void);              /* gives what rm_outside_end takes */
 void rm_outside_end(uint32_t epoch);
 
@@ -468,6 +480,9 @@ void rm_outside_end(uint32_t epoch);
 enum dgo_status rm_group_join(struct dgo_group group, uint32_t index, struct rm_job *job,
                               struct dgo_error *err);
 void rm_group_leave(uint32_t index, struct rm_job *job);
+/* A job without a slot, that its caller runs. */
+enum dgo_status rm_group_enter(struct dgo_group group, struct dgo_error *err);
+void rm_group_exit(struct dgo_group group);
 bool rm_group_cancelled(const struct rm_job *job);
 void rm_groups_forget(void);
 
@@ -478,7 +493,8 @@ bool rm_strand_linked(uint32_t tagged_index, bool is_linked); /* returns what it
 uint64_t rm_strand_ref(uint32_t tagged_index);
 enum dgo_level rm_strand_level(uint32_t tagged_index);
 bool rm_strand_is_of(uint32_t tagged_index, enum dgo_lane lane);
-void rm_strand_due(uint32_t index);
+void rm_strand_due(uint32_t index, uint64_t due_ns);
+bool rm_strand_is_due_at(uint32_t index, uint64_t due_ns);
 void rm_strands_forget(void);
 
 /* rm_delay.c */
@@ -521,6 +537,9 @@ void rm_count_queue(struct rm_thread *self, uint32_t component, struct rm_lane *
 uint32_t rm_histogram_slot(uint64_t ns);
 uint64_t rm_histogram_quantile(const uint64_t bin[RM_HISTOGRAM], uint32_t permille);
 uint64_t rm_count_of(uint32_t component, enum rm_counter counter);
+
+/* rm_manager.c */
+void rm_after_fork(void);
 
 /* rm_component.c */
 enum dgo_lane rm_component_lane(uint32_t component);

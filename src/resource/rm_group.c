@@ -1,6 +1,8 @@
 /* rm_group.c - jobs that end together; a waiter helps with the group's own jobs only. */
 #include "rm.h"
 
+#include "dgo_units.h"
+
 #include <inttypes.h>
 
 struct group {
@@ -79,17 +81,57 @@ uint32_t dgo_group_pending(struct dgo_group name)
     return pending;
 }
 
+/* The group, locked, where one more may join. */
+static enum dgo_status lock_to_join(struct dgo_group name, struct group **group,
+                                    struct dgo_error *err)
+{
+    *group = lock_group(name);
+    if (!*group)
+        return no_group(err);
+    if (atomic_load(&(*group)->cancelled)) {
+        dgo_unlock(&(*group)->lock);
+        return dgo_fail(err, DGO_ECANCELLED, "the group was cancelled");
+    }
+    return DGO_OK;
+}
+
+/* With the lock, which it gives back: one less. */
+static void end_one(struct group *group)
+{
+    atomic_fetch_sub(&group->pending, 1);
+    atomic_fetch_add(&group->changed, 1);
+    dgo_unlock(&group->lock);
+    if (atomic_load(&group->waiters))
+        dgo_wake_up(&group->changed, INT32_MAX); /* groups are static: never too late */
+}
+
+enum dgo_status rm_group_enter(struct dgo_group name, struct dgo_error *err)
+{
+    struct group *group;
+    const enum dgo_status status = lock_to_join(name, &group, err);
+
+    if (status != DGO_OK)
+        return status;
+    atomic_fetch_add(&group->pending, 1);
+    dgo_unlock(&group->lock);
+    return DGO_OK;
+}
+
+/* Also when it was freed meanwhile: its place is kept while anything is pending. */
+void rm_group_exit(struct dgo_group name)
+{
+    dgo_lock(&groups[name.index].lock);
+    end_one(&groups[name.index]);
+}
+
 enum dgo_status rm_group_join(struct dgo_group name, uint32_t index, struct rm_job *job,
                               struct dgo_error *err)
 {
-    struct group *group = lock_group(name);
+    struct group *group;
+    const enum dgo_status status = lock_to_join(name, &group, err);
 
-    if (!group)
-        return no_group(err);
-    if (atomic_load(&group->cancelled)) {
-        dgo_unlock(&group->lock);
-        return dgo_fail(err, DGO_ECANCELLED, "the group was cancelled");
-    }
+    if (status != DGO_OK)
+        return status;
     job->group = (uint16_t)(name.index + 1);
     job->group_prev = 0;
     job->group_next = group->first;
@@ -112,11 +154,7 @@ void rm_group_leave(uint32_t index, struct rm_job *job)
         group->first = job->group_next;
     if (job->group_next)
         rm_job_at(job->group_next - 1)->group_prev = job->group_prev;
-    atomic_fetch_sub(&group->pending, 1);
-    atomic_fetch_add(&group->changed, 1);
-    dgo_unlock(&group->lock);
-    if (atomic_load(&group->waiters))
-        dgo_wake_up(&group->changed, INT32_MAX); /* groups are static: never too late */
+    end_one(group);
 }
 
 bool rm_group_cancelled(const struct rm_job *job)
@@ -124,24 +162,17 @@ bool rm_group_cancelled(const struct rm_job *job)
     return atomic_load_explicit(&groups[job->group - 1].cancelled, memory_order_relaxed) != 0;
 }
 
-static bool may_run_here(const struct rm_thread *self, const struct rm_job *job)
-{
-    if (job->lane == DGO_LANE_UI)
-        return self->is_ui;
-    return !self->is_ui || !atomic_load(&rm.threaded);
-}
-
 /* Claims one waiting job of the group, newest first: the oldest are the next of the workers.  A
  * waiter takes only what it may run, a canceller everything. */
 static struct rm_job *claim_one(struct group *group, const struct rm_thread *self, bool cancelling,
-                                uint32_t *index)
+                                bool has_waited, uint32_t *index)
 {
     for (uint32_t at = group->first; at; at = rm_job_at(at - 1)->group_next) {
         struct rm_job *job = rm_job_at(at - 1);
         uint64_t state = atomic_load_explicit(&job->state, memory_order_acquire);
 
         if ((state & RM_PHASE) != RM_PENDING ||
-            (!cancelling && (state & RM_DELAYED || !may_run_here(self, job))) ||
+            (!cancelling && (state & RM_DELAYED || !rm_may_claim(self, job, has_waited))) ||
             !rm_job_claim(job, rm_generation(state), &state))
             continue;
         *index = at - 1;
@@ -150,23 +181,52 @@ static struct rm_job *claim_one(struct group *group, const struct rm_thread *sel
     return NULL;
 }
 
+/* Whether this thread is in the middle of one of the group's jobs: it would wait for itself. */
+static bool is_within(const struct rm_thread *self, struct dgo_group name)
+{
+    for (const struct rm_frame *frame = self->frame; frame; frame = frame->outer)
+        if (frame->group == name.index + 1)
+            return true;
+    return false;
+}
+
+static void sleep_until_changed(struct rm_thread *self, struct group *group, uint32_t changed,
+                                uint64_t until_ns)
+{
+    atomic_fetch_add(&group->waiters, 1);
+    if (self->worker)
+        rm_worker_block(self->worker);
+    dgo_sleep_on(&group->changed, changed, until_ns);
+    if (self->worker)
+        rm_worker_unblock(self->worker);
+    atomic_fetch_sub(&group->waiters, 1);
+}
+
 enum dgo_status dgo_group_wait(struct dgo_group name, uint64_t timeout_ns, struct dgo_error *err)
 {
     struct rm_thread *self = rm_thread();
-    const uint64_t until_ns = rm_time_after(dgo_monotonic_ns(), timeout_ns);
+    const uint64_t begun_ns = dgo_monotonic_ns();
+    const uint64_t until_ns = rm_time_after(begun_ns, timeout_ns);
+    const uint64_t patient_ns = begun_ns + RM_PATIENCE_NS;
 
     for (;;) {
         struct group *group = lock_group(name);
+        const uint64_t now_ns = dgo_monotonic_ns();
+        uint64_t wake_ns = until_ns;
         uint32_t index = 0;
         struct rm_job *job;
         uint32_t changed, pending, epoch;
 
         if (!group)
             return no_group(err);
+        if (is_within(self, name)) {
+            dgo_unlock(&group->lock);
+            return dgo_fail(err, DGO_ESTATE, "a job cannot wait for the group that it belongs to");
+        }
         changed = atomic_load(&group->changed);
         pending = atomic_load(&group->pending);
         epoch = rm_outside_begin();
-        job = claim_one(group, self, false, &index);
+        job = claim_one(group, self, false, now_ns >= patient_ns, &index);
         dgo_unlock(&group->lock);
         if (job) {
             rm_note_stale(job);
@@ -177,16 +237,14 @@ enum dgo_status dgo_group_wait(struct dgo_group name, uint64_t timeout_ns, struc
             continue;
         if (pending == 0)
             return DGO_OK;
-        if (dgo_monotonic_ns() >= until_ns)
+        if (now_ns >= until_ns)
             return dgo_fail(err, DGO_ETIMEOUT, "%" PRIu32 " jobs of the group have not ended yet",
                             pending);
-        atomic_fetch_add(&group->waiters, 1);
-        if (self->worker)
-            rm_worker_block(self->worker);
-        dgo_sleep_on(&group->changed, changed, until_ns);
-        if (self->worker)
-            rm_worker_unblock(self->worker);
-        atomic_fetch_sub(&group->waiters, 1);
+        if (rm_waiter_keeps_time(&wake_ns))
+            continue;
+        if (self->is_ui && now_ns < patient_ns)
+            wake_ns = dgo_min_u64(wake_ns, patient_ns);
+        sleep_until_changed(self, group, changed, wake_ns);
     }
 }
 
@@ -203,7 +261,7 @@ enum dgo_status dgo_group_cancel(struct dgo_group name, struct dgo_error *err)
         if (!group)
             return no_group(err);
         atomic_store(&group->cancelled, 1);
-        job = claim_one(group, self, true, &index);
+        job = claim_one(group, self, true, false, &index);
         dgo_unlock(&group->lock);
         if (!job)
             return DGO_OK;

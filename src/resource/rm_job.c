@@ -91,9 +91,13 @@ void rm_job_end(struct rm_thread *self, struct rm_job *job, uint32_t index,
     if (done) {
         if (job->done_lane != DGO_LANE_OWN && post_done(self, job, index))
             return; /* the slot goes with the callback */
+        const uint32_t epoch = self->epoch;
+
         self->depth++;
         done(&result, arg);
         self->depth--;
+        if (self->epoch != epoch)
+            return; /* a child that was forked in it: the slot is nobody's here */
     }
     rm_job_release(self, job, index, RM_BUSY);
 }
@@ -120,6 +124,8 @@ void rm_job_run(struct rm_thread *self, struct rm_job *job, uint32_t index)
 {
     struct rm_job *const outer = self->job;
     const bool is_express = job->lane == DGO_LANE_EXPRESS;
+    const uint32_t epoch = self->epoch;
+    struct rm_frame frame;
     uint64_t begun_ns = 0;
     enum dgo_status status;
 
@@ -136,11 +142,21 @@ void rm_job_run(struct rm_thread *self, struct rm_job *job, uint32_t index)
         rm_job_end(self, job, index, (struct dgo_result){DGO_OUTCOME_CANCELLED, DGO_ECANCELLED});
         return;
     }
+    frame = (struct rm_frame){
+        .outer = self->frame,
+        .index = index,
+        .generation = rm_generation(atomic_load_explicit(&job->state, memory_order_relaxed)),
+        .group = job->group,
+    };
+    self->frame = &frame;
     self->job = job;
     self->depth++;
     status = job->fn(job->arg);
     self->depth--;
     self->job = outer;
+    self->frame = frame.outer;
+    if (self->epoch != epoch)
+        return; /* a child that was forked in it: the job is its parent's */
     if (begun_ns && (job->queued_ns || is_express)) {
         const uint64_t run_ns = rm_now_ns() - begun_ns;
 
@@ -155,6 +171,7 @@ static void run_done(struct rm_thread *self, struct rm_job *job, uint32_t index,
                      uint32_t generation)
 {
     uint64_t seen = atomic_load_explicit(&job->state, memory_order_acquire);
+    const uint32_t epoch = self->epoch;
 
     do
         if (rm_generation(seen) != generation || !(seen & RM_POST))
@@ -164,7 +181,8 @@ static void run_done(struct rm_thread *self, struct rm_job *job, uint32_t index,
     self->depth++;
     job->done(&job->result, job->arg);
     self->depth--;
-    rm_job_release(self, job, index, RM_BUSY);
+    if (self->epoch == epoch) /* else a child that was forked in it */
+        rm_job_release(self, job, index, RM_BUSY);
 }
 
 static void run_plain(struct rm_thread *self, const struct rm_entry *entry)

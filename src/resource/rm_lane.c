@@ -581,11 +581,17 @@ bool rm_lane_push_late(struct rm_lane *lane, uint64_t ref)
     return is_open;
 }
 
-void rm_lane_seal(struct rm_lane *lane)
+/* Nothing comes late any more.  Not while something is left, and not while anybody outside is at
+ * work: he may have taken it (who takes is counted before), and hand something over. */
+bool rm_lane_seal(struct rm_lane *lane)
 {
+    bool is_sealed;
+
     rm_lane_lock(lane);
-    lane->takes_late = false;
+    is_sealed = !rm_lane_has_work(lane) && atomic_load(&rm.outside) == 0;
+    lane->takes_late &= !is_sealed;
     rm_lane_unlock(lane);
+    return is_sealed;
 }
 
 /* From here on every push is refused.  What waits is still there for rm_lane_take. */
@@ -595,6 +601,10 @@ void rm_lane_close(struct rm_lane *lane)
     uint64_t head;
 
     rm_lane_lock(lane);
+    if (lane->closed) { /* already: its inbox, too */
+        rm_lane_unlock(lane);
+        return;
+    }
     lane->closed = true;
     lane->takes_late = lane->id == DGO_LANE_UI;
     rm_shards_close(lane);

@@ -15,7 +15,6 @@ static struct dgo_resource inline_one = {.is_inline = true,
                                          .why = "not started: every job runs in its caller"};
 static struct dgo_resource started_one;
 static struct dgo_resource *_Atomic current = &inline_one;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 const struct dgo_resource *dgo_resource_get(void)
 {
@@ -24,9 +23,27 @@ const struct dgo_resource *dgo_resource_get(void)
 
 /* ---- fork ---- */
 
+/* What waits in the lane, and what its threads did, is the parent's. */
+static void forget_lane(struct rm_lane *lane)
+{
+    atomic_store(&lane->lock.word, 0);
+    atomic_store(&lane->spawn_lock.word, 0);
+    atomic_store(&lane->ring_count, 0);
+    atomic_store(&lane->wakers, 0);
+    for (uint32_t i = 0; i < DGO_WORKER_MAX; i++) {
+        struct rm_worker *worker = &lane->worker[i];
+
+        worker->joinable = false;
+        atomic_store(&worker->hand, 0); /* a job that forked and returns begins no other one */
+        atomic_store(&worker->closed, HAND_OPEN);
+        atomic_store(&worker->lent, false);
+        atomic_store(&worker->alive, false);
+    }
+}
+
 /* The child has one thread.  Whatever the others held or ran is void; the manager is inline until
  * it is started again. */
-static void after_fork(void)
+void rm_after_fork(void)
 {
     static struct dgo_resource child = {
         .is_inline = true, .why = "after fork: every job runs in its caller until it is started"};
@@ -41,19 +58,12 @@ static void after_fork(void)
     self->is_idle_class = false;
     self->is_ui = false;
     self->job = NULL;
-    for (uint32_t id = 0; id < DGO_LANE_COUNT; id++) {
-        struct rm_lane *lane = &rm.lane[id];
-
-        atomic_store(&lane->lock.word, 0);
-        atomic_store(&lane->spawn_lock.word, 0);
-        for (uint32_t i = 0; i < DGO_WORKER_MAX; i++) {
-            lane->worker[i].joinable = false;
-            atomic_store(&lane->worker[i].closed, HAND_OPEN);
-            atomic_store(&lane->worker[i].alive, false);
-        }
-    }
+    self->frame = NULL;
+    for (uint32_t id = 0; id < DGO_LANE_COUNT; id++)
+        forget_lane(&rm.lane[id]);
     atomic_store(&rm.start_lock.word, 0);
     atomic_store(&rm.outside, 0);
+    atomic_store(&rm.drainers, 0);
     atomic_store(&rm.ui_fd, 0); /* shared with the parent: not ours any more */
     rm_slots_forget();
     rm_shards_forget(self);
@@ -66,11 +76,6 @@ static void after_fork(void)
     rm_size_forget();
     child.generation = rm.generation;
     atomic_store(&current, &child);
-}
-
-static void watch_fork(void)
-{
-    pthread_atfork(NULL, NULL, after_fork);
 }
 
 /* ---- start ---- */
@@ -117,13 +122,11 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* How many threads each lane begins with, and may have. */
+/* How many threads each lane begins with, and may have.  They were 0 before, so nobody counts. */
 static void size_lane(enum dgo_lane id, uint32_t base, uint32_t most)
 {
     struct rm_lane *lane = &rm.lane[id];
 
-    lane->thread_base = base;
-    lane->thread_max = least(most, DGO_WORKER_MAX);
     if (lane->id != id ||
         lane->eager != (id == DGO_LANE_BLOCKING)) { /* the first time: late callers look */
         lane->id = id;
@@ -140,6 +143,8 @@ static void size_lane(enum dgo_lane id, uint32_t base, uint32_t most)
     atomic_store(&lane->is_orphan, false);
     atomic_store(&lane->est_ns, RM_BATCH_NS);
     atomic_store(&lane->policy, NULL);
+    lane->thread_base = base;
+    lane->thread_max = least(most, DGO_WORKER_MAX); /* last: from now on pushes make threads */
 }
 
 static uint32_t spawn_all(enum dgo_lane id, uint32_t count)
@@ -190,6 +195,22 @@ static void join_threads(void)
         rm_lane_join(&rm.lane[id]);
 }
 
+static void close_lanes(void)
+{
+    for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++)
+        rm_lane_close(&rm.lane[id]);
+}
+
+static void cancel_waiting(struct rm_thread *self)
+{
+    struct rm_entry entry;
+
+    rm_delay_close(self);
+    for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++)
+        while (rm_lane_take(&rm.lane[id], &entry, 1) == 1)
+            rm_cancel_ref(self, entry.ref);
+}
+
 static enum dgo_status open_lanes(uint32_t limit, struct dgo_error *err)
 {
     /* One slot for each place in a queue, and what is running or ended and not yet waited for. */
@@ -213,10 +234,14 @@ static enum dgo_status start_locked(struct dgo_resource_config *config, struct d
     dgo_text_copy(rm.root, sizeof rm.root, config->root ? config->root : "");
     rm.generation++;
     status = rm_component_read_env(config, err);
-    if (status == DGO_OK)
-        status = open_lanes(limit, err);
     if (status != DGO_OK)
         return status;
+    status = open_lanes(limit, err);
+    if (status != DGO_OK) {
+        close_lanes(); /* a push that began before the last stop finds none of them open */
+        cancel_waiting(rm_thread());
+        return status;
+    }
     rm_policy_refresh();
     rm_delay_open();
     atomic_store(&rm.stop_requested, false);
@@ -248,7 +273,6 @@ enum dgo_status dgo_resource_start(const struct dgo_resource_config *given, stru
         status = check_config(&config, err);
     if (status != DGO_OK)
         return status;
-    pthread_once(&fork_once, watch_fork);
     rm_thread();
     dgo_lock(&rm.start_lock);
     if (atomic_load(&rm.phase) != RM_OFF)
@@ -328,16 +352,6 @@ uint32_t dgo_resource_run_due(void)
 
 /* ---- stop ---- */
 
-static void cancel_waiting(struct rm_thread *self)
-{
-    struct rm_entry entry;
-
-    rm_delay_close(self);
-    for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++)
-        while (rm_lane_take(&rm.lane[id], &entry, 1) == 1)
-            rm_cancel_ref(self, entry.ref);
-}
-
 /* Waiters that run the job they wait for, callers without threads, a UI thread that drains.  What
  * they hand to the UI lane meanwhile is seen to here. */
 static void wait_for_outsiders(struct rm_thread *self)
@@ -366,16 +380,17 @@ enum dgo_status dgo_resource_stop(uint64_t drain_ns, struct dgo_error *err)
         dgo_resource_drain(drain_ns, NULL); /* what it leaves is cancelled */
     dgo_lock(&rm.start_lock);
     atomic_store(&rm.phase, RM_CLOSING);
-    for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++)
-        rm_lane_close(&rm.lane[id]);
+    close_lanes();
     cancel_waiting(self);
     join_threads();
     cancel_waiting(self); /* what workers handed over last */
-    wait_for_outsiders(self);
-    rm_lane_seal(&rm.lane[DGO_LANE_UI]);
-    cancel_waiting(self);
+    do {
+        wait_for_outsiders(self);
+        cancel_waiting(self);
+    } while (!rm_lane_seal(&rm.lane[DGO_LANE_UI]));
     atomic_store(&rm.threaded, false);
     atomic_store(&rm.phase, RM_OFF);
+    wait_for_outsiders(self); /* who began before it saw that; from now on they run on their own */
     inline_one.generation = rm.generation;
     inline_one.why = "stopped: every job runs in its caller";
     atomic_store(&current, &inline_one);

@@ -14,6 +14,7 @@ static struct dgo_ledger ledger;
 static bool ledger_ready;
 static _Atomic bool is_streaming;
 static _Atomic bool uses_gpu[DGO_COMPONENT_MAX];
+static struct dgo_lock refresh_lock; /* only tried for */
 
 static struct dgo_ledger *lock_ledger(void)
 {
@@ -91,7 +92,6 @@ static bool decide(uint32_t component, char why[DGO_REASON_MAX])
 void rm_policy_refresh(void)
 {
     static _Atomic uint32_t wanted;
-    static struct dgo_lock refresh_lock;
     uint32_t seen;
     char why[DGO_REASON_MAX];
 
@@ -234,6 +234,8 @@ enum dgo_status dgo_run_placed(const struct dgo_placed *placed, enum dgo_place *
     enum dgo_status status = DGO_OK;
     bool done = false;
 
+    if (!placed->cpu)
+        return DGO_EINVAL; /* it must have that one: the other may not get its lease */
     if (!dgo_should_use_cpu((dgo_component_id)component)) {
         done = run_on_gpu(placed, dgo_component_get((dgo_component_id)component), &status);
         rm_count(self, component, done ? RM_GPU_RUNS : RM_GPU_FALLBACKS);
@@ -256,6 +258,8 @@ enum dgo_status dgo_run_on_cpu(dgo_component_id id, dgo_job_fn fn, void *arg)
     struct dgo_result result;
     enum dgo_status status;
 
+    if (!fn)
+        return DGO_EINVAL;
     if (self->is_ui && atomic_load_explicit(&rm.threaded, memory_order_relaxed) &&
         rm_component_lane(component) != DGO_LANE_UI) {
         rm_count(self, component, RM_UI_WAITS);
@@ -274,7 +278,11 @@ enum dgo_status dgo_run_on_cpu(dgo_component_id id, dgo_job_fn fn, void *arg)
     return fn(arg);
 }
 
+/* A ledger that another thread was just writing is no ledger: the child begins with an empty one.
+ */
 void rm_policy_forget(void)
 {
+    ledger_ready = ledger_ready && atomic_load(&lock.word) == 0;
     atomic_store(&lock.word, 0);
+    atomic_store(&refresh_lock.word, 0);
 }

@@ -30,6 +30,7 @@ static void leave(void *data)
 static void make_key(void)
 {
     leave_known = pthread_key_create(&leave_key, leave) == 0;
+    pthread_atfork(NULL, NULL, rm_after_fork); /* strands and groups are there before any start */
 }
 
 static struct rm_counter_set *adopt_set(void)

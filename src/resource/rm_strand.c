@@ -155,8 +155,17 @@ bool rm_strand_run_ref(struct rm_thread *self, uint64_t ref)
     return true;
 }
 
-static void run_in_caller(struct rm_thread *self, struct rm_strand *strand, uint64_t ref)
+/* The turn that waits now, whoever gave it: another kick may have trusted that ours stands in an
+ * inbox, which was closed then (push_inbox). */
+static uint64_t waiting_turn(struct rm_strand *strand)
 {
+    return rm_strand_ref((uint32_t)(strand - strands) | RM_TAG_STRAND);
+}
+
+static void run_turns(struct rm_thread *self, struct rm_strand *strand)
+{
+    uint64_t ref = waiting_turn(strand);
+
     while (begin(strand, ref)) {
         uint64_t state;
 
@@ -170,6 +179,20 @@ static void run_in_caller(struct rm_thread *self, struct rm_strand *strand, uint
                                             rm_ref(rm_generation(ref), QUEUED)))
             return; /* somebody else kicked it and looks after it */
     }
+}
+
+/* Stop waits for it, where it has not returned yet: counted before the look. */
+static void run_in_caller(struct rm_thread *self, struct rm_strand *strand)
+{
+    const uint32_t epoch = rm_outside_begin();
+
+    if (atomic_load(&rm.phase) == RM_OFF) {
+        rm_outside_end(epoch);
+        run_turns(self, strand);
+        return;
+    }
+    run_turns(self, strand);
+    rm_outside_end(epoch);
 }
 
 static uint32_t rank(enum dgo_level level)
@@ -232,8 +255,8 @@ static void kick(struct rm_thread *self, struct rm_strand *strand, enum dgo_leve
         atomic_store(&strand->level, level);
         if (atomic_load(&rm.phase) == RM_OFF ||
             (rm_lane_push(&rm.lane[lane], self, ref, level, RM_PLACE_ADD, &dead) != RM_PUSHED &&
-             !rm_lane_push_late(&rm.lane[lane], ref))) {
-            run_in_caller(self, strand, ref); /* a kick is a promise */
+             !rm_lane_push_late(&rm.lane[lane], waiting_turn(strand)))) {
+            run_in_caller(self, strand); /* a kick is a promise */
             lane = DGO_LANE_COUNT;
         }
     }
@@ -251,12 +274,18 @@ void dgo_strand_kick(struct dgo_strand name, enum dgo_level level)
         kick(rm_thread(), strand, level);
 }
 
+/* Whether that is the time it waits for: the kick of an earlier time took a later one's place. */
+bool rm_strand_is_due_at(uint32_t index, uint64_t due_ns)
+{
+    return atomic_load(&strands[index].due_ns) == due_ns;
+}
+
 /* Also for a strand that is not the one it was: one run too many is better than one too few. */
-void rm_strand_due(uint32_t index)
+void rm_strand_due(uint32_t index, uint64_t due_ns)
 {
     struct rm_strand *strand = &strands[index];
 
-    if (atomic_exchange(&strand->due_ns, 0) != 0)
+    if (atomic_compare_exchange_strong(&strand->due_ns, &due_ns, 0))
         kick(rm_thread(), strand, DGO_LEVEL_MIDDLE);
 }
 
@@ -319,9 +348,29 @@ void dgo_strand_free(struct dgo_strand name)
     atomic_fetch_add(&strand->kickers, 1); /* the place stays this strand's until we have left it */
     if (find(name) == strand && !atomic_exchange(&strand->closing, true)) {
         atomic_fetch_add(&strand->generation, 1);
+        atomic_store(&strand->due_ns, 0);
         close_it(rm_thread(), strand);
     }
     atomic_fetch_sub(&strand->kickers, 1);
+}
+
+/* Nobody queues, kicks or frees it here; who runs it is this thread, or nobody. */
+static void forget(const struct rm_thread *self, struct rm_strand *strand)
+{
+    const uint32_t generation = atomic_load(&strand->generation);
+    const uint64_t state = atomic_load(&strand->state);
+    bool is_whole;
+
+    atomic_store(&strand->due_ns, 0); /* the heap was the parent's */
+    atomic_store(&strand->is_linked, false);
+    if (atomic_load(&strand->runner) == self)
+        return;
+    atomic_store(&strand->runner, NULL);
+    atomic_store(&strand->kickers, 0);
+    is_whole = generation & 1 && (uint32_t)state != CLOSED && !atomic_load(&strand->closing);
+    atomic_store(&strand->state, rm_ref(rm_generation(state), is_whole ? IDLE : CLOSED));
+    if (!is_whole && generation & 1) /* half made */
+        atomic_store(&strand->generation, generation + 1);
 }
 
 /* After fork: what ran in other threads will never end here. */
@@ -330,16 +379,6 @@ void rm_strands_forget(void)
     const struct rm_thread *self = rm_thread();
 
     atomic_store(&table_lock.word, 0);
-    for (uint32_t i = 0; i < DGO_STRAND_MAX; i++) {
-        struct rm_strand *strand = &strands[i];
-
-        atomic_store(&strand->due_ns, 0); /* the heap was the parent's */
-        if (atomic_load(&strand->runner) == self)
-            continue;
-        atomic_store(&strand->runner, NULL);
-        atomic_store(&strand->is_linked, false);
-        atomic_store(&strand->kickers, 0);
-        if ((uint32_t)atomic_load(&strand->state) != CLOSED)
-            atomic_store(&strand->state, rm_ref(rm_generation(atomic_load(&strand->state)), IDLE));
-    }
+    for (uint32_t i = 0; i < DGO_STRAND_MAX; i++)
+        forget(self, &strands[i]);
 }

@@ -23,12 +23,48 @@ static uint32_t component_of(const struct dgo_job *spec)
     return spec->component < dgo_component_count() ? spec->component : 0;
 }
 
+static struct dgo_result inline_result(enum dgo_status status)
+{
+    return (struct dgo_result){status == DGO_OK           ? DGO_OUTCOME_DONE
+                               : status == DGO_ECANCELLED ? DGO_OUTCOME_CANCELLED
+                                                          : DGO_OUTCOME_FAILED,
+                               status};
+}
+
+/* With what dgo_job_should_stop looks at, where the job has a group or a deadline. */
+static enum dgo_status call_inline(struct rm_thread *self, const struct dgo_job *spec)
+{
+    struct rm_job *const outer = self->job;
+    const uint32_t epoch = self->epoch;
+    const uint32_t group = spec->group.generation ? spec->group.index + 1 : 0;
+    const struct rm_frame frame = {.outer = self->frame, .group = group};
+    struct rm_job stand_in;
+    enum dgo_status status;
+
+    self->job = NULL;
+    if (group || spec->within_ns) {
+        stand_in = (struct rm_job){
+            .group = (uint16_t)group,
+            .deadline_ns = spec->within_ns ? rm_time_after(rm_now_ns(), spec->within_ns) : 0,
+        };
+        self->job = &stand_in;
+    }
+    self->frame = &frame;
+    self->depth++;
+    status = spec->fn(spec->arg);
+    self->depth--;
+    self->frame = frame.outer;
+    self->job = outer;
+    if (group && self->epoch == epoch)
+        rm_group_exit(spec->group);
+    return status;
+}
+
 /* Runs the job here and now; it has no slot. */
 static enum dgo_status run_inline(struct rm_thread *self, const struct dgo_job *spec,
                                   struct dgo_future *future, struct dgo_error *err)
 {
     const uint32_t component = component_of(spec);
-    struct rm_job *const outer = self->job;
     struct dgo_result result;
 
     if (spec->delay_ns)
@@ -40,17 +76,25 @@ static enum dgo_status run_inline(struct rm_thread *self, const struct dgo_job *
                         "with threads, or let the job loop instead of submitting itself",
                         RM_INLINE_DEPTH_MAX);
     }
+    if (spec->group.generation) {
+        const enum dgo_status entered = rm_group_enter(spec->group, err);
+
+        if (entered != DGO_OK) {
+            rm_count(self, component, RM_REJECTED);
+            return entered;
+        }
+    }
     rm_count(self, component, RM_RAN_INLINE);
-    self->job = NULL;
-    self->depth++;
-    result.status = spec->fn(spec->arg);
-    self->depth--;
-    result.outcome = result.status == DGO_OK           ? DGO_OUTCOME_DONE
-                     : result.status == DGO_ECANCELLED ? DGO_OUTCOME_CANCELLED
-                                                       : DGO_OUTCOME_FAILED;
-    if (spec->done)
+    result = inline_result(call_inline(self, spec));
+    if (spec->done) {
+        struct rm_job *const outer = self->job;
+
+        self->job = NULL;
+        self->depth++; /* inside a job as far as stop and the bound of depth are concerned */
         spec->done(&result, spec->arg);
-    self->job = outer;
+        self->depth--;
+        self->job = outer;
+    }
     if (future)
         *future = (struct dgo_future){ENDED_INDEX, (uint32_t)result.status + 1};
     return DGO_OK;
@@ -60,10 +104,7 @@ bool rm_future_inline(struct dgo_future future, struct dgo_result *result)
 {
     if (future.index != ENDED_INDEX || future.generation == 0)
         return false;
-    result->status = (enum dgo_status)(future.generation - 1);
-    result->outcome = result->status == DGO_OK           ? DGO_OUTCOME_DONE
-                      : result->status == DGO_ECANCELLED ? DGO_OUTCOME_CANCELLED
-                                                         : DGO_OUTCOME_FAILED;
+    *result = inline_result((enum dgo_status)(future.generation - 1));
     return true;
 }
 

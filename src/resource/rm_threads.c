@@ -21,7 +21,7 @@ bool rm_lane_spawn(struct rm_lane *lane)
         worker->joinable = false;
         atomic_store(&worker->hand, 0); /* `closed` is for who closed it to open */
         atomic_store(&worker->in_job, false);
-        atomic_store(&worker->lent, false);
+        rm_worker_unblock(worker); /* the keeper may have found its forerunner blocked, too late */
         atomic_store(&worker->alive, true);
         atomic_fetch_add(&lane->threads, 1);
         atomic_fetch_add(&lane->active, 1);
@@ -52,8 +52,14 @@ void rm_lane_join(struct rm_lane *lane)
         dgo_wake_up(&worker->park, 1);
         pthread_join(worker->thread, NULL);
         worker->joinable = false;
+        rm_worker_unblock(worker);
     }
     dgo_unlock(&lane->spawn_lock);
+    while (atomic_load(&lane->wakers) > 0) { /* put aside in the middle of a wake */
+        const struct timespec moment = {.tv_nsec = 50000};
+
+        nanosleep(&moment, NULL);
+    }
 }
 
 /* Puts back what the worker took and has not begun. */

@@ -60,11 +60,36 @@ static enum dgo_status not_there(struct dgo_future future, struct dgo_error *err
 
 /* A waiter runs the job it waits for, where it may.  The UI thread gives workers a moment first,
  * and takes the job only then, so that it cannot wait for a lane that waits for it. */
-static bool may_claim(const struct rm_thread *self, const struct rm_job *job, bool has_waited)
+bool rm_may_claim(const struct rm_thread *self, const struct rm_job *job, bool has_waited)
 {
     if (job->lane == DGO_LANE_UI)
         return self->is_ui;
     return !self->is_ui || has_waited || !atomic_load(&rm.threaded);
+}
+
+/* Whether this thread is in the middle of it: it would wait for itself. */
+static bool is_within(const struct rm_thread *self, struct dgo_future future)
+{
+    for (const struct rm_frame *frame = self->frame; frame; frame = frame->outer)
+        if (frame->index == future.index && frame->generation == future.generation)
+            return true;
+    return false;
+}
+
+/* Without threads nobody keeps the time but who waits. */
+bool rm_waiter_keeps_time(uint64_t *wake_ns)
+{
+    uint64_t next_ns;
+
+    if (atomic_load(&rm.threaded) || atomic_load(&rm.phase) != RM_ON)
+        return false;
+    if (dgo_resource_run_due() > 0)
+        return true;
+    next_ns = rm_delay_next_ns();
+    if (next_ns != UINT64_MAX && rm.clock) /* another clock: look often */
+        next_ns = dgo_monotonic_ns() + RM_TICK_MS * DGO_NS_PER_MS;
+    *wake_ns = dgo_min_u64(*wake_ns, next_ns);
+    return false;
 }
 
 static void expire(struct rm_thread *self, struct rm_job *job, uint32_t index, uint32_t generation)
@@ -128,7 +153,7 @@ enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct d
     struct rm_thread *self = rm_thread();
     const uint64_t begun_ns = dgo_monotonic_ns();
     const uint64_t until_ns = rm_time_after(begun_ns, timeout_ns);
-    const uint64_t patient_ns = begun_ns + 50 * DGO_NS_PER_MS;
+    const uint64_t patient_ns = begun_ns + RM_PATIENCE_NS;
     struct dgo_result ended;
 
     if (rm_future_inline(future, &ended)) {
@@ -155,15 +180,19 @@ enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct d
                 expire(self, job, future.index, future.generation);
                 continue;
             }
-            if (may_claim(self, job, now_ns >= patient_ns) && claim_and_run(self, job, future))
+            if (rm_may_claim(self, job, now_ns >= patient_ns) && claim_and_run(self, job, future))
                 continue;
             if (self->is_ui)
                 wake_ns = wake_ns < patient_ns ? wake_ns : patient_ns;
             if (job->deadline_ns && !rm.clock && job->deadline_ns < wake_ns)
                 wake_ns = job->deadline_ns + 1;
         }
+        if (is_within(self, future))
+            return dgo_fail(err, DGO_ESTATE, "a job cannot wait for itself");
         if (now_ns >= until_ns)
             return dgo_fail(err, DGO_ETIMEOUT, "the job has not ended yet");
+        if (rm_waiter_keeps_time(&wake_ns))
+            continue;
         sleep_on(self, job, future.generation, wake_ns);
     }
 }

@@ -112,12 +112,15 @@ void rm_lane_wake(struct rm_lane *lane)
             return;
         if (!lane->eager && (atomic_load(&lane->waking) || atomic_exchange(&lane->waking, 1)))
             return; /* one is on its way; it looks at the queue after it cleared the flag */
+        atomic_fetch_add(&lane->wakers, 1); /* stop waits for it: the next life counts anew */
         worker = pick_idle(lane);
         if (worker) {
             atomic_fetch_add_explicit(&lane->wakes, 1, memory_order_relaxed);
             release(worker);
-            return;
         }
+        atomic_fetch_sub(&lane->wakers, 1);
+        if (worker)
+            return;
         if (lane->eager)
             continue; /* nobody sleeps any more */
         atomic_store(&lane->waking, 0);
@@ -439,7 +442,7 @@ void *rm_worker_main(void *data)
     struct rm_lane *lane = worker->lane;
 
     set_out(worker, self);
-    for (;;) {
+    while (self->worker == worker) { /* else a child, forked in a job: its only thread ends */
         if (atomic_load(&lane->active) >
                 atomic_load(&lane->allowed) + atomic_load(&lane->blocked) &&
             !rest(worker))
@@ -448,6 +451,8 @@ void *rm_worker_main(void *data)
         if (!work(worker, self) && !rest(worker))
             break;
     }
+    if (self->worker != worker)
+        return NULL;
     self->worker = NULL;
     atomic_fetch_sub(&lane->threads, 1);
     atomic_store(&worker->alive, false);
@@ -469,6 +474,8 @@ void rm_run_here(struct rm_thread *self)
     for (uint32_t i = 0; i < sizeof order / sizeof order[0]; i++) {
         struct rm_entry entry;
 
+        if (atomic_load(&rm.phase) == RM_OFF) /* in a child that was forked in a job */
+            break;
         if (!rm_lane_has_work(&rm.lane[order[i]]) ||
             rm_lane_take(&rm.lane[order[i]], &entry, 1) == 0)
             continue;

@@ -303,6 +303,8 @@ static void test_no_memory(void **state)
     assert_int_equal(dgo_resource_start(&config, &err), DGO_ENOMEM);
     assert_true(err.text[0] != '\0');
     assert_true(dgo_resource_get()->is_inline);
+    for (uint32_t id = DGO_LANE_EXPRESS; id < DGO_LANE_COUNT; id++)
+        assert_true(rm.lane[id].closed); /* a push that began in an earlier life is refused */
     submit(&job, NULL);
     assert_int_equal(atomic_load(&ran), 1);
     faults_forget();
