@@ -29,9 +29,7 @@ static bool make_relay(struct dgo_bus *bus)
     bus->relay = calloc(BUS_RELAY, bus->relay_stride);
     if (!bus->relay)
         return false;
-    for (uint32_t i = 0; i < BUS_RELAY; i++)
-        atomic_store(&bus_relay_at(bus, i)->next, i + 1 < BUS_RELAY ? i + 2 : 0);
-    atomic_store(&bus->relay_free, 1);
+    bus_relay_free_all(bus);
     return true;
 }
 
@@ -65,6 +63,7 @@ enum dgo_status dgo_bus_new(const struct dgo_topic *topics, size_t topic_count,
         free(bus);
         return dgo_fail(err, DGO_ENOMEM, "no memory for a bus");
     }
+    bus_list_add(bus);
     *out = bus;
     return DGO_OK;
 }
@@ -83,6 +82,7 @@ void dgo_bus_free(struct dgo_bus *bus)
     }
     for (uint32_t left; (left = atomic_load(&bus->running)) > 0;)
         dgo_sleep_on(&bus->running, left, dgo_monotonic_ns() + DGO_NS_PER_MS);
+    bus_list_remove(bus);
     for (uint32_t i = 0; i < DGO_BUS_STRAND_MAX; i++)
         free(atomic_load(&bus->strand[i]));
     free(bus->relay);

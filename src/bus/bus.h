@@ -99,6 +99,7 @@ struct bus_strand {
     char name[DGO_BUS_NAME_MAX];
     /* The runner's own. */
     alignas(64) _Atomic uint32_t running; /* futex: subscriber + 1 whose handler is called */
+    struct bus_strand **_Atomic run_by;   /* its thread, by what bus_current gives there; or NULL */
     _Atomic uint32_t rounds;              /* futex: counts runs */
     _Atomic uint32_t runs_now;
     _Atomic uint32_t nap; /* futex: 1 while it lets events gather */
@@ -121,6 +122,7 @@ struct bus_relay {
 };
 
 struct dgo_bus {
+    struct dgo_bus *next; /* of all buses: bus_fork.c */
     uint32_t topic_count, payload_max;
     struct dgo_bus_config config;
     _Atomic bool is_closing;
@@ -165,6 +167,8 @@ bool bus_queue_put(struct bus_strand *strand, const struct bus_cell *event, uint
 struct bus_cell *bus_cell_in_slot(const struct bus_strand *strand, const struct bus_buffer *buffer,
                                   uint32_t slot);
 struct bus_buffer bus_queue_swap(struct bus_queue *queue);
+void bus_queue_drop_all(struct bus_strand *strand, struct bus_queue *queue); /* with the lock */
+void bus_count_dropped(struct bus_strand *strand, const struct bus_cell *cell);
 struct bus_queue *bus_queue_of(struct bus_strand *strand, uint16_t topic);
 
 /* bus_strand.c */
@@ -179,6 +183,9 @@ void bus_strand_empty_inbox(struct bus_strand *strand); /* with the lock */
 bool bus_strand_is_quiet(struct bus_strand *strand);
 void bus_strand_hurry(struct bus_strand *strand); /* do not wait for a batch to fill */
 struct bus_relay *bus_relay_at(const struct dgo_bus *bus, uint32_t index);
+struct bus_cell *bus_relay_cell(struct bus_relay *relay);
+void bus_relay_free_all(struct dgo_bus *bus);
+void bus_strand_lose_buffers(struct bus_strand *strand); /* without freeing them */
 
 /* bus_run.c */
 enum dgo_status bus_run(void *strand);
@@ -186,6 +193,10 @@ enum dgo_status bus_run(void *strand);
 /* bus_subscribe.c */
 void bus_unsubscribe_all(struct dgo_bus *bus);
 bool bus_has_subscribers(const struct bus_strand *strand);
+
+/* bus_fork.c */
+void bus_list_add(struct dgo_bus *bus);
+void bus_list_remove(struct dgo_bus *bus);
 
 /* bus_log.c */
 void bus_log_add(struct dgo_bus *bus, const struct bus_cell *event, uint32_t payload_bytes,

@@ -107,8 +107,8 @@ uint32_t dgo_bus_replay(struct dgo_bus *bus, uint64_t topics)
         if (!copy_out(bus, number, cell) || !(topics & DGO_TOPIC_BIT(cell->topic)) ||
             atomic_load(&bus->is_closing))
             continue;
-        bus_publish(bus, cell->topic, cell->source, cell->payload, DGO_EVENT_REPLAYED);
-        count++;
+        count += bus_publish(bus, cell->topic, cell->source, cell->payload, DGO_EVENT_REPLAYED) ==
+                 DGO_OK;
     }
     return count;
 }

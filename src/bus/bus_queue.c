@@ -155,6 +155,24 @@ bool bus_queue_put(struct bus_strand *strand, const struct bus_cell *event, uint
     return true;
 }
 
+void bus_count_dropped(struct bus_strand *strand, const struct bus_cell *cell)
+{
+    if (cell->topic < DGO_BUS_TOPIC_MAX)
+        atomic_fetch_add(&strand->counts[cell->topic].dropped, 1);
+}
+
+void bus_queue_drop_all(struct bus_strand *strand, struct bus_queue *queue)
+{
+    struct bus_buffer *buffer = &queue->buffer[queue->fill];
+
+    for (uint32_t place = 0; buffer->cells && place < buffer->count; place++)
+        bus_count_dropped(strand, bus_cell_in_slot(strand, buffer, slot_of(queue, buffer, place)));
+    for (uint32_t i = 0; i < 2; i++)
+        queue->buffer[i].head = queue->buffer[i].count = 0;
+    queue->epoch++;
+    atomic_store_explicit(&queue->waiting, 0, memory_order_relaxed);
+}
+
 /* With the lock: what waited is the runner's now, and the other buffer is filled. */
 struct bus_buffer bus_queue_swap(struct bus_queue *queue)
 {

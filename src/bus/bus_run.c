@@ -226,6 +226,7 @@ enum dgo_status bus_run(void *data)
 
     atomic_fetch_add(&bus->running, 1);
     *bus_current() = strand;
+    atomic_store(&strand->run_by, bus_current());
     atomic_fetch_add(&strand->runs_now, 1);
     for (uint32_t round = 0;; round++) {
         const bool is_over = round >= BUS_ROUNDS && dgo_monotonic_ns() >= until_ns;
@@ -245,6 +246,7 @@ enum dgo_status bus_run(void *data)
             break;
         }
     }
+    atomic_store(&strand->run_by, NULL);
     if (strand->closes_after_run)
         bus_strand_close(strand);
     *bus_current() = outer;

@@ -21,9 +21,16 @@ struct bus_relay *bus_relay_at(const struct dgo_bus *bus, uint32_t index)
     return (struct bus_relay *)(void *)(bus->relay + (size_t)index * bus->relay_stride);
 }
 
-static struct bus_cell *relay_cell(struct bus_relay *relay)
+struct bus_cell *bus_relay_cell(struct bus_relay *relay)
 {
     return (struct bus_cell *)(void *)(relay + 1);
+}
+
+void bus_relay_free_all(struct dgo_bus *bus)
+{
+    for (uint32_t i = 0; i < BUS_RELAY; i++)
+        atomic_store(&bus_relay_at(bus, i)->next, i + 1 < BUS_RELAY ? i + 2 : 0);
+    atomic_store(&bus->relay_free, 1);
 }
 
 static bool take_relay(struct dgo_bus *bus, uint32_t *index)
@@ -73,7 +80,7 @@ void bus_strand_empty_inbox(struct bus_strand *strand)
     while (oldest) {
         struct bus_relay *relay = bus_relay_at(bus, oldest - 1);
         const uint32_t index = oldest - 1;
-        const struct bus_cell *cell = relay_cell(relay);
+        const struct bus_cell *cell = bus_relay_cell(relay);
 
         oldest = atomic_load_explicit(&relay->next, memory_order_relaxed);
         if (strand->topics & DGO_TOPIC_BIT(cell->topic))
@@ -99,9 +106,9 @@ static bool put_in_inbox(struct bus_strand *strand, const struct bus_cell *event
     }
     relay = bus_relay_at(bus, index);
     relay->payload_bytes = payload_bytes;
-    *relay_cell(relay) = *event;
+    *bus_relay_cell(relay) = *event;
     if (payload_bytes)
-        memcpy(relay_cell(relay)->payload, payload, payload_bytes);
+        memcpy(bus_relay_cell(relay)->payload, payload, payload_bytes);
     do
         atomic_store_explicit(&relay->next, (uint32_t)head, memory_order_relaxed);
     while (!atomic_compare_exchange_weak(&strand->inbox, &head, index + 1));
@@ -228,13 +235,19 @@ static bool make_buffers(struct bus_strand *strand, struct bus_queue *queue, uin
     return true;
 }
 
+void bus_strand_lose_buffers(struct bus_strand *strand)
+{
+    for (uint32_t i = 0; i < 2; i++)
+        strand->normal.buffer[i].cells = strand->critical.buffer[i].cells = NULL;
+}
+
 static void free_buffers(struct bus_strand *strand)
 {
     for (uint32_t i = 0; i < 2; i++) {
         free(strand->normal.buffer[i].cells);
         free(strand->critical.buffer[i].cells);
-        strand->normal.buffer[i].cells = strand->critical.buffer[i].cells = NULL;
     }
+    bus_strand_lose_buffers(strand);
 }
 
 /* With the bus's lock: a place for a strand, its memory kept from an earlier one if there was. */
@@ -320,6 +333,8 @@ void bus_strand_close(struct bus_strand *strand)
     dgo_spin_lock(&strand->lock);
     strand->topics = 0;
     bus_strand_empty_inbox(strand);
+    bus_queue_drop_all(strand, &strand->normal);
+    bus_queue_drop_all(strand, &strand->critical);
     free_buffers(strand);
     dgo_spin_unlock(&strand->lock);
     atomic_store(&strand->is_open, false);

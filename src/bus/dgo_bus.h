@@ -8,7 +8,8 @@
  * dgo_bus_unsubscribe returned (inside that handler: once it returned).  Subscribing, unsubscribing
  * and publishing are allowed inside handlers.  A handler that is slow or fails is counted under its
  * name and delays nobody but those who chose to share its strand.  Any thread, unless it says
- * otherwise. */
+ * otherwise.  A child after fork has the bus and its subscriptions; the events that waited are the
+ * parent's. */
 #ifndef DGO_BUS_H
 #define DGO_BUS_H
 
@@ -147,13 +148,15 @@ enum dgo_status dgo_bus_log_start(struct dgo_bus *bus, uint64_t topics, uint32_t
                                   struct dgo_error *err) DGO_MUST_CHECK;
 /* Calls fn with each remembered event, oldest first, in the caller; returns how many. */
 uint32_t dgo_bus_log_each(struct dgo_bus *bus, dgo_event_fn fn, void *data);
-/* Publishes them once more, marked DGO_EVENT_REPLAYED, not logged again; returns how many. */
+/* Publishes them once more, marked DGO_EVENT_REPLAYED, not logged again; returns how many, without
+ * those of a NEVER topic that a full strand refused. */
 uint32_t dgo_bus_replay(struct dgo_bus *bus, uint64_t topics);
 
 /* ---- figures ---------------------------------------------------------------------------- */
 
 /* delivered, coalesced, dropped and refused count strands: with two listeners on strands of their
- * own an event counts twice.  queued = accepted by strands - delivered - coalesced - dropped. */
+ * own an event counts twice.  queued = accepted by strands - delivered - coalesced - dropped; what
+ * still waits in a strand when it ends is dropped. */
 struct dgo_topic_stats {
     uint64_t published, unheard, delivered, coalesced, dropped, refused;
 };

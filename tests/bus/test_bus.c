@@ -655,6 +655,57 @@ static void test_log_and_replay(void **state)
 
 /* ---- bad input ---- */
 
+/* What a strand refuses has not been published once more. */
+static void test_a_refused_replay_is_not_counted(void **state)
+{
+    struct listener *listener = test_calloc(1, sizeof *listener);
+    struct dgo_bus *bus = new_bus();
+    int fd;
+
+    (void)state;
+    start_with(1);
+    assert_int_equal(dgo_resource_ui_attach(&fd, NULL), DGO_OK);
+    assert_int_equal(dgo_bus_log_start(bus, DGO_TOPIC_BIT(KEEP), 16, NULL), DGO_OK);
+    for (int i = 0; i < 12; i++)
+        publish(bus, KEEP, i);
+    subscribe(
+        bus, listener,
+        (struct dgo_subscriber){.topics = DGO_TOPIC_BIT(KEEP), .lane = DGO_LANE_UI, .depth = 8});
+    assert_int_equal(dgo_bus_replay(bus, DGO_ALL_TOPICS), 8);
+    dgo_bus_free(bus);
+    assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+    test_free(listener);
+}
+
+/* The law of the figures holds when a strand ends with events that wait. */
+static void test_what_waits_at_the_end_is_dropped(void **state)
+{
+    struct listener *listener = test_calloc(1, sizeof *listener);
+    struct dgo_bus *bus = new_bus();
+    struct dgo_topic_stats stats;
+    int fd;
+
+    (void)state;
+    start_with(1);
+    assert_int_equal(dgo_resource_ui_attach(&fd, NULL), DGO_OK);
+    subscribe(bus, listener,
+              (struct dgo_subscriber){.topics = DGO_TOPIC_BIT(SCREEN) | DGO_TOPIC_BIT(ALARM),
+                                      .lane = DGO_LANE_UI});
+    for (int i = 0; i < 5; i++) {
+        publish(bus, SCREEN, i);
+        publish(bus, ALARM, i);
+    }
+    assert_int_equal(dgo_bus_unsubscribe(bus, listener->name, NULL), DGO_OK);
+    assert_int_equal(dgo_bus_topic_read_stats(bus, SCREEN, &stats, NULL), DGO_OK);
+    assert_int_equal(stats.dropped, 5);
+    assert_int_equal(dgo_bus_topic_read_stats(bus, ALARM, &stats, NULL), DGO_OK);
+    assert_int_equal(stats.dropped, 5);
+    assert_int_equal(atomic_load(&listener->count), 0);
+    dgo_bus_free(bus);
+    assert_int_equal(dgo_resource_stop(0, NULL), DGO_OK);
+    test_free(listener);
+}
+
 static void test_bad_tables(void **state)
 {
     static const struct {
@@ -708,6 +759,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_ui_handlers_run_on_the_ui_thread_only),
     cmocka_unit_test(test_a_strand_hears_after_a_restart),
     cmocka_unit_test(test_log_and_replay),
+    cmocka_unit_test(test_a_refused_replay_is_not_counted),
+    cmocka_unit_test(test_what_waits_at_the_end_is_dropped),
     cmocka_unit_test(test_bad_tables),
 };
 
