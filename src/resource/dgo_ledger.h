@@ -94,7 +94,8 @@ enum dgo_status dgo_ledger_reserve(struct dgo_ledger *ledger,
                                    uint64_t *id, struct dgo_error *err) DGO_MUST_CHECK;
 
 /* The process that holds reservation `id` is `pid`; measured bytes from an engine's own report
- * where the driver lists no processes; "it has loaded".  DGO_ENOTFOUND for an unknown id. */
+ * where the driver lists no processes; "it has loaded".  DGO_ENOTFOUND for an unknown id,
+ * DGO_EINVAL for process 0. */
 enum dgo_status dgo_ledger_adopt(struct dgo_ledger *ledger, uint64_t id, uint64_t pid,
                                  struct dgo_error *err);
 enum dgo_status dgo_ledger_measure(struct dgo_ledger *ledger, uint64_t id, uint32_t gpu_index,

@@ -16,6 +16,10 @@
  * thread to one lane and level start in the order of submission on a lane with one thread; use a
  * strand where order matters on several.
  *
+ * What waits or runs at the moment of fork is the parent's.  A child that was forked inside a job
+ * ends by exec or _exit; where it returns from the job, it goes on with nothing of the parent's,
+ * and on a worker that was its only thread, and the process ends.
+ *
  * Every function may be called from any thread unless it says otherwise; none is async-signal-safe
  * but dgo_resource_request_stop.  Nothing allocates once a thread has made its first call. */
 #ifndef DGO_RESOURCE_H
@@ -161,8 +165,9 @@ void dgo_resource_unprotect(uint32_t pid);
 /* DGO_OK is done, DGO_ECANCELLED cancelled, anything else failed. */
 typedef enum dgo_status (*dgo_job_fn)(void *arg);
 
-/* Runs fn and returns its status.  Off the UI thread that is a call in the caller; on the UI
- * thread it goes through the component's lane and the UI thread waits (counted as ui_waits). */
+/* Runs fn and returns its status; DGO_EINVAL without one.  Off the UI thread that is a call in the
+ * caller; on the UI thread it goes through the component's lane and the UI thread waits (counted as
+ * ui_waits). */
 enum dgo_status dgo_run_on_cpu(dgo_component_id id, dgo_job_fn fn, void *arg);
 
 /* A component with two implementations.  The GPU one runs when the policy says so and the ledger
@@ -240,7 +245,8 @@ enum dgo_status dgo_submit_many(const struct dgo_job *jobs, size_t count,
 /* Waits for the end of a job; when it has not started yet the waiter runs it (UI jobs excepted,
  * off the UI thread).  DGO_OK: *result (may be NULL) is its end and the future is used up.
  * DGO_ETIMEOUT: not ended yet, the future stays.  DGO_ENOTFOUND: stale.  DGO_ESTATE: it belongs
- * to the process before fork. */
+ * to the process before fork, or the caller is in the middle of it.  Without threads the waiter
+ * lets the time of delayed jobs pass. */
 enum dgo_status dgo_wait(struct dgo_future future, uint64_t timeout_ns, struct dgo_result *result,
                          struct dgo_error *err);
 /* Whether it has ended; false for a stale one. */
@@ -254,7 +260,8 @@ enum dgo_status dgo_cancel(struct dgo_future future, struct dgo_error *err);
 /* In a job: its future or group was cancelled, its deadline passed, or the manager is stopping. */
 bool dgo_job_should_stop(void);
 
-/* Jobs that end together.  free waits for nothing: jobs go on, the name becomes stale. */
+/* Jobs that end together.  free waits for nothing: jobs go on, the name becomes stale.  To wait in
+ * a job of the group is DGO_ESTATE. */
 enum dgo_status dgo_group_new(struct dgo_group *group, struct dgo_error *err) DGO_MUST_CHECK;
 enum dgo_status dgo_group_wait(struct dgo_group group, uint64_t timeout_ns, struct dgo_error *err);
 enum dgo_status dgo_group_cancel(struct dgo_group group, struct dgo_error *err);
