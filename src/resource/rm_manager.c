@@ -185,6 +185,7 @@ static bool start_threads(const struct dgo_resource_config *config)
         return false;
     spawn_all(DGO_LANE_EXPRESS, express);
     spawn_all(DGO_LANE_BACKGROUND, facts.background);
+    rm_lane_wake(&rm.lane[DGO_LANE_BLOCKING]); /* a push so far could not make its thread */
     return true;
 }
 

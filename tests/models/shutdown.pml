@@ -1,7 +1,10 @@
 /* shutdown.pml - stop in the middle of it: what was accepted ends, then nothing runs, nobody hangs.
  *
  * mirrors src/resource/rm_manager.c: dgo_resource_stop cancel_waiting join_threads
+ * mirrors src/resource/rm_manager.c: wait_for_outsiders
  * mirrors src/resource/rm_lane.c: rm_lane_close push_locked push_inbox rm_lane_take
+ *     rm_lane_push_late rm_lane_seal
+ * mirrors src/resource/rm_strand.c: kick run_in_caller
  * mirrors src/resource/rm_shard.c: rm_shard_push rm_shards_close
  * mirrors src/resource/rm_worker.c: run_batch look_again rest rm_run_here
  * mirrors src/resource/rm_threads.c: rm_lane_spawn rm_lane_join
@@ -12,7 +15,8 @@
  *
  * Leaves out: draining (a wait before the part shown here), the throttle of wakes
  * (lane_wake.pml: here every push wakes somebody), batches of more than one, strands
- * (strand.pml) and callbacks. What happens under a lane's lock is one step.
+ * (strand.pml; here, in `late`, only that a turn is taken by the closed UI lane until that is sealed,
+ * and then run by its kicker) and callbacks. What happens under a lane's lock is one step.
  *
  * The law: accepted = done + cancelled when stop has returned; after it no job begins or goes
  * on and no thread is alive; stop, submitters and waiters always come back.
@@ -21,6 +25,7 @@
  * run more: SUBMITTERS=1 EACH=3 WORKERS=2
  * run wait: SUBMITTERS=2 EACH=1 WORKERS=1 WAIT=1
  * run ui: SUBMITTERS=2 EACH=1 WORKERS=0 UI=1
+ * run late: SUBMITTERS=0 EACH=1 WORKERS=0 UI=1 LATE=2
  * run delay: SUBMITTERS=2 EACH=1 WORKERS=1 DELAY=1
  * run spawn: SUBMITTERS=2 EACH=1 WORKERS=2 SPAWN=1
  *
@@ -33,7 +38,10 @@
  * mutant 7 wait: stop does not wait for waiters
  * mutant 8 ui: who drains a lane without being one of its workers is not counted
  * mutant 9 delay: what waits for its time is cleared but may still be added to
- * mutant 10 spawn: a thread may be made in every phase but while closing */
+ * mutant 10 spawn: a thread may be made in every phase but while closing
+ * mutant 11 late: the UI lane is sealed whatever was taken from it since the last look outside
+ * mutant 12 late: a kicker that runs its strand itself is not counted
+ * mutant 13 late: who began before the phase was off is not waited for after it */
 #ifndef MUTANT
 #define MUTANT 0
 #endif
@@ -49,7 +57,10 @@
 #ifndef SPAWN
 #define SPAWN 0
 #endif
-#define JOBS (SUBMITTERS * EACH)
+#ifndef LATE
+#define LATE 0
+#endif
+#define JOBS (SUBMITTERS * EACH + LATE)
 #define BIT(n) (1 << (n))
 
 mtype = { NONE, PENDING, RUNNING, ENDED };
@@ -63,6 +74,7 @@ chan ring = [JOBS] of { byte };
 chan inbox = [JOBS] of { byte };
 chan heap = [JOBS] of { byte };
 bool closed, inbox_closed, heap_closed;
+bool takes_late = LATE > 0;
 
 byte idle_mask;
 bool park[3], alive[3];
@@ -328,6 +340,45 @@ proctype ui()
     finished++
 }
 
+#if LATE
+/* A strand of the UI lane; its turn is a job here. */
+proctype kicker(byte number)
+{
+    bool is_ok;
+
+    job[number] = PENDING;
+    accepted++;
+    atomic { /* rm_lane_push, or rm_lane_push_late */
+        is_ok = !closed || takes_late;
+        if
+        :: is_ok -> ring!number
+        :: else
+        fi
+    };
+    if
+    :: is_ok
+    :: else ->
+#if MUTANT != 12
+        outside++;
+#endif
+        if
+        :: phase == OFF -> /* in its caller, on its own */
+#if MUTANT != 12
+            outside--;
+#endif
+            atomic { job[number] = ENDED; done++ }
+        :: else ->
+            job[number] = RUNNING;
+            run_claimed(number);
+#if MUTANT != 12
+            outside--
+#endif
+        fi
+    fi;
+    finished++
+}
+#endif
+
 #if DELAY
 proctype keeper()
 {
@@ -413,10 +464,31 @@ proctype stopper()
 #if MUTANT != 3
     cancel_waiting();
 #endif
-#if MUTANT != 7
+#if LATE
+    do
+    :: outside == 0;
+       cancel_waiting();
+       atomic { /* rm_lane_seal */
+           if
+#if MUTANT == 11
+           :: takes_late = 0; break
+#else
+           :: empty(ring) && outside == 0 -> takes_late = 0; break
+           :: nempty(ring) || outside > 0
+#endif
+           fi
+       }
+    od;
+#if MUTANT == 11
+    cancel_waiting();
+#endif
+#elif MUTANT != 7
     outside == 0;
 #endif
     phase = OFF;
+#if LATE && MUTANT != 11 && MUTANT != 13
+    outside == 0;
+#endif
     atomic {
         stopped = 1;
         assert(!alive[0] && !alive[1])
@@ -427,7 +499,7 @@ proctype stopper()
 active proctype law()
 {
     timeout;
-    assert(finished == SUBMITTERS + 1 + UI);
+    assert(finished == SUBMITTERS + 1 + UI + LATE);
     assert(stopped && !alive[0] && !alive[1]);
     assert(accepted == done + cancelled);
     assert(outside == 0 && !spawn_lock)
@@ -449,6 +521,10 @@ init
         od;
 #if UI
         run ui();
+#endif
+#if LATE
+        run kicker(SUBMITTERS * EACH);
+        run kicker(SUBMITTERS * EACH + 1);
 #endif
 #if DELAY
         run keeper();

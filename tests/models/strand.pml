@@ -10,6 +10,9 @@
  * closed, or stop finds a turn in a closed lane, the turn is run there and then: a kick is a
  * promise.
  *
+ * `inbox` is about threads without a shard that never find the lane's lock free, nor does anybody
+ * empty the inbox before stop closes it.
+ *
  * Leaves out: delayed kicks, levels but for the second reference that raising makes, and what
  * wakes the workers (lane_wake.pml). Memory is sequentially consistent, as every word is
  * accessed in the source; the strand's plain fields change only while it is nobody's.
@@ -24,6 +27,7 @@
  * run self: KICKERS=1 KICKS=2 WORKERS=2 FREE_IT=2
  * run stop: KICKERS=2 KICKS=1 WORKERS=1 STOP_IT=1
  * run reuse: KICKERS=1 KICKS=1 WORKERS=1 FREE_IT=1 REUSE=1
+ * run inbox: KICKERS=2 KICKS=2 WORKERS=1 STOP_IT=1 INBOX=1
  *
  * mutant 1 kicks: a kick of a running strand does nothing
  * mutant 2 kicks: a turn begins by a look and a store instead of comparing and swapping
@@ -37,7 +41,9 @@
  * mutant 10 reuse: a place is used anew while somebody still kicks it
  * mutant 11 reuse: an inbox that is emptied does not look whether the strand is still of its lane
  * mutant 12 reuse: a place is used anew while free has not left it
- * mutant 13 reuse: whoever looks for a place looks at the inbox before it looks for kickers */
+ * mutant 13 reuse: whoever looks for a place looks at the inbox before it looks for kickers
+ * mutant 14 inbox: whose inbox was closed runs its own turn only, not one that trusted its link
+ * mutant 15 inbox: whose inbox was closed leaves its link */
 #ifndef MUTANT
 #define MUTANT 0
 #endif
@@ -49,6 +55,9 @@
 #endif
 #ifndef REUSE
 #define REUSE 0
+#endif
+#ifndef INBOX
+#define INBOX 0
 #endif
 #define LANES (1 + REUSE)
 #define NOBODY 255
@@ -73,6 +82,7 @@ chan queue[LANES] = [6] of { byte };
 bool is_linked;
 byte in_inbox = NOBODY;  /* of which lane */
 bool closed;             /* the lanes */
+bool inbox_closed;
 bool is_off, is_closing; /* the manager */
 
 byte inside, wanted[3], seen[3];
@@ -240,6 +250,9 @@ inline run_turn(is_again)
 
 inline run_in_caller()
 {
+#if INBOX && MUTANT != 14
+    mine = ticket; /* the turn that waits now, whoever gave it */
+#endif
     do
     :: begin(mine, is_ok);
        if
@@ -265,19 +278,30 @@ inline push(is_pushed)
 {
     if
     :: atomic {
-           is_pushed = !closed;
+           !INBOX || lane != NOBODY -> is_pushed = !closed;
            if
            :: is_pushed -> queue[lane_of]!mine
            :: else
            fi
        }
-#if REUSE
+#if REUSE || INBOX
     :: atomic { is_pushed = is_linked; is_linked = 1 };
        if
        :: is_pushed /* who stands there already makes the reference, later */
        :: else ->
-           atomic { assert(in_inbox == NOBODY); in_inbox = lane_of };
-           is_pushed = 1
+           atomic {
+               is_pushed = !inbox_closed;
+               if
+               :: is_pushed -> assert(in_inbox == NOBODY); in_inbox = lane_of
+               :: else
+               fi
+           };
+#if MUTANT != 15
+           if
+           :: !is_pushed -> is_linked = 0
+           :: else
+           fi
+#endif
        fi
 #endif
     fi
@@ -394,7 +418,14 @@ proctype stopper(byte lane)
     byte reference;
 
     is_closing = 1;
-    closed = 1;
+    atomic {
+        closed = 1;
+        if
+        :: in_inbox == 0 -> in_inbox = NOBODY; is_linked = 0; queue[0]!ticket
+        :: else
+        fi;
+        inbox_closed = 1
+    };
     do
     :: atomic { queue[0]?reference };
        begin(reference, is_ok);
