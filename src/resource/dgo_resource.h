@@ -232,8 +232,9 @@ struct dgo_job {
 };
 
 /* Accepts a job or says why not: DGO_EBUSY (no room), DGO_ESTATE (stopping), DGO_EINVAL, DGO_ELIMIT
- * (inline jobs nested too deeply).  A refused job was not and will not be run.  With `future`
- * somebody must wait for it or forget it; with NULL the job looks after itself. */
+ * (inline jobs, or callbacks that submit, nested too deeply).  A refused job was not and will not
+ * be run.  With `future` somebody must wait for it or forget it; with NULL the job looks after
+ * itself. */
 enum dgo_status dgo_submit(const struct dgo_job *job, struct dgo_future *future,
                            struct dgo_error *err) DGO_MUST_CHECK;
 /* `count` jobs with one wake; futures NULL or an array.  Returns after the first refusal;

@@ -197,6 +197,7 @@ struct rm_thread {
     uint32_t epoch;  /* of rm.fork_epoch: another one means the magazine is the parent's */
     uint32_t sample; /* counts jobs, to pick those that are timed */
     uint32_t depth;  /* jobs run inside each other */
+    uint32_t ends;   /* jobs ended inside each other, for others took their places */
     uint8_t shard;   /* its number + 1; 0: not asked for yet; RM_NO_SHARD: all have their owner */
     bool known, is_ui, is_idle_class, is_draining;
     struct rm_counter_set *counters; /* NULL: the shared ones */

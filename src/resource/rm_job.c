@@ -267,9 +267,11 @@ static void end_list(struct rm_thread *self, uint32_t first, enum rm_counter why
 
 void rm_end_dead(struct rm_thread *self, struct rm_dead *dead)
 {
+    self->ends++;
     if (dead->coalesced)
         end_list(self, dead->coalesced, RM_COALESCED);
     if (dead->dropped)
         end_list(self, dead->dropped, RM_DROPPED);
+    self->ends--;
     *dead = (struct rm_dead){0};
 }

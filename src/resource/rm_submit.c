@@ -238,6 +238,14 @@ static enum dgo_status accept_one(struct rm_thread *self, const struct dgo_job *
     enum rm_push pushed;
 
     *lane_out = lane;
+    if (self->ends >= RM_INLINE_DEPTH_MAX) {
+        rm_count(self, component_of(spec), RM_REJECTED);
+        return dgo_fail(
+            err, DGO_ELIMIT,
+            "%d jobs ended inside each other, for each callback submitted one that took "
+            "the next one's place",
+            RM_INLINE_DEPTH_MAX);
+    }
     if (has_done_lane && !rm_place_take(&rm.lane[spec->done_lane]))
         return refuse_full(self, spec, spec->done_lane, future, err);
     job = fill(self, spec, lane, is_timed_job, future != NULL, &index);

@@ -30,8 +30,8 @@ enum dgo_status dgo_resource_ui_attach(int *fd, struct dgo_error *err)
         if (made < 0)
             return dgo_fail_errno(err, DGO_EIO, errno, "no descriptor for the UI lane");
         atomic_store(&rm.ui_fd, made + 1);
-        if (atomic_load(&rm.ui_signalled))
-            make_readable(); /* jobs were there before the thread */
+        if (atomic_load(&rm.ui_signalled) || atomic_load(&rm.stop_requested))
+            make_readable(); /* jobs, or the request, were there before the thread */
     }
     rm_thread()->is_ui = true;
     *fd = atomic_load(&rm.ui_fd) - 1;

@@ -11,6 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* The address sanitizer's allocator does not survive a fork in the middle of another thread's
+ * malloc.
+ */
+#ifdef __SANITIZE_ADDRESS__
+enum { COMES_AND_GOES = 0 };
+#else
+enum { COMES_AND_GOES = 1 };
+#endif
 enum { HANGS_S = 20, PLAIN = 0, BATCH, ALARM, TOPICS, STORM_FORKS = 150 };
 
 static const struct dgo_topic topics[TOPICS] = {
@@ -241,12 +249,13 @@ static void test_forks_in_a_storm(void **state)
     struct listener listener = {0};
     struct storm storm = {.bus = start_with_bus(), .listener = &listener};
     const struct dgo_subscription name = subscribe(storm.bus, &listener, DGO_LANE_NORMAL);
-    pthread_t threads[2];
+    pthread_t publisher, comer;
 
     (void)state;
     assert_int_equal(dgo_bus_log_start(storm.bus, DGO_ALL_TOPICS, 64, NULL), DGO_OK);
-    assert_int_equal(pthread_create(&threads[0], NULL, publish_for_ever, &storm), 0);
-    assert_int_equal(pthread_create(&threads[1], NULL, come_and_go, &storm), 0);
+    assert_int_equal(pthread_create(&publisher, NULL, publish_for_ever, &storm), 0);
+    if (COMES_AND_GOES)
+        assert_int_equal(pthread_create(&comer, NULL, come_and_go, &storm), 0);
     for (int i = 0; i < STORM_FORKS; i++) {
         const pid_t child = fork();
 
@@ -256,8 +265,9 @@ static void test_forks_in_a_storm(void **state)
         assert_ends_well(child);
     }
     atomic_store(&storm.is_over, 1);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(pthread_join(publisher, NULL), 0);
+    if (COMES_AND_GOES)
+        assert_int_equal(pthread_join(comer, NULL), 0);
     stop_with_bus(storm.bus);
 }
 

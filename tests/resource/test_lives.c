@@ -329,6 +329,33 @@ static void test_stop_waits_for_a_strand_in_its_kicker(void **state)
     dgo_strand_free(strand);
 }
 
+/* ---- a thread that goes ---- */
+
+/* The keeper took it for blocked when it slept already: that count goes with it. */
+static void test_a_thread_that_goes_leaves_no_count(void **state)
+{
+    struct rm_lane *lane = &rm.lane[DGO_LANE_BLOCKING];
+    const struct timespec moment = {.tv_nsec = 10000000};
+    _Atomic uint32_t ran = 0;
+    const struct dgo_job job = {.fn = count_up, .arg = &ran, .lane = DGO_LANE_BLOCKING};
+    struct dgo_future future;
+
+    (void)state;
+    start_with(1, 0);
+    submit(&job, NULL);
+    while (atomic_load(&lane->idle_mask) == 0)
+        sched_yield();
+    rm_worker_block(&lane->worker[0]); /* as the keeper does, late */
+    for (uint32_t i = 0; atomic_load(&lane->threads) != 0; i++) {
+        assert_true(i < 100 * (RM_IDLE_S + DRAIN_S));
+        nanosleep(&moment, NULL);
+    }
+    submit(&job, &future);
+    assert_int_equal(wait_for(future).outcome, DGO_OUTCOME_DONE);
+    assert_nothing_is_counted();
+    stop_now();
+}
+
 /* So that a test that failed is the only one. */
 static int stop_if_started(void **state)
 {
@@ -344,6 +371,7 @@ static const struct CMUnitTest tests[] = {
     TEST(test_a_waker_stands_still_across_a_stop),
     TEST(test_the_face_draws_nothing_after_stop),
     TEST(test_stop_waits_for_a_strand_in_its_kicker),
+    TEST(test_a_thread_that_goes_leaves_no_count),
 };
 
 CHECK_MAIN(tests)

@@ -313,6 +313,35 @@ static void test_ui_descriptor(void **state)
     stop_now();
 }
 
+/* The signal came before the thread was there: it finds its descriptor readable. */
+static int child_that_is_told_to_stop(void)
+{
+    const struct dgo_resource_config config = {.workers = DGO_WORKERS_NONE};
+    int fd;
+
+    if (dgo_resource_start(&config, NULL) != DGO_OK)
+        return 1;
+    dgo_resource_request_stop();
+    if (dgo_resource_ui_attach(&fd, NULL) != DGO_OK || !is_readable(fd))
+        return 2;
+    return dgo_resource_ui_drain(0, NULL, NULL) == DGO_ECANCELLED ? 0 : 3;
+}
+
+static void test_stop_is_asked_for_before_the_ui_thread(void **state)
+{
+    int status;
+    pid_t child;
+
+    (void)state;
+    child = fork(); /* which has no descriptor yet */
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(child_that_is_told_to_stop());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* ---- strands ---- */
 
 struct strand_test {
@@ -397,6 +426,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_delayed_kick_after_fork),
     cmocka_unit_test(test_bad_configurations),
     cmocka_unit_test(test_ui_descriptor),
+    cmocka_unit_test(test_stop_is_asked_for_before_the_ui_thread),
     cmocka_unit_test(test_kicks_are_one),
     cmocka_unit_test(test_free_waits_for_the_run),
     cmocka_unit_test(test_strand_without_a_manager),

@@ -157,10 +157,14 @@ static enum dgo_status nothing(void *data)
 static void submit_again(const struct dgo_result *result, void *data)
 {
     struct again *again = data;
+    enum dgo_status status;
 
     (void)result;
-    if (++again->count < AGAIN_MAX)
-        again->refused = dgo_submit(&again->job, NULL, NULL);
+    if (++again->count >= AGAIN_MAX)
+        return;
+    status = dgo_submit(&again->job, NULL, NULL);
+    if (status != DGO_OK)
+        again->refused = status;
 }
 
 /* Where jobs run in their callers, a callback that submits its job once more goes deeper. */
@@ -171,8 +175,37 @@ static void test_callbacks_that_submit_are_bounded(void **state)
     (void)state;
     submit(&again.job, NULL);
     assert_true(again.count <= RM_INLINE_DEPTH_MAX);
-    /* The last was refused; those before it went well. */
-    assert_true(again.count < AGAIN_MAX);
+    assert_int_equal(again.refused, DGO_ELIMIT);
+}
+
+/* Nor does it where each takes the place of the one whose callback submitted it. */
+static void test_callbacks_that_replace_are_bounded(void **state)
+{
+    static const enum dgo_full policies[] = {DGO_FULL_COALESCE, DGO_FULL_DROP_OLDEST};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct gate gate = {0};
+        const struct dgo_job blocker = {.fn = wait_at_gate, .arg = &gate};
+        struct again again = {.job = {.fn = nothing,
+                                      .arg = &again,
+                                      .done = submit_again,
+                                      .on_full = policies[i],
+                                      .key = 1}};
+        uint32_t count;
+
+        start_with(1, 1);
+        submit(&blocker, NULL);
+        await_waiting(&gate, 1);
+        submit(&again.job, NULL); /* waits */
+        submit(&again.job, NULL); /* ends it, and so on */
+        count = again.count;
+        again.count = AGAIN_MAX; /* no more */
+        open_gate(&gate);
+        assert_true(count > 0 && count <= RM_INLINE_DEPTH_MAX);
+        assert_int_equal(again.refused, DGO_ELIMIT);
+        stop_now();
+    }
 }
 
 static void note_stop(const struct dgo_result *result, void *data)
@@ -398,6 +431,7 @@ static const struct CMUnitTest tests[] = {
     TEST(test_jobs_in_one_thread_cannot_wait_in_a_ring),
     TEST(test_a_delayed_job_without_threads),
     TEST(test_the_face_waits_for_a_group),
+    TEST(test_callbacks_that_replace_are_bounded),
     TEST(test_stop_in_a_callback),
     TEST(test_cancelled_delays_make_room),
     TEST(test_freed_strands_make_room),
