@@ -647,7 +647,7 @@ def write_projector(path, spec, options):
         **encoder_pairs(prefix, spec, shape),
         prefix + "image_mean": f32_array([0.5] * 3),
         prefix + "image_std": f32_array([0.5] * 3),
-        **{prefix + key: u32(value) for key, value in kind.keys.items()},
+        **{prefix + key: u32(value) for key, value in kind.numbers(shape).items()},
     }
     if kind.version:
         pairs["clip.minicpmv_version"] = i32(kind.version)

@@ -137,6 +137,52 @@ def dots(shape, out):
     yield from norm("mm.post_norm", shape.width, bias=False)
 
 
+def hunyuan(shape, out):
+    yield ("mm.0.weight", (2, 2, shape.width, 2 * shape.width), "router")
+    yield ("mm.0.bias", (2 * shape.width,), "bias")
+    yield ("mm.2.weight", (1, 1, 2 * shape.width, 4 * shape.width), "router")
+    yield ("mm.2.bias", (4 * shape.width,), "bias")
+    yield from linear("mm.model.fc", 4 * shape.width, out)
+    yield from norm("mm.pre_norm", shape.width, bias=False)
+    yield from norm("mm.post_norm", out, bias=False)
+    yield ("v.image_newline", (4 * shape.width,), "bias")
+    yield ("mm.image_begin", (out,), "bias")
+    yield ("mm.image_end", (out,), "bias")
+
+
+def nemotron(shape, out):
+    yield from norm("mm.model.mlp.0", 4 * shape.width, bias=False)
+    yield from linear("mm.model.mlp.1", 4 * shape.width, 3 * out, bias=False)
+    yield from linear("mm.model.mlp.3", 3 * out, out, bias=False)
+
+
+def step3(shape, out):
+    yield ("mm.0.weight", (3, 3, shape.width, 2 * shape.width), "router")
+    yield ("mm.0.bias", (2 * shape.width,), "bias")
+    yield ("mm.1.weight", (3, 3, 2 * shape.width, 4 * shape.width), "router")
+    yield ("mm.1.bias", (4 * shape.width,), "bias")
+    yield from linear("mm.model.fc", 4 * shape.width, out, bias=False)
+
+
+def minimax(shape, out):
+    yield from linear("mm.1", shape.width, 2 * out)
+    yield from linear("mm.2", 2 * out, out)
+    yield from linear("mm.merger.fc1", 4 * out, 2 * out)
+    yield from linear("mm.merger.fc2", 2 * out, out)
+
+
+def glm_edge(shape, out):
+    yield ("adapter.conv.weight", (2, 2, shape.width, out), "router")
+    yield ("adapter.conv.bias", (out,), "bias")
+    yield from linear("adapter.linear.linear", out, out, bias=False)
+    yield from norm("adapter.linear.norm1", out)
+    yield from linear("adapter.linear.dense_h_to_4h", out, 3 * out, bias=False)
+    yield from linear("adapter.linear.gate", out, 3 * out, bias=False)
+    yield from linear("adapter.linear.dense_4h_to_h", 3 * out, out, bias=False)
+    yield ("adapter.boi", (out,), "bias")
+    yield ("adapter.eoi", (out,), "bias")
+
+
 def yi(shape, out):
     yield from linear("mm.0", shape.width, out)
     yield from norm("mm.1", out)
@@ -157,8 +203,8 @@ class Kind:
     keys: dict = field(default_factory=dict)  # numbers, below clip.vision.
     version: int = 0  # of MiniCPM-V
     activation: str = "clip.use_gelu"
-    class_row: bool = False
-    table: str = "rows"  # of positions: "rows", one for each patch; "axes", two of them; "square:N"; "" for none
+    class_rows: int = 0
+    table: str = "rows"  # of positions: "rows", one for each patch; "axes", two of them; "cube", 64 x 64; "square:N"; "" for none
     patches: str = "plain"  # "twice": two kernels, "flat": one of two dimensions
     patch_bias: bool = True
     embedded_norm: bool = False
@@ -174,14 +220,22 @@ class Kind:
     more_norms: bool = False
     swapped: bool = False  # CLIP's old files swap the names of the feed-forward
 
+    shared: int = 1  # heads that share keys and values
+
+    def key_heads(self, shape):
+        return max(1, shape.heads // self.shared)
+
+    def numbers(self, shape):
+        return {**self.keys, **({"attention.head_count_kv": self.key_heads(shape)} if self.shared > 1 else {})}
+
 
 SIGLIP = Shape(4, 1152, 16, 4304, 14, 896)
 QWEN25 = Shape(9, 1280, 16, 3420, 14, 560)
 
 KINDS = {
-    "mlp": Kind(two(0, 2), Shape(4, 1024, 16, 4096, 14, 336), activation="", class_row=True, patch_bias=False, pre_norm=True,
+    "mlp": Kind(two(0, 2), Shape(4, 1024, 16, 4096, 14, 336), activation="", class_rows=1, patch_bias=False, pre_norm=True,
                 post_norm=False, swapped=True),
-    "mlp-yi": Kind(yi, Shape(4, 1280, 16, 5120, 14, 448), type="mlp", activation="", class_row=True, patch_bias=False, pre_norm=True,
+    "mlp-yi": Kind(yi, Shape(4, 1280, 16, 5120, 14, 448), type="mlp", activation="", class_rows=1, patch_bias=False, pre_norm=True,
                    post_norm=False, swapped=True),
     "gemma3": Kind(pooled, SIGLIP, keys={"projector.scale_factor": 4}),
     "gemma4v": Kind(projected, Shape(4, 1152, 16, 4304, 16, 768), keys={"projector.scale_factor": 3}, table="axes", patch_bias=False,
@@ -200,24 +254,37 @@ KINDS = {
     "pixtral-merged": Kind(broken_rows(2), Shape(4, 1024, 16, 4096, 14, 1540), type="pixtral", keys={"spatial_merge_size": 2},
                            activation="clip.use_silu", table="", patch_bias=False, pre_norm=True, post_norm=False, bias=False,
                            norm_bias=False, gate=True),
-    "internvl": Kind(internvl, Shape(4, 1024, 16, 4096, 14, 448), keys={"projector.scale_factor": 2}, class_row=True, post_norm=False,
+    "internvl": Kind(internvl, Shape(4, 1024, 16, 4096, 14, 448), keys={"projector.scale_factor": 2}, class_rows=1, post_norm=False,
                      scales=True),
     "internvl-6b": Kind(internvl, Shape(4, 3200, 25, 12800, 14, 448), type="internvl", keys={"projector.scale_factor": 2},
-                        class_row=True, post_norm=False, scales=True, head_norms="row", norm_bias=False),
-    "llama4": Kind(llama4, Shape(4, 1408, 16, 5632, 14, 336), keys={"projector.scale_factor": 2}, class_row=True, patches="flat",
+                        class_rows=1, post_norm=False, scales=True, head_norms="row", norm_bias=False),
+    "llama4": Kind(llama4, Shape(4, 1408, 16, 5632, 14, 336), keys={"projector.scale_factor": 2}, class_rows=1, patches="flat",
                    patch_bias=False, pre_norm=True),
     "resampler": Kind(resampled, Shape(4, 1152, 16, 4304, 14, 448), version=3, table="square:70"),
     "kimivl": Kind(two(1, 2, merge=2, normed=1), Shape(4, 1152, 16, 4304, 14, 896), keys={"projector.scale_factor": 2},
                    table="square:64"),
     "glm4v": Kind(glm4v, Shape(4, 1536, 12, 13696, 14, 336), activation="clip.use_silu", patches="twice", embedded_norm=True, bias=False,
                   fused=True, fused_bias=False, norm_bias=False, gate=True),
-    "cogvlm": Kind(cogvlm, Shape(4, 1792, 16, 15360, 14, 490), class_row=True, post_norm=False, fused=True),
+    "cogvlm": Kind(cogvlm, Shape(4, 1792, 16, 15360, 14, 490), class_rows=1, post_norm=False, fused=True),
     "paddleocr": Kind(two(1, 2, merge=2, normed=1), Shape(4, 1152, 16, 4304, 14, 384),
                       keys={"image_min_pixels": 147384, "image_max_pixels": 2822400}, table="square:27"),
     "dots_ocr": Kind(dots, Shape(4, 1536, 12, 4224, 14, 560), keys={"projector.scale_factor": 2, "image_min_pixels": 3136,
                                                                     "image_max_pixels": 11289600},
                      activation="clip.use_silu", table="", post_norm=False, bias=False, fused=True, fused_bias=False, norm_bias=False,
                      gate=True),
+    "kimik25": Kind(two(1, 2, merge=2, normed=1), Shape(4, 1152, 16, 4304, 14, 896), keys={"projector.scale_factor": 2}, table="cube"),
+    "kimik25-capped": Kind(two(1, 2, merge=2, normed=1), Shape(4, 1152, 16, 4304, 14, 896), type="kimik25", table="cube",
+                           keys={"projector.scale_factor": 2, "image_min_pixels": 3136, "image_max_pixels": 640000}),
+    "hunyuanvl": Kind(hunyuan, Shape(4, 1152, 16, 4304, 16, 2048), table="square:64"),
+    "nemotron_v2_vl": Kind(nemotron, Shape(4, 1280, 16, 5120, 16, 512), keys={"projector.scale_factor": 2}, class_rows=10),
+    "step3vl": Kind(step3, Shape(4, 1536, 16, 8960, 14, 728), keys={"projector.scale_factor": 4}, patch_bias=False, pre_norm=True,
+                    post_norm=False, scales=True, fused=True),
+    "exaone4_5": Kind(two(0, 2, merge=2), Shape(9, 2048, 32, 5120, 14, 560),
+                      keys={"n_wa_pattern": 8, "image_min_pixels": 3136, "image_max_pixels": 12845056},
+                      activation="clip.use_silu", table="", patches="twice", patch_bias=False, norm_bias=False, gate=True, fused=True,
+                      shared=4),
+    "minimax_m3": Kind(minimax, Shape(4, 1280, 16, 5120, 14, 672), table="", patches="twice", patch_bias=False, pre_norm=True),
+    "adapter": Kind(glm_edge, Shape(4, 1152, 16, 4304, 14, 672)),
 }
 
 
@@ -235,16 +302,17 @@ def patch_tensors(kind, shape):
         yield ("v.patch_embd.weight.1", kernel, "router")
     if kind.patch_bias:
         yield ("v.patch_embd.bias", (shape.width,), "bias")
-    if kind.class_row:
-        yield ("v.class_embd", (shape.width,), "bias")
+    if kind.class_rows:
+        yield ("v.class_embd", (shape.width, kind.class_rows) if kind.class_rows > 1 else (shape.width,), "bias")
 
 
 def position_tensors(kind, shape):
-    rows = shape.side * shape.side + kind.class_row
+    rows = shape.side * shape.side + (kind.class_rows == 1)
     if kind.table.startswith("square:"):
         rows = int(kind.table[len("square:"):]) ** 2
+    by_axes = {"axes": (64, 2), "cube": (64, 64)}
     if kind.table:
-        yield ("v.position_embd.weight", (shape.width, 64, 2) if kind.table == "axes" else (shape.width, rows), "router")
+        yield ("v.position_embd.weight", (shape.width, *by_axes.get(kind.table, (rows,))), "router")
 
 
 def layer_tensors(kind, shape, layer):
@@ -255,7 +323,7 @@ def layer_tensors(kind, shape, layer):
     yield from norm(prefix + "ln1", width, kind.norm_bias)
     yield from norm(prefix + "ln2", width, kind.norm_bias)
     if kind.fused:
-        yield from linear(prefix + "attn_qkv", width, 3 * width, kind.fused_bias)
+        yield from linear(prefix + "attn_qkv", width, width + 2 * width * kind.key_heads(shape) // shape.heads, kind.fused_bias)
     else:
         for name in ("attn_q", "attn_k", "attn_v"):
             yield from linear(prefix + name, width, width, kind.bias)

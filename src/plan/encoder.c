@@ -187,7 +187,10 @@ static struct values table_resized(struct sketch *s)
 
     if (!table)
         e->damaged = true;
-    else if (table->dim[1] / s->side != s->side || table->dim[1] % s->side != 0)
+    else if (e->type->table == TABLE_CUBE && table->dim[1] == s->side && table->dim[2] == s->side)
+        x = sketch_made(s, e->width, patches, x);
+    else if (e->type->table == TABLE_CUBE || table->dim[1] / s->side != s->side ||
+             table->dim[1] % s->side != 0)
         x = sketch_turned(s, sketch_made(s, e->width, patches, x));
     return e->type->flags & ENCODER_TWICE ? in_blocks(s, x) : x;
 }
@@ -213,6 +216,11 @@ static struct values positions_added(struct sketch *s, struct values x)
         return encoder_tensor(s->encoder, "v.position_embd.weight")
                    ? sketch_sum(s, x, table_resized(s))
                    : x;
+    case TABLE_CUBE:
+        return sketch_sum(s, x, table_resized(s));
+    case TABLE_INPUT:
+        outside.ref = sketch_input(s, bytes_of(x.width, x.rows));
+        return sketch_sum(s, x, outside);
     case TABLE_CHOSEN:
         return sketch_sum(s, x, rows_chosen(s, x.rows, sketch_input(s, x.rows * POSITION_BYTES)));
     case TABLE_AXES:
@@ -241,6 +249,26 @@ struct values sketch_reordered(struct sketch *s, struct values x)
     return sketch_viewed(s, x.width, x.rows, x);
 }
 
+static struct values before_class(struct sketch *s, struct values x)
+{
+    struct values row = {TAPE_OUTSIDE, x.width, 1};
+
+    if (s->encoder->type->flags & ENCODER_CLASS_COPIED)
+        row = sketch_made(s, row.width, 1, row);
+    return sketch_beside(s, x, row);
+}
+
+static struct values behind_class(struct sketch *s, struct values x)
+{
+    const struct dgo_tensor *rows = encoder_tensor(s->encoder, "v.class_embd");
+
+    if (!rows || rows->dim[1] > s->encoder->pixels) {
+        s->encoder->damaged = true;
+        return x;
+    }
+    return sketch_beside(s, (struct values){TAPE_OUTSIDE, x.width, rows->dim[1]}, x);
+}
+
 static struct values draw_input(struct sketch *s)
 {
     struct encoder *e = s->encoder;
@@ -255,16 +283,14 @@ static struct values draw_input(struct sketch *s)
     if (encoder_tensor(e, "v.patch_embd.bias"))
         x = sketch_changed(s, x);
     x = normed_by(s, x, "v.norm_embd");
-    if (e->type->flags & ENCODER_CLASS_ROW && class_row) {
-        struct values row = {TAPE_OUTSIDE, x.width, 1};
-
-        if (e->type->flags & ENCODER_CLASS_COPIED)
-            row = sketch_made(s, row.width, 1, row);
-        x = sketch_beside(s, x, row);
-    }
+    if (e->type->flags & ENCODER_CLASS_FIRST)
+        x = behind_class(s, positions_added(s, x));
+    else if (e->type->flags & ENCODER_CLASS_ROW && class_row)
+        x = before_class(s, x);
     s->rows = x.rows;
     open_positions(s);
-    x = positions_added(s, x);
+    if (!(e->type->flags & ENCODER_CLASS_FIRST))
+        x = positions_added(s, x);
     x = sketch_viewed(s, x.width, x.rows, x);
     x = normed_by(s, x, "v.pre_ln");
     return e->window_pattern > 0 ? sketch_reordered(s, x) : x;
@@ -332,11 +358,11 @@ static struct values draw_attention(struct sketch *s, const struct encoder_layer
     struct values q, k, v;
 
     if (parts & PART_JOINT) {
-        const struct values all = product(s, x, 3 * width, parts & PART_JOINT_BIAS);
+        const struct values all = product(s, x, width + 2 * kv, parts & PART_JOINT_BIAS);
 
-        q = k = v = sketch_viewed(s, width, x.rows, all);
-        k.ref = tape_view(s->tape, all.ref);
-        v.ref = tape_view(s->tape, all.ref);
+        q = sketch_viewed(s, width, x.rows, all);
+        k = sketch_viewed(s, kv, x.rows, all);
+        v = sketch_viewed(s, kv, x.rows, all);
         if (parts & PART_QUERY_NORM)
             q = normed(s, q, true, false);
         if (parts & PART_KEY_NORM)
@@ -357,19 +383,21 @@ static struct values draw_attention(struct sketch *s, const struct encoder_layer
                    parts & PART_OUT_BIAS);
 }
 
+struct values sketch_gated(struct sketch *s, struct values gate, struct values up)
+{
+    gate.ref = TAPE_PUT(s->tape, bytes_of(gate.width, gate.rows), 0, gate.ref, up.ref);
+    return gate;
+}
+
 static struct values draw_feed(struct sketch *s, const struct encoder_layer *layer, struct values x)
 {
     const uint32_t parts = layer->parts;
     struct values up = product(s, x, layer->inner, parts & PART_UP_BIAS);
 
-    if (parts & PART_GATE) {
-        struct values gate = product(s, x, layer->inner, parts & PART_GATE_BIAS);
-
-        gate.ref = TAPE_PUT(s->tape, bytes_of(gate.width, gate.rows), 0, gate.ref, up.ref);
-        up = gate;
-    } else {
+    if (parts & PART_GATE)
+        up = sketch_gated(s, product(s, x, layer->inner, parts & PART_GATE_BIAS), up);
+    else
         up = sketch_changed(s, up);
-    }
     return product(s, up, s->encoder->width, parts & PART_DOWN_BIAS);
 }
 

@@ -46,6 +46,8 @@ enum encoder_flag {
     ENCODER_CLASS_ROW = 1 << 2,     /* behind the patches, where the file has it */
     ENCODER_CLASS_NEEDED = 1 << 3,  /* no graph without that row */
     ENCODER_CLASS_COPIED = 1 << 4,  /* for each picture */
+    ENCODER_CLASS_FIRST = 1 << 15,  /* before the patches, as many rows as the file has */
+    ENCODER_CAPPED = 1 << 16,       /* the warm-up picture is the largest that the file names */
     ENCODER_TWICE = 1 << 5,         /* two kernels, for two moments; patches in blocks of 2 x 2 */
     ENCODER_FLAT = 1 << 6,          /* the kernel is a matrix */
     ENCODER_SCALED = 1 << 7,        /* the picture is, first */
@@ -58,7 +60,16 @@ enum encoder_flag {
     ENCODER_SWAPPED = 1 << 13, /* old files swap the names of the feed-forward */
 };
 
-enum encoder_table { TABLE_NONE, TABLE_ADDED, TABLE_RESIZED, TABLE_CHOSEN, TABLE_AXES };
+enum encoder_table {
+    TABLE_NONE,
+    TABLE_ADDED,
+    TABLE_RESIZED,
+    TABLE_CUBE,   /* the same of two dimensions */
+    TABLE_CHOSEN, /* rows by number */
+    TABLE_AXES,   /* rows by number, along each axis */
+    TABLE_INPUT,  /* made by the host */
+};
+
 enum encoder_turn { TURN_NONE, TURN_BY_TWO, TURN_BY_FOUR }; /* positions turned into heads */
 
 struct sketch;
@@ -142,6 +153,8 @@ struct values sketch_norm(struct sketch *s, struct values x, bool rms, bool weig
 struct values sketch_beside(struct sketch *s, struct values a, struct values b);
 /* `first`, an activation, `second`. */
 struct values sketch_two(struct sketch *s, struct values x, const char *first, const char *second);
+/* Element by element, `gate`'s and `up`'s. */
+struct values sketch_gated(struct sketch *s, struct values gate, struct values up);
 /* A convolution of a picture of side x side that has `x.width` channels. */
 struct values sketch_convolved(struct sketch *s, struct values x, const char *name, uint64_t kernel,
                                uint64_t rows);
@@ -168,6 +181,11 @@ struct values end_glm4v(struct sketch *s, struct values x);
 struct values end_cogvlm(struct sketch *s, struct values x);
 struct values end_paddle(struct sketch *s, struct values x);
 struct values end_dots(struct sketch *s, struct values x);
+struct values end_hunyuan(struct sketch *s, struct values x);
+struct values end_nemotron(struct sketch *s, struct values x);
+struct values end_step3(struct sketch *s, struct values x);
+struct values end_minimax(struct sketch *s, struct values x);
+struct values end_glm_edge(struct sketch *s, struct values x);
 struct values end_llava(struct sketch *s, struct values x);
 
 #endif

@@ -34,10 +34,8 @@ static struct values without_class_row(struct sketch *s, struct values x)
 static struct values gated(struct sketch *s, struct values x)
 {
     const struct values up = sketch_linear(s, x, "mm.up");
-    struct values gate = sketch_linear(s, x, "mm.gate");
 
-    gate.ref = TAPE_PUT(s->tape, gate.width * gate.rows * sizeof(float), 0, gate.ref, up.ref);
-    return sketch_linear(s, gate, "mm.down");
+    return sketch_linear(s, sketch_gated(s, sketch_linear(s, x, "mm.gate"), up), "mm.down");
 }
 
 /* Averages of squares. */
@@ -240,6 +238,76 @@ struct values end_paddle(struct sketch *s, struct values x)
 struct values end_dots(struct sketch *s, struct values x)
 {
     return sketch_two(s, merged(s, sketch_norm(s, x, LAYER_NORM, true, true)), "mm.0", "mm.2");
+}
+
+/* Each row of tokens ends with one that says so, all of them stand between two others. */
+struct values end_hunyuan(struct sketch *s, struct values x)
+{
+    const uint64_t merge = s->encoder->merge, side = s->side / merge;
+    struct values row = {TAPE_OUTSIDE, 0, 1};
+
+    x = sketch_turned(s, sketch_norm(s, x, RMS_NORM, true, false));
+    x = sketch_changed(s, sketch_convolved(s, x, "mm.0", merge, side * side));
+    x = sketch_convolved(s, sketch_changed(s, x), "mm.2", 1, side * side);
+    x = sketch_changed(s, x);
+    row.width = x.width;
+    row.rows = side;
+    x = sketch_beside(s, x, sketch_made(s, row.width, row.rows, row));
+    x = sketch_linear(s, sketch_turned(s, x), "mm.model.fc");
+    row = (struct values){TAPE_OUTSIDE, x.width, 1};
+    x = sketch_beside(s, sketch_beside(s, row, x), row);
+    return sketch_norm(s, x, RMS_NORM, true, false);
+}
+
+struct values end_nemotron(struct sketch *s, struct values x)
+{
+    x = sketch_norm(s, merged(s, without_class_row(s, x)), RMS_NORM, true, false);
+    x = sketch_changed(s, sketch_changed(s, sketch_linear(s, x, "mm.model.mlp.1")));
+    return sketch_linear(s, x, "mm.model.mlp.3");
+}
+
+/* A convolution of 3 x 3 that halves the side; its bias is added to rows of channels. */
+static struct values halved(struct sketch *s, struct values x, uint64_t side, const char *name)
+{
+    enum { KERNEL = 3 };
+
+    x = sketch_convolved(s, x, name, KERNEL, side * side);
+    return sketch_turned(s, sketch_changed(s, sketch_turned(s, x)));
+}
+
+struct values end_step3(struct sketch *s, struct values x)
+{
+    const uint64_t half = (s->side + 1) / 2, quarter = (half + 1) / 2;
+
+    x = halved(s, sketch_turned(s, x), half, "mm.0");
+    x = halved(s, x, quarter, "mm.1");
+    return sketch_linear(s, sketch_turned(s, x), "mm.model.fc");
+}
+
+struct values end_minimax(struct sketch *s, struct values x)
+{
+    const uint64_t merged_count = s->encoder->merge * s->encoder->merge;
+
+    x = sketch_two(s, x, "mm.1", "mm.2");
+    x = sketch_viewed(s, x.width * merged_count, x.rows / merged_count, x);
+    return sketch_two(s, x, "mm.merger.fc1", "mm.merger.fc2");
+}
+
+struct values end_glm_edge(struct sketch *s, struct values x)
+{
+    enum { KERNEL = 2 };
+    const uint64_t side = s->side / KERNEL;
+    const struct values row = {TAPE_OUTSIDE, 0, 1};
+    struct values gate;
+
+    x = sketch_convolved(s, sketch_turned(s, x), "adapter.conv", KERNEL, side * side);
+    x = sketch_linear(s, sketch_changed(s, sketch_turned(s, x)), "adapter.linear.linear");
+    x = sketch_norm(s, x, LAYER_NORM, true, true);
+    x = sketch_viewed(s, x.width, x.rows, x); /* activated in place */
+    gate = sketch_linear(s, x, "adapter.linear.gate");
+    x = sketch_gated(s, gate, sketch_linear(s, x, "adapter.linear.dense_h_to_4h"));
+    x = sketch_linear(s, x, "adapter.linear.dense_4h_to_h");
+    return sketch_beside(s, sketch_beside(s, x, row), row);
 }
 
 /* Yi's has norms behind both matrices. */

@@ -3,6 +3,7 @@
 
 #include "dgo_units.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,6 +176,9 @@ static bool read_sizes(struct encoder *e)
         return false;
     if (type->warm_up_side > 0)
         e->pixels = type->warm_up_side * e->patch * e->merge;
+    if (type->flags & ENCODER_CAPPED && number_of(e, "vision.image_min_pixels") > 0 &&
+        number_of(e, "vision.image_max_pixels") > 0)
+        e->pixels = (uint64_t)sqrt((double)number_of(e, "vision.image_max_pixels"));
     e->head_size = head ? head : e->width / e->head_count;
     e->kv_head_count = kv ? kv : e->head_count;
     e->layer_count = e->drawn_count = (uint32_t)layers;

@@ -40,6 +40,15 @@ static const struct encoder_type types[] = {
     {"paddleocr", 28, 2, NULL, TABLE_RESIZED, TURN_BY_FOUR, 0, end_paddle},
     {"dots_ocr", 46, 1, SCALE_FACTOR, TABLE_NONE, TURN_BY_FOUR, ENCODER_RMS | ENCODER_TRUNK_NORM,
      end_dots},
+    {"kimik25", 64, 1, SCALE_FACTOR, TABLE_CUBE, TURN_BY_TWO, ENCODER_CAPPED, end_merged_normed},
+    {"hunyuanvl", 32, 2, MERGE_SIZE, TABLE_INPUT, TURN_NONE, 0, end_hunyuan},
+    {"nemotron_v2_vl", 0, 1, SCALE_FACTOR, TABLE_ADDED, TURN_NONE,
+     ENCODER_CLASS_FIRST | ENCODER_CLASS_NEEDED, end_nemotron},
+    {"step3vl", 0, 4, SCALE_FACTOR, TABLE_RESIZED, TURN_BY_TWO, 0, end_step3},
+    {"exaone4_5", 46, 2, MERGE_SIZE, TABLE_NONE, TURN_BY_FOUR,
+     ENCODER_RMS | ENCODER_TWICE | ENCODER_WINDOWS | ENCODER_SWAPPED, end_blocks},
+    {"minimax_m3", 16, 2, MERGE_SIZE, TABLE_NONE, TURN_BY_TWO, ENCODER_TWICE, end_minimax},
+    {"adapter", 0, 1, NULL, TABLE_CHOSEN, TURN_NONE, ENCODER_SWAPPED, end_glm_edge},
 };
 
 static const struct dgo_model_key *name_of(const struct dgo_model *projector)
