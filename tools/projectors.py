@@ -183,6 +183,50 @@ def glm_edge(shape, out):
     yield ("adapter.eoi", (out,), "bias")
 
 
+def minicpm46(merge):
+    """A merger of its own behind the first layers where tokens have 4 x 4 patches."""
+    def end(shape, out):
+        yield from norm("mm.input_norm", 4 * shape.width)
+        yield from linear("mm.up", 4 * shape.width, 4 * shape.width)
+        yield from linear("mm.down", 4 * shape.width, out)
+        if merge == 2:
+            return
+        yield from norm("v.vit_merger.ln1", shape.width)
+        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+            yield from linear("v.vit_merger." + name, shape.width, shape.width)
+        yield from norm("v.vit_merger.ds_ln", 4 * shape.width)
+        yield from linear("v.vit_merger.ds_ffn_up", 4 * shape.width, 4 * shape.inner)
+        yield from linear("v.vit_merger.ds_ffn_down", 4 * shape.inner, shape.width)
+    return end
+
+
+def youtu(shape, out):
+    yield from norm("mm.input_norm", shape.width, bias=False)
+    yield from linear("mm.0", 4 * shape.width, 4 * shape.width)
+    yield from linear("mm.2", 4 * shape.width, out)
+
+
+def mobile(shape, out):
+    """MobileVLM's: two matrices, and convolutions of each channel alone between matrices."""
+    yield from linear("mm.model.mlp.1", shape.width, out)
+    yield from linear("mm.model.mlp.3", out, out)
+    for block in (1, 2):
+        prefix = "mm.model.mb_block.%d.block." % block
+        yield (prefix + "0.0.weight", (3, 3, 1, out), "matrix")
+        yield from norm(prefix + "0.1", out)
+        yield from linear(prefix + "1.fc1", out, out // 4)
+        yield from linear(prefix + "1.fc2", out // 4, out)
+        yield from linear(prefix + "2.0", out, out, bias=False)
+        yield from norm(prefix + "2.1", out)
+
+
+def mobile2(shape, out):
+    yield from linear("mm.model.mlp.0", shape.width, out)
+    yield from linear("mm.model.mlp.2", out, out)
+    yield ("mm.model.peg.0.weight", (3, 3, 1, out), "matrix")
+    yield ("mm.model.peg.0.bias", (out,), "bias")
+
+
 def yi(shape, out):
     yield from linear("mm.0", shape.width, out)
     yield from norm("mm.1", out)
@@ -201,6 +245,8 @@ class Kind:
     true: Shape
     type: str = ""  # as the file calls it, where the row is called differently
     keys: dict = field(default_factory=dict)  # numbers, below clip.vision.
+    lists: dict = field(default_factory=dict)  # of numbers, there too
+    only_pixels: int = 0  # the one size of pictures that its end takes
     version: int = 0  # of MiniCPM-V
     activation: str = "clip.use_gelu"
     class_rows: int = 0
@@ -284,12 +330,23 @@ KINDS = {
                       activation="clip.use_silu", table="", patches="twice", patch_bias=False, norm_bias=False, gate=True, fused=True,
                       shared=4),
     "minimax_m3": Kind(minimax, Shape(4, 1280, 16, 5120, 14, 672), table="", patches="twice", patch_bias=False, pre_norm=True),
+    "minicpmv4_6": Kind(minicpm46(4), Shape(6, 1152, 16, 4304, 14, 448), keys={"projector.scale_factor": 4}, table="square:70",
+                        lists={"wa_layer_indexes": [2]}),
+    "minicpmv4_6-wide": Kind(minicpm46(2), Shape(4, 1152, 16, 4304, 14, 448), type="minicpmv4_6", keys={"projector.scale_factor": 2},
+                             table="square:70"),
+    "youtuvl": Kind(youtu, Shape(6, 1152, 16, 4304, 16, 512), keys={"window_size": 256}, lists={"wa_layer_indexes": [2, 5]}, table="",
+                    patches="flat"),
+    "ldp": Kind(mobile, Shape(4, 1024, 16, 4096, 14, 336), activation="", class_rows=1, patch_bias=False, pre_norm=True, post_norm=False,
+                swapped=True, only_pixels=336),
+    "ldpv2": Kind(mobile2, Shape(4, 1024, 16, 4096, 14, 336), activation="", class_rows=1, patch_bias=False, pre_norm=True,
+                  post_norm=False, swapped=True, only_pixels=336),
     "adapter": Kind(glm_edge, Shape(4, 1152, 16, 4304, 14, 672)),
 }
 
 
 def shape_of(kind, true, pixels):
-    shape = kind.true if true else TINY
+    shape = kind.true if true else replace(TINY, layers=min(6, kind.true.layers))
+    pixels = kind.only_pixels or pixels
     return replace(shape, pixels=pixels) if pixels else shape
 
 

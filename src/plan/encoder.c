@@ -167,6 +167,15 @@ static struct values picture_patches(struct sketch *s, struct values picture)
 
         return product(s, sketch_made(s, pieces, patches, picture), e->width, false);
     }
+    if (e->type->flags & ENCODER_UNFOLDED) {
+        enum { TURNS = 4 };
+
+        picture.width = e->patch * e->patch * COLOURS;
+        picture.rows = patches;
+        for (int t = 0; t < TURNS; t++)
+            picture = sketch_turned(s, picture);
+        return product(s, picture, e->width, false);
+    }
     struct values x = sketch_convolved(s, picture, "v.patch_embd", e->patch, patches);
 
     if (e->type->flags & ENCODER_TWICE) {
@@ -249,6 +258,15 @@ struct values sketch_reordered(struct sketch *s, struct values x)
     return sketch_viewed(s, x.width, x.rows, x);
 }
 
+struct values sketch_chosen(struct sketch *s, uint64_t rows, struct values x)
+{
+    const tape_ref numbers = sketch_input(s, rows * POSITION_BYTES);
+
+    x.rows = rows;
+    x.ref = TAPE_PUT(s->tape, bytes_of(x.width, rows), 0, x.ref, numbers);
+    return x;
+}
+
 static struct values before_class(struct sketch *s, struct values x)
 {
     struct values row = {TAPE_OUTSIDE, x.width, 1};
@@ -293,7 +311,7 @@ static struct values draw_input(struct sketch *s)
         x = positions_added(s, x);
     x = sketch_viewed(s, x.width, x.rows, x);
     x = normed_by(s, x, "v.pre_ln");
-    return e->window_pattern > 0 ? sketch_reordered(s, x) : x;
+    return e->windowed ? sketch_reordered(s, x) : x;
 }
 
 /* --- layers ---------------------------------------------------------------------------------- */
@@ -406,13 +424,12 @@ static struct values draw_layer(struct sketch *s, uint32_t l, struct values resi
     const struct encoder *e = s->encoder;
     const struct encoder_layer *layer = &e->layer[l];
     const bool late = e->type->flags & ENCODER_NORMED_LATE;
-    const bool window = e->window_pattern > 0 && (l + 1) % e->window_pattern != 0;
     const uint32_t p = layer->parts;
     struct values x = residual;
 
     if (!late)
         x = normed(s, x, p & PART_FIRST_NORM, p & PART_FIRST_NORM_BIAS);
-    x = draw_attention(s, layer, x, window ? s->mask : TAPE_OUTSIDE);
+    x = draw_attention(s, layer, x, layer->window ? s->mask : TAPE_OUTSIDE);
     if (late)
         x = normed(s, x, p & PART_FIRST_NORM, p & PART_FIRST_NORM_BIAS);
     if (p & PART_OUT_SCALE)
@@ -480,7 +497,11 @@ static struct values draw_layers(struct sketch *s, struct values x)
         x = draw_layer(s, l, x);
         if (e->layer[l].stacked)
             stack_result(s, l, x);
+        if (l == e->merger_layer)
+            x = sketch_merger_inside(s, x);
     }
+    if (e->type->flags & ENCODER_WINDOWS_BUT && e->windowed)
+        x = sketch_reordered(s, x);
     x = normed_by(s, x, e->type->flags & ENCODER_TRUNK_NORM ? "mm.post_norm" : "v.post_ln");
     stack_feature(s, e->drawn_count, x);
     return sketch_viewed(s, x.width, x.rows, x);

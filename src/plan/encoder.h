@@ -55,9 +55,12 @@ enum encoder_flag {
     ENCODER_VALUES_NORMED = 1 << 9, /* as queries and keys are */
     ENCODER_NORMED_LATE = 1 << 10,  /* behind attention and feed-forward, not before */
     ENCODER_TRUNK_NORM = 1 << 11,   /* the last norm has another name */
-    ENCODER_LLAVA = 1 << 12,   /* layers up to the last but one, or those that the file names */
-    ENCODER_WINDOWS = 1 << 14, /* most layers attend within windows, where the file says so */
-    ENCODER_SWAPPED = 1 << 13, /* old files swap the names of the feed-forward */
+    ENCODER_LLAVA = 1 << 12,       /* layers up to the last but one, or those that the file names */
+    ENCODER_WINDOWS = 1 << 14,     /* all layers but each so many-th, where the file says so */
+    ENCODER_WINDOWS_BUT = 1 << 17, /* all layers but those that the file lists */
+    ENCODER_MERGER_INSIDE = 1 << 18, /* behind a layer that the file names, for tokens of 4 x 4 */
+    ENCODER_UNFOLDED = 1 << 19,      /* the picture is turned over until a matrix takes it */
+    ENCODER_SWAPPED = 1 << 13,       /* old files swap the names of the feed-forward */
 };
 
 enum encoder_table {
@@ -94,6 +97,7 @@ const struct encoder_type *encoder_type_of(const struct dgo_model *projector);
 struct encoder_layer {
     uint32_t parts;
     uint32_t inner; /* width of the feed-forward */
+    bool window;    /* attends within windows */
     bool swapped;   /* its two matrices are called by each other's names */
     bool stacked;   /* the layer's result goes to the end, too */
 };
@@ -103,8 +107,9 @@ struct encoder {
     const struct dgo_model *projector;
     uint64_t width, head_count, head_size, kv_head_count;
     uint64_t patch, merge, pixels; /* pixels: the warm-up picture's side */
-    uint64_t window_pattern;       /* each so many-th layer attends to all; 0: all of them */
+    bool windowed;                 /* some layers attend within windows: tokens in their order */
     uint32_t layer_count, drawn_count;
+    uint32_t merger_layer; /* behind which four tokens become one; UINT32_MAX: none */
     uint32_t feature_count, feature[ENCODER_FEATURES_MAX];
     struct encoder_layer layer[ENCODER_LAYERS_MAX];
     bool rms;     /* norms may be written over what they norm */
@@ -160,6 +165,10 @@ struct values sketch_convolved(struct sketch *s, struct values x, const char *na
                                uint64_t rows);
 /* Blocks of four patches in another order, an input: windows beside each other. */
 struct values sketch_reordered(struct sketch *s, struct values x);
+/* Rows by an input of their numbers. */
+struct values sketch_chosen(struct sketch *s, uint64_t rows, struct values x);
+/* MiniCPM-V 4.6: windows of four tokens attend to themselves and become one. */
+struct values sketch_merger_inside(struct sketch *s, struct values x);
 /* Heads of equal width; `mask` may be TAPE_OUTSIDE. */
 struct values sketch_attend(struct sketch *s, struct values q, struct values k, struct values v,
                             uint64_t heads, tape_ref mask);
@@ -186,6 +195,10 @@ struct values end_nemotron(struct sketch *s, struct values x);
 struct values end_step3(struct sketch *s, struct values x);
 struct values end_minimax(struct sketch *s, struct values x);
 struct values end_glm_edge(struct sketch *s, struct values x);
+struct values end_minicpm46(struct sketch *s, struct values x);
+struct values end_youtu(struct sketch *s, struct values x);
+struct values end_ldp(struct sketch *s, struct values x);
+struct values end_ldp2(struct sketch *s, struct values x);
 struct values end_llava(struct sketch *s, struct values x);
 
 #endif

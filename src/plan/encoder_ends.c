@@ -100,7 +100,7 @@ struct values end_blocks(struct sketch *s, struct values x)
 
     x = sketch_viewed(s, x.width * BLOCK, x.rows / BLOCK, x);
     x = sketch_two(s, x, "mm.0", "mm.2");
-    if (s->encoder->window_pattern > 0)
+    if (s->encoder->windowed)
         x = sketch_reordered(s, x);
     if (s->stacked.ref == TAPE_OUTSIDE)
         return x;
@@ -310,18 +310,27 @@ struct values end_glm_edge(struct sketch *s, struct values x)
     return sketch_beside(s, sketch_beside(s, x, row), row);
 }
 
+struct values end_youtu(struct sketch *s, struct values x)
+{
+    enum { BLOCK = 4 };
+
+    x = sketch_norm(s, x, RMS_NORM, true, false);
+    x = sketch_viewed(s, x.width * BLOCK, x.rows / BLOCK, x);
+    return sketch_two(s, x, "mm.0", "mm.2");
+}
+
+/* LLaVA's: the patches without the class row. */
+static struct values patches_chosen(struct sketch *s, struct values x)
+{
+    if (s->stacked.ref != TAPE_OUTSIDE)
+        x = s->stacked;
+    return sketch_chosen(s, s->side * s->side, sketch_viewed(s, x.width, x.rows, x));
+}
+
 /* Yi's has norms behind both matrices. */
 struct values end_llava(struct sketch *s, struct values x)
 {
-    const uint64_t patches = s->side * s->side;
-
-    if (s->stacked.ref != TAPE_OUTSIDE)
-        x = s->stacked;
-    const tape_ref view = tape_view(s->tape, x.ref);
-    const tape_ref chosen = sketch_input(s, patches * POSITION_BYTES);
-
-    x.rows = patches;
-    x.ref = TAPE_PUT(s->tape, x.width * x.rows * sizeof(float), 0, view, chosen);
+    x = patches_chosen(s, x);
     if (encoder_tensor(s->encoder, "mm.3.weight")) {
         x = sketch_norm(s, sketch_linear(s, x, "mm.0"), LAYER_NORM, true, true);
         x = sketch_linear(s, sketch_changed(s, x), "mm.3");
@@ -329,4 +338,89 @@ struct values end_llava(struct sketch *s, struct values x)
     }
     x = sketch_changed(s, sketch_linear(s, x, "mm.0"));
     return encoder_tensor(s->encoder, "mm.2.weight") ? sketch_linear(s, x, "mm.2") : x;
+}
+
+/* --- MobileVLM ------------------------------------------------------------------------------- */
+
+enum { MOBILE_SIDE = 24, MOBILE_KERNEL = 9 };
+
+/* Each channel is convolved alone, with 3 x 3. */
+static struct values apart(struct sketch *s, struct values x, uint64_t rows)
+{
+    enum { F16_BYTES = 2 };
+    struct values y = {TAPE_OUTSIDE, x.width, rows};
+
+    y.ref =
+        TAPE_PUT(s->tape, x.width * rows * MOBILE_KERNEL * F16_BYTES, 0, tape_view(s->tape, x.ref));
+    y = sketch_made(s, x.width, rows, sketch_viewed(s, x.width, rows, y));
+    return sketch_viewed(s, x.width, rows, y);
+}
+
+static struct values normed_rows(struct sketch *s, struct values x)
+{
+    return sketch_norm(s, sketch_turned(s, x), LAYER_NORM, true, true);
+}
+
+/* Channels are weighed by what two matrices make of their means. */
+static struct values weighed(struct sketch *s, struct values x, const char *first,
+                             const char *second)
+{
+    struct values mean = sketch_made(s, x.width, 1, x);
+
+    mean = sketch_changed(s, sketch_linear(s, sketch_viewed(s, mean.width, 1, mean), first));
+    mean = sketch_changed(s, sketch_linear(s, mean, second));
+    mean = sketch_viewed(s, mean.width, 1, mean);
+    x.ref = TAPE_PUT(s->tape, x.width * x.rows * sizeof(float), 1, x.ref, mean.ref);
+    return x;
+}
+
+static struct values mobile_block(struct sketch *s, struct values x, uint64_t rows, int block)
+{
+    static const char *const names[][3] = {
+        {"mm.model.mb_block.1.block.1.fc1", "mm.model.mb_block.1.block.1.fc2",
+         "mm.model.mb_block.1.block.2.0"},
+        {"mm.model.mb_block.2.block.1.fc1", "mm.model.mb_block.2.block.1.fc2",
+         "mm.model.mb_block.2.block.2.0"},
+    };
+    const char *const *name = names[block];
+
+    x = sketch_changed(s, sketch_turned(s, normed_rows(s, apart(s, x, rows))));
+    x = weighed(s, x, name[0], name[1]);
+    x = sketch_turned(s, sketch_viewed(s, x.width, x.rows, x));
+    x = sketch_linear(s, x, name[2]);
+    return sketch_norm(s, sketch_viewed(s, x.width, x.rows, x), LAYER_NORM, true, true);
+}
+
+/* Made for 24 x 24 patches, whatever the picture. */
+static bool fits_mobile(struct sketch *s)
+{
+    if (s->side != MOBILE_SIDE)
+        s->encoder->damaged = true;
+    return s->side == MOBILE_SIDE;
+}
+
+struct values end_ldp(struct sketch *s, struct values x)
+{
+    struct values before;
+
+    if (!fits_mobile(s))
+        return x;
+    x = sketch_two(s, patches_chosen(s, x), "mm.model.mlp.1", "mm.model.mlp.3");
+    before = sketch_turned(s, x);
+    x = sketch_turned(s, mobile_block(s, before, before.rows, 0));
+    x = sketch_sum(s, before, x);
+    x = mobile_block(s, x, x.rows / 4, 1);
+    return sketch_viewed(s, x.width, x.rows, x);
+}
+
+struct values end_ldp2(struct sketch *s, struct values x)
+{
+    struct values peg;
+
+    if (!fits_mobile(s))
+        return x;
+    x = sketch_two(s, patches_chosen(s, x), "mm.model.mlp.0", "mm.model.mlp.2");
+    x = sketch_made(s, x.width, x.rows / 4, sketch_turned(s, x));
+    peg = sketch_changed(s, sketch_turned(s, apart(s, x, x.rows)));
+    return sketch_sum(s, peg, sketch_turned(s, x));
 }

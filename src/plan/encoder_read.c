@@ -169,7 +169,6 @@ static bool read_sizes(struct encoder *e)
     e->patch = number_of(e, "vision.patch_size");
     e->merge = merge ? merge : type->merge;
     e->pixels = number_of(e, "vision.image_size");
-    e->window_pattern = type->flags & ENCODER_WINDOWS ? number_of(e, "vision.n_wa_pattern") : 0;
     if (e->width == 0 || e->width > WIDTH_MAX || e->head_count == 0 || e->head_count > HEADS_MAX ||
         e->patch == 0 || e->patch > PATCH_MAX || e->merge > MERGE_MAX || layers == 0 ||
         layers > ENCODER_LAYERS_MAX)
@@ -187,6 +186,47 @@ static bool read_sizes(struct encoder *e)
            e->head_size * e->head_count <= WIDTH_MAX && e->kv_head_count <= e->head_count;
 }
 
+static const struct dgo_model_key *layers_named(const struct encoder *encoder)
+{
+    const struct dgo_model_key *key =
+        dgo_model_find(encoder->projector, "clip.vision.wa_layer_indexes");
+
+    return key && key->is_array && key->elements && key->length > 0 ? key : NULL;
+}
+
+/* Which layers attend within windows. */
+static void read_windows(struct encoder *encoder)
+{
+    const uint32_t flags = encoder->type->flags;
+    const uint64_t each = number_of(encoder, "vision.n_wa_pattern");
+    const struct dgo_model_key *named = layers_named(encoder);
+
+    encoder->windowed =
+        (flags & ENCODER_WINDOWS && each > 0) || (flags & ENCODER_WINDOWS_BUT && named);
+    for (uint32_t l = 0; l < encoder->layer_count && encoder->windowed; l++)
+        encoder->layer[l].window = flags & ENCODER_WINDOWS_BUT || (l + 1) % each != 0;
+    for (uint64_t i = 0; flags & ENCODER_WINDOWS_BUT && named && i < named->length; i++)
+        if (named->elements[i] >= 0 && named->elements[i] < encoder->layer_count)
+            encoder->layer[(uint32_t)named->elements[i]].window = false;
+}
+
+static void read_merger(struct encoder *encoder)
+{
+    enum { MERGE = 4 };
+    const struct dgo_model_key *named = layers_named(encoder);
+
+    encoder->merger_layer = UINT32_MAX;
+    if (!(encoder->type->flags & ENCODER_MERGER_INSIDE) || encoder->merge != MERGE)
+        return;
+    encoder->merger_layer = 0;
+    if (!named)
+        return;
+    if (named->elements[0] >= 0 && named->elements[0] < encoder->layer_count)
+        encoder->merger_layer = (uint32_t)named->elements[0];
+    else
+        encoder->damaged = true;
+}
+
 bool encoder_read(const struct dgo_model *projector, struct encoder *encoder)
 {
     const struct encoder_type *type = encoder_type_of(projector);
@@ -199,6 +239,8 @@ bool encoder_read(const struct dgo_model *projector, struct encoder *encoder)
         read_part(encoder, &projector->tensor[i]);
     if (type->flags & ENCODER_LLAVA)
         read_depth(encoder);
+    read_windows(encoder);
+    read_merger(encoder);
     for (uint32_t l = 0; l < encoder->layer_count; l++) {
         struct encoder_layer *layer = &encoder->layer[l];
 
