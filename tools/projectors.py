@@ -234,6 +234,78 @@ def yi(shape, out):
     yield from norm("mm.4", out)
 
 
+# --- Gemma 3n ------------------------------------------------------------------------------------
+
+
+def channelwise(name, kernel, channels):
+    yield (name + ".conv.weight", (kernel, kernel, 1, channels), "matrix")
+    yield (name + ".bn.weight", (channels,), "norm")
+
+
+def pointwise(name, inner, outer):
+    yield (name + ".conv.weight", (1, 1, inner, outer), "matrix")
+    yield (name + ".bn.weight", (outer,), "norm")
+
+
+def edge_block(prefix, inner, outer, grow):
+    yield (prefix + "conv_exp.weight", (3, 3, inner, grow * inner), "matrix")
+    yield (prefix + "bn1.weight", (grow * inner,), "norm")
+    yield (prefix + "conv_pwl.weight", (1, 1, grow * inner, outer), "matrix")
+    yield (prefix + "bn2.weight", (outer,), "norm")
+
+
+def inverted_block(prefix, inner, outer, grow, first, middle):
+    """A kernel's side for `first` and `middle`, or none."""
+    if first:
+        yield from channelwise(prefix + "dw_start", first, inner)
+    yield from pointwise(prefix + "pw_exp", inner, grow * inner)
+    if middle:
+        yield from channelwise(prefix + "dw_mid", middle, grow * inner)
+    yield from pointwise(prefix + "pw_proj", grow * inner, outer)
+    yield (prefix + "layer_scale.gamma", (1, 1, outer), "bias")
+
+
+def attention_block(prefix, channels, heads, size, kernel):
+    yield (prefix + "norm.weight", (channels,), "norm")
+    yield (prefix + "attn.query.proj.weight", (1, 1, channels, heads * size), "matrix")
+    yield (prefix + "attn.output.proj.weight", (1, 1, heads * size, channels), "matrix")
+    for name in ("key", "value"):
+        yield (prefix + "attn.%s.proj.weight" % name, (1, 1, channels, size), "matrix")
+        if kernel:
+            yield (prefix + "attn.%s.down_conv.weight" % name, (kernel, kernel, 1, channels), "matrix")
+            yield (prefix + "attn.%s.norm.weight" % name, (channels,), "norm")
+    yield (prefix + "layer_scale.gamma", (1, 1, channels), "bias")
+
+
+def mobilenet(shape):
+    """MobileNetV5's stages, as wide as `shape.width` says (2048: the 300 M one), the last two `shape.layers` pairs deep."""
+    stem, *channels = (shape.width // 32 * part for part in (1, 2, 4, 10, 20))
+    size = shape.width // 32
+    yield ("v.conv_stem.conv.weight", (3, 3, 3, stem), "matrix")
+    yield ("v.conv_stem.conv.bias", (1, 1, stem), "bias")
+    yield ("v.conv_stem.bn.weight", (stem,), "norm")
+    for block in range(3):
+        yield from edge_block("v.blk.0.%d." % block, channels[0] if block else stem, channels[0], 4)
+    for block in range(5):
+        yield from inverted_block("v.blk.1.%d." % block, channels[bool(block)], channels[1], 4 if block else 6, 3, 0 if block else 5)
+    for stage, heads, kernel in ((2, 12, 3), (3, 16, 0)):
+        yield from inverted_block("v.blk.%d.0." % stage, channels[stage - 1], channels[stage], 6, 5, 5)
+        for block in range(1, 4):
+            yield from inverted_block("v.blk.%d.%d." % (stage, block), channels[stage], channels[stage], 4, 5, 0)
+        for pair in range(2, 2 + shape.layers):
+            yield from attention_block("v.blk.%d.%d." % (stage, 2 * pair), channels[stage], heads, size * (stage - 1) // 2 * 2, kernel)
+            yield from inverted_block("v.blk.%d.%d." % (stage, 2 * pair + 1), channels[stage], channels[stage], 2, 0, 0)
+    yield from pointwise("v.msfa.ffn.pw_exp", channels[2] + channels[3], 2 * (channels[2] + channels[3]))
+    yield from pointwise("v.msfa.ffn.pw_proj", 2 * (channels[2] + channels[3]), shape.width)
+    yield from norm("v.msfa.norm", shape.width, bias=False)
+
+
+def projected_softly(shape, out):
+    """The matrix is not turned over; the engine looks for the text model's width in its first dimension all the same."""
+    yield ("mm.input_projection.weight", (shape.width, out), "matrix")
+    yield from norm("mm.soft_emb_norm", shape.width, bias=False)
+
+
 # --- the types -----------------------------------------------------------------------------------
 
 
@@ -245,7 +317,9 @@ class Kind:
     true: Shape
     type: str = ""  # as the file calls it, where the row is called differently
     keys: dict = field(default_factory=dict)  # numbers, below clip.vision.
+    body: Callable = None  # in place of patches, positions and layers
     lists: dict = field(default_factory=dict)  # of numbers, there too
+    tiny: Shape = None  # where the common one does not do
     only_pixels: int = 0  # the one size of pictures that its end takes
     version: int = 0  # of MiniCPM-V
     activation: str = "clip.use_gelu"
@@ -330,6 +404,8 @@ KINDS = {
                       activation="clip.use_silu", table="", patches="twice", patch_bias=False, norm_bias=False, gate=True, fused=True,
                       shared=4),
     "minimax_m3": Kind(minimax, Shape(4, 1280, 16, 5120, 14, 672), table="", patches="twice", patch_bias=False, pre_norm=True),
+    "gemma3nv": Kind(projected_softly, Shape(8, 2048, 8, 0, 1, 768), body=mobilenet, only_pixels=768,
+                     tiny=Shape(8, 256, 8, 0, 1, 768)),
     "minicpmv4_6": Kind(minicpm46(4), Shape(6, 1152, 16, 4304, 14, 448), keys={"projector.scale_factor": 4}, table="square:70",
                         lists={"wa_layer_indexes": [2]}),
     "minicpmv4_6-wide": Kind(minicpm46(2), Shape(4, 1152, 16, 4304, 14, 448), type="minicpmv4_6", keys={"projector.scale_factor": 2},
@@ -345,7 +421,7 @@ KINDS = {
 
 
 def shape_of(kind, true, pixels):
-    shape = kind.true if true else replace(TINY, layers=min(6, kind.true.layers))
+    shape = kind.true if true else kind.tiny or replace(TINY, layers=min(6, kind.true.layers))
     pixels = kind.only_pixels or pixels
     return replace(shape, pixels=pixels) if pixels else shape
 
@@ -398,6 +474,10 @@ def layer_tensors(kind, shape, layer):
 
 
 def tensors_of(kind, shape, out):
+    if kind.body:
+        yield from kind.body(shape)
+        yield from kind.end(shape, out)
+        return
     yield from patch_tensors(kind, shape)
     yield from position_tensors(kind, shape)
     for name, present in (("norm_embd", kind.embedded_norm), ("pre_ln", kind.pre_norm), ("post_ln", kind.post_norm)):

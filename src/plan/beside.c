@@ -119,11 +119,12 @@ static bool picture_need(const struct dgo_model *projector, bool on_card,
     struct encoder_need other = {0};
 
     if (encoder_bytes(projector, fused, need)) {
-        if (fused || wish != DGO_FA_ON)
+        if (fused || wish != DGO_FA_ON || !encoder_bytes(projector, true, &other))
             return true;
-        if (encoder_bytes(projector, true, &other))
-            need->compute_bytes = dgo_max_u64(need->compute_bytes, other.compute_bytes);
-        return false;
+        const uint64_t unfused_bytes = need->compute_bytes;
+
+        need->compute_bytes = dgo_max_u64(unfused_bytes, other.compute_bytes);
+        return unfused_bytes == other.compute_bytes; /* no attention that could be fused */
     }
     need->compute_bytes = widest_bytes(projector, &picture, fused);
     need->input_bytes = picture.bytes + picture.patches * POSITIONS_BYTES;

@@ -149,6 +149,16 @@ struct values sketch_convolved(struct sketch *s, struct values x, const char *na
     return sketch_turned(s, y);
 }
 
+struct values sketch_apart(struct sketch *s, struct values x, uint64_t kernel, uint64_t rows)
+{
+    struct values y = {TAPE_OUTSIDE, x.width, rows};
+
+    y.ref = TAPE_PUT(s->tape, x.width * rows * kernel * kernel * F16_BYTES, 0,
+                     tape_view(s->tape, x.ref));
+    y = sketch_made(s, x.width, rows, sketch_viewed(s, x.width, rows, y));
+    return sketch_viewed(s, x.width, rows, y);
+}
+
 /* --- what goes in ---------------------------------------------------------------------------- */
 
 /* Rows of patches become rows of blocks of 2 x 2 patches. */
@@ -287,14 +297,19 @@ static struct values behind_class(struct sketch *s, struct values x)
     return sketch_beside(s, (struct values){TAPE_OUTSIDE, x.width, rows->dim[1]}, x);
 }
 
-static struct values draw_input(struct sketch *s)
+static struct values draw_picture(struct sketch *s)
+{
+    const uint64_t pixels = s->encoder->pixels * s->encoder->pixels;
+    struct values x = {sketch_input(s, bytes_of(COLOURS, pixels)), COLOURS, pixels};
+
+    return s->encoder->type->flags & ENCODER_SCALED ? sketch_changed(s, x) : x;
+}
+
+static struct values draw_input(struct sketch *s, struct values x)
 {
     struct encoder *e = s->encoder;
     const bool class_row = encoder_tensor(e, "v.class_embd") != NULL;
-    struct values x = {sketch_input(s, COLOURS * bytes_of(e->pixels, e->pixels)), COLOURS, 0};
 
-    if (e->type->flags & ENCODER_SCALED)
-        x.ref = TAPE_PUT(s->tape, COLOURS * bytes_of(e->pixels, e->pixels), OVER_FIRST, x.ref);
     if (e->type->flags & ENCODER_CLASS_NEEDED && !class_row)
         e->damaged = true;
     x = picture_patches(s, x);
@@ -528,9 +543,13 @@ bool encoder_bytes(const struct dgo_model *projector, bool fused, struct encoder
     if (!encoder_read(projector, &encoder))
         return false;
     tape_init(&tape, false);
-    s.side = encoder.pixels / encoder.patch;
+    s.side = encoder.patch > 0 ? encoder.pixels / encoder.patch : 0;
     s.stacked.ref = TAPE_OUTSIDE;
-    const struct values end = encoder.type->end(&s, draw_layers(&s, draw_input(&s)));
+    struct values x = draw_picture(&s);
+
+    if (!(encoder.type->flags & ENCODER_NO_LAYERS))
+        x = draw_layers(&s, draw_input(&s, x));
+    const struct values end = encoder.type->end(&s, x);
 
     tape_expand(&tape, end.ref);
     if (encoder.damaged || tape.overflown || end.ref == TAPE_OUTSIDE)

@@ -59,6 +59,7 @@ enum encoder_flag {
     ENCODER_WINDOWS = 1 << 14,     /* all layers but each so many-th, where the file says so */
     ENCODER_WINDOWS_BUT = 1 << 17, /* all layers but those that the file lists */
     ENCODER_MERGER_INSIDE = 1 << 18, /* behind a layer that the file names, for tokens of 4 x 4 */
+    ENCODER_NO_LAYERS = 1 << 20,     /* the end gets the picture */
     ENCODER_UNFOLDED = 1 << 19,      /* the picture is turned over until a matrix takes it */
     ENCODER_SWAPPED = 1 << 13,       /* old files swap the names of the feed-forward */
 };
@@ -170,6 +171,8 @@ struct values sketch_chosen(struct sketch *s, uint64_t rows, struct values x);
 /* MiniCPM-V 4.6: windows of four tokens attend to themselves and become one. */
 struct values sketch_merger_inside(struct sketch *s, struct values x);
 /* Heads of equal width; `mask` may be TAPE_OUTSIDE. */
+/* A convolution of each channel alone. */
+struct values sketch_apart(struct sketch *s, struct values x, uint64_t kernel, uint64_t rows);
 struct values sketch_attend(struct sketch *s, struct values q, struct values k, struct values v,
                             uint64_t heads, tape_ref mask);
 
@@ -199,6 +202,7 @@ struct values end_minicpm46(struct sketch *s, struct values x);
 struct values end_youtu(struct sketch *s, struct values x);
 struct values end_ldp(struct sketch *s, struct values x);
 struct values end_ldp2(struct sketch *s, struct values x);
+struct values end_mobile(struct sketch *s, struct values x);
 struct values end_llava(struct sketch *s, struct values x);
 
 #endif

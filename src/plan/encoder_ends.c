@@ -342,19 +342,7 @@ struct values end_llava(struct sketch *s, struct values x)
 
 /* --- MobileVLM ------------------------------------------------------------------------------- */
 
-enum { MOBILE_SIDE = 24, MOBILE_KERNEL = 9 };
-
-/* Each channel is convolved alone, with 3 x 3. */
-static struct values apart(struct sketch *s, struct values x, uint64_t rows)
-{
-    enum { F16_BYTES = 2 };
-    struct values y = {TAPE_OUTSIDE, x.width, rows};
-
-    y.ref =
-        TAPE_PUT(s->tape, x.width * rows * MOBILE_KERNEL * F16_BYTES, 0, tape_view(s->tape, x.ref));
-    y = sketch_made(s, x.width, rows, sketch_viewed(s, x.width, rows, y));
-    return sketch_viewed(s, x.width, rows, y);
-}
+enum { MOBILE_SIDE = 24, MOBILE_KERNEL = 3 };
 
 static struct values normed_rows(struct sketch *s, struct values x)
 {
@@ -384,7 +372,8 @@ static struct values mobile_block(struct sketch *s, struct values x, uint64_t ro
     };
     const char *const *name = names[block];
 
-    x = sketch_changed(s, sketch_turned(s, normed_rows(s, apart(s, x, rows))));
+    x = sketch_changed(s,
+                       sketch_turned(s, normed_rows(s, sketch_apart(s, x, MOBILE_KERNEL, rows))));
     x = weighed(s, x, name[0], name[1]);
     x = sketch_turned(s, sketch_viewed(s, x.width, x.rows, x));
     x = sketch_linear(s, x, name[2]);
@@ -421,6 +410,6 @@ struct values end_ldp2(struct sketch *s, struct values x)
         return x;
     x = sketch_two(s, patches_chosen(s, x), "mm.model.mlp.0", "mm.model.mlp.2");
     x = sketch_made(s, x.width, x.rows / 4, sketch_turned(s, x));
-    peg = sketch_changed(s, sketch_turned(s, apart(s, x, x.rows)));
+    peg = sketch_changed(s, sketch_turned(s, sketch_apart(s, x, MOBILE_KERNEL, x.rows)));
     return sketch_sum(s, peg, sketch_turned(s, x));
 }

@@ -15,7 +15,8 @@ enum {
     HEADS_MAX = 1 << 10,
     SIDE_MAX = 1 << 13,
     PATCH_MAX = 1 << 10,
-    MERGE_MAX = 1 << 4
+    MERGE_MAX = 1 << 4,
+    TENSORS_MAX = 1 << 13, /* each is looked up by its name */
 };
 
 static const struct {
@@ -169,6 +170,8 @@ static bool read_sizes(struct encoder *e)
     e->patch = number_of(e, "vision.patch_size");
     e->merge = merge ? merge : type->merge;
     e->pixels = number_of(e, "vision.image_size");
+    if (type->flags & ENCODER_NO_LAYERS)
+        return e->pixels > 0 && e->pixels <= SIDE_MAX;
     if (e->width == 0 || e->width > WIDTH_MAX || e->head_count == 0 || e->head_count > HEADS_MAX ||
         e->patch == 0 || e->patch > PATCH_MAX || e->merge > MERGE_MAX || layers == 0 ||
         layers > ENCODER_LAYERS_MAX)
@@ -233,7 +236,7 @@ bool encoder_read(const struct dgo_model *projector, struct encoder *encoder)
     const uint32_t not_drawn = PART_EXPERTS | PART_SINKS;
 
     *encoder = (struct encoder){.type = type, .projector = projector};
-    if (!type || !read_sizes(encoder))
+    if (!type || projector->tensor_count > TENSORS_MAX || !read_sizes(encoder))
         return false;
     for (uint32_t i = 0; i < projector->tensor_count; i++)
         read_part(encoder, &projector->tensor[i]);
