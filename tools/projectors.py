@@ -300,6 +300,45 @@ def mobilenet(shape):
     yield from norm("v.msfa.norm", shape.width, bias=False)
 
 
+# --- DeepSeek-OCR --------------------------------------------------------------------------------
+
+SAM_WIDTH, SAM_HEADS, SAM_SIDE, SAM_WINDOW, SAM_BLOCKS = 768, 12, 64, 14, 3
+
+
+def sam(shape):
+    """SAM's encoder (the third block attends to all), and CLIP's behind it."""
+    yield ("v.sam.pos_embd.weight", (SAM_WIDTH, SAM_SIDE, SAM_SIDE), "router")
+    yield ("v.sam.patch_embd.weight", (16, 16, 3, SAM_WIDTH), "router")
+    yield ("v.sam.patch_embd.bias", (SAM_WIDTH,), "bias")
+    for block in range(SAM_BLOCKS):
+        prefix = "v.sam.blk.%d." % block
+        reach = 2 * (SAM_SIDE if block % 3 == 2 else SAM_WINDOW) - 1
+        yield from norm(prefix + "pre_ln", SAM_WIDTH)
+        yield from norm(prefix + "post_ln", SAM_WIDTH)
+        yield from linear(prefix + "attn.qkv", SAM_WIDTH, 3 * SAM_WIDTH)
+        yield from linear(prefix + "attn.out", SAM_WIDTH, SAM_WIDTH)
+        yield (prefix + "attn.pos_h.weight", (SAM_WIDTH // SAM_HEADS, reach), "router")
+        yield (prefix + "attn.pos_w.weight", (SAM_WIDTH // SAM_HEADS, reach), "router")
+        yield from linear(prefix + "mlp.lin1", SAM_WIDTH, 4 * SAM_WIDTH)
+        yield from linear(prefix + "mlp.lin2", 4 * SAM_WIDTH, SAM_WIDTH)
+    yield ("v.sam.neck.0.weight", (1, 1, SAM_WIDTH, 256), "router")
+    yield from norm("v.sam.neck.1", 256)
+    yield ("v.sam.neck.2.weight", (3, 3, 256, 256), "router")
+    yield from norm("v.sam.neck.3", 256)
+    yield ("v.sam.net_2.weight", (3, 3, 256, shape.width // 2), "router")
+    yield ("v.sam.net_3.weight", (3, 3, shape.width // 2, shape.width), "router")
+    yield ("v.class_embd", (shape.width,), "bias")
+    yield ("v.position_embd.weight", (shape.width, 257), "router")
+    for layer in range(shape.layers):
+        yield from layer_tensors(KINDS["janus_pro"], shape, layer)
+
+
+def sam_end(shape, out):
+    yield from linear("mm.model.fc", 2 * shape.width, out)
+    yield ("v.image_newline", (out,), "bias")
+    yield ("v.view_seperator", (out,), "bias")
+
+
 def projected_softly(shape, out):
     """The matrix is not turned over; the engine looks for the text model's width in its first dimension all the same."""
     yield ("mm.input_projection.weight", (shape.width, out), "matrix")
@@ -319,6 +358,7 @@ class Kind:
     keys: dict = field(default_factory=dict)  # numbers, below clip.vision.
     body: Callable = None  # in place of patches, positions and layers
     lists: dict = field(default_factory=dict)  # of numbers, there too
+    bound: bool = False  # the estimate is a bound
     tiny: Shape = None  # where the common one does not do
     only_pixels: int = 0  # the one size of pictures that its end takes
     version: int = 0  # of MiniCPM-V
@@ -406,6 +446,9 @@ KINDS = {
     "minimax_m3": Kind(minimax, Shape(4, 1280, 16, 5120, 14, 672), table="", patches="twice", patch_bias=False, pre_norm=True),
     "gemma3nv": Kind(projected_softly, Shape(8, 2048, 8, 0, 1, 768), body=mobilenet, only_pixels=768,
                      tiny=Shape(8, 256, 8, 0, 1, 768)),
+    "deepseekocr": Kind(sam_end, Shape(4, 1024, 16, 4096, 16, 1024), body=sam, bound=True, only_pixels=1024,
+                        keys={"sam.head_count": SAM_HEADS, "sam.block_count": SAM_BLOCKS, "sam.embedding_length": SAM_WIDTH,
+                              "window_size": SAM_WINDOW}),
     "minicpmv4_6": Kind(minicpm46(4), Shape(6, 1152, 16, 4304, 14, 448), keys={"projector.scale_factor": 4}, table="square:70",
                         lists={"wa_layer_indexes": [2]}),
     "minicpmv4_6-wide": Kind(minicpm46(2), Shape(4, 1152, 16, 4304, 14, 448), type="minicpmv4_6", keys={"projector.scale_factor": 2},

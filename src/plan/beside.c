@@ -48,29 +48,6 @@ void dgo_estimate_add(struct dgo_estimate *estimate, const struct dgo_estimate *
     dgo_estimate_judge(estimate);
 }
 
-struct picture {
-    uint64_t patches;
-    uint64_t bytes; /* its pixels, as floats */
-};
-
-/* The picture that the engine warms up with.  LLaVA's has the size that the file names; most others
- * take any size, and the engine's own choice for them is 46 x 46 tokens of four patches or less. */
-static struct picture warm_up_picture(const struct dgo_model *projector)
-{
-    enum { SIDE_LEAST = 2 * 46 };
-    const struct dgo_model_key *type = dgo_model_find(projector, "clip.projector_type");
-    const bool as_named =
-        type && type->text && type->length == 3 && memcmp(type->text, "mlp", 3) == 0;
-    const uint64_t image = dgo_min_u64(memory_key_number(projector, "vision.image_size"), 1 << 14);
-    const uint64_t patch = dgo_min_u64(memory_key_number(projector, "vision.patch_size"), 1 << 10);
-    const uint64_t named = patch ? image / patch : 0;
-    const uint64_t side = as_named && named ? named : dgo_max_u64(named, SIDE_LEAST);
-    const uint64_t pixels = dgo_max_u64(image, side * patch);
-
-    return (struct picture){.patches = dgo_min_u64(side * side, 1 << 20) + 1,
-                            .bytes = 3 * pixels * pixels * sizeof(float)};
-}
-
 /* Head sizes that the CUDA backend fuses attention for; with others the engine falls back. */
 static bool fuses(uint64_t head_size)
 {
@@ -82,29 +59,13 @@ static bool fuses(uint64_t head_size)
     return false;
 }
 
-/* The widest moment of an encoder's layer over one picture: residual, normed input, queries, keys,
- * values, and the feed-forward; and, unfused, the scores of all heads. */
-static uint64_t widest_bytes(const struct dgo_model *projector, const struct picture *picture,
-                             bool fused)
-{
-    const uint64_t width = memory_key_number(projector, "vision.embedding_length");
-    const uint64_t inner = memory_key_number(projector, "vision.feed_forward_length");
-    const uint64_t heads =
-        dgo_min_u64(memory_key_number(projector, "vision.attention.head_count"), 256);
-    const uint64_t tokens = picture->patches;
-    const uint64_t scores = fused ? 0 : heads * tokens * tokens;
-
-    return (tokens * (6 * dgo_min_u64(width, 1 << 16) + 3 * dgo_min_u64(inner, 1 << 18)) + scores) *
-               sizeof(float) +
-           2 * picture->bytes;
-}
-
 static bool is_fused(const struct dgo_model *projector, bool on_card, enum dgo_flash_attention wish)
 {
     const uint64_t width = memory_key_number(projector, "vision.embedding_length");
     const uint64_t heads = memory_key_number(projector, "vision.attention.head_count");
+    const uint64_t told = memory_key_number(projector, "vision.attention.head_dim");
 
-    return wish == DGO_FA_ON && (!on_card || (heads > 0 && fuses(width / heads)));
+    return wish == DGO_FA_ON && (!on_card || (heads > 0 && fuses(told ? told : width / heads)));
 }
 
 /* What the encoder of pictures takes: its graph's where that is known, else a bound.  Attention
@@ -113,9 +74,7 @@ static bool is_fused(const struct dgo_model *projector, bool on_card, enum dgo_f
 static bool picture_need(const struct dgo_model *projector, bool on_card,
                          enum dgo_flash_attention wish, struct encoder_need *need)
 {
-    enum { POSITIONS_BYTES = 16 }; /* of one patch: four numbers where they have two dimensions */
     const bool fused = is_fused(projector, on_card, wish);
-    const struct picture picture = warm_up_picture(projector);
     struct encoder_need other = {0};
 
     if (encoder_bytes(projector, fused, need)) {
@@ -126,8 +85,7 @@ static bool picture_need(const struct dgo_model *projector, bool on_card,
         need->compute_bytes = dgo_max_u64(unfused_bytes, other.compute_bytes);
         return unfused_bytes == other.compute_bytes; /* no attention that could be fused */
     }
-    need->compute_bytes = widest_bytes(projector, &picture, fused);
-    need->input_bytes = picture.bytes + picture.patches * POSITIONS_BYTES;
+    encoder_bound(projector, fused, need);
     return false;
 }
 

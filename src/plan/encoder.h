@@ -2,8 +2,9 @@
  * its graph on a tape.
  *
  * encoder_types.c knows the types, encoder_read.c what a file has of them; encoder.c puts down the
- * input and the layers, encoder_ends.c what is behind them.  Source: the graphs of llama.cpp build
- * 11669 as its allocator gets them; FORMULAS "Pictures". */
+ * input and the layers, encoder_ends.c what is behind them (encoder_merger.c: MiniCPM-V 4.6's),
+ * encoder_mobile.c Gemma 3n's, which has no such layers.  encoder_bound.c is for all others.
+ * Source: the graphs of llama.cpp build 11669 as its allocator gets them; FORMULAS "Pictures". */
 #ifndef PLAN_ENCODER_H
 #define PLAN_ENCODER_H
 
@@ -130,7 +131,10 @@ struct encoder_need {
 /* With align the device's.  False: the graph is not known. */
 bool encoder_bytes(const struct dgo_model *projector, bool fused, struct encoder_need *need);
 
-/* --- drawing; encoder.c ---------------------------------------------------------------------- */
+/* Of any type: not under. */
+void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder_need *need);
+
+/* --- drawing; encoder_blocks.c --------------------------------------------------------------- */
 
 struct sketch {
     struct encoder *encoder;
@@ -142,6 +146,7 @@ struct sketch {
     struct values stacked; /* TAPE_OUTSIDE: none */
 };
 
+uint64_t sketch_bytes(uint64_t width, uint64_t rows);
 tape_ref sketch_input(struct sketch *s, uint64_t bytes);
 /* Made anew of `x`. */
 struct values sketch_made(struct sketch *s, uint64_t width, uint64_t rows, struct values x);
@@ -154,7 +159,11 @@ struct values sketch_turned(struct sketch *s, struct values x);
 struct values sketch_sum(struct sketch *s, struct values a, struct values b);
 /* By `name`.weight and, where the file has one, `name`.bias. */
 struct values sketch_linear(struct sketch *s, struct values x, const char *name);
+struct values sketch_product(struct sketch *s, struct values x, uint64_t width, bool bias);
 struct values sketch_norm(struct sketch *s, struct values x, bool rms, bool weight, bool bias);
+/* The same of the encoder's kind; and by `name`, as it is where the file has no such norm. */
+struct values sketch_normed(struct sketch *s, struct values x, bool weight, bool bias);
+struct values sketch_normed_by(struct sketch *s, struct values x, const char *name);
 /* One above the other: as wide, more rows. */
 struct values sketch_beside(struct sketch *s, struct values a, struct values b);
 /* `first`, an activation, `second`. */

@@ -207,13 +207,15 @@ def projector(box, row):
     check(not wrong, "\n".join(wrong))
 
 
-# Each type of projector, fused on a card and unfused in host memory.
-ENCODERS = [(kind, text) for kind in KINDS for text in ("-sm none -fa on", "--no-mmproj-offload -fa off")]
+# The types that most people run fused on a card and unfused in host memory, the others one way: test_encoders.py has them all on a card.
+ENCODER_WAYS = ["-sm none -fa on", "--no-mmproj-offload -fa off"]
+OFTEN = {"mlp", "gemma3", "gemma4v", "idefics3", "qwen2.5vl_merger", "qwen3vl_merger", "pixtral", "internvl", "resampler"}
+ENCODERS = [(kind, text) for number, kind in enumerate(KINDS) for way, text in enumerate(ENCODER_WAYS) if kind in OFTEN or number % 2 == way]
 
 
 @cases(ENCODERS, lambda row: f"--mmproj: {row[0]}: {row[1]}")
 def encoder(box, row):
-    """Types whose graph is known are the engine's to the log's last digit."""
+    """Types whose graph is known are the engine's to the log's last digit, the others not under."""
     kind, text = row
     path = box.folder / "projector.gguf"
     make_model("tiny-llama", path, "--projector-type", kind, "--projector", 448)
@@ -226,7 +228,8 @@ def encoder(box, row):
     for before, after in [*zip(without["devices"], with_it["devices"]), (without["host"], with_it["host"])]:
         figure = (after["compute_bytes"] - before["compute_bytes"]) / (1 << 20)
         measured = seen[after.get("name", "host")]["projector"]
-        if abs(figure - measured) > LOG_MIB or after.get("compute_source", "formula") != "formula":
+        over, source = figure - measured, after.get("compute_source", "formula")
+        if over < -LOG_MIB or (over > LOG_MIB or source != "formula") and not KINDS[kind].bound:
             wrong.append(f"{after.get('name', 'host')}: engine {measured:.2f} MiB, estimate {figure:.2f} ({after.get('compute_source')})")
     check(sum(row["projector"] for row in seen.values()) > 0, f"no encoder in the log: {seen}")
     check(not wrong, "\n".join(wrong))

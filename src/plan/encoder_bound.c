@@ -1,0 +1,85 @@
+/* encoder_bound.c - what an encoder of pictures takes at most, of a type whose graph is not known.
+ */
+#include "encoder.h"
+
+#include "dgo_units.h"
+
+#include <string.h>
+
+struct picture {
+    uint64_t patches;
+    uint64_t bytes; /* its pixels, as floats */
+};
+
+/* The picture that the engine warms up with.  LLaVA's has the size that the file names; most others
+ * take any size, and the engine's own choice for them is 46 x 46 tokens of four patches or less. */
+static struct picture warm_up_picture(const struct dgo_model *projector)
+{
+    enum { SIDE_LEAST = 2 * 46 };
+    const struct dgo_model_key *type = dgo_model_find(projector, "clip.projector_type");
+    const bool as_named =
+        type && type->text && type->length == 3 && memcmp(type->text, "mlp", 3) == 0;
+    const uint64_t image = dgo_min_u64(memory_key_number(projector, "vision.image_size"), 1 << 14);
+    const uint64_t patch = dgo_min_u64(memory_key_number(projector, "vision.patch_size"), 1 << 10);
+    const uint64_t named = patch ? image / patch : 0;
+    const uint64_t side = as_named && named ? named : dgo_max_u64(named, SIDE_LEAST);
+    const uint64_t pixels = dgo_max_u64(image, side * patch);
+
+    return (struct picture){.patches = dgo_min_u64(side * side, 1 << 20) + 1,
+                            .bytes = 3 * pixels * pixels * sizeof(float)};
+}
+
+/* SAM's encoder before CLIP's, over a picture of 1024 pixels: two of all heads' scores, also where
+ * attention is fused, for it is told where tokens lie by a mask for each head. */
+static uint64_t sam_bytes(const struct dgo_model *projector)
+{
+    enum { SIDE = 64, TOKENS = SIDE * SIDE, ROWS = 18, BOTH = 2 };
+    const uint64_t heads =
+        dgo_min_u64(memory_key_number(projector, "vision.sam.head_count"), 1 << 10);
+    const uint64_t width =
+        dgo_min_u64(memory_key_number(projector, "vision.sam.embedding_length"), 1 << 16);
+
+    return TOKENS * (ROWS * width + BOTH * heads * TOKENS) * sizeof(float);
+}
+
+/* Masks of windows: of each pair of tokens, whatever the windows' size. */
+static uint64_t mask_bytes(const struct dgo_model *projector, const struct picture *picture)
+{
+    static const char *const keys[] = {"clip.vision.n_wa_pattern", "clip.vision.window_size",
+                                       "clip.vision.wa_layer_indexes",
+                                       "clip.vision.wa_pattern_mode"};
+
+    if (memory_key_number(projector, "vision.sam.head_count") > 0) /* cut, not masked */
+        return 0;
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+        if (dgo_model_find(projector, keys[k]))
+            return picture->patches * picture->patches * sizeof(float);
+    return 0;
+}
+
+/* The widest moment of an encoder's layer over one picture: residual, normed input, queries, keys,
+ * values, and the feed-forward; and, unfused, the scores of all heads. */
+static uint64_t widest_bytes(const struct dgo_model *projector, const struct picture *picture,
+                             bool fused)
+{
+    const uint64_t width = memory_key_number(projector, "vision.embedding_length");
+    const uint64_t inner = memory_key_number(projector, "vision.feed_forward_length");
+    const uint64_t heads =
+        dgo_min_u64(memory_key_number(projector, "vision.attention.head_count"), 256);
+    const uint64_t tokens = picture->patches;
+    const uint64_t scores = fused ? 0 : heads * tokens * tokens;
+
+    return (tokens * (6 * dgo_min_u64(width, 1 << 16) + 3 * dgo_min_u64(inner, 1 << 18)) + scores) *
+               sizeof(float) +
+           2 * (picture->bytes + mask_bytes(projector, picture)) + sam_bytes(projector);
+}
+
+void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder_need *need)
+{
+    enum { POSITIONS_BYTES = 16 }; /* of one patch: four numbers where they have two dimensions */
+    const struct picture picture = warm_up_picture(projector);
+
+    need->compute_bytes = widest_bytes(projector, &picture, fused);
+    need->input_bytes =
+        picture.bytes + picture.patches * POSITIONS_BYTES + mask_bytes(projector, &picture);
+}
