@@ -78,11 +78,12 @@ def stacked_layers(shape):
     return [(layer + 1) * shape.layers // 3 - 1 for layer in range(3)]
 
 
-def broken_rows(merge):
+def broken_rows(merge, breaks=True):
     def end(shape, out):
         yield from linear("mm.1", shape.width, out)
         yield from linear("mm.2", out, out)
-        yield ("v.token_embd.img_break", (out,), "bias")
+        if breaks:
+            yield ("v.token_embd.img_break", (out,), "bias")
         if merge > 1:
             yield from norm("mm.input_norm", shape.width, bias=False)
             yield from linear("mm.patch_merger", merge * merge * shape.width, shape.width, bias=False)
@@ -414,6 +415,9 @@ KINDS = {
     "pixtral-merged": Kind(broken_rows(2), Shape(4, 1024, 16, 4096, 14, 1540), type="pixtral", keys={"spatial_merge_size": 2},
                            activation="clip.use_silu", table="", patch_bias=False, pre_norm=True, post_norm=False, bias=False,
                            norm_bias=False, gate=True),
+    "lightonocr": Kind(broken_rows(2, breaks=False), Shape(4, 1024, 16, 4096, 14, 1540), keys={"spatial_merge_size": 2},
+                       activation="clip.use_silu", table="", patch_bias=False, pre_norm=True, post_norm=False, bias=False,
+                       norm_bias=False, gate=True),
     "internvl": Kind(internvl, Shape(4, 1024, 16, 4096, 14, 448), keys={"projector.scale_factor": 2}, class_rows=1, post_norm=False,
                      scales=True),
     "internvl-6b": Kind(internvl, Shape(4, 3200, 25, 12800, 14, 448), type="internvl", keys={"projector.scale_factor": 2},
@@ -461,6 +465,9 @@ KINDS = {
                   post_norm=False, swapped=True, only_pixels=336),
     "adapter": Kind(glm_edge, Shape(4, 1152, 16, 4304, 14, 672)),
 }
+
+
+KINDS["qwen2.5o"] = KINDS["qwen2.5vl_merger"]
 
 
 def shape_of(kind, true, pixels):
