@@ -95,7 +95,10 @@ class Shape:
         self.used = min(self.experts, rng.choice([1, 2, 4, 6, 8]))
         self.expert_inner = rng.choice([256, 512, 768, 1408, 1536, 2048]) if self.experts else 0
         if options.get("one_inner"):
+            self.inner = min(self.inner, options.get("inner_max", self.inner))
             self.expert_inner = self.inner
+            self.experts = min(self.experts, options.get("experts_max", self.experts))
+            self.used = min(self.used, self.experts)
         if options.get("shared") is True:  # one that is as wide as the routed ones
             self.o["shared"] = self.expert_inner
         self.kind = rng.choice(["Q8_0", "F16"]) if self.width % 256 or self.expert_inner % 256 else rng.choice(["Q4_K", "Q4_K", "Q8_0", "F16"])
@@ -110,7 +113,8 @@ class Shape:
     def keys(self):
         a = self.architecture
         keys = {"general.architecture": a, "general.name": "hunt", f"{a}.context_length": 131072, f"{a}.embedding_length": self.width,
-                f"{a}.block_count": self.layers + self.o["mtp"], f"{a}.feed_forward_length": self.inner, f"{a}.attention.head_count": self.heads,
+                f"{a}.block_count": self.layers + self.o["mtp"], f"{a}.feed_forward_length": self.inner * (2 if self.o["half_inner"] else 1),
+                f"{a}.attention.head_count": self.heads,
                 f"{a}.attention.head_count_kv": self.kv, f"{a}.attention.layer_norm_rms_epsilon": 1e-6,
                 f"{a}.attention.layer_norm_epsilon": 1e-6, f"{a}.rope.freq_base": 1e6, f"{a}.rope.dimension_count": self.head,
                 f"{a}.attention.key_length": self.head, f"{a}.attention.value_length": self.head,
@@ -131,6 +135,13 @@ class Shape:
             self.put(p + "attn_norm.weight", w, kind="F32")
         if o["norm_bias"]:
             self.put(p + "attn_norm.bias", w, kind="F32")
+        if o["second_norm"]:
+            self.put(p + "attn_norm_2.weight", w, kind="F32")
+            self.put(p + "attn_norm_2.bias", w, kind="F32")
+        if o["attn_out_norm"]:
+            self.put(p + "attn_output_norm.weight", w, kind="F32")
+        if o["layer_out_norm"]:
+            self.put(p + f"{o['layer_out_norm']}.weight", w, kind="F32")
         if o["fused_qkv"]:
             self.put(p + "attn_qkv.weight", w, q + 2 * kv)
             if o["qkv_bias"]:
@@ -144,18 +155,20 @@ class Shape:
         if o["out_bias"]:
             self.put(p + "attn_output.bias", w, kind="F32")
         if o["qk_norm"]:
-            self.put(p + "attn_q_norm.weight", self.head if o["qk_norm"] == 1 else q, kind="F32")
-            self.put(p + "attn_k_norm.weight", self.head if o["qk_norm"] == 1 else kv, kind="F32")
+            queries, keys = {1: ((self.head,), (self.head,)), 2: ((q,), (kv,)), 3: ((self.head, self.heads), (self.head, self.kv))}[o["qk_norm"]]
+            self.put(p + "attn_q_norm.weight", *queries, kind="F32")
+            self.put(p + "attn_k_norm.weight", *keys, kind="F32")
         if o["sinks"]:
             self.put(p + "attn_sinks.weight", self.heads, kind="F32")
+        suffix = "" if o["bare_names"] else ".weight"
         if o["post_norm"]:
-            self.put(p + "post_attention_norm.weight", w, kind="F32")
+            self.put(p + "post_attention_norm" + suffix, w, kind="F32")
         if not o["no_ffn_norm"]:
             self.put(p + "ffn_norm.weight", w, kind="F32")
             if o["norm_bias"]:
                 self.put(p + "ffn_norm.bias", w, kind="F32")
         if o["post_norm"] and not o["attention_post_only"]:
-            self.put(p + "post_ffw_norm.weight", w, kind="F32")
+            self.put(p + "post_ffw_norm" + suffix, w, kind="F32")
 
     def dense(self, p, inner, suffix=""):
         o = self.o
@@ -166,12 +179,18 @@ class Shape:
                 self.put(p + f"ffn_gate{suffix}.weight", self.width, inner)
             self.put(p + f"ffn_up{suffix}.weight", self.width, inner)
         self.put(p + f"ffn_down{suffix}.weight", inner, self.width)
+        if o["gate_bias"]:
+            self.put(p + "ffn_gate.bias", inner, kind="F32")
         if o["ffn_bias"]:
             self.put(p + "ffn_up.bias", inner, kind="F32")
             self.put(p + "ffn_down.bias", self.width, kind="F32")
 
     def routed(self, p):
         w, n, inner = self.width, self.experts, self.expert_inner
+        if self.o["dense_too"]:
+            self.dense(p, self.width if self.o["aside"] else self.inner)
+        if self.o["aside"]:
+            self.put(p + "ffn_norm_exps.weight", w, kind="F32")
         self.put(p + "ffn_gate_inp.weight", w, n, kind="F32")
         for name, shape in (("gate", (w, inner, n)), ("up", (w, inner, n)), ("down", (inner, w, n))):
             self.put(p + f"ffn_{name}_exps.weight", *shape, kind=self.o["expert_kind"] or None)
@@ -191,6 +210,11 @@ class Shape:
         self.put("output_norm.weight", self.width, kind="F32")
         if self.o["norm_bias"]:
             self.put("output_norm.bias", self.width, kind="F32")
+        if self.o["positions"]:
+            self.put("position_embd.weight", self.width, 131072)
+        if self.o["embedding_norm"]:
+            self.put("token_embd_norm.weight", self.width, kind="F32")
+            self.put("token_embd_norm.bias", self.width, kind="F32")
         if not self.tied:
             self.put("output.weight", self.width, self.vocabulary, kind="Q6_K" if self.width % 256 == 0 else None)
         for layer in range(self.layers):
@@ -204,6 +228,9 @@ class Shape:
             self.next_token_block(f"blk.{self.layers + block}.")
         if self.o["rope_table"]:
             self.put("rope_freqs.weight", self.head // 2, kind="F32")
+        if self.o["rope_factors"]:
+            self.put("rope_factors_long.weight", self.o["rope_factors"] // 2, kind="F32")
+            self.put("rope_factors_short.weight", self.o["rope_factors"] // 2, kind="F32")
         write(path, self.keys(), self.tensors)
 
     def mixer(self, p, layer):
@@ -222,6 +249,24 @@ class Shape:
         if self.o["mtp_tables"]:
             self.put(p + "nextn.embed_tokens.weight", self.width, self.vocabulary)
             self.put(p + "nextn.shared_head_head.weight", self.width, self.vocabulary)
+
+
+class Varied(Shape):
+    """Heads and feed-forward of each layer are others."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, qk_norm=1, fused_qkv=1, tied=True, head=64, **options)
+        kinds = [(self.kv * rng.choice([1, 2, 3, 4]), self.kv, rng.choice([2, 3, 4]) * 512) for _ in range(rng.choice([1, 3, 6]))]
+        self.kinds = [rng.choice(kinds) for _ in range(12)]
+
+    def keys(self):
+        a = self.architecture
+        heads, kv, inner = ([kind[i] for kind in self.kinds[:self.layers]] for i in range(3))
+        return super().keys() | {f"{a}.attention.head_count": heads, f"{a}.attention.head_count_kv": kv, f"{a}.feed_forward_length": inner}
+
+    def mixer(self, p, layer):
+        self.heads, self.kv, self.inner = self.kinds[layer]
+        self.attention(p)
 
 
 class Latent(Shape):
@@ -257,6 +302,37 @@ class Latent(Shape):
         self.put(p + "attn_v_b.weight", self.kl, self.vh, h)
         self.put(p + "attn_output.weight", h * self.vh, w)
         self.put(p + "ffn_norm.weight", w, kind="F32")
+
+
+class Expanded(Shape):
+    """Latent keys and values that are expanded before the cache."""
+
+    def __init__(self, rng, architecture, **options):
+        self.rope, self.nope, self.vh = 32, rng.choice([32, 64, 96]), rng.choice([64, 128])
+        super().__init__(rng, architecture, head=self.nope + self.rope, many_keys=1, rope_factors=self.rope if architecture == "minicpm3" else 0, **options)
+        self.ql, self.kl = rng.choice([512, 768]), rng.choice([256, 512])
+        self.ranked = architecture == "minicpm3" or (architecture == "deepseek2" and rng.random() < .5)
+
+    def keys(self):
+        a = self.architecture
+        keys = super().keys() | {f"{a}.attention.value_length": self.vh, f"{a}.attention.kv_lora_rank": self.kl,
+                                 f"{a}.rope.dimension_count": self.rope}
+        return keys | ({f"{a}.attention.q_lora_rank": self.ql} if self.ranked else {})
+
+    def mixer(self, p, layer):
+        w, h = self.width, self.heads
+        for name in ("attn_norm", "ffn_norm"):
+            self.put(p + name + ".weight", w, kind="F32")
+        if self.ranked:
+            self.put(p + "attn_q_a_norm.weight", self.ql, kind="F32")
+            self.put(p + "attn_q_a.weight", w, self.ql)
+            self.put(p + "attn_q_b.weight", self.ql, h * self.head)
+        else:
+            self.put(p + "attn_q.weight", w, h * self.head)
+        self.put(p + "attn_kv_a_norm.weight", self.kl, kind="F32")
+        self.put(p + "attn_kv_a_mqa.weight", w, self.kl + self.rope)
+        self.put(p + "attn_kv_b.weight", self.kl, h * (self.nope + self.vh))
+        self.put(p + "attn_output.weight", h * self.vh, w)
 
 
 class Delta(Shape):
@@ -426,6 +502,8 @@ class StateSpace(Shape):
             super().dense(p, inner, suffix)
 
 
+PLAIN_OLD = {"square": 1, "fused_qkv": 1, "qkv_bias": 1, "out_bias": 1, "norm_bias": 1, "no_gate": 1, "ffn_bias": 1}
+
 FAMILIES = {
     "llama": lambda r: Shape(r, "llama", rope_table=r.random() < .5),
     "mixtral": lambda r: Shape(r, "llama", moe=1, one_inner=1),
@@ -478,6 +556,29 @@ FAMILIES = {
     "gemma3n": lambda r: Gemma(r, "gemma3n", each=256, width=r.choice([1024, 1536, 2048]), more_layers=r.choice([0, 14])),
     "gemma4": lambda r: Gemma(r, "gemma4", each=r.choice([0, 256, 256]), head=r.choice([256, 512]), scaled=r.random() < .5),
     "gemma4moe": lambda r: Gemma(r, "gemma4", moe=1, head=r.choice([256, 512]), scaled=r.random() < .5),
+    "qwen": lambda r: Shape(r, "qwen", square=1, many_keys=1, fused_qkv=1, qkv_bias=1, half_inner=1, tied=False),
+    "baichuan": lambda r: Shape(r, "baichuan", square=1, many_keys=r.random() < .5, tied=False, layers=r.choice([0, 0, 32])),
+    "refact": lambda r: Shape(r, "refact", square=1, tied=False),
+    "gpt2": lambda r: Shape(r, "gpt2", positions=1, **PLAIN_OLD),
+    "starcoder": lambda r: Shape(r, "starcoder", positions=1, **PLAIN_OLD),
+    "bloom": lambda r: Shape(r, "bloom", embedding_norm=1, many_keys=1, **PLAIN_OLD),
+    "mpt": lambda r: Shape(r, "mpt", square=1, fused_qkv=1, no_gate=1, positions=r.random() < .5, **{"%attention.max_alibi_bias": 8.0,
+                                                                                                      "%attention.clamp_kqv": r.choice([0.0, 6.0])}),
+    "jais": lambda r: Shape(r, "jais", gate_bias=1, **(PLAIN_OLD | {"no_gate": 0, "tied": False}), **{"%attention.max_alibi_bias": 8.0}),
+    "falcon": lambda r: Shape(r, "falcon", square=1, fused_qkv=1, norm_bias=1, no_gate=1, no_ffn_norm=1, second_norm=r.random() < .5),
+    "gptneox": lambda r: Shape(r, "gptneox", **PLAIN_OLD | {"tied": False}, **{"%use_parallel_residual": r.random() < .5}),
+    "plamo": lambda r: Shape(r, "plamo", square=1, no_ffn_norm=1, tied=False),
+    "plamo3": lambda r: Shape(r, "plamo3", qk_norm=1, fused_qkv=1, post_norm=1, fused_gate=1, bare_names=1,
+                              **({"%attention.sliding_window": 2048, "%attention.sliding_window_pattern": 8} if r.random() < .7 else {})),
+    "minicpm3": lambda r: Expanded(r, "minicpm3"),
+    "openelm": lambda r: Varied(r, "openelm"),
+    "dbrx": lambda r: Shape(r, "dbrx", square=1, moe=1, one_inner=1, inner_max=8192, experts_max=16, fused_qkv=1, attn_out_norm=1, no_ffn_norm=1, tied=False,
+                            **{"%attention.clamp_kqv": 8.0}),
+    "arctic": lambda r: Shape(r, "arctic", square=1, moe=1, one_inner=1, inner_max=4096, experts_max=16, dense_too=1, aside=1),
+    "grok": lambda r: Shape(r, "grok", square=1, moe=1, one_inner=1, inner_max=8192, experts_max=8, dense_too=r.random() < .6, attn_out_norm=1,
+                            layer_out_norm=r.choice(["layer_output_norm", "post_ffw_norm"])),
+    "stablelm": lambda r: Shape(r, "stablelm", square=1, norm_bias=1, qkv_bias=r.random() < .5, qk_norm=r.choice([0, 0, 3]), tied=False,
+                                no_ffn_norm=r.random() < .4),
     "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
 }
 

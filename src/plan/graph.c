@@ -2,6 +2,7 @@
 #include "graph.h"
 
 enum { ROW_INDEX_BYTES = 8, POSITION_BYTES = 4, F16_BYTES = 2 };
+enum { EITHER = 3 }; /* of two operands: a sum is written over one of them */
 
 /* --- blocks ---------------------------------------------------------------------------------- */
 
@@ -29,8 +30,6 @@ tape_ref draw_heads(struct drawing *d, uint64_t width, tape_ref input)
 
 tape_ref draw_sum(struct drawing *d, tape_ref a, tape_ref b)
 {
-    enum { EITHER = 3 };
-
     return TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), EITHER, a, b);
 }
 
@@ -88,7 +87,8 @@ static void open_stream(struct drawing *d, bool first)
 {
     const uint64_t embedding = draw_bytes(d, d->graph->embedding);
 
-    if (first && graph_mixes_embeddings(d->graph)) {
+    /* Where positions are looked up next, in host memory, all of it stays there. */
+    if (first && !d->graph->positions_added && graph_mixes_embeddings(d->graph)) {
         const tape_ref given = tape_input(d->tape, embedding),
                        looked_up = tape_input(d->tape, embedding);
         const tape_ref slots = tape_input(d->tape, d->graph->token_count * ROW_INDEX_BYTES);
@@ -108,6 +108,10 @@ static void open_stream(struct drawing *d, bool first)
                              tape_input(d->tape, d->graph->token_count * sizeof(float)));
     else if (d->graph->recipe & RECIPE_SCALED)
         d->stream = TAPE_PUT(d->tape, embedding, 1, d->stream);
+    if (d->graph->positions_added)
+        d->stream = TAPE_PUT(d->tape, embedding, EITHER, d->stream, tape_input(d->tape, embedding));
+    if (d->graph->embeddings_normed)
+        d->stream = draw_norm(d, d->graph->embedding, d->stream);
     d->embeddings = d->stream;
 }
 
@@ -127,6 +131,8 @@ static tape_ref draw_mixer(struct drawing *d, const struct graph_layer *layer, t
     switch ((enum graph_mixer)layer->mixer) {
     case GRAPH_LATENT:
         return draw_latent(d, layer, normed);
+    case GRAPH_EXPANDED:
+        return draw_expanded(d, layer, normed);
     case GRAPH_DELTA:
         return draw_delta(d, normed);
     case GRAPH_KIMI_DELTA:
@@ -158,22 +164,50 @@ static tape_ref sum_up(struct drawing *d, bool own_first, tape_ref part, tape_re
     return draw_sum(d, part, residual);
 }
 
-/* Both parts are made of one norm; the feed-forward's is put down first. */
+/* Both parts are made of one norm, or of two of the same; the feed-forward's is put down first. */
 static void draw_parallel(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
 {
+    const uint64_t width = d->graph->embedding;
     tape_ref residual = d->stream;
-    tape_ref mixed = draw_mixer(d, layer, normed);
+    tape_ref mixed =
+        draw_mixer(d, layer, layer->mixer_normed ? draw_norm(d, width, residual) : normed);
 
     if (d->picks_rows) {
         draw_wanted_rows(d, &mixed, &residual);
-        normed = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, normed, d->rows_wanted);
+        normed = TAPE_PUT(d->tape, draw_bytes(d, width), 0, normed, d->rows_wanted);
     }
+    if (layer->feed_normed_before)
+        normed = draw_norm(d, width, residual);
     const tape_ref feed = draw_feed(d, layer, normed);
 
-    if (d->graph->recipe & RECIPE_ATTENTION_FIRST)
+    switch ((enum graph_halves)d->graph->halves) {
+    case HALVES_ATTENTION_FIRST:
         d->stream = draw_sum(d, draw_sum(d, mixed, feed), residual);
-    else
+        break;
+    case HALVES_JOINED:
+        d->stream = draw_sum(d, draw_sum(d, feed, mixed), residual);
+        break;
+    case HALVES_APART:
+        d->stream = draw_sum(d, feed, draw_sum(d, mixed, residual));
+        break;
+    default:
         d->stream = draw_sum(d, draw_sum(d, feed, residual), mixed);
+        break;
+    }
+}
+
+/* Attention and a dense feed-forward; beside both the experts, of what came into the layer. */
+static void draw_aside(struct drawing *d, const struct graph_layer *layer, tape_ref part)
+{
+    const uint64_t width = d->graph->embedding;
+    tape_ref residual = d->stream;
+
+    part = draw_mixer(d, layer, part);
+    draw_wanted_rows(d, &part, &residual);
+    const tape_ref own = draw_sum(d, part, residual);
+    const tape_ref dense = draw_sum(d, draw_dense(d, layer, draw_norm(d, width, own)), own);
+
+    d->stream = draw_sum(d, draw_experts(d, layer, draw_norm(d, width, residual)), dense);
 }
 
 static void draw_layer(struct drawing *d, const struct graph_layer *layer)
@@ -183,8 +217,12 @@ static void draw_layer(struct drawing *d, const struct graph_layer *layer)
     tape_ref residual = d->stream, part;
 
     part = layer->normed_before ? draw_norm(d, width, residual) : residual;
-    if (recipe & RECIPE_PARALLEL) {
+    if (d->graph->halves != HALVES_IN_TURN) {
         draw_parallel(d, layer, part);
+        return;
+    }
+    if (layer->experts_aside) {
+        draw_aside(d, layer, part);
         return;
     }
     if (layer->mixer == GRAPH_NO_MIXER || (!layer->dense && !layer->routed)) {
@@ -195,7 +233,7 @@ static void draw_layer(struct drawing *d, const struct graph_layer *layer)
     }
     part = draw_mixer(d, layer, part);
     draw_wanted_rows(d, &part, &residual);
-    residual = sum_up(d, recipe & RECIPE_OWN_FIRST, part, residual);
+    residual = sum_up(d, recipe & (RECIPE_OWN_FIRST | RECIPE_MIXER_OWN_FIRST), part, residual);
     if (layer->twin) {
         d->stream = sum_up(d, false, draw_twins(d, layer, residual), residual);
         return;
@@ -212,7 +250,7 @@ static void draw_layer(struct drawing *d, const struct graph_layer *layer)
 /* Whether such a layer may lie on a device in that role. */
 static bool has_kind(const struct graph_layer *layer, const struct memory_role *role)
 {
-    if (layer->mixer != GRAPH_ATTENTION && layer->mixer != GRAPH_LATENT)
+    if (layer->mixer < GRAPH_ATTENTION || layer->mixer > GRAPH_LATENT)
         return true;
     return !(layer->window ? role->no_window_layer : role->no_full_layer);
 }

@@ -12,7 +12,6 @@
 /* What an architecture does, by name. */
 enum recipe_flag {
     RECIPE_LAYER_NORM = 1 << 0,    /* norms are not written over what they norm */
-    RECIPE_PARALLEL = 1 << 1,      /* attention and feed-forward are made of the same norm */
     RECIPE_SCALED = 1 << 2,        /* embeddings are multiplied first */
     RECIPE_SCALED_ROWS = 1 << 3,   /* by a factor for each row, an input; where they are mixed */
     RECIPE_OWN_FIRST = 1 << 4,     /* the residual is the first operand of its sums */
@@ -33,12 +32,23 @@ enum recipe_flag {
     RECIPE_KEYS_REPEATED = 1 << 20,   /* delta nets: keys for each value head */
     RECIPE_BORROWS = 1 << 26, /* values are normed; last layers attend to caches of layers before */
     RECIPE_STREAMS = 1 << 27, /* four streams: graph_streams.c */
-    RECIPE_ATTENTION_FIRST = 1 << 21, /* of the parallel ones: attention's part is put down first */
+    RECIPE_NO_EXPERTS = 1 << 25,      /* none are used, whatever the file has */
+    RECIPE_MIXER_OWN_FIRST = 1 << 28, /* the residual is the first operand behind the mixer only */
+    RECIPE_ROPE_IN_7B = 1 << 29,      /* positions are rotated in only where 32 layers are */
     RECIPE_NORM_LAST = 1 << 6,        /* heads are rotated, then normed */
     RECIPE_LAST_NORM_TOLD = 1 << 22,  /* the norm behind the feed-forward is told where to run */
     RECIPE_WHOLE = 1 << 17,           /* whole.c knows where all of it runs */
     RECIPE_ROWS_LATE = 1 << 23,       /* older builds pick the wanted rows behind the last layer */
     RECIPE_LAST_KEPT = 1 << 24,       /* and keep what it gives for all tokens */
+};
+
+/* How a layer's halves follow each other; beside each other: what is added to what. */
+enum graph_halves {
+    HALVES_IN_TURN,
+    HALVES_FEED_FIRST,      /* (feed-forward + residual) + attention */
+    HALVES_ATTENTION_FIRST, /* (attention + feed-forward) + residual */
+    HALVES_JOINED,          /* (feed-forward + attention) + residual */
+    HALVES_APART,           /* feed-forward + (attention + residual) */
 };
 
 /* Experts of each token that a tape has room for; the models there are have 32 at most. */
@@ -50,6 +60,9 @@ struct recipe {
 };
 /* NULL: its graph was not compared with the engine's. */
 const struct recipe *recipe_find(const char *architecture);
+/* Whether it was compared with builds of these rules, too. */
+bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule);
+enum graph_halves recipe_halves(const struct dgo_model *model);
 
 /* graph_kinds.c.  False: this model's graph is not known; `graph` is then of no use. */
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
@@ -58,6 +71,11 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
 /* What fused attention of such a layer takes beside its result: older builds unpack caches there.
  */
 uint64_t graph_unpacked_bytes(const struct memory_graph *graph, const struct graph_layer *layer);
+
+/* Whether a tensor's name in its layer is `part`; some leave out ".weight", or the only ".bias". */
+bool graph_is_named(const char *name, const char *part);
+
+bool graph_has_tensor(const struct dgo_model *model, const char *name);
 
 /* Whether positions are rotated into queries and keys of layer `l`. */
 bool graph_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l);
@@ -103,6 +121,7 @@ tape_ref draw_attend(struct drawing *d, const struct graph_layer *layer, tape_re
 /* graph_mixers.c: each gives the mixer's part of the residual. */
 tape_ref draw_attention(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
 tape_ref draw_latent(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
+tape_ref draw_expanded(struct drawing *d, const struct graph_layer *layer, tape_ref normed);
 
 /* graph_states.c: the same of mixers that keep a state for each slot. */
 tape_ref draw_delta(struct drawing *d, tape_ref normed);

@@ -17,6 +17,8 @@ uint64_t graph_host_bytes(const struct dgo_model *model, uint64_t token_bytes)
     enum { INPUTS = 6 }; /* values for each token: its number three times, its place, its scale */
     const struct recipe *recipe = recipe_find(model->architecture);
 
+    if (graph_has_tensor(model, "position_embd.weight"))
+        return 2 * token_bytes * model->embedding_length; /* and what is mixed in */
     if (!recipe || !(recipe->flags & RECIPE_BORROWS))
         return 0;
     return token_bytes * (MEMORY_COPIES * INPUTS +

@@ -181,6 +181,8 @@ static tape_ref routed(struct drawing *d, const struct graph_layer *layer, tape_
         results =
             TAPE_PUT(d->tape, draw_bytes(d, wide), 1, results, tape_view(d->tape, choice.shares));
     results = add_up(d, results);
+    if (layer->dense_too)
+        return draw_sum(d, draw_dense(d, layer, normed), results);
     return layer->shared ? draw_sum(d, results, draw_shared(d, layer, normed)) : results;
 }
 

@@ -30,6 +30,10 @@ enum trait {
     T_VALUES,
     T_TWIN_NORM,
     T_LAYER_GATE,
+    T_MIXER_NORM,
+    T_ATTN_OUT_NORM,
+    T_ASIDE_NORM,
+    T_EXPANDED,
     T_COUNT
 };
 
@@ -59,6 +63,10 @@ static const struct {
     {"attn_v.weight", T_VALUES},
     {"pre_ffw_norm_2.weight", T_TWIN_NORM},
     {"inp_gate.weight", T_LAYER_GATE},
+    {"attn_norm_2.weight", T_MIXER_NORM},
+    {"attn_output_norm.weight", T_ATTN_OUT_NORM},
+    {"ffn_norm_exps.weight", T_ASIDE_NORM},
+    {"attn_kv_b.weight", T_EXPANDED},
     {"ffn_gate_inp_shexp.weight", T_SHARED_GATE},
 };
 
@@ -67,6 +75,15 @@ struct layer_traits {
     const struct dgo_tensor *tensor[T_COUNT];
 };
 
+bool graph_is_named(const char *name, const char *part)
+{
+    const size_t length = strlen(name);
+
+    return strncmp(part, name, length) == 0 &&
+           (part[length] == '\0' || strcmp(part + length, ".weight") == 0 ||
+            strcmp(part + length, ".bias") == 0);
+}
+
 static void note_tensor(const struct dgo_tensor *tensor, struct layer_traits *layer)
 {
     const char *suffix = strchr(tensor->name, '.'); /* "blk.12.ffn_up.weight" */
@@ -74,10 +91,8 @@ static void note_tensor(const struct dgo_tensor *tensor, struct layer_traits *la
     suffix = suffix ? strchr(suffix + 1, '.') : NULL;
     if (!suffix)
         return;
-    const size_t length = strlen(++suffix);
-
     for (size_t i = 0; i < sizeof traits / sizeof traits[0]; i++)
-        if (strlen(traits[i].suffix) == length && memcmp(traits[i].suffix, suffix, length) == 0)
+        if (graph_is_named(suffix + 1, traits[i].suffix))
             layer->tensor[traits[i].trait] = tensor;
 }
 
@@ -120,7 +135,9 @@ static enum graph_mixer find_mixer(const struct dgo_model *model, uint32_t recip
         return memory_key_number(model, "kda.head_dim") ? GRAPH_KIMI_DELTA : GRAPH_DELTA;
     if (layer->head_count_kv == 0 && !borrows(model, recipe))
         return GRAPH_NO_MIXER;
-    return model->mla ? GRAPH_LATENT : GRAPH_ATTENTION;
+    if (model->mla)
+        return GRAPH_LATENT;
+    return traits_of->tensor[T_EXPANDED] ? GRAPH_EXPANDED : GRAPH_ATTENTION;
 }
 
 static void fill_mixer(const struct dgo_model *model, uint32_t recipe, uint32_t l,
@@ -144,6 +161,7 @@ static void fill_mixer(const struct dgo_model *model, uint32_t recipe, uint32_t 
     kind->mixer = (uint8_t)find_mixer(model, recipe, layer, traits_of);
     if (kind->mixer == GRAPH_ATTENTION && traits_of->tensor[T_ATTN_GATE])
         kind->gate = (uint32_t)traits_of->tensor[T_ATTN_GATE]->dim[1];
+    kind->mixer_normed = traits_of->tensor[T_MIXER_NORM];
     kind->values_normed = recipe & RECIPE_BORROWS;
     kind->values_are_keys = kind->values_normed && !traits_of->tensor[T_VALUES];
 }
@@ -156,10 +174,12 @@ static void fill_feed(const struct dgo_model *model, const struct layer_traits *
     kind->routed = traits_of->tensor[T_ROUTER] && model->expert_count > 0;
     kind->dense = down && !kind->routed;
     kind->twin = down && kind->routed && traits_of->tensor[T_TWIN_NORM];
+    kind->experts_aside = down && kind->routed && traits_of->tensor[T_ASIDE_NORM];
+    kind->dense_too = down && kind->routed && traits_of->tensor[T_ATTN_OUT_NORM];
     kind->embedded = traits_of->tensor[T_LAYER_GATE];
-    kind->inner = kind->dense || kind->twin ? (uint32_t)down->dim[0] : 0;
+    kind->inner = down ? (uint32_t)down->dim[0] : 0;
     kind->feed_normed_before =
-        traits_of->tensor[T_FEED_NORM] ||
+        traits_of->tensor[T_FEED_NORM] || traits_of->tensor[T_ATTN_OUT_NORM] ||
         (traits_of->tensor[T_POST_ATTN_NORM] && !traits_of->tensor[T_POST_FEED_NORM]);
     kind->gated = traits_of->tensor[T_GATE];
     kind->gate_fused = kind->dense && !kind->gated && up && up->dim[1] == 2 * down->dim[0];
@@ -379,8 +399,18 @@ static void fill_groups(const struct dgo_model *model, struct memory_graph *grap
     graph->expert_groups_used = used;
 }
 
+bool graph_has_tensor(const struct dgo_model *model, const char *name)
+{
+    for (uint32_t t = 0; t < model->tensor_count; t++)
+        if (strcmp(model->tensor[t].name, name) == 0)
+            return true;
+    return false;
+}
+
 static void fill_model(const struct dgo_model *model, struct memory_graph *graph)
 {
+    enum { LAYERS_OF_7B = 32 }; /* the engine knows Baichuan 7B by them */
+
     graph->embedding = model->embedding_length;
     graph->streams = graph->recipe & RECIPE_STREAMS;
     graph->layer_embedding = graph_layer_embedding(model);
@@ -399,6 +429,12 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
         graph->recipe |= RECIPE_SCALED;
     if (graph->recipe & RECIPE_POSITIONS_BY_FILE && has_sections(model))
         graph->recipe |= RECIPE_POSITIONS_4;
+    graph->halves = (uint8_t)recipe_halves(model);
+    if (graph->recipe & RECIPE_ROPE_IN_7B && model->layer_count != LAYERS_OF_7B)
+        graph->recipe |= RECIPE_NO_ROPE;
+    graph->positions_added = graph_has_tensor(model, "position_embd.weight");
+    graph->embeddings_normed = graph_has_tensor(model, "token_embd_norm.weight") &&
+                               graph_has_tensor(model, "output_norm.weight");
     if (key_is_set(model, "expert_weights_norm", 0))
         graph->recipe |= RECIPE_SHARES_NORMED;
 }
@@ -420,6 +456,9 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
 
     memset(graph, 0, sizeof *graph);
     if (!recipe || !model->verified || model->expert_used_count > GRAPH_USED_MAX)
+        return false;
+    if (!recipe_holds(recipe, memory->terms.rule) ||
+        (recipe->flags & RECIPE_NO_EXPERTS && model->expert_count > 0))
         return false;
     graph->recipe = recipe->flags;
     graph->rule = memory->terms.rule;
@@ -456,7 +495,7 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
             fill_states(model, graph);
         if (kind->mixer == GRAPH_STATE_SPACE || kind->mixer == GRAPH_STATE_AND_ATTENTION)
             graph->has_state_space = true;
-        attends = attends || kind->mixer == GRAPH_ATTENTION;
+        attends = attends || kind->mixer == GRAPH_ATTENTION || kind->mixer == GRAPH_EXPANDED;
         if (!graph->fused)
             graph->scattered_values = dgo_max_u64(graph->scattered_values, kind->values);
     }

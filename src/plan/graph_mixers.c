@@ -44,14 +44,16 @@ static bool is_turn(const struct drawing *d, tape_ref turn)
     return turn != TAPE_OUTSIDE && d->tape->tensor[turn].bytes > 0;
 }
 
-/* Turned to be packed, or as they are. */
-static tape_ref turned(struct drawing *d, tape_ref turn, uint64_t width, tape_ref heads)
+/* Turned to be packed, or as they are.  What is cut out of a wider product is copied first. */
+static tape_ref turned(struct drawing *d, tape_ref turn, uint64_t width, bool cut, tape_ref heads)
 {
-    const tape_ref view = tape_view(d->tape, heads);
+    tape_ref view = tape_view(d->tape, heads);
 
-    return is_turn(d, turn)
-               ? tape_view(d->tape, TAPE_PUT(d->tape, draw_bytes(d, width), 0, turn, view))
-               : view;
+    if (!is_turn(d, turn))
+        return view;
+    if (cut)
+        view = tape_view(d->tape, draw_product(d, width, view));
+    return tape_view(d->tape, TAPE_PUT(d->tape, draw_bytes(d, width), 0, turn, view));
 }
 
 /* Queries against a cache: results in order, head beside head. */
@@ -73,16 +75,25 @@ static tape_ref against_cache(struct drawing *d, const struct graph_layer *layer
     return TAPE_PUT(d->tape, mixed, 0, tape_view(d->tape, TAPE_PUT(d->tape, mixed, 0, scores)));
 }
 
+/* Whether queries and keys are views of one product still. */
+static bool heads_cut(const struct graph_layer *layer)
+{
+    return layer->fused_product && !layer->heads_remade;
+}
+
 /* Keys and values go to their cache. */
 static void keep(struct drawing *d, const struct graph_layer *layer, tape_ref keys, tape_ref values)
 {
     const bool keys_first = d->graph->recipe & RECIPE_KEYS_FIRST, window = layer->window;
+    const bool cut = layer->fused_product && !layer->values_normed;
 
-    keys = turned(d, d->key_turn[window], layer->keys, keys);
-    values = turned(d, d->value_turn[window], layer->values, values);
+    keys = turned(d, d->key_turn[window], layer->keys, heads_cut(layer), keys);
+    values = turned(d, d->value_turn[window], layer->values, cut, values);
     tape_expand(d->tape, keys_first ? keys : values);
     tape_expand(d->tape, keys_first ? values : keys);
     TAPE_WRITE(d->tape, tape_view(d->tape, keys), d->key_rows[window]);
+    if (cut && !d->graph->fused && !is_turn(d, d->value_turn[window]))
+        values = draw_product(d, layer->values, values); /* they are scattered one by one */
     TAPE_WRITE(d->tape, tape_view(d->tape, values), d->value_rows[window]);
 }
 
@@ -92,7 +103,7 @@ tape_ref draw_attend(struct drawing *d, const struct graph_layer *layer, tape_re
     const bool window = layer->window;
     tape_ref result;
 
-    queries = turned(d, d->key_turn[window], layer->queries, queries);
+    queries = turned(d, d->key_turn[window], layer->queries, heads_cut(layer), queries);
     tape_expand(d->tape, queries);
     if (!layer->borrows)
         keep(d, layer, keys, values);
@@ -217,4 +228,26 @@ tape_ref draw_latent(struct drawing *d, const struct graph_layer *layer, tape_re
     result = draw_product(d, heads * g->head_value, tape_view(tape, result)); /* in order */
     tape_expand(tape, result);
     return draw_product(d, g->embedding, tape_view(tape, result));
+}
+
+/* --- latent attention whose cache is not latent ----------------------------------------------- */
+
+tape_ref draw_expanded(struct drawing *d, const struct graph_layer *layer, tape_ref normed)
+{
+    const struct memory_graph *g = d->graph;
+    struct tape *tape = d->tape;
+    const uint64_t rotated = (uint64_t)layer->heads * g->rotated;
+    tape_ref queries = normed, compressed, all, keys, values, result;
+
+    if (g->query_rank > 0)
+        queries = draw_norm(d, g->query_rank, draw_product(d, g->query_rank, normed));
+    queries = draw_heads(d, layer->queries, draw_product(d, layer->queries, queries));
+    compressed = draw_product(d, g->latent + g->rotated, normed);
+    all = draw_product(d, g->latent, tape_view(tape, compressed)); /* its norm */
+    all = draw_product(d, layer->keys - rotated + layer->values, all);
+    values = draw_product(d, layer->values, tape_view(tape, all));
+    keys = draw_product(d, rotated, draw_heads(d, g->rotated, compressed)); /* for each head */
+    keys = TAPE_PUT(tape, draw_bytes(d, layer->keys), 0, tape_view(tape, all), keys);
+    result = draw_attend(d, layer, queries, keys, values);
+    return draw_product(d, g->embedding, result);
 }

@@ -127,7 +127,10 @@ struct graph_layer {
     bool values_are_keys; /* one product for both */
     bool values_normed;
     bool twin; /* a dense feed-forward and experts beside each other, each with norms of its own */
-    bool thinned;  /* gemma3n: the feed-forward's gate is cut off below a height */
+    bool mixer_normed;  /* beside a feed-forward of another norm of the same */
+    bool experts_aside; /* made of what came into the layer, beside mixer and dense feed-forward */
+    bool dense_too;     /* a dense feed-forward of the experts' norm is added to them */
+    bool thinned;       /* gemma3n: the feed-forward's gate is cut off below a height */
     bool embedded; /* an embedding of the token for this layer comes in behind the feed-forward */
     uint32_t heads, queries, keys, values, mixed, inner;
     uint32_t gate;           /* values of attention's own gate; 0: none */
@@ -137,6 +140,7 @@ struct graph_layer {
 enum graph_mixer {
     GRAPH_NO_MIXER,
     GRAPH_ATTENTION,
+    GRAPH_EXPANDED, /* its keys and values are made of latent ones before they are kept */
     GRAPH_LATENT,
     GRAPH_DELTA,
     GRAPH_KIMI_DELTA,
@@ -151,6 +155,7 @@ enum { GRAPH_KINDS_MAX = 8 };
 struct memory_graph {
     uint32_t recipe; /* enum recipe_flag */
     const struct memory_build *rule;
+    uint8_t halves; /* enum graph_halves */
     bool fused;
     enum dgo_kv_type key_type, value_type;
     bool states_out; /* hidden states of all tokens are handed out */
@@ -160,6 +165,8 @@ struct memory_graph {
     uint64_t key_turn_bytes[2], value_turn_bytes[2];
     uint64_t scattered_values; /* without flash attention values are scattered one by one */
     uint32_t embedding, vocabulary;
+    bool positions_added;     /* a table's rows are added to the embeddings */
+    bool embeddings_normed;   /* before the first layer */
     bool streams;             /* several go from layer to layer, made where the output lies */
     uint32_t layer_embedding; /* width of a token's embedding for one layer; 0: none */
     uint32_t lender[2];       /* the layers whose caches are borrowed, without a window and with */

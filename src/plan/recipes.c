@@ -14,9 +14,9 @@ static const struct recipe recipes[] = {
     {"bailingmoe3", RECIPE_POSITIONS_BY_FILE},
     {"chatglm", 0},
     {"codeshell", RECIPE_LAYER_NORM},
-    {"cohere2", RECIPE_LAYER_NORM | RECIPE_PARALLEL | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE},
-    {"cohere2moe", RECIPE_PARALLEL},
-    {"command-r", RECIPE_LAYER_NORM | RECIPE_PARALLEL | RECIPE_WHOLE},
+    {"cohere2", RECIPE_LAYER_NORM | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE},
+    {"cohere2moe", 0},
+    {"command-r", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"deci", 0},
     {"deepseek", 0},
     {"deepseek2", RECIPE_WHOLE},
@@ -71,7 +71,7 @@ static const struct recipe recipes[] = {
     {"orion", RECIPE_LAYER_NORM},
     {"paddleocr", RECIPE_POSITIONS_4},
     {"pangu-embedded", 0},
-    {"phi2", RECIPE_LAYER_NORM | RECIPE_PARALLEL | RECIPE_ATTENTION_FIRST},
+    {"phi2", RECIPE_LAYER_NORM},
     {"phi3", RECIPE_FEED_OWN_FIRST | RECIPE_WHOLE},
     {"phimoe", RECIPE_FEED_OWN_FIRST | RECIPE_SHARES_NORMED},
     {"qwen2", RECIPE_WHOLE},
@@ -90,9 +90,47 @@ static const struct recipe recipes[] = {
     {"seed_oss", RECIPE_WHOLE},
     {"smollm3", RECIPE_ROPE_NOT_FOURTH | RECIPE_WHOLE},
     {"spark2_5", 0},
-    {"stablelm", RECIPE_LAYER_NORM},
+    {"stablelm", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"starcoder2", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"xverse", 0},
+};
+
+/* Compared with build 11669 alone. */
+static const struct recipe newest[] = {
+    {"arctic", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
+    {"baichuan", RECIPE_ROPE_IN_7B | RECIPE_WHOLE},
+    {"bloom", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
+    {"dbrx", RECIPE_LAYER_NORM | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
+    {"falcon", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"gpt2", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
+    {"gptneox", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"grok", RECIPE_SCALED | RECIPE_SHARES_NORMED | RECIPE_LAST_NORM_TOLD | RECIPE_WHOLE},
+    {"jais", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
+    {"minicpm3", RECIPE_SCALED | RECIPE_WHOLE},
+    {"mpt", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
+    {"openelm", RECIPE_MIXER_OWN_FIRST | RECIPE_WHOLE},
+    {"plamo", RECIPE_WHOLE},
+    {"plamo3", RECIPE_LAST_NORM_TOLD | RECIPE_WHOLE},
+    {"qwen", RECIPE_WHOLE},
+    {"refact", RECIPE_NO_ROPE | RECIPE_NO_EXPERTS | RECIPE_WHOLE},
+    {"starcoder", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
+};
+
+/* Whose attention and feed-forward run beside each other. */
+static const struct {
+    const char *architecture;
+    enum graph_halves halves;
+    const char *key; /* only where the file has it; NULL: always */
+    bool unnormed;   /* only where the feed-forward has no norm of its own */
+} beside[] = {
+    {"cohere2", HALVES_FEED_FIRST, NULL, false},
+    {"cohere2moe", HALVES_FEED_FIRST, NULL, false},
+    {"command-r", HALVES_FEED_FIRST, NULL, false},
+    {"falcon", HALVES_JOINED, NULL, false},
+    {"gptneox", HALVES_FEED_FIRST, "use_parallel_residual", false},
+    {"phi2", HALVES_ATTENTION_FIRST, NULL, false},
+    {"plamo", HALVES_JOINED, NULL, false},
+    {"stablelm", HALVES_APART, NULL, true},
 };
 
 bool graph_mixes_embeddings(const struct memory_graph *graph)
@@ -105,10 +143,39 @@ bool graph_picks_late(const struct memory_graph *graph)
     return graph->rule->rows_late && graph->recipe & RECIPE_ROWS_LATE;
 }
 
+static const struct recipe *find(const struct recipe *table, size_t count, const char *architecture)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(table[i].architecture, architecture) == 0)
+            return &table[i];
+    return NULL;
+}
+
 const struct recipe *recipe_find(const char *architecture)
 {
-    for (size_t i = 0; i < sizeof recipes / sizeof recipes[0]; i++)
-        if (strcmp(recipes[i].architecture, architecture) == 0)
-            return &recipes[i];
-    return NULL;
+    const struct recipe *found = find(recipes, sizeof recipes / sizeof recipes[0], architecture);
+
+    return found ? found : find(newest, sizeof newest / sizeof newest[0], architecture);
+}
+
+bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule)
+{
+    const bool newest_alone =
+        recipe >= newest && recipe < newest + sizeof newest / sizeof newest[0];
+
+    return !newest_alone || rule->measured_build >= memory_build_find(0)->measured_build;
+}
+
+enum graph_halves recipe_halves(const struct dgo_model *model)
+{
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
+        if (strcmp(beside[i].architecture, model->architecture) != 0)
+            continue;
+        if (beside[i].key && memory_key_number(model, beside[i].key) == 0)
+            return HALVES_IN_TURN;
+        if (beside[i].unnormed && graph_has_tensor(model, "blk.0.ffn_norm.weight"))
+            return HALVES_IN_TURN;
+        return beside[i].halves;
+    }
+    return HALVES_IN_TURN;
 }

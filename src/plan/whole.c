@@ -7,182 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const part_names[PART_COUNT] = {
-    [ATTN_NORM] = "attn_norm.weight",
-    [ATTN_NORM_BIAS] = "attn_norm.bias",
-    [ATTN_QKV] = "attn_qkv.weight",
-    [ATTN_QKV_BIAS] = "attn_qkv.bias",
-    [ATTN_Q] = "attn_q.weight",
-    [ATTN_Q_BIAS] = "attn_q.bias",
-    [ATTN_K] = "attn_k.weight",
-    [ATTN_K_BIAS] = "attn_k.bias",
-    [ATTN_V] = "attn_v.weight",
-    [ATTN_V_BIAS] = "attn_v.bias",
-    [ATTN_Q_NORM] = "attn_q_norm.weight",
-    [ATTN_K_NORM] = "attn_k_norm.weight",
-    [ATTN_SINKS] = "attn_sinks.weight",
-    [LATENT_Q] = "attn_q_a.weight",
-    [LATENT_Q_NORM] = "attn_q_a_norm.weight",
-    [LATENT_Q_HEADS] = "attn_q_b.weight",
-    [LATENT_KV] = "attn_kv_a_mqa.weight",
-    [LATENT_KV_NORM] = "attn_kv_a_norm.weight",
-    [LATENT_K_HEADS] = "attn_k_b.weight",
-    [LATENT_V_HEADS] = "attn_v_b.weight",
-    [DELTA_GATE] = "attn_gate.weight",
-    [SSM_CONV] = "ssm_conv1d.weight",
-    [SSM_DT] = "ssm_dt.bias",
-    [SSM_A] = "ssm_a",
-    [SSM_ALPHA] = "ssm_alpha.weight",
-    [SSM_BETA] = "ssm_beta.weight",
-    [SSM_BETA_ALPHA] = "ssm_ba.weight",
-    [SSM_NORM] = "ssm_norm.weight",
-    [SSM_OUT] = "ssm_out.weight",
-    [ATTN_OUT] = "attn_output.weight",
-    [ATTN_OUT_BIAS] = "attn_output.bias",
-    [POST_ATTN_NORM] = "post_attention_norm.weight",
-    [FFN_NORM] = "ffn_norm.weight",
-    [FFN_NORM_BIAS] = "ffn_norm.bias",
-    [FFN_GATE] = "ffn_gate.weight",
-    [FFN_UP] = "ffn_up.weight",
-    [FFN_UP_BIAS] = "ffn_up.bias",
-    [FFN_DOWN] = "ffn_down.weight",
-    [FFN_DOWN_BIAS] = "ffn_down.bias",
-    [POST_FFN_NORM] = "post_ffw_norm.weight",
-    [ROUTER] = "ffn_gate_inp.weight",
-    [ROUTER_BIAS] = "ffn_gate_inp.bias",
-    [CHOICE_BIAS] = "exp_probs_b.bias",
-    [EXP_GATE_UP] = "ffn_gate_up_exps.weight",
-    [EXP_GATE_UP_BIAS] = "ffn_gate_up_exps.bias",
-    [EXP_GATE] = "ffn_gate_exps.weight",
-    [EXP_GATE_BIAS] = "ffn_gate_exps.bias",
-    [EXP_UP] = "ffn_up_exps.weight",
-    [EXP_UP_BIAS] = "ffn_up_exps.bias",
-    [EXP_DOWN] = "ffn_down_exps.weight",
-    [EXP_DOWN_BIAS] = "ffn_down_exps.bias",
-    [SHARED_ROUTER] = "ffn_gate_inp_shexp.weight",
-    [SHARED_GATE] = "ffn_gate_shexp.weight",
-    [SHARED_UP] = "ffn_up_shexp.weight",
-    [SHARED_DOWN] = "ffn_down_shexp.weight",
-};
-
-/* --- the file's tensors ---------------------------------------------------------------------- */
-
-static int32_t tensor_home(const struct builder *b, const struct dgo_tensor *tensor, int32_t home)
-{
-    const int32_t device = override_device(b->overrides, tensor->name);
-
-    if (device == DGO_OVERRIDE_HOST)
-        return whole_cpu(b);
-    if (device != OVERRIDE_NONE)
-        return device;
-    return memory_expert_on_host(tensor, b->to->settings) ? whole_cpu(b) : home;
-}
-
-/* False: a tensor of a layer that no node here uses. */
-static bool note_layer_tensor(struct builder *b, const struct dgo_tensor *tensor)
-{
-    const char *name = strchr(tensor->name, '.'); /* blk.N.name */
-
-    if (tensor->layer >= b->memory->layer_count)
-        return true; /* next-token blocks are not loaded */
-    name = name ? strchr(name + 1, '.') : NULL;
-    for (int p = 0; name && p < PART_COUNT; p++) {
-        if (strcmp(name + 1, part_names[p]) != 0)
-            continue;
-        b->part[tensor->layer][p] =
-            (struct weight){tensor, tensor_home(b, tensor, whole_home(b, tensor->layer))};
-        return true;
-    }
-    return false;
-}
-
-static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
-{
-    const int32_t output_home = whole_home(b, b->memory->layer_count);
-
-    switch (tensor->class) {
-    case DGO_TENSOR_INPUT:
-        if (strcmp(tensor->name, "token_embd.weight") != 0)
-            return false;
-        b->embedding = (struct weight){tensor, tensor_home(b, tensor, whole_cpu(b))};
-        if (b->model->tied_embeddings)
-            b->output = (struct weight){tensor, tensor_home(b, tensor, output_home)};
-        return true;
-    case DGO_TENSOR_LAYER:
-        return note_layer_tensor(b, tensor);
-    case DGO_TENSOR_OUTPUT:
-        if (strcmp(tensor->name, "output.weight") == 0)
-            b->output = (struct weight){tensor, tensor_home(b, tensor, output_home)};
-        else if (strcmp(tensor->name, "output_norm.weight") == 0)
-            b->output_norm = (struct weight){tensor, tensor_home(b, tensor, output_home)};
-        else if (strcmp(tensor->name, "output_norm.bias") == 0)
-            b->output_norm_bias = (struct weight){tensor, tensor_home(b, tensor, output_home)};
-        else
-            return false;
-        return true;
-    case DGO_TENSOR_TABLE:
-        if (strcmp(tensor->name, "rope_freqs.weight") != 0)
-            return false;
-        b->rope = tensor;
-        return true;
-    }
-    return false;
-}
-
-static bool has_all(const struct weight *w, const enum part *needed, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!w[needed[i]].tensor)
-            return false;
-    return true;
-}
-
-#define HAS(w, ...)                                                                                \
-    has_all(w, (const enum part[]){__VA_ARGS__},                                                   \
-            sizeof((const enum part[]){__VA_ARGS__}) / sizeof(enum part))
-
-static bool has_mixer(const struct builder *b, uint32_t l)
-{
-    const struct weight *w = b->part[l];
-
-    switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
-    case GRAPH_ATTENTION:
-        return w[ATTN_OUT].tensor && !w[DELTA_GATE].tensor &&
-               (w[ATTN_QKV].tensor || HAS(w, ATTN_Q, ATTN_K, ATTN_V));
-    case GRAPH_LATENT:
-        return HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_K_HEADS, LATENT_V_HEADS) &&
-               (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
-                                         : w[ATTN_Q].tensor != NULL);
-    case GRAPH_DELTA:
-        return HAS(w, ATTN_QKV, DELTA_GATE, SSM_CONV, SSM_DT, SSM_A, SSM_NORM, SSM_OUT) &&
-               (w[SSM_BETA_ALPHA].tensor || HAS(w, SSM_ALPHA, SSM_BETA));
-    default:
-        return false;
-    }
-}
-
-static bool has_feed(const struct builder *b, uint32_t l)
-{
-    const struct weight *w = b->part[l];
-
-    if (!whole_kind(b, l)->routed)
-        return HAS(w, FFN_UP, FFN_DOWN);
-    if (whole_kind(b, l)->shared && !HAS(w, SHARED_GATE, SHARED_UP, SHARED_DOWN))
-        return false;
-    return HAS(w, ROUTER, EXP_DOWN) && (w[EXP_GATE_UP].tensor || HAS(w, EXP_GATE, EXP_UP));
-}
-
-static bool note_tensors(struct builder *b)
-{
-    for (uint32_t i = 0; i < b->model->tensor_count; i++)
-        if (!note_tensor(b, &b->model->tensor[i]))
-            return false;
-    for (uint32_t l = 0; l < b->memory->layer_count; l++)
-        if (!has_mixer(b, l) || !has_feed(b, l))
-            return false;
-    return b->embedding.tensor && b->output.tensor && b->output_norm.tensor;
-}
-
 /* --- layer after layer ------------------------------------------------------------------------ */
 
 static int32_t picked(struct builder *b, int32_t of)
@@ -194,40 +18,54 @@ static int32_t picked(struct builder *b, int32_t of)
                                       PLAIN});
 }
 
-/* The first half of a layer: what is added to the residual. */
+static int32_t normed_by(struct builder *b, uint32_t l, enum part weight, enum part bias,
+                         int32_t of)
+{
+    const uint64_t wide = whole_floats(b, b->model->embedding_length);
+
+    of = whole_normed(b, &b->part[l][weight], of, wide, b->tokens, l);
+    return whole_changed(b, &b->part[l][bias], of, wide, b->tokens);
+}
+
+/* The first half of a layer, as far as the engine asks for it at once. */
 static int32_t mixed(struct builder *b, uint32_t l, int32_t in)
+{
+    switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
+    case GRAPH_DELTA:
+        return whole_delta(b, l, in);
+    case GRAPH_LATENT:
+        return whole_latent(b, l, in);
+    case GRAPH_EXPANDED:
+        return whole_expanded(b, l, in);
+    default:
+        return whole_attention(b, l, in);
+    }
+}
+
+/* The rest of it, put down where it is added to the residual. */
+static int32_t mixed_out(struct builder *b, uint32_t l, int32_t made)
 {
     const struct weight *w = b->part[l];
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
-    int32_t made;
+    const struct graph_layer *kind = whole_kind(b, l);
 
-    if (whole_kind(b, l)->mixer == GRAPH_DELTA)
-        return whole_delta(b, l, in);
-    if (whole_kind(b, l)->mixer == GRAPH_LATENT)
-        made = whole_latent(b, l, in);
-    else
-        made = whole_attention(b, l, in);
-    if (whole_kind(b, l)->mixer == GRAPH_ATTENTION && !whole_kind(b, l)->queries_gated)
+    if (kind->mixer == GRAPH_DELTA)
+        return made;
+    if (kind->mixer != GRAPH_LATENT && !kind->queries_gated)
         made = whole_turned_back(b, l, made);
     made = whole_product(b, &w[ATTN_OUT], made, wide, b->tokens);
     return whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
 }
 
-/* Attention and feed-forward are made of one norm; the feed-forward is put down first. */
-static int32_t parallel(struct builder *b, uint32_t l, int32_t normed, int32_t in)
+static bool is_last(const struct builder *b, uint32_t l)
 {
-    const bool last = l + 1 == b->memory->layer_count;
-    const uint64_t wide = whole_floats(b, b->model->embedding_length);
-    const uint64_t rows = last ? b->rows : b->tokens;
-    const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
-    int32_t heads = whole_attention(b, l, normed), made;
+    return l + 1 == b->memory->layer_count && !graph_picks_late(b->shape);
+}
 
-    made = whole_feed(b, l, last ? picked(b, normed) : normed, rows);
-    made = whole_sum(b, made, last ? picked(b, in) : in, bytes, rows);
-    heads = whole_turned_back(b, l, heads);
-    heads = whole_product(b, &b->part[l][ATTN_OUT], heads, wide, b->tokens);
-    heads = whole_changed(b, &b->part[l][ATTN_OUT_BIAS], heads, wide, b->tokens);
-    return whole_sum(b, made, last ? picked(b, heads) : heads, bytes, rows);
+/* From the last attention on only the wanted rows go on. */
+static int32_t wanted(struct builder *b, uint32_t l, int32_t of)
+{
+    return is_last(b, l) ? picked(b, of) : of;
 }
 
 static int32_t feed_normed(struct builder *b, uint32_t l, int32_t in, uint64_t bytes, uint64_t rows)
@@ -240,33 +78,89 @@ static int32_t feed_normed(struct builder *b, uint32_t l, int32_t in, uint64_t b
     return whole_changed(b, &w[FFN_NORM_BIAS], in, bytes, rows);
 }
 
+/* Attention and feed-forward are made of one norm, or each of one of the same; the feed-forward is
+ * put down first. */
+static int32_t parallel(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct graph_layer *kind = whole_kind(b, l);
+    const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
+    const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
+    int32_t normed, heads, made;
+
+    if (kind->mixer_normed) {
+        heads = mixed(b, l, normed_by(b, l, MIXER_NORM, MIXER_NORM_BIAS, in));
+        normed = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
+    } else {
+        normed = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
+        heads = mixed(b, l, normed);
+    }
+    if (kind->feed_normed_before) {
+        in = wanted(b, l, in);
+        normed = feed_normed(b, l, in, bytes, rows);
+    } else if (b->shape->halves == HALVES_ATTENTION_FIRST) {
+        heads = wanted(b, l, mixed_out(b, l, heads));
+        made = whole_feed(b, l, wanted(b, l, normed), rows);
+        made = whole_sum(b, heads, made, bytes, rows);
+        return whole_sum(b, made, wanted(b, l, in), bytes, rows);
+    } else {
+        normed = wanted(b, l, normed);
+    }
+    made = whole_feed(b, l, normed, rows);
+    if (b->shape->halves == HALVES_JOINED) {
+        made = whole_sum(b, made, wanted(b, l, mixed_out(b, l, heads)), bytes, rows);
+        return whole_sum(b, made, wanted(b, l, in), bytes, rows);
+    }
+    if (b->shape->halves == HALVES_APART) {
+        heads = wanted(b, l, mixed_out(b, l, heads));
+        return whole_sum(b, made, whole_sum(b, heads, wanted(b, l, in), bytes, rows), bytes, rows);
+    }
+    made = whole_sum(b, made, kind->feed_normed_before ? in : wanted(b, l, in), bytes, rows);
+    return whole_sum(b, made, wanted(b, l, mixed_out(b, l, heads)), bytes, rows);
+}
+
+/* Attention and a dense feed-forward; beside both the experts, of what came into the layer. */
+static int32_t aside(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
+    const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
+    const int32_t heads = mixed(b, l, normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in));
+    int32_t experts, made;
+
+    in = wanted(b, l, in);
+    experts = whole_feed(b, l, whole_normed(b, &w[ASIDE_NORM], in, bytes, rows, l), rows);
+    in = whole_sum(b, wanted(b, l, mixed_out(b, l, heads)), in, bytes, rows);
+    made = whole_dense(b, l, feed_normed(b, l, in, bytes, rows), rows);
+    return whole_sum(b, experts, whole_sum(b, made, in, bytes, rows), bytes, rows);
+}
+
 static int32_t layer(struct builder *b, uint32_t l, int32_t in)
 {
     const struct weight *w = b->part[l];
-    const bool last = l + 1 == b->memory->layer_count && !graph_picks_late(b->shape);
+    const bool last = is_last(b, l);
     const bool norms_after =
         w[POST_ATTN_NORM].tensor && (w[FFN_NORM].tensor || w[POST_FFN_NORM].tensor);
-    const uint64_t wide = whole_floats(b, b->model->embedding_length);
+    const bool own_first = b->shape->recipe & RECIPE_MIXER_OWN_FIRST;
     const uint64_t rows = last ? b->rows : b->tokens;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
     const bool told = b->shape->recipe & RECIPE_LAST_NORM_TOLD;
     int32_t made = in;
 
+    if (b->shape->halves != HALVES_IN_TURN)
+        return parallel(b, l, in);
+    if (whole_kind(b, l)->experts_aside)
+        return aside(b, l, in);
     if (w[ATTN_NORM].tensor)
-        made = whole_normed(b, &w[ATTN_NORM], in, wide, b->tokens, l);
-    made = whole_changed(b, &w[ATTN_NORM_BIAS], made, wide, b->tokens);
-    if (b->shape->recipe & RECIPE_PARALLEL)
-        return parallel(b, l, made, in);
+        made = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
     made = mixed(b, l, made);
-    if (last)
-        made = picked(b, made);
-    if (last && !norms_after)
-        in = picked(b, in);
+    if (own_first)
+        in = wanted(b, l, in);
+    made = wanted(b, l, mixed_out(b, l, made));
     if (norms_after)
         made = whole_normed(b, &w[POST_ATTN_NORM], made, bytes, rows, l);
-    if (last && norms_after)
-        in = picked(b, in);
-    in = whole_sum(b, made, in, bytes, rows);
+    if (!own_first)
+        in = wanted(b, l, in);
+    in = own_first ? whole_sum(b, in, made, bytes, rows) : whole_sum(b, made, in, bytes, rows);
     made = whole_feed(b, l, feed_normed(b, l, in, bytes, rows), rows);
     if (w[POST_FFN_NORM].tensor)
         made = whole_normed(b, &w[POST_FFN_NORM], made, bytes, rows,
@@ -323,13 +217,35 @@ static int32_t embeddings(struct builder *b)
     return made;
 }
 
+/* What the first layer gets: embeddings with those of their positions, or normed. */
+static int32_t opened(struct builder *b)
+{
+    const uint64_t wide = whole_floats(b, b->model->embedding_length);
+    int32_t made = embeddings(b);
+
+    if (b->positions.tensor) {
+        const int32_t where = whole_input(b, &b->inputs.positions, b->tokens * sizeof(int32_t));
+        const int32_t rows = whole_node(
+            b, (struct net_op){
+                   .bytes = wide, .source = SOURCES(whole_stored(b, &b->positions), where), PLAIN});
+
+        made = whole_sum(b, made, rows, wide, b->tokens);
+    }
+    if (b->embedding_norm.tensor) {
+        made = whole_normed(b, &b->embedding_norm, made, wide, b->tokens, 0);
+        made = whole_changed(b, &b->embedding_norm_bias, made, wide, b->tokens);
+    }
+    return made;
+}
+
 static void build(struct builder *b)
 {
     const uint64_t bytes = b->rows * b->model->embedding_length * sizeof(float);
+    const uint64_t logits = b->rows * b->model->vocab_size * sizeof(float);
     int32_t stream;
 
     memset(&b->inputs, 0xff, sizeof b->inputs); /* NET_NONE, all of them */
-    stream = embeddings(b);
+    stream = opened(b);
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
         stream = layer(b, l, stream);
     if (graph_picks_late(b->shape)) {
@@ -339,11 +255,18 @@ static void build(struct builder *b)
     }
     stream = whole_normed(b, &b->output_norm, stream, bytes, b->rows, b->memory->layer_count);
     stream = whole_changed(b, &b->output_norm_bias, stream, bytes, b->rows);
-    whole_node(b, (struct net_op){.bytes = b->rows * b->model->vocab_size * sizeof(float),
-                                  .rows = b->rows,
-                                  .source = SOURCES(whole_stored(b, &b->output), stream),
-                                  .kept = true,
-                                  PLAIN});
+    stream = whole_node(b, (struct net_op){.bytes = logits,
+                                           .rows = b->rows,
+                                           .source = SOURCES(whole_stored(b, &b->output), stream),
+                                           .kept = !b->output_bias.tensor,
+                                           PLAIN});
+    if (b->output_bias.tensor)
+        whole_node(b, (struct net_op){.bytes = logits,
+                                      .rows = b->rows,
+                                      .source = SOURCES(stream, whole_stored(b, &b->output_bias)),
+                                      .reusable = 1,
+                                      .kept = true,
+                                      PLAIN});
 }
 
 /* The graph of a micro-batch and that of a token for each slot are both reserved. */
@@ -396,7 +319,7 @@ bool whole_compute_bytes(const struct whole_placement *placement,
     if (!is_compared(&b) || override_set_make(placement->settings, &b.overrides, NULL) != DGO_OK)
         return false;
     b.part = calloc(b.memory->layer_count, sizeof *b.part);
-    made = b.part && note_tensors(&b) && run_graphs(&b, peak_bytes);
+    made = b.part && whole_note_tensors(&b) && run_graphs(&b, peak_bytes);
     free(b.part);
     override_set_free(b.overrides);
     if (!made)

@@ -3,7 +3,7 @@
 
 static int32_t rotated(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
 {
-    const struct weight table = {b->rope, whole_home(b, l)};
+    const struct weight table = {.tensor = b->rope, .home = whole_home(b, l)};
     const uint64_t positions = b->shape->recipe & RECIPE_POSITIONS_4 ? 4 : 1;
     int32_t *factors = &b->inputs.rope[table.home];
     const int32_t where =
@@ -16,6 +16,12 @@ static int32_t rotated(struct builder *b, uint32_t l, int32_t of, uint64_t bytes
                                          .reusable = 1,
                                          .light = true,
                                          PLAIN});
+}
+
+/* In memory of their own; `second` may be none. */
+static int32_t joined(struct builder *b, int32_t first, int32_t second, uint64_t bytes)
+{
+    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(first, second), PLAIN});
 }
 
 static bool is_rotated(const struct builder *b, uint32_t l)
@@ -52,34 +58,39 @@ static struct cache_inputs *inputs_of(struct builder *b, uint32_t l)
     return &b->inputs.cache[b->model->layer[l].sliding_window];
 }
 
-/* A packed cache takes keys, values and gives results that a matrix of `size` turned. */
-static int32_t turned(struct builder *b, enum dgo_kv_type type, int32_t *matrix, uint64_t size,
-                      int32_t of, uint64_t bytes)
+/* What is cut out of a wider product is copied before it is seen in another way. */
+static int32_t in_one_piece(struct builder *b, int32_t of, uint64_t bytes)
+{
+    const bool whole = b->graph.failed || b->graph.tensor[of].bytes == bytes;
+
+    return whole ? of : joined(b, of, NET_NONE, bytes);
+}
+
+/* A packed cache takes keys, values and gives results that a matrix turned. */
+static int32_t turned(struct builder *b, uint64_t turn_bytes, int32_t *matrix, int32_t of,
+                      uint64_t bytes)
 {
     int32_t turn;
 
-    if (memory_kv_type(type)->block_values == 1)
+    if (turn_bytes == 0)
         return of;
-    turn = whole_input(b, matrix, size * size * sizeof(float));
-    of = net_view(&b->graph, of, bytes);
+    turn = whole_input(b, matrix, turn_bytes);
+    of = net_view(&b->graph, in_one_piece(b, of, bytes), bytes);
     return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(turn, of), PLAIN});
 }
 
 static int32_t turned_key(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
 {
-    const uint64_t head = b->model->layer[l].key_length;
+    const bool window = b->model->layer[l].sliding_window;
 
-    /* The greatest power of two that divides a head. */
-    return turned(b, b->to->settings->key_type, &inputs_of(b, l)->key_turn, head & -head, of,
-                  bytes);
+    return turned(b, b->shape->key_turn_bytes[window], &inputs_of(b, l)->key_turn, of, bytes);
 }
 
 static int32_t turned_value(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
 {
-    enum { VALUE_ROTATION = 64 };
+    const bool window = b->model->layer[l].sliding_window;
 
-    return turned(b, b->to->settings->value_type, &inputs_of(b, l)->value_turn, VALUE_ROTATION, of,
-                  bytes);
+    return turned(b, b->shape->value_turn_bytes[window], &inputs_of(b, l)->value_turn, of, bytes);
 }
 
 static int32_t projected(struct builder *b, uint32_t l, enum part weight, enum part bias,
@@ -119,10 +130,16 @@ static struct kept_rows cache_of(struct builder *b, uint32_t l, enum dgo_kv_type
     return made;
 }
 
-/* Rows go to the cache as they lie: parts of a fused product with what is between them. */
+/* Parts of a fused product lie with what is between them, and are copied so. */
+static uint64_t bytes_of(const struct builder *b, int32_t t)
+{
+    return b->graph.failed ? 0 : b->graph.tensor[t].bytes;
+}
+
+/* Rows go to the cache as they lie. */
 static void write_rows(struct builder *b, int32_t cache, int32_t rows, int32_t where)
 {
-    const uint64_t bytes = b->graph.failed ? 0 : b->graph.tensor[rows].bytes;
+    const uint64_t bytes = bytes_of(b, rows);
 
     whole_node(b, (struct net_op){.rows = b->tokens,
                                   .source = SOURCES(net_view(&b->graph, rows, bytes), where, cache),
@@ -142,10 +159,14 @@ static void keep(struct builder *b, uint32_t l, const int32_t cache[2], const in
                  const uint64_t width[2])
 {
     const uint64_t numbers = b->tokens * sizeof(int64_t);
-    const uint64_t each = b->memory->terms.attention_fused ? 1 : width[1];
+    const bool fused = b->memory->terms.attention_fused;
+    const uint64_t each = fused ? 1 : width[1];
+    int32_t values = rows[1];
 
     write_rows(b, cache[0], rows[0], whole_input(b, &inputs_of(b, l)->key_rows, numbers));
-    write_rows(b, cache[1], rows[1], whole_input(b, &inputs_of(b, l)->value_rows, numbers * each));
+    if (!fused)
+        values = in_one_piece(b, values, whole_floats(b, width[1]));
+    write_rows(b, cache[1], values, whole_input(b, &inputs_of(b, l)->value_rows, numbers * each));
 }
 
 /* An f32 cache is copied to f16: of layer `l`, `width` values in each cell. */
@@ -168,8 +189,7 @@ static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int3
     const struct dgo_layer *layer = &b->model->layer[l];
     const struct weight *sinks = &b->part[l][ATTN_SINKS];
 
-    queries = net_view(&b->graph, queries,
-                       whole_floats(b, (uint64_t)layer->head_count * layer->key_length));
+    queries = net_view(&b->graph, queries, bytes_of(b, queries));
     keys =
         as_f16(b, l, keys, settings->key_type, (uint64_t)layer->head_count_kv * layer->key_length);
     values = as_f16(b, l, values, settings->value_type,
@@ -190,8 +210,7 @@ static int32_t attend_plainly(struct builder *b, uint32_t l, int32_t queries, in
     const struct weight *sinks = &b->part[l][ATTN_SINKS];
     int32_t odds, mixed;
 
-    queries = net_view(&b->graph, queries,
-                       whole_floats(b, (uint64_t)layer->head_count * layer->key_length));
+    queries = net_view(&b->graph, queries, bytes_of(b, queries));
     odds = whole_node(b, (struct net_op){.bytes = scores, .source = SOURCES(keys, queries), PLAIN});
     odds = whole_node(
         b, (struct net_op){.bytes = scores,
@@ -257,6 +276,7 @@ int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results)
 
     if (!b->memory->terms.attention_fused)
         return results; /* put in order already, and no view; values are not packed */
+    results = net_view(&b->graph, results, bytes); /* older builds: not what is behind them */
     return net_view(&b->graph, turned_value(b, l, results, bytes), bytes);
 }
 
@@ -309,9 +329,19 @@ int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
 
 /* --- latent attention ------------------------------------------------------------------------- */
 
-static int32_t joined(struct builder *b, int32_t first, int32_t second, uint64_t bytes)
+/* By way of a low rank, where the file has one. */
+static int32_t ranked_queries(struct builder *b, uint32_t l, int32_t in, uint64_t row)
 {
-    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(first, second), PLAIN});
+    const struct memory_graph *g = b->shape;
+    const struct weight *w = b->part[l];
+    const uint64_t rank = whole_floats(b, g->query_rank);
+
+    if (g->query_rank > 0) {
+        in = whole_product(b, &w[LATENT_Q], in, rank, b->tokens);
+        in = whole_normed(b, &w[LATENT_Q_NORM], in, rank, b->tokens, l);
+    }
+    return whole_product(b, &w[g->query_rank > 0 ? LATENT_Q_HEADS : ATTN_Q], in,
+                         whole_floats(b, row), b->tokens);
 }
 
 /* Each head's queries, turned into the cache's space; behind them the rotated part. */
@@ -320,17 +350,10 @@ static int32_t latent_queries(struct builder *b, uint32_t l, int32_t in)
     const struct memory_graph *g = b->shape;
     const struct weight *w = b->part[l];
     const uint64_t heads = b->model->layer[l].head_count;
-    const uint64_t row = heads * g->head_key, bytes = whole_floats(b, row);
-    int32_t made = in, absorbed, turned_part;
+    const uint64_t row = heads * g->head_key;
+    const int32_t made = ranked_queries(b, l, in, row);
+    int32_t absorbed, turned_part;
 
-    if (g->query_rank > 0) {
-        const uint64_t rank = whole_floats(b, g->query_rank);
-
-        made = whole_product(b, &w[LATENT_Q], made, rank, b->tokens);
-        made = whole_normed(b, &w[LATENT_Q_NORM], made, rank, b->tokens, l);
-    }
-    made =
-        whole_product(b, &w[g->query_rank > 0 ? LATENT_Q_HEADS : ATTN_Q], made, bytes, b->tokens);
     absorbed = whole_product(b, &w[LATENT_K_HEADS],
                              net_view(&b->graph, made, whole_span(b, row, row - g->rotated)),
                              whole_floats(b, heads * g->latent), b->tokens);
@@ -439,4 +462,42 @@ int32_t whole_latent(struct builder *b, uint32_t l, int32_t in)
                                      ? (int8_t)whole_cpu(b)
                                      : (int8_t)NET_NONE});
     return net_view(&b->graph, made, mixed);
+}
+
+/* --- latent attention whose cache is not latent ------------------------------------------------
+ */
+
+static int32_t expanded_queries(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const uint64_t row = (uint64_t)layer->head_count * layer->key_length;
+    const uint64_t bytes = whole_floats(b, row);
+    const int32_t made = net_view(&b->graph, ranked_queries(b, l, in, row), bytes);
+
+    return turned_key(b, l, rotated(b, l, made, bytes), bytes);
+}
+
+int32_t whole_expanded(struct builder *b, uint32_t l, int32_t in)
+{
+    const struct memory_graph *g = b->shape;
+    const struct weight *w = b->part[l];
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const uint64_t heads = layer->head_count, plain_key = layer->key_length - g->rotated;
+    const uint64_t width = g->latent + g->rotated, row = heads * (plain_key + layer->value_length);
+    const uint64_t k = whole_floats(b, heads * layer->key_length);
+    const uint64_t v = whole_floats(b, heads * layer->value_length);
+    const int32_t queries = expanded_queries(b, l, in);
+    const int32_t both = whole_product(b, &w[LATENT_KV], in, whole_floats(b, width), b->tokens);
+    int32_t all = net_view(&b->graph, both, whole_span(b, width, g->latent)), keys, values;
+
+    all = whole_normed(b, &w[LATENT_KV_NORM], all, whole_floats(b, g->latent), b->tokens, l);
+    all = whole_product(b, &w[LATENT_KV_HEADS], all, whole_floats(b, row), b->tokens);
+    values = joined(b, net_view(&b->graph, all, whole_span(b, row, row - plain_key)), NET_NONE, v);
+    values = turned_value(b, l, values, v);
+    keys = net_view(&b->graph, both, whole_span(b, width, g->rotated));
+    keys = joined(b, rotated(b, l, keys, whole_floats(b, g->rotated)), NET_NONE,
+                  whole_floats(b, heads * g->rotated));
+    all = net_view(&b->graph, all, whole_span(b, row, row - layer->value_length));
+    keys = turned_key(b, l, joined(b, all, keys, k), k);
+    return attended(b, l, queries, keys, values);
 }

@@ -1,36 +1,76 @@
 /* whole_feed.c - the feed-forward of a whole graph, dense or routed. */
 #include "whole_parts.h"
 
+static const struct weight none;
+
 /* A gate and what it gates, and back to the width of the embeddings. */
-static int32_t gated(struct builder *b, const struct weight *gate, const struct weight *up,
+static int32_t gated(struct builder *b, const struct weight *gate, const struct weight *gate_bias,
+                     const struct weight *up, const struct weight *up_bias,
                      const struct weight *down, int32_t in, uint64_t rows)
 {
     const uint64_t inner = rows * down->tensor->dim[0] * sizeof(float);
-    const int32_t first = whole_product(b, gate, in, inner, rows);
-    const int32_t second = whole_product(b, up, in, inner, rows);
-    const int32_t both =
-        whole_node(b, (struct net_op){.bytes = inner, .source = SOURCES(first, second), PLAIN});
+    int32_t first = whole_product(b, gate, in, inner, rows), second, both;
 
+    first = whole_changed(b, gate_bias, first, inner, rows);
+    second = whole_product(b, up, in, inner, rows);
+    second = whole_changed(b, up_bias, second, inner, rows);
+    both = whole_node(b, (struct net_op){.bytes = inner, .source = SOURCES(first, second), PLAIN});
     return whole_product(b, down, both, rows * b->model->embedding_length * sizeof(float), rows);
 }
 
-static int32_t dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+/* One product, which may hold a gate too. */
+static int32_t ungated(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
     const struct weight *w = b->part[l];
     const bool fused = whole_kind(b, l)->gate_fused;
     const uint64_t inner = rows * w[FFN_DOWN].tensor->dim[0] * sizeof(float);
     const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
-    int32_t made;
+    int32_t made = whole_product(b, &w[FFN_UP], in, fused ? 2 * inner : inner, rows);
 
-    if (w[FFN_GATE].tensor)
-        return gated(b, &w[FFN_GATE], &w[FFN_UP], &w[FFN_DOWN], in, rows);
-    made = whole_product(b, &w[FFN_UP], in, fused ? 2 * inner : inner, rows);
     made = whole_changed(b, &w[FFN_UP_BIAS], made, inner, rows);
     made = whole_node(
         b,
         (struct net_op){.bytes = inner, .source = SOURCES(made), .reusable = fused ? 0 : 1, PLAIN});
-    made = whole_product(b, &w[FFN_DOWN], made, wide, rows);
+    made = whole_changed(b, &w[FFN_ACT_SCALES], made, inner, rows);
+    return whole_product(b, &w[FFN_DOWN], made, wide, rows);
+}
+
+int32_t whole_dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
+    int32_t made;
+
+    if (w[FFN_GATE].tensor)
+        made = gated(b, &w[FFN_GATE], &w[FFN_GATE_BIAS], &w[FFN_UP], &w[FFN_UP_BIAS], &w[FFN_DOWN],
+                     in, rows);
+    else
+        made = ungated(b, l, in, rows);
     return whole_changed(b, &w[FFN_DOWN_BIAS], made, wide, rows);
+}
+
+/* By a factor for each expert, repeated for all tokens first. */
+static int32_t scaled_by_expert(struct builder *b, const struct weight *w, int32_t of,
+                                int32_t chosen, uint64_t bytes, uint64_t rows)
+{
+    const struct weight scale = {.tensor = w->scale, .home = w->scale_home};
+    int32_t factors;
+
+    if (!w->scale)
+        return of;
+    factors = whole_node(b, (struct net_op){.bytes = rows * b->model->expert_count * sizeof(float),
+                                            .rows = rows,
+                                            .source = SOURCES(whole_stored(b, &scale)),
+                                            PLAIN});
+    factors =
+        whole_node(b, (struct net_op){.bytes = rows * b->model->expert_used_count * sizeof(float),
+                                      .source = SOURCES(factors, chosen),
+                                      PLAIN});
+    return whole_node(b, (struct net_op){.bytes = bytes,
+                                         .rows = rows * b->model->expert_used_count,
+                                         .source = SOURCES(of, factors),
+                                         .reusable = 1,
+                                         PLAIN});
 }
 
 static int32_t expert_product(struct builder *b, uint32_t l, enum part weight, enum part bias,
@@ -44,6 +84,7 @@ static int32_t expert_product(struct builder *b, uint32_t l, enum part weight, e
                            .source = SOURCES(whole_stored(b, &b->part[l][weight]), of, chosen),
                            PLAIN});
 
+    made = scaled_by_expert(b, &b->part[l][weight], made, chosen, bytes, rows);
     if (added->tensor)
         made =
             whole_node(b, (struct net_op){.bytes = bytes,
@@ -184,7 +225,9 @@ static int32_t shared(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
     const struct weight *w = b->part[l];
     const uint64_t one = rows * sizeof(float);
-    int32_t made = gated(b, &w[SHARED_GATE], &w[SHARED_UP], &w[SHARED_DOWN], in, rows), gate;
+    int32_t made =
+        gated(b, &w[SHARED_GATE], &none, &w[SHARED_UP], &none, &w[SHARED_DOWN], in, rows);
+    int32_t gate;
 
     if (!w[SHARED_ROUTER].tensor)
         return made;
@@ -216,6 +259,19 @@ static int32_t shared_out(struct builder *b, int32_t of, int32_t shares, uint64_
         b, (struct net_op){.bytes = bytes, .source = SOURCES(of, shares), .reusable = 1, PLAIN});
 }
 
+/* A dense feed-forward of the same; the result of a single expert is put in order behind it. */
+static int32_t with_dense(struct builder *b, uint32_t l, int32_t in, int32_t results, uint64_t rows)
+{
+    const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
+    const bool single = b->model->expert_used_count == 1;
+    int32_t experts = single ? NET_NONE : added_up(b, results, rows);
+    const int32_t made = whole_dense(b, l, in, rows);
+
+    if (single)
+        experts = added_up(b, results, rows);
+    return whole_sum(b, made, experts, wide, rows);
+}
+
 static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
     const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
@@ -232,6 +288,8 @@ static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
     shares = net_view(&b->graph, choice.shares, used * rows * sizeof(float));
     if (!shares_first)
         made = shared_out(b, made, shares, wide * used);
+    if (whole_kind(b, l)->dense_too)
+        return with_dense(b, l, in, made, rows);
     made = added_up(b, made, rows);
     if (whole_kind(b, l)->shared)
         made = whole_sum(b, made, shared(b, l, in, rows), wide, rows);
@@ -240,5 +298,5 @@ static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
-    return whole_kind(b, l)->routed ? routed(b, l, in, rows) : dense(b, l, in, rows);
+    return (whole_kind(b, l)->routed ? routed : whole_dense)(b, l, in, rows);
 }

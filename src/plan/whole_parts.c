@@ -54,9 +54,12 @@ int32_t whole_node(struct builder *b, struct net_op op)
 int32_t whole_product(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
                       uint64_t rows)
 {
-    return whole_node(
+    const struct weight scale = {.tensor = w->scale, .home = w->scale_home};
+    const int32_t made = whole_node(
         b, (struct net_op){
                .bytes = bytes, .rows = rows, .source = SOURCES(whole_stored(b, w), of), PLAIN});
+
+    return whole_changed(b, &scale, made, bytes, rows);
 }
 
 int32_t whole_changed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,

@@ -15,6 +15,8 @@
 enum part {
     ATTN_NORM,
     ATTN_NORM_BIAS,
+    MIXER_NORM,
+    MIXER_NORM_BIAS,
     ATTN_QKV,
     ATTN_QKV_BIAS,
     ATTN_Q,
@@ -33,6 +35,7 @@ enum part {
     LATENT_KV_NORM,
     LATENT_K_HEADS,
     LATENT_V_HEADS,
+    LATENT_KV_HEADS,
     DELTA_GATE,
     SSM_CONV,
     SSM_DT,
@@ -45,14 +48,19 @@ enum part {
     ATTN_OUT,
     ATTN_OUT_BIAS,
     POST_ATTN_NORM,
+    ATTN_OUT_NORM, /* either of the norms around it, by what else there is */
     FFN_NORM,
     FFN_NORM_BIAS,
     FFN_GATE,
+    FFN_GATE_BIAS,
     FFN_UP,
     FFN_UP_BIAS,
+    FFN_ACT_SCALES,
     FFN_DOWN,
     FFN_DOWN_BIAS,
     POST_FFN_NORM,
+    LAYER_OUT_NORM, /* another name of it */
+    ASIDE_NORM,
     ROUTER,
     ROUTER_BIAS,
     CHOICE_BIAS,
@@ -75,6 +83,8 @@ enum part {
 struct weight {
     const struct dgo_tensor *tensor; /* NULL: the model has none */
     int32_t home;
+    const struct dgo_tensor *scale; /* what its product is multiplied by; NULL: nothing */
+    int32_t scale_home;
 };
 
 struct builder {
@@ -85,6 +95,7 @@ struct builder {
     struct override_set *overrides;
     struct weight (*part)[PART_COUNT]; /* of each layer */
     struct weight embedding, output, output_norm, output_norm_bias;
+    struct weight positions, embedding_norm, embedding_norm_bias, output_bias;
     const struct dgo_tensor *rope; /* its factors; on every device */
 
     struct net graph;
@@ -101,6 +112,9 @@ struct builder {
         } cache[2];
     } inputs;
 };
+
+/* whole_tensors.c.  False: the model has a tensor that is not known, or lacks one. */
+bool whole_note_tensors(struct builder *b);
 
 /* The backend of the CPU, and of a layer (behind the last: the output). */
 int32_t whole_cpu(const struct builder *b);
@@ -137,6 +151,7 @@ const struct graph_layer *whole_kind(const struct builder *b, uint32_t l);
 
 /* Queries, keys and values of what came in, and what they make of the cache. */
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in);
+int32_t whole_expanded(struct builder *b, uint32_t l, int32_t in);
 int32_t whole_latent(struct builder *b, uint32_t l, int32_t in);
 /* Results as they were before a packed cache turned the values; a gate's are already. */
 int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results);
@@ -144,5 +159,6 @@ int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results);
 int32_t whole_delta(struct builder *b, uint32_t l, int32_t normed);
 /* Dense, or routed over experts; of `rows` rows. */
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
+int32_t whole_dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
 
 #endif

@@ -1,0 +1,249 @@
+/* whole_tensors.c - finds the file's tensors for a whole graph, and where each lies.
+ *
+ * A tensor that no node here uses means nodes that are not there: such a model is not built. */
+#include "whole_parts.h"
+
+#include <string.h>
+
+static const char *const part_names[PART_COUNT] = {
+    [ATTN_NORM] = "attn_norm.weight",
+    [ATTN_NORM_BIAS] = "attn_norm.bias",
+    [MIXER_NORM] = "attn_norm_2.weight",
+    [MIXER_NORM_BIAS] = "attn_norm_2.bias",
+    [ATTN_QKV] = "attn_qkv.weight",
+    [ATTN_QKV_BIAS] = "attn_qkv.bias",
+    [ATTN_Q] = "attn_q.weight",
+    [ATTN_Q_BIAS] = "attn_q.bias",
+    [ATTN_K] = "attn_k.weight",
+    [ATTN_K_BIAS] = "attn_k.bias",
+    [ATTN_V] = "attn_v.weight",
+    [ATTN_V_BIAS] = "attn_v.bias",
+    [ATTN_Q_NORM] = "attn_q_norm.weight",
+    [ATTN_K_NORM] = "attn_k_norm.weight",
+    [ATTN_SINKS] = "attn_sinks.weight",
+    [LATENT_Q] = "attn_q_a.weight",
+    [LATENT_Q_NORM] = "attn_q_a_norm.weight",
+    [LATENT_Q_HEADS] = "attn_q_b.weight",
+    [LATENT_KV] = "attn_kv_a_mqa.weight",
+    [LATENT_KV_NORM] = "attn_kv_a_norm.weight",
+    [LATENT_K_HEADS] = "attn_k_b.weight",
+    [LATENT_V_HEADS] = "attn_v_b.weight",
+    [LATENT_KV_HEADS] = "attn_kv_b.weight",
+    [DELTA_GATE] = "attn_gate.weight",
+    [SSM_CONV] = "ssm_conv1d.weight",
+    [SSM_DT] = "ssm_dt.bias",
+    [SSM_A] = "ssm_a",
+    [SSM_ALPHA] = "ssm_alpha.weight",
+    [SSM_BETA] = "ssm_beta.weight",
+    [SSM_BETA_ALPHA] = "ssm_ba.weight",
+    [SSM_NORM] = "ssm_norm.weight",
+    [SSM_OUT] = "ssm_out.weight",
+    [ATTN_OUT] = "attn_output.weight",
+    [ATTN_OUT_BIAS] = "attn_output.bias",
+    [POST_ATTN_NORM] = "post_attention_norm.weight",
+    [ATTN_OUT_NORM] = "attn_output_norm.weight",
+    [FFN_NORM] = "ffn_norm.weight",
+    [FFN_NORM_BIAS] = "ffn_norm.bias",
+    [FFN_GATE] = "ffn_gate.weight",
+    [FFN_GATE_BIAS] = "ffn_gate.bias",
+    [FFN_UP] = "ffn_up.weight",
+    [FFN_UP_BIAS] = "ffn_up.bias",
+    [FFN_ACT_SCALES] = "ffn.act.scales",
+    [FFN_DOWN] = "ffn_down.weight",
+    [FFN_DOWN_BIAS] = "ffn_down.bias",
+    [POST_FFN_NORM] = "post_ffw_norm.weight",
+    [LAYER_OUT_NORM] = "layer_output_norm.weight",
+    [ASIDE_NORM] = "ffn_norm_exps.weight",
+    [ROUTER] = "ffn_gate_inp.weight",
+    [ROUTER_BIAS] = "ffn_gate_inp.bias",
+    [CHOICE_BIAS] = "exp_probs_b.bias",
+    [EXP_GATE_UP] = "ffn_gate_up_exps.weight",
+    [EXP_GATE_UP_BIAS] = "ffn_gate_up_exps.bias",
+    [EXP_GATE] = "ffn_gate_exps.weight",
+    [EXP_GATE_BIAS] = "ffn_gate_exps.bias",
+    [EXP_UP] = "ffn_up_exps.weight",
+    [EXP_UP_BIAS] = "ffn_up_exps.bias",
+    [EXP_DOWN] = "ffn_down_exps.weight",
+    [EXP_DOWN_BIAS] = "ffn_down_exps.bias",
+    [SHARED_ROUTER] = "ffn_gate_inp_shexp.weight",
+    [SHARED_GATE] = "ffn_gate_shexp.weight",
+    [SHARED_UP] = "ffn_up_shexp.weight",
+    [SHARED_DOWN] = "ffn_down_shexp.weight",
+};
+
+/* --- the file's tensors ---------------------------------------------------------------------- */
+
+static int32_t tensor_home(const struct builder *b, const struct dgo_tensor *tensor, int32_t home)
+{
+    const int32_t device = override_device(b->overrides, tensor->name);
+
+    if (device == DGO_OVERRIDE_HOST)
+        return whole_cpu(b);
+    if (device != OVERRIDE_NONE)
+        return device;
+    return memory_expert_on_host(tensor, b->to->settings) ? whole_cpu(b) : home;
+}
+
+/* Whether `name` is the factor of a part's product: the part's name with another ending. */
+static bool is_scale_of(const char *name, const char *part)
+{
+    const char *ending = strrchr(part, '.');
+    const size_t length = ending ? (size_t)(ending - part) : 0;
+
+    return ending && strcmp(ending, ".weight") == 0 && strncmp(name, part, length) == 0 &&
+           strcmp(name + length, ".scale") == 0;
+}
+
+/* False: a tensor of a layer that no node here uses. */
+static bool note_layer_tensor(struct builder *b, const struct dgo_tensor *tensor)
+{
+    const char *name = strchr(tensor->name, '.'); /* blk.N.name */
+    int32_t home;
+
+    if (tensor->layer >= b->memory->layer_count)
+        return true; /* next-token blocks are not loaded */
+    home = tensor_home(b, tensor, whole_home(b, tensor->layer));
+    name = name ? strchr(name + 1, '.') : NULL;
+    for (int p = 0; name && p < PART_COUNT; p++) {
+        struct weight *weight = &b->part[tensor->layer][p];
+
+        if (graph_is_named(name + 1, part_names[p])) {
+            weight->tensor = tensor;
+            weight->home = home;
+            return true;
+        }
+        /* Not every architecture multiplies by it, which makes no difference on a device. */
+        if (is_scale_of(name + 1, part_names[p])) {
+            if (home == whole_cpu(b))
+                return false;
+            weight->scale = tensor;
+            weight->scale_home = home;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool note_if(struct builder *b, const struct dgo_tensor *tensor, const char *name,
+                    int32_t home, struct weight *weight)
+{
+    if (strcmp(tensor->name, name) != 0)
+        return false;
+    *weight = (struct weight){.tensor = tensor, .home = tensor_home(b, tensor, home)};
+    return true;
+}
+
+static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
+{
+    const int32_t output_home = whole_home(b, b->memory->layer_count);
+    const int32_t first_home = whole_home(b, 0);
+
+    switch (tensor->class) {
+    case DGO_TENSOR_INPUT:
+        if (note_if(b, tensor, "position_embd.weight", whole_cpu(b), &b->positions))
+            return true;
+        if (strcmp(tensor->name, "token_embd.weight") != 0)
+            return false;
+        b->embedding =
+            (struct weight){.tensor = tensor, .home = tensor_home(b, tensor, whole_cpu(b))};
+        if (b->model->tied_embeddings)
+            b->output =
+                (struct weight){.tensor = tensor, .home = tensor_home(b, tensor, output_home)};
+        return true;
+    case DGO_TENSOR_LAYER:
+        return note_if(b, tensor, "token_embd_norm.weight", first_home, &b->embedding_norm) ||
+               note_if(b, tensor, "token_embd_norm.bias", first_home, &b->embedding_norm_bias) ||
+               note_layer_tensor(b, tensor);
+    case DGO_TENSOR_OUTPUT:
+        return note_if(b, tensor, "output.weight", output_home, &b->output) ||
+               note_if(b, tensor, "output.bias", output_home, &b->output_bias) ||
+               note_if(b, tensor, "output_norm.weight", output_home, &b->output_norm) ||
+               note_if(b, tensor, "output_norm.bias", output_home, &b->output_norm_bias);
+    case DGO_TENSOR_TABLE:
+        /* One of the factors for long contexts and short ones is used; they are as many. */
+        b->rope = tensor;
+        return true;
+    }
+    return false;
+}
+
+static bool has_all(const struct weight *w, const enum part *needed, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!w[needed[i]].tensor)
+            return false;
+    return true;
+}
+
+#define HAS(w, ...)                                                                                \
+    has_all(w, (const enum part[]){__VA_ARGS__},                                                   \
+            sizeof((const enum part[]){__VA_ARGS__}) / sizeof(enum part))
+
+static bool has_mixer(const struct builder *b, uint32_t l)
+{
+    const struct weight *w = b->part[l];
+
+    switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
+    case GRAPH_ATTENTION:
+        return w[ATTN_OUT].tensor && !w[DELTA_GATE].tensor &&
+               (w[ATTN_QKV].tensor || HAS(w, ATTN_Q, ATTN_K, ATTN_V));
+    case GRAPH_EXPANDED:
+        return HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_KV_HEADS) &&
+               (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
+                                         : w[ATTN_Q].tensor != NULL);
+    case GRAPH_LATENT:
+        return HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_K_HEADS, LATENT_V_HEADS) &&
+               (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
+                                         : w[ATTN_Q].tensor != NULL);
+    case GRAPH_DELTA:
+        return HAS(w, ATTN_QKV, DELTA_GATE, SSM_CONV, SSM_DT, SSM_A, SSM_NORM, SSM_OUT) &&
+               (w[SSM_BETA_ALPHA].tensor || HAS(w, SSM_ALPHA, SSM_BETA));
+    default:
+        return false;
+    }
+}
+
+static bool has_feed(const struct builder *b, uint32_t l)
+{
+    const struct weight *w = b->part[l];
+
+    const struct graph_layer *kind = whole_kind(b, l);
+
+    if ((!kind->routed || kind->dense_too || kind->experts_aside) && !HAS(w, FFN_UP, FFN_DOWN))
+        return false;
+    if (!kind->routed)
+        return true;
+    if (kind->shared && !HAS(w, SHARED_GATE, SHARED_UP, SHARED_DOWN))
+        return false;
+    return HAS(w, ROUTER, EXP_DOWN) && (w[EXP_GATE_UP].tensor || HAS(w, EXP_GATE, EXP_UP));
+}
+
+/* What an input was scaled by when the file was made: no node asks for it. */
+static bool is_for_quantizing(const struct dgo_tensor *tensor)
+{
+    const char *ending = strrchr(tensor->name, '.');
+
+    return ending && strcmp(ending, ".input_scale") == 0;
+}
+
+/* One tensor by two names, or by one name in two places. */
+static void name_once(struct weight *w)
+{
+    if (w[ATTN_OUT_NORM].tensor)
+        w[w[FFN_NORM].tensor ? POST_ATTN_NORM : FFN_NORM] = w[ATTN_OUT_NORM];
+    if (w[LAYER_OUT_NORM].tensor)
+        w[POST_FFN_NORM] = w[LAYER_OUT_NORM];
+}
+
+bool whole_note_tensors(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->model->tensor_count; i++)
+        if (!is_for_quantizing(&b->model->tensor[i]) && !note_tensor(b, &b->model->tensor[i]))
+            return false;
+    for (uint32_t l = 0; l < b->memory->layer_count; l++) {
+        name_once(b->part[l]);
+        if (!has_mixer(b, l) || !has_feed(b, l))
+            return false;
+    }
+    return b->embedding.tensor && b->output.tensor && b->output_norm.tensor;
+}
