@@ -161,6 +161,13 @@ static inline uint64_t bus_tick_ns(const struct dgo_bus *bus)
 /* The strand whose handler this thread is in; NULL: none. */
 struct bus_strand **bus_current(void);
 
+/* Whether this thread is in the middle of the strand's run: in one of its handlers, or in what that
+ * one called (a handler of another strand, where handlers run in who publishes). */
+static inline bool bus_is_here(const struct bus_strand *strand)
+{
+    return atomic_load(&strand->run_by) == bus_current();
+}
+
 /* bus_queue.c */
 bool bus_queue_put(struct bus_strand *strand, const struct bus_cell *event, uint32_t payload_bytes,
                    const void *payload);

@@ -21,18 +21,12 @@ static void after_fork_in_parent(void)
     dgo_unlock(&list_lock);
 }
 
-/* In a handler that forked, this thread is still in the middle of the strand's run. */
-static bool is_mine(const struct bus_strand *strand)
-{
-    return atomic_load(&strand->run_by) == bus_current();
-}
-
 /* Who was taken out by another thread has left; this thread's own handler leaves when it returns.
  */
 static void forget_subscriber(struct bus_strand *strand, uint32_t number)
 {
     struct bus_subscriber *subscriber = &strand->subscriber[number];
-    const bool is_called_here = is_mine(strand) && atomic_load(&strand->running) == number + 1;
+    const bool is_called_here = bus_is_here(strand) && atomic_load(&strand->running) == number + 1;
     const bool is_leaving = atomic_load(&subscriber->state) == BUS_DYING;
 
     atomic_store(&subscriber->is_left, is_leaving && is_called_here);
@@ -77,21 +71,21 @@ static void forget_strand(struct bus_strand *strand)
     bus_queue_drop_all(strand, &strand->normal);
     bus_queue_drop_all(strand, &strand->critical);
     drop_inbox(strand);
-    strand->is_scheduled = is_mine(strand); /* then its run looks again */
+    strand->is_scheduled = bus_is_here(strand); /* then its run looks again */
     strand->is_timed = false;
     for (uint32_t i = 0; i < DGO_BUS_SUBSCRIBER_MAX; i++)
         forget_subscriber(strand, i);
-    if (!is_mine(strand)) {
+    if (!bus_is_here(strand)) {
         atomic_store(&strand->run_by, NULL);
         atomic_store(&strand->running, 0);
         strand->closes_after_run = false;
     }
-    atomic_store(&strand->runs_now, is_mine(strand));
+    atomic_store(&strand->runs_now, bus_is_here(strand));
     atomic_store(&strand->waiters, 0);
     atomic_store(&strand->nap, 0);
     strand->waits_for = NULL;
     sum_topics(strand);
-    if (!atomic_load(&strand->is_open) || strand->is_shared || is_mine(strand) ||
+    if (!atomic_load(&strand->is_open) || strand->is_shared || bus_is_here(strand) ||
         bus_has_subscribers(strand))
         return;
     if (was_locked) /* its buffers may have been freed already */
@@ -112,7 +106,7 @@ static void forget_bus(struct dgo_bus *bus)
         if (!strand)
             continue;
         forget_strand(strand);
-        running += is_mine(strand);
+        running += bus_is_here(strand);
     }
     atomic_store(&bus->running, running);
     bus_relay_free_all(bus);

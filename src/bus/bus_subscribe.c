@@ -160,12 +160,23 @@ enum dgo_status dgo_bus_subscribe(struct dgo_bus *bus, const struct dgo_subscrib
 }
 
 /* Two handlers that take each other out would wait for each other for ever. */
-static bool would_wait_in_a_ring(const struct bus_strand *mine, const struct bus_strand *other)
+static bool would_wait_in_a_ring(const struct bus_strand *other)
 {
     for (uint32_t i = 0; other && i <= DGO_BUS_STRAND_MAX; i++, other = other->waits_for)
-        if (other == mine)
+        if (bus_is_here(other))
             return true;
     return false;
+}
+
+/* With the bus's lock: every strand that this thread is in the middle of waits. */
+static void note_wait(struct dgo_bus *bus, struct bus_strand *other)
+{
+    for (uint32_t s = 0; s < DGO_BUS_STRAND_MAX; s++) {
+        struct bus_strand *strand = atomic_load(&bus->strand[s]);
+
+        if (strand && bus_is_here(strand))
+            strand->waits_for = other;
+    }
 }
 
 /* Until the handler has returned, if it is called just now elsewhere. */
@@ -178,14 +189,14 @@ static enum dgo_status wait_until_not_running(struct dgo_bus *bus, struct bus_st
         return DGO_OK;
     if (mine && mine->bus == bus) {
         dgo_lock(&bus->lock);
-        if (would_wait_in_a_ring(mine, strand)) {
+        if (would_wait_in_a_ring(strand)) {
             dgo_unlock(&bus->lock);
             return dgo_fail(err, DGO_EBUSY,
                             "\"%s\" gets no more events, but its handler still runs: it waits "
                             "for this one",
                             strand->subscriber[number].name);
         }
-        mine->waits_for = strand;
+        note_wait(bus, strand);
         dgo_unlock(&bus->lock);
     }
     atomic_fetch_add(&strand->waiters, 1);
@@ -196,7 +207,7 @@ static enum dgo_status wait_until_not_running(struct dgo_bus *bus, struct bus_st
     atomic_fetch_sub(&strand->waiters, 1);
     if (mine && mine->bus == bus) {
         dgo_lock(&bus->lock);
-        mine->waits_for = NULL;
+        note_wait(bus, NULL);
         dgo_unlock(&bus->lock);
     }
     return DGO_OK;
@@ -215,7 +226,7 @@ static void close_if_unused(struct bus_strand *strand)
 {
     if (strand->is_shared || !atomic_load(&strand->is_open) || bus_has_subscribers(strand))
         return;
-    if (*bus_current() == strand)
+    if (bus_is_here(strand))
         strand->closes_after_run = true;
     else
         bus_strand_close(strand);
@@ -244,7 +255,7 @@ static enum dgo_status take_out(struct dgo_bus *bus, struct bus_strand *strand, 
     enum dgo_status status = DGO_OK;
     bool is_mine = true;
 
-    if (*bus_current() != strand)
+    if (!bus_is_here(strand))
         status = wait_until_not_running(bus, strand, number, err);
     dgo_lock(&bus->lock);
     if (atomic_load(&strand->running) == number + 1) {

@@ -6,6 +6,9 @@
 #include "dgo_lock.h"
 #include "dgo_units.h"
 
+#include <pthread.h>
+#include <unistd.h>
+
 enum { PLAIN, ALARM, GAUGE, BATCH, KEEP, SCREEN, TOPICS };
 
 static const struct dgo_topic topics[TOPICS] = {
@@ -480,6 +483,133 @@ static enum dgo_status be_slow(const struct dgo_event *event, void *data)
     return DGO_OK;
 }
 
+/* ---- a handler that is taken out by one that runs inside it ---- */
+
+struct inside {
+    struct dgo_bus *bus;
+    struct dgo_subscription outer;
+    uint32_t outer_calls, inner_calls;
+    enum dgo_status answer;
+};
+static enum dgo_status publish_inside(const struct dgo_event *event, void *data)
+{
+    struct inside *inside = data;
+    const int value = 1;
+
+    (void)event;
+    inside->outer_calls++;
+    return dgo_bus_publish(inside->bus, PLAIN, 0, &value);
+}
+static enum dgo_status take_out_the_outer(const struct dgo_event *event, void *data)
+{
+    struct inside *inside = data;
+
+    (void)event;
+    if (inside->inner_calls++ == 0)
+        inside->answer = dgo_bus_unsubscribe(inside->bus, inside->outer, NULL);
+    return DGO_OK;
+}
+
+/* Not started: handlers run in who publishes, so the one stands in the middle of the other. */
+static void test_a_handler_takes_out_the_one_around_it(void **state)
+{
+    struct inside inside = {.bus = new_bus(), .answer = DGO_EIO};
+    const struct dgo_subscriber outer = {
+        .name = "outer", .topics = DGO_TOPIC_BIT(ALARM), .fn = publish_inside, .data = &inside};
+    const struct dgo_subscriber inner = {
+        .name = "inner", .topics = DGO_TOPIC_BIT(PLAIN), .fn = take_out_the_outer, .data = &inside};
+    struct dgo_subscription name;
+
+    (void)state;
+    alarm(30); /* they would wait for each other for ever */
+    assert_int_equal(dgo_bus_subscribe(inside.bus, &outer, &inside.outer, NULL), DGO_OK);
+    assert_int_equal(dgo_bus_subscribe(inside.bus, &inner, &name, NULL), DGO_OK);
+    publish(inside.bus, ALARM, 1);
+    publish(inside.bus, ALARM, 2);
+    publish(inside.bus, PLAIN, 3);
+    assert_int_equal(inside.answer, DGO_OK);
+    assert_int_equal(inside.outer_calls, 1);
+    assert_int_equal(inside.inner_calls, 2);
+    dgo_bus_free(inside.bus);
+    alarm(0);
+}
+
+/* The same with two threads: the other one's handler takes out the one that this thread stands in
+ * the middle of, while that waits, further in, for the other one's handler. */
+struct crossed {
+    struct dgo_bus *bus;
+    struct dgo_subscription outer, other;
+    _Atomic uint32_t other_is_there;
+    enum dgo_status inner_answer, other_answer;
+};
+static enum dgo_status publish_once_crossed(const struct dgo_event *event, void *data)
+{
+    struct crossed *crossed = data;
+    const int value = 1;
+
+    (void)event;
+    while (!atomic_load(&crossed->other_is_there))
+        dgo_sleep_on(&crossed->other_is_there, 0, UINT64_MAX);
+    return dgo_bus_publish(crossed->bus, PLAIN, 0, &value);
+}
+static enum dgo_status take_out_the_other(const struct dgo_event *event, void *data)
+{
+    struct crossed *crossed = data;
+
+    (void)event;
+    crossed->inner_answer = dgo_bus_unsubscribe(crossed->bus, crossed->other, NULL);
+    return DGO_OK;
+}
+static enum dgo_status take_out_across(const struct dgo_event *event, void *data)
+{
+    const struct timespec until_it_waits = {.tv_nsec = 50000000};
+    struct crossed *crossed = data;
+
+    (void)event;
+    atomic_store(&crossed->other_is_there, 1);
+    dgo_wake_up(&crossed->other_is_there, INT32_MAX);
+    nanosleep(&until_it_waits, NULL);
+    crossed->other_answer = dgo_bus_unsubscribe(crossed->bus, crossed->outer, NULL);
+    return DGO_OK;
+}
+static void *publish_alarm(void *data)
+{
+    const int value = 1;
+
+    return dgo_bus_publish(((struct crossed *)data)->bus, ALARM, 0, &value) == DGO_OK ? data : NULL;
+}
+
+static void test_handlers_take_each_other_out_across_threads(void **state)
+{
+    struct crossed crossed = {.bus = new_bus(), .inner_answer = DGO_EIO, .other_answer = DGO_EIO};
+    const struct dgo_subscriber subscribers[] = {
+        {.name = "outer", .topics = DGO_TOPIC_BIT(ALARM), .fn = publish_once_crossed},
+        {.name = "inner", .topics = DGO_TOPIC_BIT(PLAIN), .fn = take_out_the_other},
+        {.name = "other", .topics = DGO_TOPIC_BIT(KEEP), .fn = take_out_across},
+    };
+    struct dgo_subscription name[3];
+    pthread_t thread;
+
+    (void)state;
+    alarm(30);
+    for (size_t i = 0; i < 3; i++) {
+        struct dgo_subscriber subscriber = subscribers[i];
+
+        subscriber.data = &crossed;
+        assert_int_equal(dgo_bus_subscribe(crossed.bus, &subscriber, &name[i], NULL), DGO_OK);
+    }
+    crossed.outer = name[0];
+    crossed.other = name[2];
+    assert_int_equal(pthread_create(&thread, NULL, publish_alarm, &crossed), 0);
+    publish(crossed.bus, KEEP, 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    /* Whoever came second did not wait. */
+    assert_true((crossed.inner_answer == DGO_OK && crossed.other_answer == DGO_EBUSY) ||
+                (crossed.inner_answer == DGO_EBUSY && crossed.other_answer == DGO_OK));
+    dgo_bus_free(crossed.bus);
+    alarm(0);
+}
+
 static void test_slow_handler_hurts_nobody(void **state)
 {
     struct slow slow = {0};
@@ -753,6 +883,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_filters),
     cmocka_unit_test(test_tags),
     cmocka_unit_test(test_inside_handlers),
+    cmocka_unit_test(test_a_handler_takes_out_the_one_around_it),
+    cmocka_unit_test(test_handlers_take_each_other_out_across_threads),
     cmocka_unit_test(test_slow_handler_hurts_nobody),
     cmocka_unit_test(test_failures_are_named),
     cmocka_unit_test(test_slowness_is_named),
