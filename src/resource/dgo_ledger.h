@@ -93,6 +93,12 @@ enum dgo_status dgo_ledger_reserve(struct dgo_ledger *ledger,
                                    const struct dgo_ledger_request *request, uint64_t now_ns,
                                    uint64_t *id, struct dgo_error *err) DGO_MUST_CHECK;
 
+/* The same for what its owner holds already, whether it fits or not.  `is_measured`: the driver
+ * counts it as used; else it stays promised.  DGO_ELIMIT. */
+enum dgo_status dgo_ledger_hold(struct dgo_ledger *ledger, const struct dgo_ledger_request *request,
+                                bool is_measured, uint64_t now_ns, uint64_t *id,
+                                struct dgo_error *err) DGO_MUST_CHECK;
+
 /* The process that holds reservation `id` is `pid`; measured bytes from an engine's own report
  * where the driver lists no processes; "it has loaded".  DGO_ENOTFOUND for an unknown id,
  * DGO_EINVAL for process 0. */

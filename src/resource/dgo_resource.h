@@ -302,6 +302,8 @@ enum dgo_status dgo_resource_ui_drain(uint64_t budget_ns, uint32_t *ran, struct 
 /* The manager's ledger behind its lock; as the functions of dgo_ledger.h. */
 enum dgo_status dgo_vram_reserve(const struct dgo_ledger_request *request, uint64_t *id,
                                  struct dgo_error *err) DGO_MUST_CHECK;
+enum dgo_status dgo_vram_hold(const struct dgo_ledger_request *request, bool is_measured,
+                              uint64_t *id, struct dgo_error *err) DGO_MUST_CHECK;
 enum dgo_status dgo_vram_adopt(uint64_t id, uint64_t pid, struct dgo_error *err);
 enum dgo_status dgo_vram_measure(uint64_t id, uint32_t gpu_index, uint64_t bytes,
                                  struct dgo_error *err);

@@ -191,6 +191,29 @@ static enum dgo_status refuse(struct dgo_ledger *ledger, const struct dgo_ledger
                     dgo_bytes_text(outstanding(ledger, g), promised));
 }
 
+/* There is room for one more. */
+static struct dgo_ledger_entry *append(struct dgo_ledger *ledger,
+                                       const struct dgo_ledger_request *request, uint64_t now_ns)
+{
+    struct dgo_ledger_entry *entry = &ledger->entry[ledger->entry_count++];
+
+    memset(entry, 0, sizeof *entry);
+    entry->id = ++ledger->last_id;
+    entry->owner = request->owner;
+    entry->created_ns = now_ns;
+    entry->state = DGO_LEDGER_PLANNED;
+    dgo_text_copy(entry->what, sizeof entry->what, request->what ? request->what : "");
+    memcpy(entry->planned_bytes, request->bytes, sizeof entry->planned_bytes);
+    return entry;
+}
+
+static enum dgo_status no_room(struct dgo_ledger *ledger, struct dgo_error *err)
+{
+    ledger->refused++;
+    return dgo_fail(err, DGO_ELIMIT, "%d reservations exist already; release one first",
+                    DGO_LEDGER_ENTRY_MAX);
+}
+
 enum dgo_status dgo_ledger_reserve(struct dgo_ledger *ledger,
                                    const struct dgo_ledger_request *request, uint64_t now_ns,
                                    uint64_t *id, struct dgo_error *err)
@@ -201,23 +224,29 @@ enum dgo_status dgo_ledger_reserve(struct dgo_ledger *ledger,
     dgo_ledger_expire(ledger, now_ns);
     if (request->expires_ns && request->expires_ns <= now_ns)
         return dgo_fail(err, DGO_EINVAL, "the reservation would have expired already");
-    if (ledger->entry_count == DGO_LEDGER_ENTRY_MAX) {
-        ledger->refused++;
-        return dgo_fail(err, DGO_ELIMIT, "%d reservations exist already; release one first",
-                        DGO_LEDGER_ENTRY_MAX);
-    }
+    if (ledger->entry_count == DGO_LEDGER_ENTRY_MAX)
+        return no_room(ledger, err);
     short_gpu = find_short(ledger, request);
     if (short_gpu != DGO_LEDGER_GPU_MAX)
         return refuse(ledger, request, short_gpu, err);
-    entry = &ledger->entry[ledger->entry_count++];
-    memset(entry, 0, sizeof *entry);
-    entry->id = ++ledger->last_id;
-    entry->owner = request->owner;
-    entry->created_ns = now_ns;
+    entry = append(ledger, request, now_ns);
     entry->expires_ns = request->expires_ns;
-    entry->state = DGO_LEDGER_PLANNED;
-    dgo_text_copy(entry->what, sizeof entry->what, request->what ? request->what : "");
-    memcpy(entry->planned_bytes, request->bytes, sizeof entry->planned_bytes);
+    ledger->granted++;
+    *id = entry->id;
+    return DGO_OK;
+}
+
+enum dgo_status dgo_ledger_hold(struct dgo_ledger *ledger, const struct dgo_ledger_request *request,
+                                bool is_measured, uint64_t now_ns, uint64_t *id,
+                                struct dgo_error *err)
+{
+    struct dgo_ledger_entry *entry;
+
+    if (ledger->entry_count == DGO_LEDGER_ENTRY_MAX)
+        return no_room(ledger, err);
+    entry = append(ledger, request, now_ns);
+    if (is_measured)
+        memcpy(entry->measured_bytes, request->bytes, sizeof entry->measured_bytes);
     ledger->granted++;
     *id = entry->id;
     return DGO_OK;

@@ -152,6 +152,12 @@ enum dgo_status dgo_vram_reserve(const struct dgo_ledger_request *request, uint6
     WITH_LEDGER(dgo_ledger_reserve(&ledger, request, wall_ns(), id, err));
 }
 
+enum dgo_status dgo_vram_hold(const struct dgo_ledger_request *request, bool is_measured,
+                              uint64_t *id, struct dgo_error *err)
+{
+    WITH_LEDGER(dgo_ledger_hold(&ledger, request, is_measured, wall_ns(), id, err));
+}
+
 enum dgo_status dgo_vram_adopt(uint64_t id, uint64_t pid, struct dgo_error *err)
 {
     WITH_LEDGER(dgo_ledger_adopt(&ledger, id, pid, err));

@@ -198,25 +198,14 @@ enum dgo_status launch_start(struct launch *launch, struct dgo_error *err)
 /* The engine holds its memory already: its reservation is a fact, not a wish. */
 static void reserve_held(struct launch *launch)
 {
-    static struct dgo_ledger ledger; /* 70 KiB; loop thread only */
-    struct dgo_ledger_entry *entry;
+    struct dgo_ledger_request request = {.what = launch->name, .owner = (uint64_t)launch->pid};
+    struct dgo_error err = {0};
 
-    dgo_vram_snapshot(&ledger);
-    if (ledger.entry_count == DGO_LEDGER_ENTRY_MAX)
-        return;
-    entry = &ledger.entry[ledger.entry_count++];
-    *entry = (struct dgo_ledger_entry){.id = ledger.last_id + 1,
-                                       .owner = (uint64_t)launch->pid,
-                                       .created_ns = wall_ns(),
-                                       .state = DGO_LEDGER_PLANNED};
-    (void)dgo_text_copy(entry->what, sizeof entry->what, launch->name);
-    for (uint32_t g = 0; g < DGO_GPU_MAX; g++) {
-        entry->planned_bytes[g] = launch->reserved_bytes[g];
-        if (dgo_machine_is_live(&launch->flow->machine))
-            entry->measured_bytes[g] = launch->reserved_bytes[g];
-    }
-    if (dgo_vram_load(ledger.entry, ledger.entry_count, NULL) == DGO_OK)
-        launch->ledger_id = entry->id;
+    for (uint32_t g = 0; g < DGO_GPU_MAX; g++)
+        request.bytes[g] = launch->reserved_bytes[g];
+    if (dgo_vram_hold(&request, dgo_machine_is_live(&launch->flow->machine), &launch->ledger_id,
+                      &err) != DGO_OK)
+        dgo_log(DGO_LOG_WARN, "%s: its memory is in no reservation: %s", launch->name, err.text);
 }
 
 static void replay_line(const char *line, size_t length, void *data)

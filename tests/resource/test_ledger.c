@@ -224,6 +224,31 @@ static void test_hostile_entries(void **state)
     assert_int_equal(balance.ours_bytes, UINT64_MAX);
 }
 
+/* An engine that outlived its daemon: what it holds is a fact, and no other entry is lost by it. */
+static void test_hold(void **state)
+{
+    static struct dgo_ledger ledger;
+    struct dgo_ledger_request request = {.what = "held", .owner = 7};
+    uint64_t id, before;
+
+    (void)state;
+    dgo_ledger_init(&ledger);
+    see(&ledger, 0, 24 * GIB, 0, 4 * GIB, 0);
+    before = reserve(&ledger, 0, GIB, 0);
+    request.bytes[0] = 20 * GIB; /* more than is free: it is used already */
+    assert_int_equal(dgo_ledger_hold(&ledger, &request, true, 1, &id, NULL), DGO_OK);
+    assert_true(id > before);
+    assert_non_null(dgo_ledger_find(&ledger, before));
+    assert_int_equal(dgo_ledger_promisable_bytes(&ledger, 0), 3 * GIB);
+    request.bytes[0] = 2 * GIB; /* said, not seen: still promised */
+    assert_int_equal(dgo_ledger_hold(&ledger, &request, false, 1, &id, NULL), DGO_OK);
+    assert_int_equal(dgo_ledger_promisable_bytes(&ledger, 0), GIB);
+    assert_int_equal(dgo_ledger_release_owner(&ledger, 7), 2);
+    while (ledger.entry_count < DGO_LEDGER_ENTRY_MAX)
+        assert_int_equal(dgo_ledger_hold(&ledger, &request, true, 1, &id, NULL), DGO_OK);
+    assert_int_equal(dgo_ledger_hold(&ledger, &request, true, 1, &id, NULL), DGO_ELIMIT);
+}
+
 /* A reservation that no process holds would stay for ever. */
 static void test_nobody_adopts(void **state)
 {
@@ -315,6 +340,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_drivers_that_list_twice),
     cmocka_unit_test(test_store_and_load),
     cmocka_unit_test(test_hostile_entries),
+    cmocka_unit_test(test_hold),
     cmocka_unit_test(test_nobody_adopts),
     cmocka_unit_test(test_never_twice),
     cmocka_unit_test(test_two_launches),
