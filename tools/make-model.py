@@ -649,6 +649,8 @@ def write_projector(path, spec, options):
         prefix + "image_std": f32_array([0.5] * 3),
         **{prefix + key: u32(value) for key, value in kind.numbers(shape).items()},
     }
+    if kind.sounds:
+        pairs["clip.has_audio_encoder"] = boolean(True)
     pairs.update({prefix + key: i32_array(values) for key, values in kind.lists.items()})
     if kind.version:
         pairs["clip.minicpmv_version"] = i32(kind.version)

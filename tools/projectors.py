@@ -280,6 +280,7 @@ def attention_block(prefix, channels, heads, size, kernel):
 
 def mobilenet(shape):
     """MobileNetV5's stages, as wide as `shape.width` says (2048: the 300 M one), the last two `shape.layers` pairs deep."""
+    yield ("a.conv1d.1.weight", (3, 128, shape.width), "router")  # of the sounds, which the engine does not load
     stem, *channels = (shape.width // 32 * part for part in (1, 2, 4, 10, 20))
     size = shape.width // 32
     yield ("v.conv_stem.conv.weight", (3, 3, 3, stem), "matrix")
@@ -359,6 +360,8 @@ class Kind:
     keys: dict = field(default_factory=dict)  # numbers, below clip.vision.
     body: Callable = None  # in place of patches, positions and layers
     lists: dict = field(default_factory=dict)  # of numbers, there too
+    sounds: bool = False  # the file has some, too
+    limits: bool = False  # numbers that what goes into matrices and comes out is cut to
     bound: bool = False  # the estimate is a bound
     tiny: Shape = None  # where the common one does not do
     only_pixels: int = 0  # the one size of pictures that its end takes
@@ -400,7 +403,7 @@ KINDS = {
                    post_norm=False, swapped=True),
     "gemma3": Kind(pooled, SIGLIP, keys={"projector.scale_factor": 4}),
     "gemma4v": Kind(projected, Shape(4, 1152, 16, 4304, 16, 768), keys={"projector.scale_factor": 3}, table="axes", patch_bias=False,
-                    bias=False, norm_bias=False, gate=True, head_norms="head", more_norms=True, post_norm=False),
+                    bias=False, norm_bias=False, gate=True, head_norms="head", more_norms=True, post_norm=False, limits=True),
     "idefics3": Kind(shuffled(4), Shape(4, 768, 12, 3072, 16, 512), keys={"projector.scale_factor": 4}),
     "lfm2": Kind(two(1, 2, merge=2, normed=4), Shape(4, 768, 12, 3072, 16, 256), keys={"projector.scale_factor": 2}),
     "janus_pro": Kind(two(0, 1), Shape(4, 1024, 16, 4096, 16, 384)),
@@ -448,7 +451,7 @@ KINDS = {
                       activation="clip.use_silu", table="", patches="twice", patch_bias=False, norm_bias=False, gate=True, fused=True,
                       shared=4),
     "minimax_m3": Kind(minimax, Shape(4, 1280, 16, 5120, 14, 672), table="", patches="twice", patch_bias=False, pre_norm=True),
-    "gemma3nv": Kind(projected_softly, Shape(8, 2048, 8, 0, 1, 768), body=mobilenet, only_pixels=768,
+    "gemma3nv": Kind(projected_softly, Shape(8, 2048, 8, 0, 1, 768), body=mobilenet, sounds=True, only_pixels=768,
                      tiny=Shape(8, 256, 8, 0, 1, 768)),
     "deepseekocr": Kind(sam_end, Shape(4, 1024, 16, 4096, 16, 1024), body=sam, bound=True, only_pixels=1024,
                         keys={"sam.head_count": SAM_HEADS, "sam.block_count": SAM_BLOCKS, "sam.embedding_length": SAM_WIDTH,
@@ -517,6 +520,8 @@ def layer_tensors(kind, shape, layer):
         yield from norm(prefix + name, width, bias=False)
     for name in ("ls1", "ls2") if kind.scales else ():
         yield (prefix + name + ".weight", (width,), "norm")
+    for name in ("input_min", "input_max", "output_min", "output_max") if kind.limits else ():
+        yield (prefix + "attn_out." + name, (1,), "bias")
     yield from linear(prefix + up, width, shape.inner, kind.bias)
     yield from linear(prefix + down, shape.inner, width, kind.bias)
     if kind.gate:

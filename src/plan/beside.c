@@ -133,6 +133,48 @@ static uint64_t sound_bytes(const struct dgo_model *projector)
     return SOUND_FRAMES * bands * sizeof(float);
 }
 
+/* Whether the file's encoder of sounds is loaded: never beside Gemma 3n's of pictures. */
+static bool hears(const struct dgo_model *projector)
+{
+    const struct encoder_type *type = encoder_type_of(projector);
+
+    return memory_key_number(projector, "has_audio_encoder") > 0 &&
+           !(type && type->flags & ENCODER_DEAF);
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+    const size_t length = strlen(text), ending_length = strlen(ending);
+
+    return length >= ending_length && strcmp(text + length - ending_length, ending) == 0;
+}
+
+/* Limits of what goes into a matrix and comes out of it are read, but kept elsewhere. */
+static bool is_limit(const char *name)
+{
+    static const char *const endings[] = {".input_min", ".input_max", ".output_min", ".output_max"};
+
+    for (size_t e = 0; e < sizeof endings / sizeof endings[0]; e++)
+        if (ends_with(name, endings[e]))
+            return true;
+    return false;
+}
+
+static uint64_t loaded_bytes(const struct dgo_model *projector)
+{
+    const bool with_sounds = hears(projector);
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < projector->tensor_count; i++) {
+        const char *name = projector->tensor[i].name;
+        const bool of_sounds = strncmp(name, "a.", 2) == 0 || strncmp(name, "mm.a.", 5) == 0;
+
+        if (!is_limit(name) && (with_sounds || !of_sounds))
+            bytes += dgo_pad_u64(projector->tensor[i].size_bytes, MEMORY_DEVICE_ALIGN);
+    }
+    return bytes;
+}
+
 /* A card that holds nothing else gets a row of its own; NULL: there is no room for it. */
 static struct dgo_device_estimate *device_made(struct dgo_estimate *estimate,
                                                const struct dgo_machine *machine, uint32_t gpu,
@@ -163,16 +205,15 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
     const bool fused = flash_attention == DGO_FA_ON && gpu >= 0;
     struct encoder_need need;
     const bool known = picture_need(projector, gpu >= 0, flash_attention, &need);
-    const uint64_t listening = listener_bytes(projector, fused);
+    const bool listens = hears(projector);
+    const uint64_t listening = listens ? listener_bytes(projector, fused) : 0;
+    const uint64_t weights = loaded_bytes(projector);
     struct dgo_device_estimate *to = NULL;
-    uint64_t weights = 0;
 
     if (strcmp(projector->architecture, "clip") != 0)
         return dgo_fail(err, DGO_EUNSUPPORTED,
                         "architecture \"%s\" is no projector; give the mmproj file of the model",
                         projector->architecture);
-    for (uint32_t i = 0; i < projector->tensor_count; i++)
-        weights += dgo_pad_u64(projector->tensor[i].size_bytes, MEMORY_DEVICE_ALIGN);
     if (gpu >= 0)
         to = device_made(estimate, machine, (uint32_t)gpu, margins_bytes);
     if (to) {
@@ -180,7 +221,7 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
         to->compute_bytes += need.compute_bytes + listening;
         if (!known || listening > 0)
             to->compute_source = DGO_FIGURE_BOUND;
-        estimate->host.compute_bytes += need.input_bytes + sound_bytes(projector);
+        estimate->host.compute_bytes += need.input_bytes + (listens ? sound_bytes(projector) : 0);
     } else {
         estimate->host.weights_bytes += weights;
         estimate->host.compute_bytes += need.compute_bytes + listening;

@@ -60,6 +60,7 @@ enum encoder_flag {
     ENCODER_WINDOWS = 1 << 14,     /* all layers but each so many-th, where the file says so */
     ENCODER_WINDOWS_BUT = 1 << 17, /* all layers but those that the file lists */
     ENCODER_MERGER_INSIDE = 1 << 18, /* behind a layer that the file names, for tokens of 4 x 4 */
+    ENCODER_DEAF = 1 << 21,          /* sounds of the same file are not loaded */
     ENCODER_NO_LAYERS = 1 << 20,     /* the end gets the picture */
     ENCODER_UNFOLDED = 1 << 19,      /* the picture is turned over until a matrix takes it */
     ENCODER_SWAPPED = 1 << 13,       /* old files swap the names of the feed-forward */

@@ -223,8 +223,11 @@ def encoder(box, row):
     machine_file = box.use(Machine(RTX_3090, RTX_3060))
     with_it, _ = estimate(box, machine_file, model(), [*flags, "--mmproj", str(path)])
     without, _ = estimate(box, machine_file, model(), flags)
-    seen = server(box, model(), [*flags, "--mmproj", str(path), "--warmup"])
-    wrong = []
+    held = []
+    seen = server(box, model(), [*flags, "--mmproj", str(path), "--warmup"], lambda: held.append(box.used_bytes(0) / (1 << 20)))
+    first = with_it["devices"][0]
+    rest, ours = held[0] - seen[first["name"]]["compute"], (first["weights_bytes"] + first["context_bytes"]) / (1 << 20)
+    wrong = [] if abs(rest - ours) <= 0.03 else [f"weights and context: the card holds {rest:.3f} MiB, estimate {ours:.3f}"]
     for before, after in [*zip(without["devices"], with_it["devices"]), (without["host"], with_it["host"])]:
         figure = (after["compute_bytes"] - before["compute_bytes"]) / (1 << 20)
         measured = seen[after.get("name", "host")]["projector"]
