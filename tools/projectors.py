@@ -53,10 +53,10 @@ def shuffled(merge):
     return lambda shape, out: linear("mm.model.fc", merge * merge * shape.width, out, bias=False)
 
 
-def two(first, second, merge=1, normed=0, bias=True):
+def two(first, second, merge=1, normed=0, bias=True, stacked=1):
     """Two matrices, called `first` and `second`; `normed` patches go through the norm before them as one row."""
     def end(shape, out):
-        inner = merge * merge * shape.width
+        inner = merge * merge * stacked * shape.width
         if normed:
             yield from norm("mm.input_norm", normed * shape.width)
         yield from linear("mm.%d" % first, inner, inner if merge > 1 else out, bias)
@@ -341,6 +341,16 @@ def sam_end(shape, out):
     yield ("v.view_seperator", (out,), "bias")
 
 
+def unified(shape):
+    """Gemma 4's without layers; 3 x 3 patches are one."""
+    piece = 3 * (3 * shape.patch) ** 2
+    yield ("v.patch_embd.weight", (piece, shape.width), "router")
+    yield ("v.patch_embd.bias", (shape.width,), "bias")
+    yield ("v.position_embd.weight", (shape.width, 64, 2), "router")
+    for number, width in ((1, piece), (2, shape.width), (3, shape.width)):
+        yield from norm("v.patch_norm.%d" % number, width)
+
+
 def projected_softly(shape, out):
     """The matrix is not turned over; the engine looks for the text model's width in its first dimension all the same."""
     yield ("mm.input_projection.weight", (shape.width, out), "matrix")
@@ -451,6 +461,10 @@ KINDS = {
                       activation="clip.use_silu", table="", patches="twice", patch_bias=False, norm_bias=False, gate=True, fused=True,
                       shared=4),
     "minimax_m3": Kind(minimax, Shape(4, 1280, 16, 5120, 14, 672), table="", patches="twice", patch_bias=False, pre_norm=True),
+    "gemma4uv": Kind(projected, Shape(0, 3072, 16, 0, 16, 768), body=unified, keys={"projector.scale_factor": 3},
+                     tiny=Shape(0, 128, 2, 0, 14, 448)),
+    "mlp-features": Kind(two(0, 2, stacked=3), Shape(6, 1152, 16, 4304, 14, 378), type="mlp", lists={"feature_layer": [1, 3, 6]}, post_norm=False,
+                         bias=True),
     "gemma3nv": Kind(projected_softly, Shape(8, 2048, 8, 0, 1, 768), body=mobilenet, sounds=True, only_pixels=768,
                      tiny=Shape(8, 256, 8, 0, 1, 768)),
     "deepseekocr": Kind(sam_end, Shape(4, 1024, 16, 4096, 16, 1024), body=sam, bound=True, only_pixels=1024,

@@ -61,6 +61,7 @@ enum encoder_flag {
     ENCODER_WINDOWS_BUT = 1 << 17, /* all layers but those that the file lists */
     ENCODER_MERGER_INSIDE = 1 << 18, /* behind a layer that the file names, for tokens of 4 x 4 */
     ENCODER_DEAF = 1 << 21,          /* sounds of the same file are not loaded */
+    ENCODER_WIDE_PATCHES = 1 << 22,  /* what others merge behind is one patch */
     ENCODER_NO_LAYERS = 1 << 20,     /* the end gets the picture */
     ENCODER_UNFOLDED = 1 << 19,      /* the picture is turned over until a matrix takes it */
     ENCODER_SWAPPED = 1 << 13,       /* old files swap the names of the feed-forward */
@@ -212,6 +213,7 @@ struct values end_minicpm46(struct sketch *s, struct values x);
 struct values end_youtu(struct sketch *s, struct values x);
 struct values end_ldp(struct sketch *s, struct values x);
 struct values end_ldp2(struct sketch *s, struct values x);
+struct values end_unified(struct sketch *s, struct values x);
 struct values end_mobile(struct sketch *s, struct values x);
 struct values end_llava(struct sketch *s, struct values x);
 

@@ -310,6 +310,25 @@ struct values end_glm_edge(struct sketch *s, struct values x)
     return sketch_beside(s, sketch_beside(s, x, row), row);
 }
 
+/* Gemma 4's without layers: patches as rows, normed and projected, with places along each axis. */
+struct values end_unified(struct sketch *s, struct values x)
+{
+    enum { COLOURS = 3 };
+    const uint64_t piece = s->encoder->patch * s->encoder->patch * COLOURS;
+    const uint64_t patches = s->side * s->side;
+    const tape_ref kernel = sketch_input(s, piece * sizeof(float));
+
+    s->unfilled_bytes += dgo_pad_u64(piece * sizeof(float), MEMORY_HOST_ALIGN);
+    x = (struct values){TAPE_PUT(s->tape, sketch_bytes(piece, patches), 0, kernel, x.ref), piece,
+                        patches};
+    x = sketch_norm(s, sketch_viewed(s, piece, patches, x), LAYER_NORM, true, true);
+    x = sketch_norm(s, sketch_linear(s, x, "v.patch_embd"), LAYER_NORM, true, true);
+    for (int axis = 0; axis < 2; axis++)
+        x = sketch_sum(s, x, sketch_chosen(s, patches, (struct values){TAPE_OUTSIDE, x.width, 0}));
+    x = sketch_norm(s, x, LAYER_NORM, true, true);
+    return sketch_linear(s, sketch_norm(s, x, RMS_NORM, false, false), "mm.input_projection");
+}
+
 struct values end_youtu(struct sketch *s, struct values x)
 {
     enum { BLOCK = 4 };

@@ -157,6 +157,18 @@ static bool is_6b(const struct encoder *encoder)
     return encoder->width == WIDTH && encoder->layer_count == LAYERS;
 }
 
+/* The rest does not matter to such a graph. */
+static bool read_layerless(struct encoder *e)
+{
+    if (e->type->flags & ENCODER_WIDE_PATCHES) {
+        if (e->merge > MERGE_MAX || e->patch == 0 || e->patch > PATCH_MAX)
+            return false;
+        e->patch *= e->merge;
+        e->pixels = e->type->warm_up_side * e->patch;
+    }
+    return e->pixels > 0 && e->pixels <= SIDE_MAX;
+}
+
 static bool read_sizes(struct encoder *e)
 {
     const struct encoder_type *type = e->type;
@@ -171,7 +183,7 @@ static bool read_sizes(struct encoder *e)
     e->merge = merge ? merge : type->merge;
     e->pixels = number_of(e, "vision.image_size");
     if (type->flags & ENCODER_NO_LAYERS)
-        return e->pixels > 0 && e->pixels <= SIDE_MAX;
+        return read_layerless(e);
     if (e->width == 0 || e->width > WIDTH_MAX || e->head_count == 0 || e->head_count > HEADS_MAX ||
         e->patch == 0 || e->patch > PATCH_MAX || e->merge > MERGE_MAX || layers == 0 ||
         layers > ENCODER_LAYERS_MAX)

@@ -48,6 +48,8 @@ static const struct encoder_type types[] = {
     {"exaone4_5", 46, 2, MERGE_SIZE, TABLE_NONE, TURN_BY_FOUR,
      ENCODER_RMS | ENCODER_TWICE | ENCODER_WINDOWS | ENCODER_SWAPPED, end_blocks},
     {"minimax_m3", 16, 2, MERGE_SIZE, TABLE_NONE, TURN_BY_TWO, ENCODER_TWICE, end_minimax},
+    {"gemma4uv", 16, 3, SCALE_FACTOR, TABLE_NONE, TURN_NONE,
+     ENCODER_NO_LAYERS | ENCODER_WIDE_PATCHES, end_unified},
     {"gemma3nv", 0, 1, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS | ENCODER_DEAF, end_mobile},
     {"minicpmv4_6", 0, 4, SCALE_FACTOR, TABLE_CHOSEN, TURN_NONE,
      ENCODER_MERGER_INSIDE | ENCODER_SWAPPED, end_minicpm46},
