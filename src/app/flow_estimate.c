@@ -143,8 +143,11 @@ static enum dgo_status add_projector(struct work *work)
     status = dgo_model_open(work->flags->projector, &projector, work->err);
     if (status == DGO_OK)
         status = dgo_estimate_add_projector(
-            work->estimate, &work->flow->machine, projector, work->flags->projector_gpu,
-            work->flags->settings.flash_attention, work->margins_bytes, work->err);
+            work->estimate, &work->flow->machine, projector,
+            &(struct dgo_projector_use){work->flags->projector_gpu,
+                                        work->flags->settings.flash_attention,
+                                        work->flags->picture_tokens},
+            work->margins_bytes, work->err);
     dgo_model_close(projector);
     return status == DGO_OK ? status : dgo_error_prefix(work->err, status, "--mmproj");
 }

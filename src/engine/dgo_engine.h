@@ -215,8 +215,9 @@ struct dgo_flags {
     bool draft_by_file;        /* nothing says of what kind it is: by what is in it */
     uint32_t draft_tokens;     /* that a draft proposes at once */
 
-    const char *projector; /* NULL: none */
-    int32_t projector_gpu; /* in the machine, among the settings' devices or not; -1: host */
+    const char *projector;   /* NULL: none */
+    int32_t projector_gpu;   /* in the machine, among the settings' devices or not; -1: host */
+    uint32_t picture_tokens; /* of one picture at most; 0: what the projector says */
 
     uint32_t adapter_count;
     const char *adapter[DGO_ADAPTER_MAX];

@@ -69,6 +69,17 @@ static enum dgo_status read_projector_device(struct flag_reader *reader, const c
 }
 
 /* "ngram-simple,draft-simple"; the last list counts. */
+/* Anything below one stands for the projector's own number. */
+static enum dgo_status read_picture_tokens(struct flag_reader *reader, const char *flag,
+                                           const char *value)
+{
+    int64_t tokens = 0;
+    const enum dgo_status status = flag_number(reader, flag, value, INT32_MIN, INT32_MAX, &tokens);
+
+    reader->flags->picture_tokens = tokens > 0 ? (uint32_t)tokens : 0;
+    return status;
+}
+
 static enum dgo_status read_speculation(struct flag_reader *reader, const char *flag,
                                         const char *value)
 {
@@ -180,6 +191,8 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
         return DGO_OK;
     case ACTION_PROJECTOR_DEVICE:
         return read_projector_device(reader, flag, value);
+    case ACTION_PICTURE_TOKENS:
+        return read_picture_tokens(reader, flag, value);
     case ACTION_DRAFT_MODEL:
         reader->flags->draft_model = value;
         return DGO_OK;

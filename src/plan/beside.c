@@ -71,14 +71,17 @@ static bool is_fused(const struct dgo_model *projector, bool on_card, enum dgo_f
 /* What the encoder of pictures takes: its graph's where that is known, else a bound.  Attention
  * that the card cannot fuse is computed unfused by a server that decides itself, and on the CPU by
  * one that was told to fuse: the most of both. */
-static bool picture_need(const struct dgo_model *projector, bool on_card,
-                         enum dgo_flash_attention wish, struct encoder_need *need)
+static bool picture_need(const struct dgo_model *projector, const struct dgo_projector_use *use,
+                         struct encoder_need *need)
 {
-    const bool fused = is_fused(projector, on_card, wish);
+    const enum dgo_flash_attention wish = use->flash_attention;
+    const bool fused = is_fused(projector, use->gpu >= 0, wish);
+    const struct encoder_use as_is = {fused, use->picture_tokens};
+    const struct encoder_use on_cpu = {true, use->picture_tokens};
     struct encoder_need other = {0};
 
-    if (encoder_bytes(projector, fused, need)) {
-        if (fused || wish != DGO_FA_ON || !encoder_bytes(projector, true, &other))
+    if (encoder_bytes(projector, &as_is, need)) {
+        if (fused || wish != DGO_FA_ON || !encoder_bytes(projector, &on_cpu, &other))
             return true;
         const uint64_t unfused_bytes = need->compute_bytes;
 
@@ -198,13 +201,13 @@ static struct dgo_device_estimate *device_made(struct dgo_estimate *estimate,
 
 enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
                                            const struct dgo_machine *machine,
-                                           const struct dgo_model *projector, int32_t gpu,
-                                           enum dgo_flash_attention flash_attention,
+                                           const struct dgo_model *projector,
+                                           const struct dgo_projector_use *use,
                                            const uint64_t *margins_bytes, struct dgo_error *err)
 {
-    const bool fused = flash_attention == DGO_FA_ON && gpu >= 0;
+    const bool fused = use->flash_attention == DGO_FA_ON && use->gpu >= 0;
     struct encoder_need need;
-    const bool known = picture_need(projector, gpu >= 0, flash_attention, &need);
+    const bool known = picture_need(projector, use, &need);
     const bool listens = hears(projector);
     const uint64_t listening = listens ? listener_bytes(projector, fused) : 0;
     const uint64_t weights = loaded_bytes(projector);
@@ -214,8 +217,8 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
         return dgo_fail(err, DGO_EUNSUPPORTED,
                         "architecture \"%s\" is no projector; give the mmproj file of the model",
                         projector->architecture);
-    if (gpu >= 0)
-        to = device_made(estimate, machine, (uint32_t)gpu, margins_bytes);
+    if (use->gpu >= 0)
+        to = device_made(estimate, machine, (uint32_t)use->gpu, margins_bytes);
     if (to) {
         to->weights_bytes += weights;
         to->compute_bytes += need.compute_bytes + listening;

@@ -293,14 +293,20 @@ void dgo_estimate_judge(struct dgo_estimate *estimate);
  * a bound where either is one.  Cards that only the second uses are appended. */
 void dgo_estimate_add(struct dgo_estimate *estimate, const struct dgo_estimate *beside);
 
-/* A vision projector on one GPU of the machine, among the estimate's devices or not, -1 host: its
- * file's tensors, and a bound of its graph from the widths that the file gives.  `margins_bytes` as
+/* How a projector of pictures or sounds is used. */
+struct dgo_projector_use {
+    int32_t gpu; /* of the machine, among the estimate's devices or not; -1: host */
+    enum dgo_flash_attention flash_attention;
+    uint32_t picture_tokens; /* of one picture at most; 0: what the projector says */
+};
+
+/* Adds its file's tensors and its graph, a bound where its type is not known.  `margins_bytes` as
  * for dgo_estimate_make.  DGO_EUNSUPPORTED when it is no projector. */
 DGO_MUST_CHECK
 enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
                                            const struct dgo_machine *machine,
-                                           const struct dgo_model *projector, int32_t gpu,
-                                           enum dgo_flash_attention flash_attention,
+                                           const struct dgo_model *projector,
+                                           const struct dgo_projector_use *use,
                                            const uint64_t *margins_bytes, struct dgo_error *err);
 
 #endif

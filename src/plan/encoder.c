@@ -330,13 +330,14 @@ static uint64_t inputs_bytes(const struct tape *tape)
     return bytes;
 }
 
-bool encoder_bytes(const struct dgo_model *projector, bool fused, struct encoder_need *need)
+bool encoder_bytes(const struct dgo_model *projector, const struct encoder_use *use,
+                   struct encoder_need *need)
 {
     struct encoder encoder;
     struct tape tape;
-    struct sketch s = {.encoder = &encoder, .tape = &tape, .fused = fused};
+    struct sketch s = {.encoder = &encoder, .tape = &tape, .fused = use->fused};
 
-    if (!encoder_read(projector, &encoder))
+    if (!encoder_read(projector, use->picture_tokens, &encoder))
         return false;
     tape_init(&tape, false);
     s.side = encoder.patch > 0 ? encoder.pixels / encoder.patch : 0;

@@ -62,6 +62,7 @@ enum encoder_flag {
     ENCODER_MERGER_INSIDE = 1 << 18, /* behind a layer that the file names, for tokens of 4 x 4 */
     ENCODER_DEAF = 1 << 21,          /* sounds of the same file are not loaded */
     ENCODER_WIDE_PATCHES = 1 << 22,  /* what others merge behind is one patch */
+    ENCODER_BY_MOST = 1 << 23,       /* the warm-up picture has the most tokens that there may be */
     ENCODER_NO_LAYERS = 1 << 20,     /* the end gets the picture */
     ENCODER_UNFOLDED = 1 << 19,      /* the picture is turned over until a matrix takes it */
     ENCODER_SWAPPED = 1 << 13,       /* old files swap the names of the feed-forward */
@@ -121,7 +122,8 @@ struct encoder {
 };
 
 /* False: no known type, or nothing that the engine would load. */
-bool encoder_read(const struct dgo_model *projector, struct encoder *encoder);
+bool encoder_read(const struct dgo_model *projector, uint32_t picture_tokens,
+                  struct encoder *encoder);
 
 /* A tensor of the file, as "mm.0.weight"; NULL: it has none. */
 const struct dgo_tensor *encoder_tensor(const struct encoder *encoder, const char *name);
@@ -130,8 +132,13 @@ struct encoder_need {
     uint64_t compute_bytes; /* of the device that the encoder is on */
     uint64_t input_bytes;   /* in host memory, beside a card */
 };
-/* With align the device's.  False: the graph is not known. */
-bool encoder_bytes(const struct dgo_model *projector, bool fused, struct encoder_need *need);
+struct encoder_use {
+    bool fused;
+    uint32_t picture_tokens; /* of one picture at most; 0: what the projector says */
+};
+/* False: the graph is not known. */
+bool encoder_bytes(const struct dgo_model *projector, const struct encoder_use *use,
+                   struct encoder_need *need);
 
 /* Of any type: not under. */
 void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder_need *need);

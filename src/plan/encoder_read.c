@@ -13,7 +13,9 @@ enum {
     WIDTH_MAX = 1 << 16,
     INNER_MAX = 1 << 18,
     HEADS_MAX = 1 << 10,
-    SIDE_MAX = 1 << 13,
+    NAMED_MAX = 1 << 13, /* pixels of a picture that the file names */
+    SIDE_MAX = 1 << 15,
+    PATCHES_MAX = 1 << 11, /* along a side */
     PATCH_MAX = 1 << 10,
     MERGE_MAX = 1 << 4,
     TENSORS_MAX = 1 << 13, /* each is looked up by its name */
@@ -166,10 +168,10 @@ static bool read_layerless(struct encoder *e)
         e->patch *= e->merge;
         e->pixels = e->type->warm_up_side * e->patch;
     }
-    return e->pixels > 0 && e->pixels <= SIDE_MAX;
+    return e->pixels > 0 && e->pixels <= NAMED_MAX;
 }
 
-static bool read_sizes(struct encoder *e)
+static bool read_sizes(struct encoder *e, uint32_t picture_tokens)
 {
     const struct encoder_type *type = e->type;
     const uint64_t merge = type->merge_key ? number_of(e, type->merge_key) : 0;
@@ -188,7 +190,9 @@ static bool read_sizes(struct encoder *e)
         e->patch == 0 || e->patch > PATCH_MAX || e->merge > MERGE_MAX || layers == 0 ||
         layers > ENCODER_LAYERS_MAX)
         return false;
-    if (type->warm_up_side > 0)
+    if (type->flags & ENCODER_BY_MOST && picture_tokens > 0)
+        e->pixels = (uint64_t)(sqrt(picture_tokens) * (double)(e->patch * e->merge));
+    else if (type->warm_up_side > 0)
         e->pixels = type->warm_up_side * e->patch * e->merge;
     if (type->flags & ENCODER_CAPPED && number_of(e, "vision.image_min_pixels") > 0 &&
         number_of(e, "vision.image_max_pixels") > 0)
@@ -197,8 +201,10 @@ static bool read_sizes(struct encoder *e)
     e->kv_head_count = kv ? kv : e->head_count;
     e->layer_count = e->drawn_count = (uint32_t)layers;
     e->rms = type->flags & ENCODER_RMS || (type->flags & ENCODER_RMS_6B && is_6b(e));
-    return e->pixels >= e->patch * e->merge && e->pixels <= SIDE_MAX && e->head_size > 0 &&
-           e->head_size * e->head_count <= WIDTH_MAX && e->kv_head_count <= e->head_count;
+    return e->pixels >= e->patch * e->merge && e->pixels <= SIDE_MAX &&
+           e->pixels / e->patch <= PATCHES_MAX && number_of(e, "vision.image_size") <= NAMED_MAX &&
+           e->head_size > 0 && e->head_size * e->head_count <= WIDTH_MAX &&
+           e->kv_head_count <= e->head_count;
 }
 
 static const struct dgo_model_key *layers_named(const struct encoder *encoder)
@@ -242,13 +248,14 @@ static void read_merger(struct encoder *encoder)
         encoder->damaged = true;
 }
 
-bool encoder_read(const struct dgo_model *projector, struct encoder *encoder)
+bool encoder_read(const struct dgo_model *projector, uint32_t picture_tokens,
+                  struct encoder *encoder)
 {
     const struct encoder_type *type = encoder_type_of(projector);
     const uint32_t not_drawn = PART_EXPERTS | PART_SINKS;
 
     *encoder = (struct encoder){.type = type, .projector = projector};
-    if (!type || projector->tensor_count > TENSORS_MAX || !read_sizes(encoder))
+    if (!type || projector->tensor_count > TENSORS_MAX || !read_sizes(encoder, picture_tokens))
         return false;
     for (uint32_t i = 0; i < projector->tensor_count; i++)
         read_part(encoder, &projector->tensor[i]);

@@ -211,6 +211,7 @@ def projector(box, row):
 ENCODER_WAYS = ["-sm none -fa on", "--no-mmproj-offload -fa off"]
 OFTEN = {"mlp", "gemma3", "gemma4v", "idefics3", "qwen2.5vl_merger", "qwen3vl_merger", "pixtral", "internvl", "resampler"}
 ENCODERS = [(kind, text) for number, kind in enumerate(KINDS) for way, text in enumerate(ENCODER_WAYS) if kind in OFTEN or number % 2 == way]
+ENCODERS += [("lfm2", "-sm none --image-max-tokens 700")]
 
 
 @cases(ENCODERS, lambda row: f"--mmproj: {row[0]}: {row[1]}")

@@ -232,6 +232,14 @@ static void test_beside(void **state)
     assert_int_equal(read.projector_gpu, -1);
     assert_false(read.fit); /* tensors are placed by hand */
 
+    assert_int_equal(read_text("--mmproj p.gguf --image-max-tokens 700", 0, &settings, &err),
+                     DGO_OK);
+    assert_int_equal(read.picture_tokens, 700);
+    assert_int_equal(read_text("--mmproj p.gguf --image-max-tokens -1", 0, &settings, &err),
+                     DGO_OK);
+    assert_int_equal(read.picture_tokens, 0);
+    assert_int_equal(read_text("--image-max-tokens many", 0, &settings, &err), DGO_EUSAGE);
+
     environment = variables;
     assert_int_equal(read_text("-c 4096 -fitt 512", 0, &settings, &err), DGO_OK);
     environment = NULL;

@@ -65,6 +65,8 @@ static struct dgo_model *open_file(const struct file *f)
     return model;
 }
 
+static const struct encoder_use fused = {.fused = true}, unfused = {.fused = false};
+
 static void test_sound(void **state)
 {
     struct dgo_model *model = open_file(&sound);
@@ -72,7 +74,7 @@ static void test_sound(void **state)
 
     (void)state;
     assert_non_null(model);
-    assert_true(encoder_bytes(model, true, &need));
+    assert_true(encoder_bytes(model, &fused, &need));
     assert_int_equal(need.input_bytes, 3 * PIXELS * PIXELS * 4);
     assert_in_range(need.compute_bytes, need.input_bytes, DGO_MIB);
     dgo_model_close(model);
@@ -93,6 +95,7 @@ static const struct {
     {"patch larger than picture", {"gemma3", WIDTH, HEADS, 200, PIXELS, LAYERS, MERGE, INNER, 256}},
     {"no picture", {"gemma3", WIDTH, HEADS, PATCH, 0, LAYERS, MERGE, INNER, 256}},
     {"4 G pixels", {"gemma3", WIDTH, HEADS, PATCH, UINT32_MAX, LAYERS, MERGE, INNER, 256}},
+    {"8192 x 8192 patches", {"gemma3", WIDTH, 1024, 1, 8192, LAYERS, MERGE, INNER, 256}},
     {"no layers", {"gemma3", WIDTH, HEADS, PATCH, PIXELS, 0, MERGE, INNER, 256}},
     {"more layers than tensors", {"gemma3", WIDTH, HEADS, PATCH, PIXELS, 60, MERGE, INNER, 256}},
     {"4 G layers", {"gemma3", WIDTH, HEADS, PATCH, PIXELS, UINT32_MAX, MERGE, INNER, 256}},
@@ -115,8 +118,8 @@ static void test_damaged(void **state)
 
         if (!model) /* refused earlier: as good */
             continue;
-        CHECK_ROW(!encoder_bytes(model, true, &need), rows[r].name);
-        CHECK_ROW(!encoder_bytes(model, false, &need), rows[r].name);
+        CHECK_ROW(!encoder_bytes(model, &fused, &need), rows[r].name);
+        CHECK_ROW(!encoder_bytes(model, &unfused, &need), rows[r].name);
         dgo_model_close(model);
     }
 }
@@ -135,9 +138,10 @@ static void test_bound(void **state)
             continue;
         machine.gpu[0].free_bytes = 24 * DGO_GIB;
         machine.gpu[0].known = UINT64_C(1) << DGO_GPU_FREE_BYTES;
-        assert_int_equal(
-            dgo_estimate_add_projector(&estimate, &machine, model, 0, DGO_FA_OFF, NULL, &err),
-            DGO_OK);
+        assert_int_equal(dgo_estimate_add_projector(&estimate, &machine, model,
+                                                    &(struct dgo_projector_use){0, DGO_FA_OFF, 0},
+                                                    NULL, &err),
+                         DGO_OK);
         CHECK_ROW(estimate.device[0].compute_source == DGO_FIGURE_BOUND, rows[r].name);
         CHECK_ROW(estimate.device[0].compute_bytes < UINT64_C(1) << 60, rows[r].name);
         dgo_model_close(model);
@@ -158,7 +162,7 @@ static void test_time(void **state)
     struct dgo_model *model = open_file(&large);
 
     for (int i = 0; i < 100; i++)
-        assert_true(encoder_bytes(model, false, &need));
+        assert_true(encoder_bytes(model, &unfused, &need));
     assert_true(need.compute_bytes > 64 * DGO_GIB); /* scores of 342225 patches, for two heads */
     assert_true((clock() - start) / CLOCKS_PER_SEC < SECONDS_MAX);
     dgo_model_close(model);
