@@ -210,6 +210,8 @@ class Shape:
         self.put("output_norm.weight", self.width, kind="F32")
         if self.o["norm_bias"]:
             self.put("output_norm.bias", self.width, kind="F32")
+        if self.o["output_bias"]:
+            self.put("output.bias", self.vocabulary, kind="F32")
         if self.o["positions"]:
             self.put("position_embd.weight", self.width, 131072)
         if self.o["embedding_norm"]:
@@ -579,6 +581,28 @@ FAMILIES = {
                             layer_out_norm=r.choice(["layer_output_norm", "post_ffw_norm"])),
     "stablelm": lambda r: Shape(r, "stablelm", square=1, norm_bias=1, qkv_bias=r.random() < .5, qk_norm=r.choice([0, 0, 3]), tied=False,
                                 no_ffn_norm=r.random() < .4),
+    "chatglm": lambda r: Shape(r, "chatglm", square=1, fused_qkv=r.random() < .5, qkv_bias=1, fused_gate=1, tied=False),
+    "internlm2": lambda r: Shape(r, "internlm2", square=1, tied=False),
+    "exaone": lambda r: Shape(r, "exaone", square=1, rope_table=r.random() < .5),
+    "exaone4": lambda r: Shape(r, "exaone4", square=1, qk_norm=1, post_norm=1, no_attn_norm=1, no_ffn_norm=1, rope_table=r.random() < .5),
+    "phi2": lambda r: Shape(r, "phi2", output_bias=1, no_ffn_norm=1, tied=False, **{k: v for k, v in PLAIN_OLD.items() if k != "fused_qkv"}),
+    "arcee": lambda r: Shape(r, "arcee", no_gate=1, rope_table=r.random() < .5),
+    "nemotron": lambda r: Shape(r, "nemotron", square=1, norm_bias=1, no_gate=1, tied=False),
+    "orion": lambda r: Shape(r, "orion", square=1, norm_bias=1, tied=False),
+    "xverse": lambda r: Shape(r, "xverse", square=1, tied=False),
+    "jais2": lambda r: Shape(r, "jais2", **{k: v for k, v in PLAIN_OLD.items() if k != "fused_qkv"}),
+    "codeshell": lambda r: Shape(r, "codeshell", **PLAIN_OLD | {"tied": False}),
+    "gemma": lambda r: Shape(r, "gemma", tied=True),
+    "minicpm": lambda r: Shape(r, "minicpm", square=1),
+    "bailingmoe": lambda r: Shape(r, "bailingmoe", moe=1, shared=True, tied=False, **{"%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
+    "deepseek": lambda r: Shape(r, "deepseek", moe=1, square=1, shared=True, lead=1, tied=False,
+                                **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
+    "maincoder": lambda r: Shape(r, "maincoder", qk_norm=1),
+    "pangu-embedded": lambda r: Shape(r, "pangu-embedded", qkv_bias=1, out_bias=1),
+    "qwen2vl": lambda r: Shape(r, "qwen2vl", square=1, qkv_bias=1, **{"%rope.dimension_sections": [16, 24, 24, 0]}),
+    "hunyuan_vl": lambda r: Shape(r, "hunyuan_vl", qk_norm=1, **({"%rope.dimension_sections": [16, 16, 16, 16]} if r.random() < .5 else {})),
+    "phimoe": lambda r: Shape(r, "phimoe", moe=1, square=1, qkv_bias=1, out_bias=1, norm_bias=1, output_bias=1, tied=False, one_inner=1, inner_max=4096,
+                              experts_max=16),
     "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
 }
 
