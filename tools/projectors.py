@@ -394,6 +394,8 @@ class Kind:
     more_norms: bool = False
     swapped: bool = False  # CLIP's old files swap the names of the feed-forward
 
+    head: int = 0  # a head's size, where the width does not follow from it
+    sinks: bool = False
     shared: int = 1  # heads that share keys and values
 
     def key_heads(self, shape):
@@ -460,6 +462,10 @@ KINDS = {
                       keys={"n_wa_pattern": 8, "image_min_pixels": 3136, "image_max_pixels": 12845056},
                       activation="clip.use_silu", table="", patches="twice", patch_bias=False, norm_bias=False, gate=True, fused=True,
                       shared=4),
+    "mimovl": Kind(two(0, 2, merge=2), Shape(6, 1280, 32, 4608, 16, 560), bound=True, activation="clip.use_silu", table="",
+                   keys={"window_size": 128, "image_min_pixels": 8192, "image_max_pixels": 8388608},
+                   lists={"wa_pattern_mode": [-1, 0, 1, 0, 1, -1]}, patches="twice", patch_bias=False, norm_bias=False, gate=True,
+                   fused=True, shared=4, head=64, sinks=True),
     "minimax_m3": Kind(minimax, Shape(4, 1280, 16, 5120, 14, 672), table="", patches="twice", patch_bias=False, pre_norm=True),
     "gemma4uv": Kind(projected, Shape(0, 3072, 16, 0, 16, 768), body=unified, keys={"projector.scale_factor": 3},
                      tiny=Shape(0, 128, 2, 0, 14, 448)),
@@ -522,12 +528,15 @@ def layer_tensors(kind, shape, layer):
         up, down = down, up
     yield from norm(prefix + "ln1", width, kind.norm_bias)
     yield from norm(prefix + "ln2", width, kind.norm_bias)
+    size = kind.head or width // shape.heads
     if kind.fused:
-        yield from linear(prefix + "attn_qkv", width, width + 2 * width * kind.key_heads(shape) // shape.heads, kind.fused_bias)
+        yield from linear(prefix + "attn_qkv", width, size * (shape.heads + 2 * kind.key_heads(shape)), kind.fused_bias)
     else:
         for name in ("attn_q", "attn_k", "attn_v"):
             yield from linear(prefix + name, width, width, kind.bias)
-    yield from linear(prefix + "attn_out", width, width, kind.bias)
+    yield from linear(prefix + "attn_out", size * shape.heads, width, kind.bias)
+    if kind.sinks:
+        yield (prefix + "attn_sinks", (shape.heads,), "bias")
     for name in ("attn_q_norm", "attn_k_norm") if kind.head_norms else ():
         yield from norm(prefix + name, width // shape.heads if kind.head_norms == "head" else width, bias=False)
     for name in ("attn_post_norm", "ffn_post_norm") if kind.more_norms else ():

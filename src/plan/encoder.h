@@ -42,30 +42,30 @@ enum encoder_part {
 };
 
 enum encoder_flag {
-    ENCODER_RMS = 1 << 0,           /* norms by the root of the mean square */
-    ENCODER_RMS_6B = 1 << 1,        /* the same for InternViT-6B only */
-    ENCODER_CLASS_ROW = 1 << 2,     /* behind the patches, where the file has it */
-    ENCODER_CLASS_NEEDED = 1 << 3,  /* no graph without that row */
-    ENCODER_CLASS_COPIED = 1 << 4,  /* for each picture */
-    ENCODER_CLASS_FIRST = 1 << 15,  /* before the patches, as many rows as the file has */
-    ENCODER_CAPPED = 1 << 16,       /* the warm-up picture is the largest that the file names */
-    ENCODER_TWICE = 1 << 5,         /* two kernels, for two moments; patches in blocks of 2 x 2 */
-    ENCODER_FLAT = 1 << 6,          /* the kernel is a matrix */
-    ENCODER_SCALED = 1 << 7,        /* the picture is, first */
-    ENCODER_CLAMPED = 1 << 8,       /* what goes into matrices, and comes out */
-    ENCODER_VALUES_NORMED = 1 << 9, /* as queries and keys are */
-    ENCODER_NORMED_LATE = 1 << 10,  /* behind attention and feed-forward, not before */
-    ENCODER_TRUNK_NORM = 1 << 11,   /* the last norm has another name */
-    ENCODER_LLAVA = 1 << 12,       /* layers up to the last but one, or those that the file names */
-    ENCODER_WINDOWS = 1 << 14,     /* all layers but each so many-th, where the file says so */
-    ENCODER_WINDOWS_BUT = 1 << 17, /* all layers but those that the file lists */
-    ENCODER_MERGER_INSIDE = 1 << 18, /* behind a layer that the file names, for tokens of 4 x 4 */
-    ENCODER_DEAF = 1 << 21,          /* sounds of the same file are not loaded */
-    ENCODER_WIDE_PATCHES = 1 << 22,  /* what others merge behind is one patch */
-    ENCODER_BY_MOST = 1 << 23,       /* the warm-up picture has the most tokens that there may be */
-    ENCODER_NO_LAYERS = 1 << 20,     /* the end gets the picture */
-    ENCODER_UNFOLDED = 1 << 19,      /* the picture is turned over until a matrix takes it */
-    ENCODER_SWAPPED = 1 << 13,       /* old files swap the names of the feed-forward */
+    ENCODER_RMS = 1 << 0,            /* norms by the root of the mean square */
+    ENCODER_RMS_6B = 1 << 1,         /* the same for InternViT-6B only */
+    ENCODER_CLASS_ROW = 1 << 2,      /* behind the patches, where the file has it */
+    ENCODER_CLASS_NEEDED = 1 << 3,   /* no graph without that row */
+    ENCODER_CLASS_COPIED = 1 << 4,   /* for each picture */
+    ENCODER_CLASS_FIRST = 1 << 5,    /* before the patches, as many rows as the file has */
+    ENCODER_TWICE = 1 << 6,          /* two kernels, for two moments; patches in blocks of 2 x 2 */
+    ENCODER_FLAT = 1 << 7,           /* the kernel is a matrix */
+    ENCODER_UNFOLDED = 1 << 8,       /* the picture is turned over until a matrix takes it */
+    ENCODER_SCALED = 1 << 9,         /* the picture is, first */
+    ENCODER_WIDE_PATCHES = 1 << 10,  /* what others merge behind is one patch */
+    ENCODER_CAPPED = 1 << 11,        /* the warm-up picture is the largest that the file names */
+    ENCODER_BY_MOST = 1 << 12,       /* the warm-up picture has the most tokens that there may be */
+    ENCODER_CLAMPED = 1 << 13,       /* what goes into matrices, and comes out */
+    ENCODER_VALUES_NORMED = 1 << 14, /* as queries and keys are */
+    ENCODER_NORMED_LATE = 1 << 15,   /* behind attention and feed-forward, not before */
+    ENCODER_TRUNK_NORM = 1 << 16,    /* the last norm has another name */
+    ENCODER_WINDOWS = 1 << 17,       /* all layers but each so many-th, where the file says so */
+    ENCODER_WINDOWS_BUT = 1 << 18,   /* all layers but those that the file lists */
+    ENCODER_MERGER_INSIDE = 1 << 19, /* behind a layer that the file names, for tokens of 4 x 4 */
+    ENCODER_LLAVA = 1 << 20,     /* layers up to the last but one, or those that the file names */
+    ENCODER_SWAPPED = 1 << 21,   /* old files swap the names of the feed-forward */
+    ENCODER_NO_LAYERS = 1 << 22, /* the end gets the picture */
+    ENCODER_DEAF = 1 << 23,      /* sounds of the same file are not loaded */
 };
 
 enum encoder_table {

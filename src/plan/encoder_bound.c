@@ -76,7 +76,7 @@ static uint64_t widest_bytes(const struct dgo_model *projector, const struct pic
 
 void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder_need *need)
 {
-    enum { POSITIONS_BYTES = 16 }; /* of one patch: four numbers where they have two dimensions */
+    enum { POSITIONS_BYTES = 32 }; /* of one patch: four numbers, and four in another order */
     const struct picture picture = warm_up_picture(projector);
 
     need->compute_bytes = widest_bytes(projector, &picture, fused);
