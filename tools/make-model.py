@@ -614,10 +614,11 @@ def norm_tensors(name, width):
     return (Tensor(*row) for row in projectors.norm(name, width))
 
 
-def write_clip(path, tensors, pairs, seed, sparse=False):
+def write_clip(path, tensors, pairs, seed, sparse=False, matrix_type="F16"):
     """What a server takes as --mmproj."""
     for tensor in tensors:
-        tensor.type = choose_type(tensor, "F16")
+        kernel = len(tensor.shape) == 4 and matrix_type == "BF16"
+        tensor.type = matrix_type if kernel else choose_type(tensor, matrix_type)
     write_file(path, {"general.architecture": string("clip"), "general.type": string("mmproj"),
                       "general.file_type": u32(1), **pairs}, tensors, None if sparse else Weights(seed))
 
@@ -656,7 +657,8 @@ def write_projector(path, spec, options):
         pairs["clip.minicpmv_version"] = i32(kind.version)
     if kind.activation:
         pairs[kind.activation] = boolean(True)
-    write_clip(path, tensors, pairs, options.seed, options.true_size or options.sparse)
+    write_clip(path, tensors, pairs, options.seed, options.true_size or options.sparse,
+               "BF16" if options.true_size and options.ftype == "BF16" else "F16")
 
 
 def audio_tensors(spec, width):

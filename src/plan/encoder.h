@@ -189,8 +189,12 @@ struct values sketch_chosen(struct sketch *s, uint64_t rows, struct values x);
 /* MiniCPM-V 4.6: windows of four tokens attend to themselves and become one. */
 struct values sketch_merger_inside(struct sketch *s, struct values x);
 /* Heads of equal width; `mask` may be TAPE_OUTSIDE. */
-/* A convolution of each channel alone. */
-struct values sketch_apart(struct sketch *s, struct values x, uint64_t kernel, uint64_t rows);
+/* A convolution of each channel alone; `kernel`: a side, and what a value of a piece takes. */
+struct kernel {
+    uint32_t side, value_bytes;
+};
+struct kernel sketch_kernel(struct sketch *s, const struct dgo_tensor *tensor);
+struct values sketch_apart(struct sketch *s, struct values x, struct kernel kernel, uint64_t rows);
 struct values sketch_attend(struct sketch *s, struct values q, struct values k, struct values v,
                             uint64_t heads, tape_ref mask);
 

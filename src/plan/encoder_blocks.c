@@ -1,6 +1,8 @@
 /* encoder_blocks.c - the blocks that encoders of pictures are drawn of. */
 #include "encoder.h"
 
+#include "dgo_units.h"
+
 #include <stdio.h>
 
 enum { F16_BYTES = 2, POSITION_BYTES = 4, BLOCK_PATCHES = 4, TYPE_BF16 = 30, MATRIX_MAX = 1 << 20 };
@@ -118,31 +120,46 @@ struct values sketch_normed_by(struct sketch *s, struct values x, const char *na
     return encoder_tensor(s->encoder, full) ? sketch_normed(s, x, true, has_bias(s, name)) : x;
 }
 
-/* Pieces of the picture as rows of F16, their product, and that turned over. */
+/* Pieces are F16, beside kernels of BF16 F32. */
+static uint32_t piece_value_bytes(const struct dgo_tensor *kernel)
+{
+    return kernel && kernel->type == TYPE_BF16 ? sizeof(float) : F16_BYTES;
+}
+
+/* Pieces of the picture as rows, their product, and that turned over. */
 struct values sketch_convolved(struct sketch *s, struct values x, const char *name, uint64_t kernel,
                                uint64_t rows)
 {
     char full[DGO_TENSOR_NAME_MAX];
-    const struct dgo_tensor *tensor;
     struct values y = {TAPE_OUTSIDE, 0, rows};
-    uint64_t value = F16_BYTES;
+    uint64_t value;
 
     snprintf(full, sizeof full, "%s.weight", name);
-    tensor = encoder_tensor(s->encoder, full);
-    if (tensor && tensor->type == TYPE_BF16)
-        value = sizeof(float);
+    value = piece_value_bytes(encoder_tensor(s->encoder, full));
     y.width = made_width(s, name, 3);
     y.ref = TAPE_PUT(s->tape, kernel * kernel * x.width * rows * value, 0, x.ref);
     y = sketch_made(s, y.width, rows, sketch_viewed(s, y.width, rows, y));
     return sketch_turned(s, y);
 }
 
-struct values sketch_apart(struct sketch *s, struct values x, uint64_t kernel, uint64_t rows)
+struct kernel sketch_kernel(struct sketch *s, const struct dgo_tensor *tensor)
 {
+    enum { KERNEL_MAX = 31 };
+
+    if (!tensor)
+        return (struct kernel){0};
+    if (tensor->dim[0] > KERNEL_MAX)
+        s->encoder->damaged = true;
+    return (struct kernel){(uint32_t)dgo_min_u64(tensor->dim[0], KERNEL_MAX),
+                           piece_value_bytes(tensor)};
+}
+
+struct values sketch_apart(struct sketch *s, struct values x, struct kernel kernel, uint64_t rows)
+{
+    const uint64_t piece = (uint64_t)kernel.side * kernel.side * kernel.value_bytes;
     struct values y = {TAPE_OUTSIDE, x.width, rows};
 
-    y.ref = TAPE_PUT(s->tape, x.width * rows * kernel * kernel * F16_BYTES, 0,
-                     tape_view(s->tape, x.ref));
+    y.ref = TAPE_PUT(s->tape, x.width * rows * piece, 0, tape_view(s->tape, x.ref));
     y = sketch_made(s, x.width, rows, sketch_viewed(s, x.width, rows, y));
     return sketch_viewed(s, x.width, rows, y);
 }

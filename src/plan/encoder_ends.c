@@ -361,7 +361,7 @@ struct values end_llava(struct sketch *s, struct values x)
 
 /* --- MobileVLM ------------------------------------------------------------------------------- */
 
-enum { MOBILE_SIDE = 24, MOBILE_KERNEL = 3 };
+enum { MOBILE_SIDE = 24 };
 
 static struct values normed_rows(struct sketch *s, struct values x)
 {
@@ -383,16 +383,16 @@ static struct values weighed(struct sketch *s, struct values x, const char *firs
 
 static struct values mobile_block(struct sketch *s, struct values x, uint64_t rows, int block)
 {
-    static const char *const names[][3] = {
+    static const char *const names[][4] = {
         {"mm.model.mb_block.1.block.1.fc1", "mm.model.mb_block.1.block.1.fc2",
-         "mm.model.mb_block.1.block.2.0"},
+         "mm.model.mb_block.1.block.2.0", "mm.model.mb_block.1.block.0.0.weight"},
         {"mm.model.mb_block.2.block.1.fc1", "mm.model.mb_block.2.block.1.fc2",
-         "mm.model.mb_block.2.block.2.0"},
+         "mm.model.mb_block.2.block.2.0", "mm.model.mb_block.2.block.0.0.weight"},
     };
     const char *const *name = names[block];
+    const struct kernel kernel = sketch_kernel(s, encoder_tensor(s->encoder, name[3]));
 
-    x = sketch_changed(s,
-                       sketch_turned(s, normed_rows(s, sketch_apart(s, x, MOBILE_KERNEL, rows))));
+    x = sketch_changed(s, sketch_turned(s, normed_rows(s, sketch_apart(s, x, kernel, rows))));
     x = weighed(s, x, name[0], name[1]);
     x = sketch_turned(s, sketch_viewed(s, x.width, x.rows, x));
     x = sketch_linear(s, x, name[2]);
@@ -423,12 +423,14 @@ struct values end_ldp(struct sketch *s, struct values x)
 
 struct values end_ldp2(struct sketch *s, struct values x)
 {
+    const struct kernel kernel =
+        sketch_kernel(s, encoder_tensor(s->encoder, "mm.model.peg.0.weight"));
     struct values peg;
 
     if (!fits_mobile(s))
         return x;
     x = sketch_two(s, patches_chosen(s, x), "mm.model.mlp.0", "mm.model.mlp.2");
     x = sketch_made(s, x.width, x.rows / 4, sketch_turned(s, x));
-    peg = sketch_changed(s, sketch_turned(s, sketch_apart(s, x, MOBILE_KERNEL, x.rows)));
+    peg = sketch_changed(s, sketch_turned(s, sketch_apart(s, x, kernel, x.rows)));
     return sketch_sum(s, peg, sketch_turned(s, x));
 }

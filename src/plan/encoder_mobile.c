@@ -16,8 +16,8 @@ struct image {
 
 /* What makes two blocks alike. */
 struct block {
-    uint64_t expanded, queries, made; /* channels; 0: no such matrix */
-    uint32_t kernel[2], key_kernel;   /* sides; 0: no such convolution */
+    uint64_t expanded, queries, made;    /* channels; 0: no such matrix */
+    struct kernel kernel[2], key_kernel; /* of side 0: no such convolution */
     bool edge, scaled;
 };
 
@@ -69,18 +69,18 @@ static struct image filled(struct sketch *s, struct image x, uint64_t kernel)
 }
 
 /* Each channel alone. */
-static struct image apart(struct sketch *s, struct image x, uint64_t kernel, uint64_t side)
+static struct image apart(struct sketch *s, struct image x, struct kernel kernel, uint64_t side)
 {
     x.v = sketch_apart(s, x.v, kernel, side * side);
     x.side = side;
     return x;
 }
 
-static struct image halved_apart(struct sketch *s, struct image x, uint64_t kernel)
+static struct image halved_apart(struct sketch *s, struct image x, struct kernel kernel)
 {
     const uint64_t side = (x.side + 1) / 2;
 
-    return apart(s, filled(s, x, kernel), kernel, side);
+    return apart(s, filled(s, x, kernel.side), kernel, side);
 }
 
 /* --- blocks ---------------------------------------------------------------------------------- */
@@ -108,11 +108,11 @@ static struct image draw_inverted(struct sketch *s, const struct block *b, struc
 {
     const struct image before = x;
 
-    if (b->kernel[0] > 0)
+    if (b->kernel[0].side > 0)
         x = normed(s, apart(s, x, b->kernel[0], x.side));
     if (b->expanded > 0)
         x = activated(s, normed(s, pointwise(s, x, b->expanded)));
-    if (b->kernel[1] > 0) {
+    if (b->kernel[1].side > 0) {
         x = halves ? halved_apart(s, x, b->kernel[1]) : apart(s, x, b->kernel[1], x.side);
         x = activated(s, normed(s, x));
     }
@@ -126,7 +126,7 @@ static struct image draw_inverted(struct sketch *s, const struct block *b, struc
 /* Keys or values, of each second pixel. */
 static struct image one_head(struct sketch *s, const struct block *b, struct image x, uint64_t size)
 {
-    if (b->key_kernel > 0)
+    if (b->key_kernel.side > 0)
         x = normed(s, halved_apart(s, x, b->key_kernel));
     return pointwise(s, x, size);
 }
@@ -169,15 +169,6 @@ static uint64_t channels_of(struct sketch *s, const struct dgo_tensor *matrix)
     return dgo_min_u64(matrix->dim[3], UINT16_MAX);
 }
 
-static uint32_t kernel_of(struct sketch *s, const struct dgo_tensor *kernel)
-{
-    enum { KERNEL_MAX = 31 };
-
-    if (kernel && kernel->dim[0] > KERNEL_MAX)
-        s->encoder->damaged = true;
-    return kernel ? (uint32_t)dgo_min_u64(kernel->dim[0], KERNEL_MAX) : 0;
-}
-
 static bool read_block(struct sketch *s, uint32_t stage, uint32_t i, struct block *b)
 {
     const struct dgo_tensor *edge = part_of(s, stage, i, "conv_exp.weight");
@@ -194,23 +185,23 @@ static bool read_block(struct sketch *s, uint32_t stage, uint32_t i, struct bloc
         b->queries = channels_of(s, query);
         b->expanded = channels_of(s, part_of(s, stage, i, "attn.key.proj.weight"));
         b->made = channels_of(s, part_of(s, stage, i, "attn.output.proj.weight"));
-        b->key_kernel = kernel_of(s, part_of(s, stage, i, "attn.key.down_conv.weight"));
+        b->key_kernel = sketch_kernel(s, part_of(s, stage, i, "attn.key.down_conv.weight"));
         if (b->expanded == 0 || b->made == 0)
             s->encoder->damaged = true;
         return b->expanded > 0;
     }
     b->expanded = channels_of(s, part_of(s, stage, i, "pw_exp.conv.weight"));
     b->made = channels_of(s, part_of(s, stage, i, "pw_proj.conv.weight"));
-    b->kernel[0] = kernel_of(s, part_of(s, stage, i, "dw_start.conv.weight"));
-    b->kernel[1] = kernel_of(s, part_of(s, stage, i, "dw_mid.conv.weight"));
-    return b->expanded > 0 || b->kernel[0] > 0;
+    b->kernel[0] = sketch_kernel(s, part_of(s, stage, i, "dw_start.conv.weight"));
+    b->kernel[1] = sketch_kernel(s, part_of(s, stage, i, "dw_mid.conv.weight"));
+    return b->expanded > 0 || b->kernel[0].side > 0;
 }
 
 static bool alike(const struct block *a, const struct block *b)
 {
     return a->expanded == b->expanded && a->queries == b->queries && a->made == b->made &&
-           a->kernel[0] == b->kernel[0] && a->kernel[1] == b->kernel[1] &&
-           a->key_kernel == b->key_kernel && a->edge == b->edge && a->scaled == b->scaled;
+           a->kernel[0].side == b->kernel[0].side && a->kernel[1].side == b->kernel[1].side &&
+           a->key_kernel.side == b->key_kernel.side && a->edge == b->edge && a->scaled == b->scaled;
 }
 
 /* Two blocks like the two before them, which were like those before: they add nothing. */

@@ -28,6 +28,12 @@ def make(*words):
     subprocess.run([sys.executable, MAKE, "tiny-llama", *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
 
 
+def make_projector(folder, name):
+    """A type, and what its matrices are where that is not F16."""
+    kind, *file_type = name.split()
+    make(folder / f"{name}.gguf", "--projector-type", kind, "--true-size", *(["--sparse", "--ftype", *file_type] if file_type else []))
+
+
 def figures(program, folder, *words):
     ran = subprocess.run([program, "estimate", folder / "text.gguf", "--gpus", folder / "machine.yaml", "--json", "--engine-build", "11669",
                           "--", *FLAGS, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -53,7 +59,7 @@ def main():
         (folder / "machine.yaml").write_text("gpus:\n  - {name: Card, total_mib: 81920, free_mib: 81000}\n"
                                              "host: {total_mib: 99999, free_mib: 90000}\n")
         make(folder / "text.gguf")
-        list(pool.map(lambda kind: make(folder / f"{kind}.gguf", "--projector-type", kind, "--true-size"), {row[0] for row in listed}))
+        list(pool.map(lambda name: make_projector(folder, name), {row[0] for row in listed}))
         found = list(pool.map(lambda row: off(program, folder, row), listed))
     print(f"1..{len(listed)}")
     for number, (row, (card, host, source)) in enumerate(zip(listed, found), 1):
