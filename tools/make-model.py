@@ -15,7 +15,7 @@ import random
 import struct
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import projectors
 
@@ -579,6 +579,8 @@ def parse_arguments():
                         help="of that projector: %s" % ", ".join(projectors.KINDS))
     parser.add_argument("--true-size", action="store_true",
                         help="a projector as wide as a known one, but with fewer layers, and sparse")
+    parser.add_argument("--fed-draft", choices=FED_DRAFTS,
+                        help="write a draft model that is fed that model's hidden states instead")
     parser.add_argument("--split", type=int, default=1, metavar="N", help="write N parts")
     parser.add_argument("--seed", type=int, default=1, help="of the random weights")
     options = parser.parse_args()
@@ -603,7 +605,53 @@ def write_adapter(path, spec, rank, seed):
     write_file(path, pairs, tensors, Weights(seed))
 
 
-AUDIO_LAYERS, AUDIO_MELS, AUDIO_TOKENS, AUDIO_STACK = 2, 128, 1500, 8
+FED_DRAFTS = ("eagle3", "dflash")
+
+
+def fed_layer_tensors(prefix, kind, spec):
+    rows, kv_rows = spec.heads * spec.head_size, spec.kv_heads * spec.head_size
+    joined = 2 * spec.width if kind == "eagle3" else spec.width  # beside the token's embedding
+    yield Tensor(prefix + "attn_norm.weight", (spec.width,), "norm")
+    if kind == "eagle3":
+        yield Tensor(prefix + "attn_norm_2.weight", (spec.width,), "norm")
+    yield Tensor(prefix + "attn_q.weight", (joined, rows))
+    yield Tensor(prefix + "attn_k.weight", (joined, kv_rows))
+    yield Tensor(prefix + "attn_v.weight", (joined, kv_rows))
+    yield Tensor(prefix + "attn_output.weight", (rows, spec.width))
+    if kind == "dflash":
+        yield Tensor(prefix + "attn_q_norm.weight", (spec.head_size,), "norm")
+        yield Tensor(prefix + "attn_k_norm.weight", (spec.head_size,), "norm")
+    yield Tensor(prefix + "ffn_norm.weight", (spec.width,), "norm")
+    yield from dense_tensors(prefix, ".weight", spec.width, spec.feed_forward, False)
+
+
+def write_fed_draft(path, spec, kind, seed):
+    """EAGLE3 has one layer and an output of its own; DFlash has two here, and uses the model's output.  Both use the model's
+    embeddings."""
+    layers = 1 if kind == "eagle3" else 2
+    fed = (1, spec.layers // 2, spec.layers - 2)
+    draft = replace(spec, architecture=kind, layers=layers, next_token_blocks=0, experts=0, interval=0)
+    tensors = [Tensor("fc.weight", (len(fed) * spec.width, spec.width)),
+               Tensor("output_norm.weight", (spec.width,), "norm")]
+    if kind == "eagle3":
+        tensors.append(Tensor("output.weight", (spec.width, spec.vocabulary)))
+    else:
+        tensors.append(Tensor("enc.output_norm.weight", (spec.width,), "norm"))
+    for layer in range(layers):
+        tensors += fed_layer_tensors("blk.%d." % layer, kind, draft)
+    for tensor in tensors:
+        tensor.type = choose_type(tensor, "F16")
+    pairs = architecture_pairs("fed", draft, FILE_TYPES["F16"][0]) | tokenizer_pairs(draft)
+    pairs[kind + ".target_layers"] = i32_array(fed)
+    if kind == "eagle3":
+        pairs["eagle3.target_hidden_size"] = u32(spec.width)
+    else:
+        pairs["dflash.block_size"] = u32(8)
+        pairs["tokenizer.ggml.mask_token_id"] = u32(3)
+    write_file(path, pairs, tensors, Weights(seed))
+
+
+AUDIO_MELS, AUDIO_TOKENS, AUDIO_STACK = 128, 1500, 8
 
 
 def linear_tensors(name, inner, outer):
@@ -716,6 +764,9 @@ def main():
         return
     if options.audio:
         write_audio(options.out, spec, options.audio, options.seed)
+        return
+    if options.fed_draft:
+        write_fed_draft(options.out, spec, options.fed_draft, options.seed)
         return
     if options.projector or options.true_size:
         write_projector(options.out, spec, options)

@@ -97,40 +97,78 @@ static enum dgo_status open_draft(struct work *work)
     enum dgo_status status;
 
     flags->settings.states_out = flags->settings.own_draft;
+    if (!flags->draft_model && flags->draft_fed)
+        return dgo_fail(work->err, DGO_EUSAGE,
+                        "--spec-type: a draft of this kind is a model of its own: -md FILE");
     if (!flags->draft_model)
         return DGO_OK;
     status = dgo_model_open(flags->draft_model, &work->draft, work->err);
     if (status != DGO_OK)
         return dgo_error_prefix(work->err, status, "-md");
+    if (flags->draft_fed && !dgo_draft_is_fed(work->draft))
+        return dgo_fail(work->err, DGO_EUSAGE,
+                        "--spec-type: %.200s is no draft model of this kind: its key "
+                        "\"%.48s.target_layers\" is missing",
+                        flags->draft_model, work->draft->architecture);
     if (flags->draft_by_file && work->draft->mtp_layer_count > 0) {
         draft->own_draft = true;
         flags->settings.rollback_tokens = flags->draft_tokens;
     }
+    /* EAGLE3's states are not gone back from where only its file says what it is. */
+    if (flags->draft_fed ||
+        (flags->draft_by_file && strcmp(work->draft->architecture, "dflash") == 0))
+        flags->settings.rollback_tokens = flags->draft_tokens;
+    if (dgo_draft_is_fed(work->draft)) /* hidden states come out of it: logits of every token */
+        draft->output_row_count = draft->ubatch_tokens;
     flags->settings.states_out = draft->own_draft_alone = draft->own_draft;
     draft->draft_key_type = draft->key_type;
     draft->draft_value_type = draft->value_type;
     return DGO_OK;
 }
 
+/* The machine as the draft finds it, which by itself is split by what is free then; heap memory. */
+static struct dgo_machine *machine_with_model(const struct work *work)
+{
+    struct dgo_machine *machine = malloc(sizeof *machine);
+
+    if (!machine)
+        return NULL;
+    *machine = work->flow->machine;
+    for (uint32_t d = 0; d < work->estimate->device_count; d++) {
+        const struct dgo_device_estimate *device = &work->estimate->device[d];
+        uint64_t *free_bytes = &machine->gpu[device->gpu_index].free_bytes;
+        const uint64_t taken = device->weights_bytes + device->context_bytes +
+                               device->compute_bytes + device->overhead_bytes;
+
+        *free_bytes -= dgo_min_u64(*free_bytes, taken);
+    }
+    return machine;
+}
+
 static enum dgo_status add_draft(struct work *work)
 {
     struct dgo_settings draft = work->flags->draft;
+    struct dgo_machine *machine;
     struct dgo_estimate beside;
     enum dgo_status status;
 
     if (!work->draft)
         return DGO_OK;
+    machine = machine_with_model(work);
+    if (!machine)
+        return dgo_fail(work->err, DGO_ENOMEM, "out of memory for the draft model");
     draft.ctx_tokens = work->estimate->ctx_tokens;
     draft.adapter_count = 0;
     if (draft.cpu_moe_layer_count > work->draft->layer_count + work->draft->mtp_layer_count)
         draft.cpu_moe_layer_count = work->draft->layer_count + work->draft->mtp_layer_count;
-    status = dgo_estimate_make(&work->flow->machine, work->draft, &draft, &work->flow->rules,
+    status = dgo_estimate_make(machine, work->draft, &draft, &work->flow->rules,
                                work->margins_bytes, &beside, work->err);
-    if (status == DGO_OK)
-        dgo_estimate_add(work->estimate, &beside);
-    else
-        status = dgo_error_prefix(work->err, status, "the draft model");
-    return status;
+    free(machine);
+    if (status != DGO_OK)
+        return dgo_error_prefix(work->err, status, "the draft model");
+    dgo_estimate_add_fed(work->estimate, work->flow->model, work->draft);
+    dgo_estimate_add(work->estimate, &beside);
+    return DGO_OK;
 }
 
 static enum dgo_status add_projector(struct work *work)

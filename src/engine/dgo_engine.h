@@ -212,6 +212,7 @@ struct dgo_flags {
 
     const char *draft_model;   /* a second model beside the first; NULL: none */
     struct dgo_settings draft; /* context tokens: those of the first model's estimate */
+    bool draft_fed;            /* it is said to be one that is fed hidden states */
     bool draft_by_file;        /* nothing says of what kind it is: by what is in it */
     uint32_t draft_tokens;     /* that a draft proposes at once */
 

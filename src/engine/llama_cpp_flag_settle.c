@@ -138,6 +138,8 @@ static void settle_guesses(struct flag_reader *reader)
     if (!reader->guesses_given && flags->draft_model)
         reader->guesses = 1 << GUESS_DRAFT_SIMPLE;
     flags->draft_by_file = !reader->guesses_given;
+    for (int guess = GUESS_DRAFT_EAGLE3; guess <= GUESS_DRAFT_DSPARK; guess++)
+        flags->draft_fed = flags->draft_fed || reader->guesses >> guess & 1;
     flags->draft.own_draft = mtp && flags->draft_model;
     flags->settings.own_draft = mtp && !flags->draft_model;
     flags->settings.draft_key_type = flags->draft.key_type;

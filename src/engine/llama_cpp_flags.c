@@ -7,9 +7,6 @@
 /* What is not computed yet, as the end of "--rpc is not supported: ". */
 static const char *const refusals[ACTION_COUNT] = {
     [ACTION_MOE_CACHE] = "the cache of experts on the GPUs is not computed",
-    [ACTION_SPECULATION] =
-        "the memory of this kind of draft is not computed; draft-mtp, draft-simple with -md "
-        "and guessing from n-grams are",
     [ACTION_DRAFT_OVERRIDE] = "placing single tensors of the draft model is not computed",
     [ACTION_VISION] = "a file that is still to be fetched is not computed; give it with --mmproj",
     [ACTION_ADAPTER] = "the memory of these adapters is not computed; plain --lora is",
@@ -84,10 +81,11 @@ static enum dgo_status read_speculation(struct flag_reader *reader, const char *
                                         const char *value)
 {
     static const char *const names[GUESS_COUNT] = {
-        [GUESS_DRAFT_SIMPLE] = "draft-simple",   [GUESS_DRAFT_MTP] = "draft-mtp",
-        [GUESS_NGRAM_SIMPLE] = "ngram-simple",   [GUESS_NGRAM_MAP_K] = "ngram-map-k",
-        [GUESS_NGRAM_MAP_K4V] = "ngram-map-k4v", [GUESS_NGRAM_MOD] = "ngram-mod",
-        [GUESS_NGRAM_CACHE] = "ngram-cache",
+        [GUESS_DRAFT_SIMPLE] = "draft-simple", [GUESS_DRAFT_MTP] = "draft-mtp",
+        [GUESS_DRAFT_EAGLE3] = "draft-eagle3", [GUESS_DRAFT_DFLASH] = "draft-dflash",
+        [GUESS_DRAFT_DSPARK] = "draft-dspark", [GUESS_NGRAM_SIMPLE] = "ngram-simple",
+        [GUESS_NGRAM_MAP_K] = "ngram-map-k",   [GUESS_NGRAM_MAP_K4V] = "ngram-map-k4v",
+        [GUESS_NGRAM_MOD] = "ngram-mod",       [GUESS_NGRAM_CACHE] = "ngram-cache",
     };
 
     reader->guesses = 0;
@@ -102,7 +100,7 @@ static enum dgo_status read_speculation(struct flag_reader *reader, const char *
         if (guess < GUESS_COUNT)
             reader->guesses |= UINT32_C(1) << guess;
         else if (length != 4 || memcmp(at, "none", 4) != 0)
-            return refuse(reader, flag, ACTION_SPECULATION);
+            return flag_bad_value(reader, flag, value, "a list of the engine's kinds, or none");
         at += length + (at[length] == ',');
     }
     return DGO_OK;
@@ -114,7 +112,8 @@ static enum dgo_status read_draft_tokens(struct flag_reader *reader, const char 
     int64_t *tokens = &reader->guess_tokens[GUESS_DRAFT_SIMPLE];
     const enum dgo_status status = flag_number(reader, flag, value, 0, UINT16_MAX, tokens);
 
-    reader->guess_tokens[GUESS_DRAFT_MTP] = *tokens;
+    for (int guess = GUESS_DRAFT_MTP; guess <= GUESS_DRAFT_DSPARK; guess++)
+        reader->guess_tokens[guess] = *tokens;
     return status;
 }
 
@@ -376,6 +375,9 @@ enum dgo_status llama_cpp_read_flags(const struct dgo_flag_source *source, struc
         /* The defaults of build 11669. */
         .guess_tokens = {[GUESS_DRAFT_SIMPLE] = LLAMA_DRAFT_TOKENS,
                          [GUESS_DRAFT_MTP] = LLAMA_DRAFT_TOKENS,
+                         [GUESS_DRAFT_EAGLE3] = LLAMA_DRAFT_TOKENS,
+                         [GUESS_DRAFT_DFLASH] = LLAMA_DRAFT_TOKENS,
+                         [GUESS_DRAFT_DSPARK] = LLAMA_DRAFT_TOKENS,
                          [GUESS_NGRAM_SIMPLE] = 48,
                          [GUESS_NGRAM_MAP_K] = 48,
                          [GUESS_NGRAM_MAP_K4V] = 48,

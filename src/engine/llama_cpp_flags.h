@@ -72,6 +72,9 @@ enum flag_action {
 enum flag_guess {
     GUESS_DRAFT_SIMPLE, /* a draft model */
     GUESS_DRAFT_MTP,    /* next-token blocks */
+    GUESS_DRAFT_EAGLE3, /* draft models that are fed hidden states */
+    GUESS_DRAFT_DFLASH,
+    GUESS_DRAFT_DSPARK,
     GUESS_NGRAM_SIMPLE, /* from what was said before */
     GUESS_NGRAM_MAP_K,
     GUESS_NGRAM_MAP_K4V,

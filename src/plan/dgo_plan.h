@@ -293,6 +293,13 @@ void dgo_estimate_judge(struct dgo_estimate *estimate);
  * a bound where either is one.  Cards that only the second uses are appended. */
 void dgo_estimate_add(struct dgo_estimate *estimate, const struct dgo_estimate *beside);
 
+/* Whether a draft model is fed what some layers of the model made (EAGLE3, DFlash, DSpark), as its
+ * key `target_layers` says; and what the model keeps for it, on top of its own estimate: a bound.
+ */
+bool dgo_draft_is_fed(const struct dgo_model *draft);
+void dgo_estimate_add_fed(struct dgo_estimate *estimate, const struct dgo_model *model,
+                          const struct dgo_model *draft);
+
 /* How a projector of pictures or sounds is used. */
 struct dgo_projector_use {
     int32_t gpu; /* of the machine, among the estimate's devices or not; -1: host */

@@ -84,6 +84,7 @@ struct memory_terms {
     const struct memory_build *rule;
     enum memory_family family;
     bool crossing;       /* single tensors on other devices: operands go to and fro */
+    bool fed;            /* a draft model that is fed hidden states */
     bool adapted;        /* LoRA adapters add their own products */
     bool studied;        /* this architecture's graphs were compared with the engine's */
     bool sliding_window; /* some layer has a window, and so a mask of its own */
@@ -238,6 +239,9 @@ struct memory_role {
     bool output_on_cpu;       /* -ngl 0 */
     bool block_on_cpu;        /* of the next-token block */
 };
+
+/* feature_draft.c: how many of the model's layers feed this draft model; 0: it is none of those. */
+uint32_t memory_fed_layer_count(const struct dgo_model *model);
 
 /* All that does not depend on the placement.  Uses the settings' context, slots, batches, types,
  * -fa, -nkvo, --swa-full, -ncmoe, output rows; not -ngl, -ts, -dev.  The settings must have passed

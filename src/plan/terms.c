@@ -324,8 +324,11 @@ static uint64_t logits_bytes(const struct dgo_model *model, const struct plan_me
         [MEMORY_MLA] = 3,   [MEMORY_DELTA] = 3,
     };
 
-    return (uint64_t)model->vocab_size * memory->output_row_count * sizeof(float) +
-           times[terms->family] * terms->embedding;
+    const uint64_t logits = (uint64_t)model->vocab_size * memory->output_row_count * sizeof(float);
+
+    /* What is fed turns its own logits into the model's vocabulary, or picks its guesses there. */
+    return (terms->fed ? 2 : 1) * logits +
+           (times[terms->family] + (terms->fed ? 2 : 0)) * terms->embedding;
 }
 
 /* The output layer on a device without layers sees the wanted rows only, handed on as any input. */
@@ -337,8 +340,11 @@ static uint64_t output_alone_bytes(const struct dgo_model *model, const struct p
                               ? memory->terms.embedding
                               : 0;
 
-    return rows * model->vocab_size + (wide + rows * model->embedding_length) *
-                                          (1U + MEMORY_COPIES * memory->terms.rule->other_inputs);
+    const uint64_t fed = memory->terms.fed ? 3 * memory->terms.embedding : 0;
+
+    return rows * model->vocab_size * (fed ? 2 : 1) +
+           (fed + wide + rows * model->embedding_length) *
+               (1U + MEMORY_COPIES * memory->terms.rule->other_inputs);
 }
 
 /* A graph for the generation is reserved, too: a token and a row for each slot. */
@@ -385,6 +391,7 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
         rules && rules->build > memory_build_find(0)->measured_build ? rules->build : 0;
     memory->output_row_count = output_rows(settings, terms->rule, memory);
     terms->family = find_family(model);
+    terms->fed = memory_fed_layer_count(model) > 0;
     terms->studied = is_studied(model);
     terms->sliding_window = w.window;
     terms->attention_fused = memory_attention_fused(model, settings);

@@ -96,6 +96,37 @@ def compare(box, machine, name, text):
     check(not wrong, "\n".join(wrong))
 
 
+# Drafts that are fed what layers of the model made: EAGLE3 with an output of its own, DFlash with the model's.
+FED = [
+    ("tiny-llama", "eagle3", "-c 4096 -np 1 -ts 1,1 --spec-type draft-eagle3"),
+    ("tiny-llama", "eagle3", "-c 4096 -np 2 -ts 3,1 -devd CUDA1 -ctkd q8_0 -ctvd q8_0"),  # by its file
+    ("tiny-qwen35", "eagle3", "-c 2048 -np 2 -ts 1,2 -ub 128 --spec-type draft-eagle3 --spec-draft-n-max 5"),  # states go back
+    ("tiny-llama", "dflash", "-c 4096 -np 1 -ts 1,1 --spec-type draft-dflash"),
+    ("tiny-qwen3", "dflash", "-c 4096 -np 2 -sm none -fa off --spec-type draft-dflash"),
+    ("tiny-llama", "dflash", "-c 4096 -np 1 -ngl 4 -ts 1,1 --spec-type draft-dflash"),
+]
+
+
+@cases(FED, lambda row: f"{row[1]} drafts for {row[0]}: {row[2]}")
+def fed(box, row):
+    name, kind, text = row
+    path = box.folder / "draft.gguf"
+    make_model(name, path, "--fed-draft", kind)
+    compare(box, Machine(RTX_3090, RTX_3060), name, f"{text} -md {path}")
+
+
+@cases([("--spec-type draft-eagle3", "-md FILE"), ("--spec-type draft-dflash -md {tiny-llama}", "target_layers")],
+       lambda row: f"no draft to feed: {row[0]}")
+def not_fed(box, row):
+    flags = [str(model(word[1:-1])) if word.startswith("{") else word for word in row[0].split()]
+    try:
+        estimate(box, box.use(Machine(RTX_3090, RTX_3060)), model(), flags)
+        sentence = "no refusal"
+    except Refused as refusal:
+        sentence = str(refusal)
+    check_match(row[1], sentence, "the estimate")
+
+
 # Every layer on every card: the engine logs the largest piece, the pretend driver what each card holds in all.
 CUT = [
     ("tiny-llama", ""),

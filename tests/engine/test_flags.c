@@ -189,7 +189,7 @@ static void test_refused(void **state)
         {"a pattern of another world", "-ot '(?!x)exps=CPU'", DGO_EUNSUPPORTED, "pattern"},
         {"a buffer that is not there", "-ot exps=CUDA7", DGO_EUSAGE, "CUDA7"},
         {"a pattern without a buffer", "-ot exps", DGO_EUSAGE, "PATTERN=BUFFER"},
-        {"drafts from inner states", "--spec-type draft-eagle3", DGO_EUNSUPPORTED, "draft-mtp"},
+        {"no kind of draft", "--spec-type draft-eagle", DGO_EUSAGE, "kinds"},
         {"remote", "--rpc h:1", DGO_EUSAGE, "--node h:1=FILE"},
         {"embedding", "--embedding", DGO_EUNSUPPORTED, "embedding"},
         {"metadata", "--override-kv a=int:1", DGO_EUNSUPPORTED, "as its file says"},
