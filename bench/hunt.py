@@ -386,7 +386,7 @@ class Gemma(Shape):
         self.window_head = self.head if architecture == "gemma3n" else rng.choice([64, 128, 256])
         self.lends = bool(self.each) and architecture == "gemma4" and rng.random() < .7
         self.same_values = bool(self.experts) or rng.random() < .4
-        self.period = rng.choice([2, 3, 5])
+        self.period = min(rng.choice([2, 3, 5]), self.layers)  # rope_freqs belong to a layer without a window
 
     def full(self, layer):
         return (layer + 1) % self.period == 0

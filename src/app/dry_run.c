@@ -118,7 +118,9 @@ static void make_words(struct asking *asking)
     add_word(asking, "-ctv");
     add_word(asking, dgo_kv_type_name(settings->value_type));
     add_word(asking, "-fa");
-    add_word(asking, settings->flash_attention == DGO_FA_ON ? "on" : "off");
+    add_word(asking, settings->flash_attention_auto           ? "auto"
+                     : settings->flash_attention == DGO_FA_ON ? "on"
+                                                              : "off");
     add_devices(asking);
     if (settings->kv_on_host)
         add_word(asking, "-nkvo");

@@ -486,6 +486,8 @@ static void set_estimate(json_t *object, const struct dgo_machine *machine,
     set_count(object, "batch_tokens", estimate->batch_tokens);
     set_count(object, "ubatch_tokens", estimate->ubatch_tokens);
     json_object_set_new(object, "pipeline", json_boolean(estimate->pipeline));
+    if (estimate->flash_attention_withdrawn)
+        json_object_set_new(object, "flash_attention_withdrawn", json_true());
     if (estimate->engine_refits)
         json_object_set_new(object, "engine_refits", json_true());
     json_object_set_new(object, "fits", json_boolean(estimate->fits));

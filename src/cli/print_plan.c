@@ -226,6 +226,9 @@ void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate
     print_device_table(machine, estimate);
     print_picture(estimate);
     print_fit(estimate);
+    if (estimate->flash_attention_withdrawn)
+        printf("\nllama-server would switch flash attention off: a layer's attention would not run "
+               "where the layer is.\nThe figures count that; -fa on keeps it.\n");
     if (estimate->engine_refits)
         printf(
             "\nllama-server would not run these flags as they are: its --fit, which is on unless "

@@ -61,10 +61,11 @@ enum dgo_status flag_fused(struct flag_reader *reader, const char *flag, const c
 {
     const int truth = flag_truth(value);
 
-    /* auto means on wherever a card can do it, and all that are planned for can. */
+    /* auto means on wherever it suits; dgo_estimate_make finds out. */
     if (truth < 0 && strcmp(value, "auto") != 0 && strcmp(value, "-1") != 0)
         return flag_bad_value(reader, flag, value, "on, off or auto");
     reader->flags->settings.flash_attention = truth == 0 ? DGO_FA_OFF : DGO_FA_ON;
+    reader->flags->settings.flash_attention_auto = truth < 0;
     return DGO_OK;
 }
 

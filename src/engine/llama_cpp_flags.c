@@ -238,6 +238,7 @@ static enum dgo_status without_value(struct flag_reader *reader, enum flag_actio
     switch (action) {
     case ACTION_FLASH_ATTENTION: /* builds before it took a value */
         settings->flash_attention = DGO_FA_ON;
+        settings->flash_attention_auto = false;
         break;
     case ACTION_KV_OFFLOAD:
     case ACTION_NO_KV_OFFLOAD:
@@ -393,6 +394,7 @@ enum dgo_status llama_cpp_read_flags(const struct dgo_flag_source *source, struc
                                             .key_type = DGO_KV_F16,
                                             .value_type = DGO_KV_F16,
                                             .flash_attention = DGO_FA_ON,
+                                            .flash_attention_auto = true,
                                             .op_offload = true};
     flags->fit = true;
     flags->fit_margin_bytes = (uint64_t)FIT_MARGIN_MIB << 20;

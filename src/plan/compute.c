@@ -273,6 +273,21 @@ static uint64_t guesses_bytes(const struct plan_memory *memory)
             g->slot_count * g->state_bytes);
 }
 
+/* A state space's scan runs where its states lie, and takes what reaches over three parts of one
+ * product: each comes with all that lies between. */
+static uint64_t scan_bytes(const struct plan_memory *memory)
+{
+    enum { PARTS = 3 };
+    const struct memory_terms *t = &memory->terms;
+    uint64_t shift, state;
+
+    if (t->scan == 0)
+        return 0;
+    memory_state_bytes(memory->model, &shift, &state);
+    return (PARTS + 1) * t->scan + 2 * t->embedding +
+           (uint64_t)memory->slot_count * (shift + state);
+}
+
 static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t device_count,
                                  bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
 {
@@ -286,6 +301,10 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
     bytes = t->inputs + t->rule->host_extra_alone * e + t->host_more;
     if (!has_part_on_host(memory, cpu_layer_count, output_on_cpu))
         return bytes;
+    if (cpu_layer_count > 0)
+        bytes += scan_bytes(memory);
+    if (cpu_layer_count > 0 && memory_states_come_first(memory->model))
+        bytes += t->extra + 2 * t->queries + 2 * e;
     if (memory->graph.recipe & RECIPE_BORROWS)
         bytes += 2 * e;                         /* gemma3n, gemma4: 1.5 were seen */
     if (t->family == MEMORY_DELTA)              /* the states' gather stays with the host */

@@ -32,7 +32,11 @@ enum dgo_split_mode {
     DGO_SPLIT_NONE,  /* the first device only */
     DGO_SPLIT_TENSOR /* every layer cut over all devices, by tensor_split's shares */
 };
-enum dgo_flash_attention { DGO_FA_ON, DGO_FA_OFF };
+enum dgo_flash_attention {
+    DGO_FA_ON,
+    DGO_FA_OFF,
+    DGO_FA_WITHDRAWN /* found not to suit: plain attention over a cache that lies as for ON */
+};
 
 /* Where single tensors go, whatever their layer says (-ot): the first row whose pattern is found in
  * a tensor's name counts. */
@@ -51,7 +55,8 @@ struct dgo_settings {
     uint32_t ubatch_tokens; /* -ub */
     enum dgo_kv_type key_type, value_type; /* -ctk, -ctv */
     enum dgo_flash_attention flash_attention;
-    uint32_t gpu_layer_count; /* -ngl, output layer counted; layer_count + 1 is all */
+    bool flash_attention_auto; /* -fa auto: the engine withdraws it where it does not suit */
+    uint32_t gpu_layer_count;  /* -ngl, output layer counted; layer_count + 1 is all */
     enum dgo_split_mode split_mode;
     uint32_t device_count;            /* devices shown to the engine, in its order (-dev) */
     uint32_t device_gpu[DGO_GPU_MAX]; /* device -> index in machine.gpu */
@@ -145,9 +150,10 @@ struct dgo_estimate {
     bool engine_refits; /* llama-server's own --fit would change the flags: too little would be free
                          */
     bool pipeline;      /* pipeline parallelism on: several copies of the inputs */
-    bool fits;          /* every device and the host */
-    int32_t limiting_device; /* index in device, -1 host, -2 none: only when !fits */
-    uint64_t missing_bytes;  /* on the limiting device */
+    bool flash_attention_withdrawn; /* the engine switches it off by itself, as -fa auto lets it */
+    bool fits;                      /* every device and the host */
+    int32_t limiting_device;        /* index in device, -1 host, -2 none: only when !fits */
+    uint64_t missing_bytes;         /* on the limiting device */
 };
 
 /* What each device would hold under exactly these settings.  A model too big for it is no failure:

@@ -165,6 +165,7 @@ static void note_kinds(const struct assembly *a, const struct dgo_device_estimat
     }
     role->layer_first = device->layer_first;
     role->layer_count = device->layer_count;
+    role->drawn_if_few = !a->settings->sized_by_role;
     role->first_layer_only = device->layer_count == 1 && device->layer_first == 0;
     role->last_layer_only =
         device->layer_count == 1 && device->layer_first + 1 == a->memory->layer_count;
@@ -328,13 +329,33 @@ static enum dgo_status assemble(const struct assembly *a, struct dgo_error *err)
     return status;
 }
 
+/* Where the engine may withdraw flash attention and would, the settings become what is left.  A
+ * packed cache of values keeps it: the engine then takes auto for on. */
+static enum dgo_status withdraw(const struct assembly *a, const struct dgo_model *model,
+                                struct dgo_settings *settings, struct dgo_error *err)
+{
+    bool withdrawn = false;
+    enum dgo_status status;
+
+    if (!settings->flash_attention_auto || !memory_attention_fused(model, settings) ||
+        settings->split_mode == DGO_SPLIT_TENSOR ||
+        memory_kv_type(settings->value_type)->block_values > 1)
+        return DGO_OK;
+    status = withdrawn_find(model, settings, a->layer_device, &withdrawn, err);
+    if (withdrawn)
+        settings->flash_attention = DGO_FA_WITHDRAWN;
+    return status;
+}
+
 enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struct dgo_model *model,
-                                  const struct dgo_settings *settings,
+                                  const struct dgo_settings *given,
                                   const struct dgo_engine_rules *rules,
                                   const uint64_t *margins_bytes, struct dgo_estimate *estimate,
                                   struct dgo_error *err)
 {
     struct plan_memory memory;
+    struct dgo_settings own = *given;
+    const struct dgo_settings *settings = &own;
     struct assembly a = {.machine = machine,
                          .block_device = ASSIGN_CPU,
                          .settings = settings,
@@ -349,10 +370,15 @@ enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struc
         if (refusal)
             status = dgo_fail(err, DGO_EINVAL, "-sm tensor: %s", refusal);
     }
+    if (status)
+        return status;
+    assign_layers(machine, model, settings, a.layer_device, &a.block_device);
+    status = withdraw(&a, model, &own, err);
     if (!status)
         status = memory_make(model, settings, rules, &memory, err);
     if (status)
         return status;
-    assign_layers(machine, model, settings, a.layer_device, &a.block_device);
-    return assemble(&a, err);
+    status = assemble(&a, err);
+    estimate->flash_attention_withdrawn = settings->flash_attention == DGO_FA_WITHDRAWN;
+    return status;
 }

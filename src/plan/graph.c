@@ -67,8 +67,7 @@ static void open_inputs(struct drawing *d)
         const uint64_t cells = window ? g->window_cells : g->cells;
 
         d->key_rows[window] = tape_input(d->tape, tokens * ROW_INDEX_BYTES);
-        d->value_rows[window] =
-            tape_input(d->tape, tokens * ROW_INDEX_BYTES * (g->fused ? 1 : g->scattered_values));
+        d->value_rows[window] = tape_input(d->tape, tokens * ROW_INDEX_BYTES * g->scattered_values);
         d->mask[window] = tape_input(d->tape, mask_value * cells * tokens);
         d->key_turn[window] = tape_input(d->tape, g->key_turn_bytes[window]);
         d->value_turn[window] = tape_input(d->tape, g->value_turn_bytes[window]);
@@ -108,6 +107,8 @@ static void open_stream(struct drawing *d, bool first)
                              tape_input(d->tape, d->graph->token_count * sizeof(float)));
     else if (d->graph->recipe & RECIPE_SCALED)
         d->stream = TAPE_PUT(d->tape, embedding, 1, d->stream);
+    if (d->graph->recipe & RECIPE_SCALED) /* before a first layer's state is asked for */
+        tape_expand(d->tape, d->stream);
     if (d->graph->positions_added)
         d->stream = TAPE_PUT(d->tape, embedding, EITHER, d->stream, tape_input(d->tape, embedding));
     if (d->graph->embeddings_normed)
@@ -262,7 +263,9 @@ enum { FEW = 3 };
  * anyway: the search takes the most there can be. */
 static bool is_few(const struct memory_graph *graph, const struct memory_role *role)
 {
-    return role->layer_count <= (graph->recipe & RECIPE_BORROWS ? 0 : FEW);
+    if (role->layer_count == 0)
+        return true;
+    return role->layer_count <= FEW && !role->drawn_if_few && !(graph->recipe & RECIPE_BORROWS);
 }
 
 /* Which layers lie on a device; where that is not known, all that could. */

@@ -235,7 +235,7 @@ static uint64_t borrowed_bytes(const struct memory_graph *graph, const struct gr
  * reaches over the rest of all streams but the last. */
 static void widen_borrowed(struct memory_graph *graph)
 {
-    for (uint32_t k = 0; k < graph->kind_count && !graph->fused; k++) {
+    for (uint32_t k = 0; k < graph->kind_count && graph->scattered_values > 1; k++) {
         struct graph_layer *kind = &graph->kind[k];
         const uint64_t cells = kind->window ? graph->window_cells : graph->cells;
         const uint64_t rest = graph->scattered_values - kind->values;
@@ -484,6 +484,8 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
         return false;
     bool attends = false;
 
+    graph->scattered_values = 1;
+
     for (uint32_t k = 0; k < graph->kind_count; k++) {
         const struct graph_layer *kind = &graph->kind[k];
 
@@ -496,7 +498,7 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
         if (kind->mixer == GRAPH_STATE_SPACE || kind->mixer == GRAPH_STATE_AND_ATTENTION)
             graph->has_state_space = true;
         attends = attends || kind->mixer == GRAPH_ATTENTION || kind->mixer == GRAPH_EXPANDED;
-        if (!graph->fused)
+        if (memory_values_transposed(model, settings))
             graph->scattered_values = dgo_max_u64(graph->scattered_values, kind->values);
     }
     widen_borrowed(graph);

@@ -47,6 +47,7 @@ void memory_context_sizes(const struct dgo_model *model, const struct dgo_settin
 
     const uint32_t asked = settings->ctx_tokens ? settings->ctx_tokens : model->context_length;
 
+    memory->slot_count = slots;
     memory->ctx_tokens = pad_tokens(asked);
     memory->ctx_tokens_per_slot = memory->ctx_tokens;
     if (!one_stream) {
@@ -72,6 +73,12 @@ void memory_context_sizes(const struct dgo_model *model, const struct dgo_settin
 bool memory_attention_fused(const struct dgo_model *model, const struct dgo_settings *settings)
 {
     return settings->flash_attention == DGO_FA_ON && strcmp(model->architecture, "grok") != 0;
+}
+
+bool memory_values_transposed(const struct dgo_model *model, const struct dgo_settings *settings)
+{
+    return !memory_attention_fused(model, settings) &&
+           settings->flash_attention != DGO_FA_WITHDRAWN;
 }
 
 /* --- bytes of a layer ------------------------------------------------------------------------ */
@@ -143,7 +150,7 @@ static uint64_t layer_cache_bytes(const struct dgo_model *model,
 
     if (layer->head_count_kv == 0)
         return 0;
-    if (!memory_attention_fused(model, settings) && value_width)
+    if (memory_values_transposed(model, settings) && value_width)
         value_width = value_width_max(model);
     bytes = cache_bytes(settings->key_type, (uint64_t)layer->head_count_kv * layer->key_length,
                         cells, on_device);

@@ -88,7 +88,7 @@ struct memory_terms {
     bool adapted;        /* LoRA adapters add their own products */
     bool studied;        /* this architecture's graphs were compared with the engine's */
     bool sliding_window; /* some layer has a window, and so a mask of its own */
-    bool attention_fused, cache_f16;
+    bool attention_fused, values_transposed, cache_f16;
     uint64_t embedding;       /* E: n_embd floats for each token of a micro-batch */
     uint64_t queries;         /* Q: the queries of one layer */
     uint64_t base;            /* the widest moment of an ordinary layer */
@@ -164,7 +164,7 @@ struct memory_graph {
     uint64_t cells, window_cells;                              /* of a stream */
     /* The matrices of packed caches, of layers without windows and with them; 0: none. */
     uint64_t key_turn_bytes[2], value_turn_bytes[2];
-    uint64_t scattered_values; /* without flash attention values are scattered one by one */
+    uint64_t scattered_values; /* of a row: transposed ones are scattered one by one; else 1 */
     uint32_t embedding, vocabulary;
     bool positions_added;     /* a table's rows are added to the embeddings */
     bool embeddings_normed;   /* before the first layer */
@@ -195,7 +195,7 @@ struct plan_memory {
     uint32_t layer_count; /* repeating; index layer_count below is the output layer */
 
     /* After the engine's own rounding: FORMULAS "Context". */
-    uint32_t ctx_tokens, ctx_tokens_per_slot, stream_count, window_cells;
+    uint32_t slot_count, ctx_tokens, ctx_tokens_per_slot, stream_count, window_cells;
     uint32_t batch_tokens, ubatch_tokens, output_row_count;
     uint32_t graph_tokens; /* of the graph that is reserved: a micro-batch, as many for each slot */
     bool kv_on_host, op_offload;
@@ -234,6 +234,7 @@ struct memory_role {
     bool last_layer_only;     /* of the repeating ones: only the wanted rows go on behind it */
     uint32_t layer_first;     /* where it is known which layers lie here: from this one on ... */
     uint32_t layer_count;     /* ... so many; 0: not known */
+    bool drawn_if_few;        /* however few they are: asked for one placement, not by a search */
     bool pipeline;            /* memory_pipeline's answer */
     uint32_t cpu_layer_count; /* repeating layers left to the CPU, on all of the machine */
     bool output_on_cpu;       /* -ngl 0 */
@@ -292,6 +293,17 @@ void memory_state_bytes(const struct dgo_model *model, uint64_t *shift, uint64_t
 bool memory_rolls_back(const struct dgo_model *model);
 /* Whether attention runs fused: asked for, and known to this architecture. */
 bool memory_attention_fused(const struct dgo_model *model, const struct dgo_settings *settings);
+/* Whether values lie transposed in their cache: as its layout was chosen before anything was
+ * withdrawn. */
+bool memory_values_transposed(const struct dgo_model *model, const struct dgo_settings *settings);
+
+/* withdrawn.c: whether the graph touches the next state before the product behind attention, which
+ * so runs on the CPU where the state lies there. */
+bool memory_states_come_first(const struct dgo_model *model);
+/* Whether the engine would find a layer's attention elsewhere than the layer. */
+DGO_MUST_CHECK
+enum dgo_status withdrawn_find(const struct dgo_model *model, const struct dgo_settings *settings,
+                               const int32_t *layer_device, bool *withdrawn, struct dgo_error *err);
 
 /* terms.c */
 void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,

@@ -149,7 +149,8 @@ static void fill_inputs(const struct dgo_model *model, const struct dgo_settings
         return;
     if (!model->mla) {
         /* Value rows; transposed values are scattered one by one. */
-        cache += tokens * sizeof(int64_t) * (fused ? 1 : w->value);
+        cache +=
+            tokens * sizeof(int64_t) * (memory_values_transposed(model, settings) ? w->value : 1);
         cache += rotation_bytes(settings, w);
     }
     terms->full_inputs = cache + mask_value * attended_cells(memory, w) * tokens;
@@ -219,6 +220,17 @@ static uint64_t base_bytes(const struct dgo_model *model, const struct dgo_setti
                        model->expert_count ? 3 * e + 3 * f + d : dense);
 }
 
+/* Values that lie as for fused attention are turned over for the plain one, and so copied. */
+static uint64_t turned_over_bytes(const struct dgo_settings *settings, uint64_t cells,
+                                  const struct widths *w)
+{
+    const struct dgo_ggml_type *type = memory_kv_type(settings->value_type);
+
+    return settings->flash_attention == DGO_FA_WITHDRAWN
+               ? cells * w->value / type->block_values * type->block_bytes
+               : 0;
+}
+
 /* X: the scores of unfused attention, or packed caches copied to f16. */
 static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_settings *settings,
                             const struct plan_memory *memory, const struct widths *w)
@@ -241,7 +253,7 @@ static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_sett
                    w->heads * token_bytes *
                        (w->key + latent + memory_key_number(model, "attention.key_length_mla") +
                         memory_key_number(model, "rope.dimension_count"));
-        return scores + 2 * e + 2 * q + gates;
+        return scores + turned_over_bytes(settings, cells, w) + 2 * e + 2 * q + gates;
     }
     if (!terms->rule->cache_unpacked) { /* an f32 cache is copied to f16, no other is */
         const uint64_t copied = (settings->key_type == DGO_KV_F32 ? w->key : 0) +
@@ -395,6 +407,7 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     terms->studied = is_studied(model);
     terms->sliding_window = w.window;
     terms->attention_fused = memory_attention_fused(model, settings);
+    terms->values_transposed = memory_values_transposed(model, settings);
     terms->cache_f16 = settings->key_type == DGO_KV_F16 && settings->value_type == DGO_KV_F16;
     terms->embedding = model->embedding_length * token_bytes;
     terms->host_more = graph_host_bytes(model, token_bytes);

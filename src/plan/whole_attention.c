@@ -159,12 +159,12 @@ static void keep(struct builder *b, uint32_t l, const int32_t cache[2], const in
                  const uint64_t width[2])
 {
     const uint64_t numbers = b->tokens * sizeof(int64_t);
-    const bool fused = b->memory->terms.attention_fused;
-    const uint64_t each = fused ? 1 : width[1];
+    const bool transposed = b->memory->terms.values_transposed;
+    const uint64_t each = transposed ? width[1] : 1;
     int32_t values = rows[1];
 
     write_rows(b, cache[0], rows[0], whole_input(b, &inputs_of(b, l)->key_rows, numbers));
-    if (!fused)
+    if (transposed)
         values = in_one_piece(b, values, whole_floats(b, width[1]));
     write_rows(b, cache[1], values, whole_input(b, &inputs_of(b, l)->value_rows, numbers * each));
 }
@@ -210,6 +210,9 @@ static int32_t attend_plainly(struct builder *b, uint32_t l, int32_t queries, in
     const struct weight *sinks = &b->part[l][ATTN_SINKS];
     int32_t odds, mixed;
 
+    if (!b->memory->terms.values_transposed) /* turned over first */
+        values = whole_node(
+            b, (struct net_op){.bytes = bytes_of(b, values), .source = SOURCES(values), PLAIN});
     queries = net_view(&b->graph, queries, bytes_of(b, queries));
     odds = whole_node(b, (struct net_op){.bytes = scores, .source = SOURCES(keys, queries), PLAIN});
     odds = whole_node(
@@ -453,7 +456,7 @@ int32_t whole_latent(struct builder *b, uint32_t l, int32_t in)
         (b->memory->terms.attention_fused ? latent_fused : latent_plain)(b, l, queries, cache.read);
     made = whole_product(b, &b->part[l][LATENT_V_HEADS],
                          net_view(&b->graph, made, whole_floats(b, heads * g->latent)), mixed,
-                         b->tokens);
+                         b->tokens / b->memory->stream_count); /* its rows are those of a stream */
     made = whole_node(
         b, (struct net_op){.bytes = mixed,
                            .source = SOURCES(net_view(&b->graph, made, mixed)),

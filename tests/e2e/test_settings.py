@@ -31,6 +31,10 @@ ROWS = [
     ("tiny-llama", r"-c 4096 -np 1 -ot \.ffn_(up|down)=CUDA1,blk\.\d\.attn_q=CPU -ts 1,1"),
     ("tiny-llama", "-c 4096 -np 1 -ncffn 3"),
     ("tiny-llama", "-c 4096 -np 1 --no-op-offload -ngl 3"),
+    ("tiny-llama", "-c 20480 -np 40 -ngl 4"),  # flash attention is withdrawn: the first card has the product behind it
+    ("tiny-llama", "-c 20480 -np 40 -ngl 4 -fa on"),
+    ("tiny-llama", "-c 20480 -np 40 -ngl 4 -ctk q8_0 -ctv q8_0"),  # not with packed values
+    ("tiny-llama", "-c 4096 -np 1 -nkvo -ot attn_output=CPU"),
     ("tiny-llama-tied", "-c 4096 -np 1 -ts 1,1"),
     ("tiny-mixtral", "-c 4096 -np 1 -ncmoe 3 -ts 1,1"),
     ("tiny-mixtral", "-c 4096 -np 2 --cpu-moe"),

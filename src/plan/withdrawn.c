@@ -1,0 +1,110 @@
+/* withdrawn.c - whether the engine would switch flash attention off by itself (-fa auto).
+ *
+ * Before it reserves anything it lays out the graph of a token for each slot, and where one layer's
+ * attention would not run on that layer's device it does without for all of them.  What attention
+ * makes has no weight of its own: it runs where the rows of the cache were written just before it,
+ * if that is a device, else where what comes next runs, if that is one.  FORMULAS "Flash
+ * attention". */
+#include "memory.h"
+
+#include <string.h>
+
+struct look {
+    const struct dgo_model *model;
+    const struct dgo_settings *settings;
+    const struct override_set *overrides;
+    const int32_t *layer_device;
+    /* So many slots that products over weights of host memory run on a device: the queries' and
+     * that behind attention, which has the tokens of one stream alone where heads are latent. */
+    bool offloads, offloads_behind;
+};
+
+/* Seen of each with build 11669.  The delta nets' norm comes first, so they are not among them. */
+bool memory_states_come_first(const struct dgo_model *model)
+{
+    static const char *const names[] = {"falcon-h1", "granitehybrid", "jamba",  "lfm2",
+                                        "lfm2moe",   "nemotron_h",    "plamo2", "nemotron_h_moe"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(model->architecture, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The product behind attention: of latent heads the one that widens the values. */
+static int32_t product_device(const struct look *look, uint32_t l)
+{
+    const char *const name = look->model->mla ? ".attn_v_b.weight" : ".attn_output.weight";
+    int32_t device = look->layer_device[l];
+
+    for (uint32_t t = 0; t < look->model->tensor_count && look->overrides; t++) {
+        const struct dgo_tensor *tensor = &look->model->tensor[t];
+        int32_t sent;
+
+        if (tensor->class != DGO_TENSOR_LAYER || tensor->layer != l || !strstr(tensor->name, name))
+            continue;
+        sent = override_device(look->overrides, tensor->name);
+        if (sent != OVERRIDE_NONE)
+            device = sent == DGO_OVERRIDE_HOST ? ASSIGN_CPU : sent;
+    }
+    return device == ASSIGN_CPU && look->offloads_behind ? 0 : device;
+}
+
+/* Latent heads without an indexer: each stream's results are widened by themselves. */
+static bool latent_alone(const struct dgo_model *model)
+{
+    bool indexed = false;
+
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        indexed = indexed || model->layer[l].index_key_length > 0;
+    return model->mla && !indexed;
+}
+
+static int32_t next_device(const struct look *look, uint32_t l)
+{
+    const struct dgo_model *model = look->model;
+    const uint32_t state = model->layer[l].recurrent ? l : l + 1;
+
+    if (memory_states_come_first(model) && state < model->layer_count &&
+        model->layer[state].recurrent)
+        return look->settings->kv_on_host ? ASSIGN_CPU : look->layer_device[state];
+    return product_device(look, l);
+}
+
+static bool strays(const struct look *look, uint32_t l)
+{
+    const struct dgo_layer *layer = &look->model->layer[l];
+    const int32_t home = look->layer_device[l];
+    int32_t at;
+
+    if (layer->recurrent && layer->head_count_kv == 0)
+        return false;
+    at = look->settings->kv_on_host ? ASSIGN_CPU : home;
+    if (layer->head_count_kv == 0) /* it writes nothing: its queries come before it */
+        at = home == ASSIGN_CPU && look->offloads ? 0 : home;
+    if (at == ASSIGN_CPU)
+        at = next_device(look, l);
+    return at != home;
+}
+
+enum dgo_status withdrawn_find(const struct dgo_model *model, const struct dgo_settings *settings,
+                               const int32_t *layer_device, bool *withdrawn, struct dgo_error *err)
+{
+    struct override_set *overrides = NULL;
+    enum dgo_status status = override_set_make(settings, &overrides, err);
+    const bool offloads = settings->op_offload && settings->device_count > 0 &&
+                          settings->slot_count >= DGO_OFFLOAD_ROWS_MIN;
+    const struct look look = {.model = model,
+                              .settings = settings,
+                              .overrides = overrides,
+                              .layer_device = layer_device,
+                              .offloads = offloads,
+                              .offloads_behind =
+                                  offloads && (settings->kv_unified || !latent_alone(model))};
+
+    *withdrawn = false;
+    for (uint32_t l = 0; l < model->layer_count && status == DGO_OK && !*withdrawn; l++)
+        *withdrawn = strays(&look, l);
+    override_set_free(overrides);
+    return status;
+}
