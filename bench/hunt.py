@@ -618,8 +618,10 @@ FAMILIES |= {
 }
 
 
-def make_shape(name, rng, deep=False, small=False):
+def make_shape(name, rng, deep=False, small=False, odd=False):
     shape = FAMILIES[name](rng)
+    if odd and type(shape) is Shape and not shape.o["square"]:
+        shape.head = rng.choice([32, 80, 96, 112, 192])
     if deep:
         shape.layers = rng.choice([9, 10, 12]) + shape.o["more_layers"]
     if deep or small:  # an engine reads every byte of them
@@ -673,6 +675,43 @@ def random_flags(rng, layers, has_experts, latent, partial):
     return cards, [str(word) for word in words]
 
 
+def wilder(rng, words, layers):
+    """What the flags above seldom have, by itself and together."""
+    def replace(flag, *values):
+        if flag in words:
+            at = words.index(flag)
+            del words[at:at + 1 + len(values)]
+        words.extend([flag, *[str(value) for value in values]])
+
+    if rng.random() < .4:
+        replace("-np", rng.choice([8, 16, 31, 32, 33, 40]))
+    if rng.random() < .25:
+        replace("-ub", rng.choice([1, 3, 8, 31, 32, 33, 48, 64]))
+    if rng.random() < .3:
+        replace("-ngl", rng.randrange(0, layers + 2))
+    if rng.random() < .15 and "-fa" not in words:
+        replace("-fa", "on")
+    if rng.random() < .15:
+        replace("-nkvo")
+    if rng.random() < .1:
+        replace("--no-op-offload")
+    if rng.random() < .25 and "-ot" not in words:
+        replace("-ot", rng.choice(["attn_output=CPU", "attn_k=CPU", r"blk\.[12]\.=CPU", "_norm=CPU", r"ffn_down=CPU,attn_v=CPU", r"blk\.0\.=CUDA0",
+                                   "token_embd=CUDA0", "^output=CPU", r"blk\.1\.attn=CUDA0,blk\.2\.ffn=CPU", "ssm=CPU", "exps=CPU"]))
+    return words
+
+
+def other_model(rng, shape, folder, name):
+    """A model of another shape that drafts for the first one, and words for it."""
+    draft = make_shape(rng.choice(["llama", "qwen3", "gemma3", "qwen35", "qwen3moe", "deepseek2"]), rng, small=True)
+    draft.vocabulary = shape.vocabulary
+    path = folder / f"{name}-draft.gguf"
+    draft.write(path)
+    words = ["-md", path, *rng.choice([[], [], ["-ngld", rng.randrange(0, draft.layers + 2)]]), *rng.choice([[], ["-devd", "CUDA0"]])]
+    words += rng.choice([[], ["--spec-draft-n-max", rng.choice([1, 5, 16])]]) + rng.choice([[], [], ["-ctkd", "q8_0", "-ctvd", "q8_0"]])
+    return [str(word) for word in words]
+
+
 DRAFTERS = tuple(name for name in FAMILIES if name.endswith("+mtp"))
 
 
@@ -698,7 +737,7 @@ def server_log(path, cards, words):
                               stderr=subprocess.STDOUT, text=True, errors="replace")
     timer = threading.Timer(PATIENCE_S, server.kill)
     timer.start()
-    lines, drafts, port, idle = [], any("draft-mtp" in word for word in words), None, False
+    lines, drafts, port, idle = [], any("draft-mtp" in word or word == "-md" for word in words), None, False
     try:
         for line in server.stdout:
             lines.append(line)
@@ -769,6 +808,9 @@ def main():
     parser.add_argument("--small", action="store_true", help="as small, of 3 to 8 layers: a launch takes seconds")
     parser.add_argument("--record", help="a file that gets a row for each launch: what the engine allocated (tests/plan/graphs_b11669.tsv)")
     parser.add_argument("--partial", type=float, default=0.0, help="share of runs with parts in host memory")
+    parser.add_argument("--odd", action="store_true", help="heads of 32, 80, 96, 112 or 192 values, where an architecture takes them")
+    parser.add_argument("--wild", action="store_true", help="many slots, few rows, and tensors sent elsewhere")
+    parser.add_argument("--draft", type=float, default=0.0, help="share of runs with a second model that drafts")
     parser.add_argument("--keep", help="a folder for models and logs; a second hunt with the same seed reads the logs there")
     parser.add_argument("--jobs", type=int, default=2, help="engines at once")
     parser.add_argument("--all", action="store_true")
@@ -787,7 +829,7 @@ def main():
                 name, layers, experts, latent = path.stem, 2, "moe" in path.stem, False
             else:
                 name = rng.choice(options.family or [*FAMILIES])
-                shape = make_shape(name, rng, options.deep, options.small)
+                shape = make_shape(name, rng, options.deep, options.small, options.odd)
                 layers, experts, latent = shape.layers, shape.experts, isinstance(shape, Latent)
                 path = pathlib.Path(options.keep or folder) / f"{options.seed}-{number}-{name}.gguf"
                 shape.write(path)
@@ -795,6 +837,10 @@ def main():
             cards, words = random_flags(rng, layers, experts, latent, rng.random() < options.partial)
             if name.startswith(DRAFTERS):
                 words += draft_flags(rng, latent, "-fa" not in words)
+            elif rng.random() < options.draft:
+                words += other_model(rng, shape, pathlib.Path(options.keep or folder), f"{options.seed}-{number}")
+            if options.wild:
+                words = wilder(rng, words, layers)
             jobs.append((number, path, name, cards, words, folder))
         tally, errors = collections.Counter(), collections.defaultdict(list)
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

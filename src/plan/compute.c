@@ -101,13 +101,15 @@ static uint64_t borrowed_bytes(const struct plan_memory *memory)
     return bytes;
 }
 
+enum { STREAMS = 4 }; /* of gemma3n, from layer to layer */
+
 /* With something in host memory the order of the graph's allocations decides.  This adds up every
  * moment's widest parts, whether or not they meet. */
 static uint64_t bound_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
     /* Small tensors of a graph each begin at a multiple of 128 B, which no term counts; the most
      * that was ever seen are 8 KiB, and 0.6 MiB of delta nets' states. */
-    enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024, DELTA_BYTES = 1024 * 1024, STREAMS = 4 };
+    enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024, DELTA_BYTES = 1024 * 1024 };
     enum { CHOICE_BYTES = 256 * 1024, LATENT_MORE = 5 };
     const struct memory_terms *t = &memory->terms;
     const bool elsewhere =
@@ -123,7 +125,10 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
     if (t->crossing)
         peak += t->base / 2;
     if (t->family == MEMORY_DELTA)
-        peak += DELTA_BYTES + (t->attention_fused ? 0 : t->embedding);
+        peak += DELTA_BYTES +
+                (t->attention_fused && !(memory->graph.recipe & RECIPE_KEYS_REPEATED)
+                     ? 0
+                     : t->embedding); /* keys that were repeated: 2.1 MiB of 6 were seen */
     /* Where experts are elsewhere, what a split begins with finds no hole: hidden states, of which
      * four were seen to be missing, and the numbers of the experts that are used. */
     if (memory->overrides && (t->family == MEMORY_MLA || t->family == MEMORY_DELTA))
@@ -273,19 +278,23 @@ static uint64_t guesses_bytes(const struct plan_memory *memory)
             g->slot_count * g->state_bytes);
 }
 
+/* What all slots' states take where they are the CPU's: as they are read, and as they come out. */
+static uint64_t states_here_bytes(const struct plan_memory *memory)
+{
+    uint64_t shift, state;
+
+    memory_state_bytes(memory->model, &shift, &state);
+    return (uint64_t)memory->slot_count * (shift + 2 * state);
+}
+
 /* A state space's scan runs where its states lie, and takes what reaches over three parts of one
  * product: each comes with all that lies between. */
 static uint64_t scan_bytes(const struct plan_memory *memory)
 {
     enum { PARTS = 3 };
     const struct memory_terms *t = &memory->terms;
-    uint64_t shift, state;
 
-    if (t->scan == 0)
-        return 0;
-    memory_state_bytes(memory->model, &shift, &state);
-    return (PARTS + 1) * t->scan + 2 * t->embedding +
-           (uint64_t)memory->slot_count * (shift + state);
+    return t->scan == 0 ? 0 : (PARTS + 1) * t->scan + 2 * t->embedding + states_here_bytes(memory);
 }
 
 static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t device_count,
@@ -301,7 +310,7 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
     bytes = t->inputs + t->rule->host_extra_alone * e + t->host_more;
     if (!has_part_on_host(memory, cpu_layer_count, output_on_cpu))
         return bytes;
-    if (cpu_layer_count > 0)
+    if (cpu_layer_count > 0 || memory->overrides)
         bytes += scan_bytes(memory);
     if (cpu_layer_count > 0 && memory_states_come_first(memory->model))
         bytes += t->extra + 2 * t->queries + 2 * e;
@@ -309,11 +318,16 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
         bytes += 2 * e;                         /* gemma3n, gemma4: 1.5 were seen */
     if (t->family == MEMORY_DELTA)              /* the states' gather stays with the host */
         bytes += 4 * e + guesses_bytes(memory); /* 3.5 were seen */
+    /* A token for each slot is computed there. */
+    if (t->family == MEMORY_DELTA && (cpu_layer_count > 0 || memory->overrides) &&
+        memory->slot_count < DGO_OFFLOAD_ROWS_MIN)
+        bytes += states_here_bytes(memory);
     /* Few rows are not worth a weight's way to a device: its layers are computed where it is.  So
      * are states. */
     if (!memory->op_offload || device_count == 0 || memory->graph_tokens < DGO_OFFLOAD_ROWS_MIN ||
         (memory->kv_on_host && (t->family == MEMORY_DELTA || t->scan > 0)))
-        return bytes + dgo_max_u64(t->base_alone, t->extra_alone) + (output_on_cpu ? t->logits : 0);
+        return bytes + dgo_max_u64(t->base_alone, t->extra_alone) +
+               (output_on_cpu ? t->logits : 0) + (memory->graph.streams ? STREAMS * e : 0);
     if (!t->attention_fused && memory->kv_on_host &&
         !(t->rule->attention_place_known && !attends_on_host(t)))
         bytes += t->extra;

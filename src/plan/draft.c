@@ -129,6 +129,8 @@ static void fill_bounds(const struct plan_memory *block, const struct dgo_settin
     draft->output_bytes[DRAFT_BESIDE_HOST] = draft->output_bytes[DRAFT_ALONE] + 3 * e;
     draft->host_bytes[DRAFT_BESIDE_HOST] =
         draft->host_bytes[DRAFT_ALONE] + 2 * e + made + turned + HOLES_BYTES;
+    if (!t->attention_fused && settings->kv_on_host)
+        draft->host_bytes[DRAFT_BESIDE_HOST] += t->extra + 4 * e; /* as the model's */
     if (block->graph_tokens < DGO_OFFLOAD_ROWS_MIN || !settings->op_offload)
         draft->host_bytes[DRAFT_BESIDE_HOST] += t->base + t->extra_alone + t->logits;
 }

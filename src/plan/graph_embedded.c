@@ -1,4 +1,5 @@
-/* graph_embedded.c - embeddings of tokens for single layers (gemma3n, gemma4).
+/* graph_embedded.c - embeddings of tokens for single layers (gemma3n, gemma4), and what else comes
+ * into host memory for each token.
  *
  * All layers' are made on the first device, when the first layer asks for its own, of what was read
  * and of the stream's beginning.  Later devices get those of their layers one by one. */
@@ -14,16 +15,19 @@ uint32_t graph_layer_embedding(const struct dgo_model *model)
 
 uint64_t graph_host_bytes(const struct dgo_model *model, uint64_t token_bytes)
 {
-    enum { INPUTS = 6 }; /* values for each token: its number three times, its place, its scale */
+    /* Values for each token: its number twice, a place of eight bytes, a scale, and three more
+     * positions where there are four. */
+    enum { INPUTS = 8, ALIGNMENT_BYTES = 64 * 1024 }; /* rows, slots and where tensors begin */
     const struct recipe *recipe = recipe_find(model->architecture);
 
     if (graph_has_tensor(model, "position_embd.weight"))
         return 2 * token_bytes * model->embedding_length; /* and what is mixed in */
     if (!recipe || !(recipe->flags & RECIPE_BORROWS))
-        return 0;
+        return token_bytes * MEMORY_COPIES * INPUTS + ALIGNMENT_BYTES;
     return token_bytes * (MEMORY_COPIES * INPUTS +
                           (recipe->flags & RECIPE_STREAMS ? model->embedding_length : 0) +
-                          (uint64_t)graph_layer_embedding(model) * model->layer_count);
+                          (uint64_t)graph_layer_embedding(model) * model->layer_count) +
+           ALIGNMENT_BYTES;
 }
 
 uint64_t graph_embedded_bytes(const struct memory_graph *graph)

@@ -112,7 +112,8 @@ tape_ref draw_attend(struct drawing *d, const struct graph_layer *layer, tape_re
     if (is_turn(d, d->value_turn[window]))
         result = TAPE_PUT(d->tape, draw_bytes(d, layer->mixed), 0, d->value_turn[window],
                           tape_view(d->tape, result));
-    return tape_view(d->tape, result);
+    /* Without flash attention it was put in order already. */
+    return d->graph->fused ? tape_view(d->tape, result) : result;
 }
 
 /* Queries with a gate beside each. */

@@ -274,13 +274,15 @@ static bool run_graphs(struct builder *b, uint64_t peak_bytes[NET_BACKENDS_MAX])
 {
     const uint64_t slots = b->to->settings->slot_count;
     const uint64_t tokens[] = {b->memory->graph_tokens, slots};
+    /* Of a micro-batch before it is rounded up to as many for each slot. */
+    const uint64_t rows_most[] = {b->memory->ubatch_tokens, slots};
     bool made = true;
 
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0] && made; i++) {
         uint64_t peak[NET_BACKENDS_MAX] = {0};
 
         b->tokens = tokens[i];
-        b->rows = dgo_min_u64(b->memory->output_row_count, tokens[i]);
+        b->rows = dgo_min_u64(b->memory->output_row_count, rows_most[i]);
         net_init(&b->graph, b->to->device_count);
         build(b);
         made = net_schedule(&b->graph, b->memory->op_offload, b->to->pipeline ? MEMORY_COPIES : 1,
