@@ -701,14 +701,15 @@ def wilder(rng, words, layers):
     return words
 
 
-def other_model(rng, shape, folder, name):
+def other_model(rng, shape, folder, name, fused):
     """A model of another shape that drafts for the first one, and words for it."""
     draft = make_shape(rng.choice(["llama", "qwen3", "gemma3", "qwen35", "qwen3moe", "deepseek2"]), rng, small=True)
     draft.vocabulary = shape.vocabulary
     path = folder / f"{name}-draft.gguf"
     draft.write(path)
     words = ["-md", path, *rng.choice([[], [], ["-ngld", rng.randrange(0, draft.layers + 2)]]), *rng.choice([[], ["-devd", "CUDA0"]])]
-    words += rng.choice([[], ["--spec-draft-n-max", rng.choice([1, 5, 16])]]) + rng.choice([[], [], ["-ctkd", "q8_0", "-ctvd", "q8_0"]])
+    words += rng.choice([[], ["--spec-draft-n-max", rng.choice([1, 5, 16])]]) + rng.choice([[], [], ["-ctkd", "q8_0", "-ctvd", "q8_0" if fused else "f16"]])
+    words += rng.choice([[], ["--spec-type", "draft-simple"]])
     return [str(word) for word in words]
 
 
@@ -838,7 +839,7 @@ def main():
             if name.startswith(DRAFTERS):
                 words += draft_flags(rng, latent, "-fa" not in words)
             elif rng.random() < options.draft:
-                words += other_model(rng, shape, pathlib.Path(options.keep or folder), f"{options.seed}-{number}")
+                words += other_model(rng, shape, pathlib.Path(options.keep or folder), f"{options.seed}-{number}", "-fa" not in words)
             if options.wild:
                 words = wilder(rng, words, layers)
             jobs.append((number, path, name, cards, words, folder))

@@ -114,6 +114,10 @@ static enum dgo_status open_draft(struct work *work)
         draft->own_draft = true;
         flags->settings.rollback_tokens = flags->draft_tokens;
     }
+    if (flags->draft_by_file && (work->draft->mtp_layer_count > 0 || dgo_draft_is_fed(work->draft)))
+        flags->settings.output_row_count =
+            (uint32_t)dgo_min_u64(flags->settings.slot_count * (uint64_t)(1 + flags->draft_tokens),
+                                  flags->settings.batch_tokens);
     /* EAGLE3's states are not gone back from where only its file says what it is. */
     if (flags->draft_fed ||
         (flags->draft_by_file && strcmp(work->draft->architecture, "dflash") == 0))

@@ -135,7 +135,9 @@ static void settle_guesses(struct flag_reader *reader)
     struct dgo_flags *flags = reader->flags;
     const bool mtp = reader->guesses >> GUESS_DRAFT_MTP & 1;
 
-    if (!reader->guesses_given && flags->draft_model)
+    const bool idle = reader->build == 0 || reader->build >= LLAMA_IDLE_DRAFT_BUILD;
+
+    if (!reader->guesses_given && flags->draft_model && !idle)
         reader->guesses = 1 << GUESS_DRAFT_SIMPLE;
     flags->draft_by_file = !reader->guesses_given;
     for (int guess = GUESS_DRAFT_EAGLE3; guess <= GUESS_DRAFT_DSPARK; guess++)

@@ -42,6 +42,8 @@ ROWS = [
     ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied}"),
     ("tiny-llama", "-c 4096 -np 2 -ts 1,1 -md {tiny-llama-tied} -devd CUDA1 --spec-draft-n-max 5 -ctkd q8_0 -ctvd q8_0"),
     ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied} -ngld 4"),
+    ("tiny-llama", "-c 4096 -np 40 -ts 1,1 -md {tiny-llama-tied} --spec-draft-n-max 16"),  # it drafts nothing: no rows for guesses
+    ("tiny-llama", "-c 4096 -np 40 -ts 1,1 -md {tiny-llama-tied} --spec-draft-n-max 16 --spec-type draft-simple"),
     ("tiny-llama", "-c 4096 -np 1 -sm none -md {tiny-llama} -devd none --spec-type draft-simple"),
     ("tiny-qwen3", "-c 2048 -np 1 -ts 1,2 -md {tiny-llama} -devd CUDA1,CUDA0 --spec-draft-n-ubatch 128"),
     ("tiny-qwen35", "-c 4096 -np 1 -md {tiny-llama} --spec-type draft-simple"),
@@ -74,6 +76,18 @@ APART = [
 @cases(APART, lambda row: f"three cards: {row[0]}: {row[1]}")
 def apart(box, row):
     compare(box, Machine(RTX_3090, RTX_3060, RTX_3060), *row)
+
+
+# What the first model leaves free decides where the second one is cut.
+LEFT = [
+    ("tiny-llama", "-c 4096 -np 1 -dev CUDA1 -md {tiny-llama-tied} -devd CUDA0,CUDA1 -ngld 8"),
+    ("tiny-llama", "-c 4096 -np 4 -dev CUDA1 -md {tiny-llama-tied} -devd CUDA0,CUDA1 -ngld 8 --spec-type draft-simple"),
+]
+
+
+@cases(LEFT, lambda row: f"two equal cards: {row[0]}: {row[1]}")
+def left(box, row):
+    compare(box, Machine(RTX_3060, RTX_3060), *row)
 
 
 @cases(ROWS, lambda row: f"{row[0]}: {row[1]}")

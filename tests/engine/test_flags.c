@@ -219,7 +219,8 @@ static void test_beside(void **state)
 
     (void)state;
     assert_int_equal(
-        read_text("-ot 'blk\\.\\d+\\.ffn=CPU,exps=CUDA1' -md d.gguf -devd CUDA1 -np 2 -mmdev none",
+        read_text("-ot 'blk\\.\\d+\\.ffn=CPU,exps=CUDA1' -md d.gguf -devd CUDA1 -np 2 -mmdev none "
+                  "--spec-type draft-simple",
                   0, &settings, &err),
         DGO_OK);
     assert_int_equal(settings.override_count, 2);
@@ -258,7 +259,7 @@ static void test_guesses(void **state)
     } rows[] = {
         {"none", "", 0, 0, false},
         {"none by name", "-md d.gguf --spec-type none", 0, 0, false},
-        {"a draft model", "-md d.gguf", 2 * 4, 0, false},
+        {"a draft model that does nothing", "-md d.gguf", 0, 0, false},
         {"of a kind", "-md d.gguf --spec-type draft-simple --spec-draft-n-max 5", 2 * 6, 0, false},
         {"the model's own block", "--spec-type draft-mtp", 2 * 4, 3, true},
         {"more tokens", "--spec-type draft-mtp --spec-draft-n-max 9", 2 * 10, 9, true},
