@@ -708,7 +708,8 @@ def other_model(rng, shape, folder, name, fused):
     path = folder / f"{name}-draft.gguf"
     draft.write(path)
     words = ["-md", path, *rng.choice([[], [], ["-ngld", rng.randrange(0, draft.layers + 2)]]), *rng.choice([[], ["-devd", "CUDA0"]])]
-    words += rng.choice([[], ["--spec-draft-n-max", rng.choice([1, 5, 16])]]) + rng.choice([[], [], ["-ctkd", "q8_0", "-ctvd", "q8_0" if fused else "f16"]])
+    types = [[], [], ["-ctkd", "q8_0", "-ctvd", "q8_0"] if fused else [] if isinstance(draft, Latent) else ["-ctkd", "q8_0", "-ctvd", "f16"]]
+    words += rng.choice([[], ["--spec-draft-n-max", rng.choice([1, 5, 16])]]) + rng.choice(types)
     words += rng.choice([[], ["--spec-type", "draft-simple"]])
     return [str(word) for word in words]
 

@@ -304,8 +304,7 @@ static bool is_compared(const struct builder *b)
         return false;
     if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote)
         return false;
-    return settings->rollback_tokens == 0 && !settings->states_out && !settings->own_draft &&
-           (settings->output_row_count == 0 || !graph_mixes_embeddings(b->shape));
+    return settings->rollback_tokens == 0 && !settings->states_out && !settings->own_draft;
 }
 
 bool whole_compute_bytes(const struct whole_placement *placement,
