@@ -6,8 +6,8 @@
 
 enum {
     /* Builds, by their number, at which something that we depend on changed. */
-    LLAMA_FA_VALUE_BUILD = 6325,   /* -fa takes on, off or auto (August 2025) */
-    LLAMA_NO_ROWS_BUILD = 9890,    /* no -sm row for CUDA and ROCm (#24216, #25594; July 2026) */
+    LLAMA_FA_VALUE_BUILD = 6325, /* -fa takes on, off or auto (August 2025) */
+    LLAMA_NO_ROWS_BUILD = 9890,  /* no -sm row for CUDA and ROCm (#24216, #25594; July 2026) */
     /* -md without --spec-type is loaded and drafts nothing, unless it has a next-token block: seen
      * with this build; older ones took it for draft-simple. */
     LLAMA_IDLE_DRAFT_BUILD = 11669,

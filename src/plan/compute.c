@@ -257,9 +257,16 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
     if (source)
         *source = DGO_FIGURE_FORMULA;
     const uint64_t bytes = memory->block_only ? 0 : model_bytes(memory, role, source);
+
+    return bytes + memory_draft_bytes(memory, role, source);
+}
+
+uint64_t memory_draft_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                            enum dgo_figure_source *source)
+{
     const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
 
-    return bytes + draft_compute_bytes(memory, role, partial, source);
+    return draft_compute_bytes(memory, role, partial, source);
 }
 
 /* --- the host -------------------------------------------------------------------------------- */
@@ -342,12 +349,19 @@ uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t de
     const uint64_t model =
         model_host_bytes(memory, device_count, pipeline, cpu_layer_count, output_on_cpu);
 
+    return (memory->block_only ? 0 : model) +
+           memory_draft_host_bytes(memory, pipeline, cpu_layer_count, output_on_cpu);
+}
+
+uint64_t memory_draft_host_bytes(const struct plan_memory *memory, bool pipeline,
+                                 uint32_t cpu_layer_count, bool output_on_cpu)
+{
     const enum memory_draft_place place = pipeline ? DRAFT_IN_PIPELINE
                                           : has_part_on_host(memory, cpu_layer_count, output_on_cpu)
                                               ? DRAFT_BESIDE_HOST
                                               : DRAFT_ALONE;
 
-    return (memory->block_only ? 0 : model) + memory->draft.host_bytes[place];
+    return memory->draft.host_bytes[place];
 }
 
 /* --- what a search reckons with --------------------------------------------------------------- */

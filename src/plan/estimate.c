@@ -209,8 +209,8 @@ static void add_compute(const struct assembly *a)
     };
 
     estimate->pipeline = role.pipeline;
-    if (replay_all(a, engine_devices))
-        return;
+    const bool whole = replay_all(a, engine_devices);
+
     for (uint32_t d = 0; d < engine_devices; d++) {
         struct dgo_device_estimate *device = &estimate->device[d];
 
@@ -218,11 +218,19 @@ static void add_compute(const struct assembly *a)
         role.holds_output = device->holds_output;
         role.holds_block = a->memory->draft.used && a->block_device == (int32_t)d;
         note_kinds(a, device, &role);
-        device->compute_bytes =
-            (a->settings->sized_by_role ? memory_role_bytes : memory_compute_bytes)(
-                a->memory, &role, &device->compute_source);
+        if (whole)
+            device->compute_bytes += memory_draft_bytes(a->memory, &role, &device->compute_source);
+        else
+            device->compute_bytes =
+                (a->settings->sized_by_role ? memory_role_bytes : memory_compute_bytes)(
+                    a->memory, &role, &device->compute_source);
         if (role.holds_layers || role.holds_output || role.holds_block || device->compute_bytes > 0)
             role.position++;
+    }
+    if (whole) {
+        estimate->host.compute_bytes += memory_draft_host_bytes(
+            a->memory, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+        return;
     }
     estimate->host.compute_bytes =
         (a->settings->sized_by_role ? memory_host_role_bytes : memory_host_compute_bytes)(

@@ -334,6 +334,12 @@ enum dgo_status draft_make(const struct dgo_model *model, const struct dgo_setti
 uint64_t draft_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
                              bool partial, enum dgo_figure_source *source);
 
+/* The draft's part of a device's compute buffer, and of the host's; 0: there is none. */
+uint64_t memory_draft_bytes(const struct plan_memory *memory, const struct memory_role *role,
+                            enum dgo_figure_source *source);
+uint64_t memory_draft_host_bytes(const struct plan_memory *memory, bool pipeline,
+                                 uint32_t cpu_layer_count, bool output_on_cpu);
+
 /* The host's compute buffer. */
 uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
                                    bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu);

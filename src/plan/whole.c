@@ -57,9 +57,11 @@ static int32_t mixed_out(struct builder *b, uint32_t l, int32_t made)
     return whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
 }
 
+/* The layer that picks rows: none does where hidden states of all tokens are handed out. */
 static bool is_last(const struct builder *b, uint32_t l)
 {
-    return l + 1 == b->memory->layer_count && !graph_picks_late(b->shape);
+    return l + 1 == b->memory->layer_count && !graph_picks_late(b->shape) &&
+           !b->to->settings->states_out;
 }
 
 /* From the last attention on only the wanted rows go on. */
@@ -240,7 +242,9 @@ static int32_t opened(struct builder *b)
 
 static void build(struct builder *b)
 {
-    const uint64_t bytes = b->rows * b->model->embedding_length * sizeof(float);
+    const bool states_out = b->to->settings->states_out;
+    const uint64_t rows = states_out ? b->tokens : b->rows;
+    const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
     const uint64_t logits = b->rows * b->model->vocab_size * sizeof(float);
     int32_t stream;
 
@@ -253,8 +257,13 @@ static void build(struct builder *b)
             b->graph.tensor[stream].kept = b->shape->recipe & RECIPE_LAST_KEPT;
         stream = picked(b, stream);
     }
-    stream = whole_normed(b, &b->output_norm, stream, bytes, b->rows, b->memory->layer_count);
-    stream = whole_changed(b, &b->output_norm_bias, stream, bytes, b->rows);
+    stream = whole_normed(b, &b->output_norm, stream, bytes, rows, b->memory->layer_count);
+    stream = whole_changed(b, &b->output_norm_bias, stream, bytes, rows);
+    if (states_out) {
+        if (!b->graph.failed)
+            b->graph.tensor[stream].kept = true;
+        stream = picked(b, stream);
+    }
     stream = whole_node(b, (struct net_op){.bytes = logits,
                                            .rows = b->rows,
                                            .source = SOURCES(whole_stored(b, &b->output), stream),
@@ -294,7 +303,7 @@ static bool run_graphs(struct builder *b, uint64_t peak_bytes[NET_BACKENDS_MAX])
     return made;
 }
 
-/* With the engine: whole layers on devices of this machine, and none of what drafts ask for. */
+/* With the engine: whole layers on devices of this machine, and one state of each slot. */
 static bool is_compared(const struct builder *b)
 {
     const struct dgo_settings *settings = b->to->settings;
@@ -304,7 +313,10 @@ static bool is_compared(const struct builder *b)
         return false;
     if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote)
         return false;
-    return settings->rollback_tokens == 0 && !settings->states_out && !settings->own_draft;
+    if (settings->states_out && graph_picks_late(b->shape))
+        return false;
+    return !settings->own_draft_alone &&
+           (settings->rollback_tokens == 0 || !memory_rolls_back(b->model));
 }
 
 bool whole_compute_bytes(const struct whole_placement *placement,
