@@ -35,6 +35,7 @@ enum recipe_flag {
     RECIPE_NO_EXPERTS = 1 << 25,      /* none are used, whatever the file has */
     RECIPE_MIXER_OWN_FIRST = 1 << 28, /* the residual is the first operand behind the mixer only */
     RECIPE_ROPE_IN_7B = 1 << 29,      /* positions are rotated in only where 32 layers are */
+    RECIPE_RESULT_KEPT = 1 << 30,     /* newer builds keep the last layer's rows */
     RECIPE_NORM_LAST = 1 << 6,        /* heads are rotated, then normed */
     RECIPE_LAST_NORM_TOLD = 1 << 22,  /* the norm behind the feed-forward is told where to run */
     RECIPE_WHOLE = 1 << 17,           /* whole.c knows where all of it runs */

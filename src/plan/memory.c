@@ -328,15 +328,20 @@ static enum dgo_status check_cache_type(const char *what, enum dgo_kv_type type,
 enum dgo_status memory_check_cache(const struct dgo_model *model,
                                    const struct dgo_settings *settings, struct dgo_error *err)
 {
-    const bool fused = settings->flash_attention == DGO_FA_ON;
+    const bool fused = memory_attention_fused(model, settings);
 
     if ((uint32_t)settings->key_type >= DGO_KV_TYPE_COUNT ||
         (uint32_t)settings->value_type >= DGO_KV_TYPE_COUNT)
         return dgo_fail(err, DGO_EINVAL, "unknown cache type; use f16, q8_0 or q4_0");
     if (!fused && is_quantised(settings->value_type))
-        return dgo_fail(err, DGO_EINVAL,
-                        "a %s value cache needs flash attention; leave out -fa off or use -ctv f16",
-                        dgo_kv_type_name(settings->value_type));
+        return dgo_fail(
+            err, DGO_EINVAL,
+            settings->flash_attention == DGO_FA_ON
+                ? "a %s value cache needs flash attention, which the engine has not for "
+                  "this architecture; use -ctv f16"
+                : "a %s value cache needs flash attention; leave out -fa off or use "
+                  "-ctv f16",
+            dgo_kv_type_name(settings->value_type));
     if (model->mla && settings->key_type != settings->value_type)
         return dgo_fail(err, DGO_EINVAL,
                         "latent attention keeps keys and values in one cache; give -ctk and -ctv "

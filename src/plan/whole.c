@@ -240,6 +240,21 @@ static int32_t opened(struct builder *b)
     return made;
 }
 
+static bool keeps_last(const struct memory_graph *shape)
+{
+    const bool late = graph_picks_late(shape);
+
+    return (late && shape->recipe & RECIPE_LAST_KEPT) ||
+           (graph_mixes_embeddings(shape) && shape->recipe & RECIPE_RESULT_KEPT);
+}
+
+/* What may be asked for later is not written over, nor given back. */
+static void keep_to_the_end(struct builder *b, int32_t tensor, bool kept)
+{
+    if (!b->graph.failed && kept)
+        b->graph.tensor[tensor].kept = true;
+}
+
 static void build(struct builder *b)
 {
     const bool states_out = b->to->settings->states_out;
@@ -252,18 +267,14 @@ static void build(struct builder *b)
     stream = opened(b);
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
         stream = layer(b, l, stream);
-    if (graph_picks_late(b->shape)) {
-        if (!b->graph.failed)
-            b->graph.tensor[stream].kept = b->shape->recipe & RECIPE_LAST_KEPT;
+    keep_to_the_end(b, stream, keeps_last(b->shape));
+    if (graph_picks_late(b->shape))
         stream = picked(b, stream);
-    }
     stream = whole_normed(b, &b->output_norm, stream, bytes, rows, b->memory->layer_count);
     stream = whole_changed(b, &b->output_norm_bias, stream, bytes, rows);
-    if (states_out) {
-        if (!b->graph.failed)
-            b->graph.tensor[stream].kept = true;
+    keep_to_the_end(b, stream, states_out || graph_mixes_embeddings(b->shape));
+    if (states_out)
         stream = picked(b, stream);
-    }
     stream = whole_node(b, (struct net_op){.bytes = logits,
                                            .rows = b->rows,
                                            .source = SOURCES(whole_stored(b, &b->output), stream),

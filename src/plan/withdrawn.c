@@ -5,7 +5,7 @@
  * makes has no weight of its own: it runs where the rows of the cache were written just before it,
  * if that is a device, else where what comes next runs, if that is one.  FORMULAS "Flash
  * attention". */
-#include "memory.h"
+#include "graph.h"
 
 #include <string.h>
 
@@ -31,10 +31,20 @@ bool memory_states_come_first(const struct dgo_model *model)
     return false;
 }
 
-/* The product behind attention: of latent heads the one that widens the values. */
+/* The product behind attention: of latent heads the one that widens the values; where attention and
+ * feed-forward are made of one norm, that of the feed-forward, which is put down first. */
+static const char *product_name(const struct dgo_model *model)
+{
+    const enum graph_halves halves = recipe_halves(model);
+
+    if (halves != HALVES_IN_TURN && halves != HALVES_ATTENTION_FIRST)
+        return ".ffn_up";
+    return model->mla ? ".attn_v_b.weight" : ".attn_output.weight";
+}
+
 static int32_t product_device(const struct look *look, uint32_t l)
 {
-    const char *const name = look->model->mla ? ".attn_v_b.weight" : ".attn_output.weight";
+    const char *const name = product_name(look->model);
     int32_t device = look->layer_device[l];
 
     for (uint32_t t = 0; t < look->model->tensor_count && look->overrides; t++) {
