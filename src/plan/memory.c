@@ -156,8 +156,14 @@ static void add_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
             memory->moved_bytes[device] += memory_tensor_device_bytes(tensor);
         else
             memory->host_input_bytes += tensor_host_bytes(tensor);
-        if (memory->model->tied_embeddings && strcmp(tensor->name, "token_embd.weight") == 0)
+        if (!memory->model->tied_embeddings || strcmp(tensor->name, "token_embd.weight") != 0)
+            return;
+        /* Sent elsewhere, the output matrix goes there, too: one copy serves. */
+        if (device == OVERRIDE_NONE)
             add_output_tensor(s, tensor);
+        else if (device == DGO_OVERRIDE_HOST)
+            memory->terms.kept_weight_max =
+                dgo_max_u64(memory->terms.kept_weight_max, memory_tensor_device_bytes(tensor));
         return;
     case DGO_TENSOR_LAYER:
         add_layer_tensor(s, tensor);

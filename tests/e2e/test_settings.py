@@ -36,6 +36,8 @@ ROWS = [
     ("tiny-llama", "-c 20480 -np 40 -ngl 4 -ctk q8_0 -ctv q8_0"),  # not with packed values
     ("tiny-llama", "-c 4096 -np 1 -nkvo -ot attn_output=CPU"),
     ("tiny-llama-tied", "-c 4096 -np 1 -ts 1,1"),
+    ("tiny-llama-tied", "-c 4096 -np 1 -ts 1,1 -ot token_embd=CUDA0"),  # the output's matrix, too: one copy
+    ("tiny-llama-tied", "-c 4096 -np 1 -ts 1,1 -ot token_embd=CPU"),
     ("tiny-mixtral", "-c 4096 -np 1 -ncmoe 3 -ts 1,1"),
     ("tiny-mixtral", "-c 4096 -np 2 --cpu-moe"),
     ("tiny-qwen3", "-c 4096 -np 1 -ts 1,2 --cache-type-k f32 --cache-type-v f32"),
