@@ -91,13 +91,23 @@ static uint64_t first_bound_bytes(const struct plan_memory *memory, const struct
                        t->inputs + cache + weight + 3 * t->embedding + 2 * t->queries);
 }
 
-/* Caches of layers on other cards that layers here read: without a pipeline each is copied once. */
-static uint64_t borrowed_bytes(const struct plan_memory *memory)
+/* Caches that lie elsewhere and are lent to layers here: without a pipeline, too, each of them has
+ * a copy, which is made when the first layer here runs.  Where it is not known which layers lie
+ * here, all that borrow. */
+static uint64_t borrowed_bytes(const struct plan_memory *memory, const struct memory_role *role)
 {
+    const struct memory_graph *g = &memory->graph;
+    const bool known = role->layer_count > 0 && (role->position > 0 || role->cpu_layer_count == 0);
+    const uint32_t first = known ? role->layer_first : 0;
+    const uint32_t end = known ? first + role->layer_count : g->layer_count;
     uint64_t bytes = 0;
 
-    for (uint32_t k = 0; memory->replayed && k < memory->graph.kind_count; k++)
-        bytes += memory->graph.kind[k].borrowed_bytes;
+    for (uint32_t l = first; memory->replayed && l < end; l++) {
+        const struct graph_layer *kind = &g->kind[g->layer[l]];
+
+        if (!known || memory->kv_on_host || g->lender[kind->window] < first)
+            bytes += kind->borrowed_bytes;
+    }
     return bytes;
 }
 
@@ -112,8 +122,8 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
     enum { SCAN_PARTS = 18, ALIGNMENT_BYTES = 64 * 1024, DELTA_BYTES = 1024 * 1024 };
     enum { CHOICE_BYTES = 256 * 1024, LATENT_MORE = 5 };
     const struct memory_terms *t = &memory->terms;
-    const bool elsewhere =
-        memory->kv_on_host && t->rule->attention_place_known && attends_on_host(t);
+    const bool elsewhere = !t->attention_fused && memory->kv_on_host &&
+                           t->rule->attention_place_known && attends_on_host(t);
     uint64_t peak = dgo_max_u64(t->base, t->base_later);
 
     if (role->position == 0)
@@ -133,7 +143,7 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
      * four were seen to be missing, and the numbers of the experts that are used. */
     if (memory->overrides && (t->family == MEMORY_MLA || t->family == MEMORY_DELTA))
         peak += (t->family == MEMORY_MLA ? LATENT_MORE : 1) * t->embedding + CHOICE_BYTES;
-    peak += t->inputs + SCAN_PARTS * t->scan + borrowed_bytes(memory) + ALIGNMENT_BYTES;
+    peak += t->inputs + SCAN_PARTS * t->scan + borrowed_bytes(memory, role) + ALIGNMENT_BYTES;
     if (memory->graph.streams)
         peak += STREAMS * t->embedding;
     if (role->position == 0)
