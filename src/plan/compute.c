@@ -130,7 +130,12 @@ static uint64_t bound_bytes(const struct plan_memory *memory, const struct memor
         peak = dgo_max_u64(peak, dgo_max_u64(t->base_first, t->base_alone));
     if (!elsewhere)
         peak = dgo_max_u64(peak, dgo_max_u64(t->extra, t->extra_alone));
-    if (role->holds_output)
+    /* An output in host memory visits, where many rows go through it, and its logits are made here.
+     */
+    const bool output_visits = role->output_on_cpu && role->position == 0 && memory->op_offload &&
+                               memory->output_row_count >= DGO_OFFLOAD_ROWS_MIN;
+
+    if (role->holds_output || output_visits)
         peak = dgo_max_u64(peak, t->logits);
     if (t->crossing)
         peak += t->base / 2;
@@ -331,6 +336,8 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
         bytes += scan_bytes(memory);
     if (cpu_layer_count > 0 && memory_states_come_first(memory->model))
         bytes += t->extra + 2 * t->queries + 2 * e;
+    if (t->fed)
+        bytes += e;
     if (memory->graph.recipe & RECIPE_BORROWS)
         bytes += 2 * e;                         /* gemma3n, gemma4: 1.5 were seen */
     if (t->family == MEMORY_DELTA)              /* the states' gather stays with the host */

@@ -301,6 +301,27 @@ static void test_builds(void **state)
     dgo_model_close(model);
 }
 
+/* An output in host memory comes to the first card for many rows, whose logits are made there. */
+static void test_visiting_output(void **state)
+{
+    enum { ROWS = 512 };
+    struct dgo_model *model = open_fixture("llama8b");
+    struct dgo_settings settings = make_settings(2);
+    struct dgo_machine machine;
+    struct dgo_estimate estimate;
+
+    (void)state;
+    make_cards(2, 24, &machine);
+    settings.gpu_layer_count = 0;
+    settings.output_row_count = ROWS;
+    settings.remote = true; /* no whole graph for these: a bound */
+    estimate = estimate_of(&machine, model, &settings, 0);
+    assert_int_equal(estimate.device[0].compute_source, DGO_FIGURE_BOUND);
+    assert_true(estimate.device[0].compute_bytes >=
+                model->output_bytes + (uint64_t)model->vocab_size * ROWS * sizeof(float));
+    dgo_model_close(model);
+}
+
 /* A bound between two builds is under neither. */
 static void test_between_builds(void **state)
 {
@@ -743,6 +764,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_replayed),
     cmocka_unit_test(test_contexts),
     cmocka_unit_test(test_builds),
+    cmocka_unit_test(test_visiting_output),
     cmocka_unit_test(test_between_builds),
     cmocka_unit_test(test_pipeline),
     cmocka_unit_test(test_fit_to_the_byte),
