@@ -164,7 +164,7 @@ class Shape:
         if o["post_norm"]:
             self.put(p + "post_attention_norm" + suffix, w, kind="F32")
         if not o["no_ffn_norm"]:
-            self.put(p + "ffn_norm.weight", w, kind="F32")
+            self.put(p + ("ffn_norm" if o["bare_ffn_norm"] else "ffn_norm.weight"), w, kind="F32")
             if o["norm_bias"]:
                 self.put(p + "ffn_norm.bias", w, kind="F32")
         if o["post_norm"] and not o["attention_post_only"]:
@@ -486,8 +486,13 @@ class StateSpace(Shape):
         if self.attends(layer):
             self.attention(p)
             return
+        self.put(p + "attn_norm.weight", self.width, kind="F32")
+        self.states(p)
+        if self.every:
+            self.put(p + "ffn_norm.weight", self.width, kind="F32")
+
+    def states(self, p):
         w, mixed = self.width, self.state_inner + 2 * self.groups * self.state
-        self.put(p + "attn_norm.weight", w, kind="F32")
         self.put(p + "ssm_in.weight", w, self.state_inner + mixed + self.heads_of_state)
         self.put(p + "ssm_conv1d.weight", 4, mixed, kind="F32")
         self.put(p + "ssm_conv1d.bias", mixed, kind="F32")
@@ -496,11 +501,66 @@ class StateSpace(Shape):
         self.put(p + "ssm_d", 1, self.heads_of_state, kind="F32")
         self.put(p + "ssm_norm.weight", self.state_inner // self.groups, self.groups, kind="F32")
         self.put(p + "ssm_out.weight", self.state_inner, w)
-        if self.every:
-            self.put(p + "ffn_norm.weight", w, kind="F32")
 
     def dense(self, p, inner, suffix=""):
         if self.every:
+            super().dense(p, inner, suffix)
+
+
+class Selective(StateSpace):
+    """Mamba 1, alone or with attention."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, **options)
+        self.state, self.groups, self.heads_of_state = 16, 0, self.width // 16
+
+    def states(self, p):
+        w, inner, rank, state = self.width, self.state_inner, self.heads_of_state, self.state
+        self.put(p + "ssm_in.weight", w, 2 * inner)
+        self.put(p + "ssm_conv1d.weight", 4, inner, kind="F32")
+        self.put(p + "ssm_conv1d.bias", inner, kind="F32")
+        self.put(p + "ssm_x.weight", inner, rank + 2 * state)
+        self.put(p + "ssm_dt.weight", rank, inner)
+        self.put(p + "ssm_dt.bias", inner, kind="F32")
+        self.put(p + "ssm_a", state, inner, kind="F32")
+        self.put(p + "ssm_d", inner, kind="F32")
+        self.put(p + "ssm_out.weight", inner, w)
+        if self.architecture == "jamba":
+            for name, width in (("dt", rank), ("b", state), ("c", state)):
+                self.put(p + f"ssm_{name}_norm.weight", width, kind="F32")
+
+
+class Beside(StateSpace):
+    """Attention and Mamba 2 in every layer."""
+
+    def mixer(self, p, layer):
+        self.attention(p)
+        self.states(p)
+
+
+class Single(StateSpace):
+    """Each layer is attention, Mamba 2 or a feed-forward."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, no_gate=1, no_ffn_norm=1, every=1, **options)
+        self.sort = ["S", *(rng.choice("SSSFFA") for _ in range(15))]
+
+    def keys(self):
+        a = self.architecture
+        return super().keys() | {f"{a}.attention.head_count_kv": [self.kv if self.sort[layer] == "A" else 0 for layer in range(self.layers)],
+                                 f"{a}.feed_forward_length": [self.inner if self.sort[layer] == "F" else 0 for layer in range(self.layers)]}
+
+    def mixer(self, p, layer):
+        self.feeds = self.sort[layer] == "F"
+        if self.sort[layer] == "A":
+            self.attention(p)
+            return
+        self.put(p + "attn_norm.weight", self.width, kind="F32")
+        if self.sort[layer] == "S":
+            self.states(p)
+
+    def dense(self, p, inner, suffix=""):
+        if self.feeds:
             super().dense(p, inner, suffix)
 
 
@@ -555,6 +615,13 @@ FAMILIES = {
     "mamba2": lambda r: StateSpace(r, "mamba2", tied=False, width=r.choice([1024, 1536, 2048, 2560, 4096])),
     "granitehybrid": lambda r: StateSpace(r, "granitehybrid", every=r.choice([3, 4]), tied=True, width=r.choice([1024, 1536, 2048, 4096]),
                                           **{"%attention.scale": 0.01, "%embedding_scale": 12.0, "%residual_scale": 0.2, "%logit_scale": 8.0}),
+    "granitehybridmoe": lambda r: StateSpace(r, "granitehybrid", every=r.choice([2, 3]), moe=1, one_inner=1, inner_max=2048, experts_max=16,
+                                             shared=1024, width=r.choice([1024, 1536, 2048]),
+                                             **{"%expert_shared_feed_forward_length": 1024}),
+    "mamba": lambda r: Selective(r, "mamba", width=r.choice([768, 1024, 1536, 2048, 2560])),
+    "jamba": lambda r: Selective(r, "jamba", every=r.choice([2, 3]), square=1, width=r.choice([1024, 2048, 4096])),
+    "falcon-h1": lambda r: Beside(r, "falcon-h1", every=1, bare_ffn_norm=1, width=r.choice([1024, 1536, 2048, 3072])),
+    "nemotron_h": lambda r: Single(r, "nemotron_h", width=r.choice([1024, 2048, 4096])),
     "gemma3n": lambda r: Gemma(r, "gemma3n", each=256, width=r.choice([1024, 1536, 2048]), more_layers=r.choice([0, 14])),
     "gemma4": lambda r: Gemma(r, "gemma4", each=r.choice([0, 256, 256]), head=r.choice([256, 512]), scaled=r.random() < .5),
     "gemma4moe": lambda r: Gemma(r, "gemma4", moe=1, head=r.choice([256, 512]), scaled=r.random() < .5),

@@ -332,6 +332,14 @@ static uint32_t key_number(const struct dgo_model *model, const char *suffix)
     return (uint32_t)memory_key_number(model, suffix);
 }
 
+static bool has_part(const struct dgo_model *model, const char *part)
+{
+    for (uint32_t t = 0; t < model->tensor_count; t++)
+        if (strstr(model->tensor[t].name, part))
+            return true;
+    return false;
+}
+
 static void fill_states(const struct dgo_model *model, struct memory_graph *graph)
 {
     graph->convolution = key_number(model, "ssm.conv_kernel");
@@ -339,6 +347,8 @@ static void fill_states(const struct dgo_model *model, struct memory_graph *grap
     graph->state_groups = key_number(model, "ssm.group_count");
     graph->state_size = key_number(model, "ssm.state_size");
     graph->state_heads = key_number(model, "ssm.time_step_rank");
+    graph->selective = graph->state_groups == 0 && graph->state_heads > 0;
+    graph->parts_normed = has_part(model, ".ssm_b_norm");
     if (key_number(model, "kda.head_dim")) {
         graph->state_size = key_number(model, "kda.head_dim");
         graph->state_inner = graph->state_size * model->layer[0].head_count;
@@ -497,6 +507,8 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
             fill_states(model, graph);
         if (kind->mixer == GRAPH_STATE_SPACE || kind->mixer == GRAPH_STATE_AND_ATTENTION)
             graph->has_state_space = true;
+        if (graph->selective && !graph->parts_normed && key_is_set(model, "ssm.dt_b_c_rms", 0))
+            return false; /* normed without weights: not compared */
         attends = attends || kind->mixer == GRAPH_ATTENTION || kind->mixer == GRAPH_EXPANDED;
         if (memory_values_transposed(model, settings))
             graph->scattered_values = dgo_max_u64(graph->scattered_values, kind->values);

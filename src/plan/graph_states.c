@@ -121,7 +121,40 @@ static void keep_others(struct drawing *d)
     TAPE_WRITE(d->tape, tape_view(d->tape, others));
 }
 
-tape_ref draw_state_space(struct drawing *d, tape_ref normed)
+/* Mamba 1: one product of the values for steps of low rank and both parts. */
+static tape_ref draw_selective(struct drawing *d, tape_ref normed)
+{
+    const struct memory_graph *g = d->graph;
+    struct tape *tape = d->tape;
+    const uint64_t inner = g->state_inner, rank = g->state_heads, size = g->state_size;
+    const tape_ref shift = load_state(d, g->shift_bytes);
+    const tape_ref all = draw_product(d, 2 * inner, normed);
+    const tape_ref values =
+        draw_product(d, inner, behind_state(d, shift, g->shift_bytes, inner, all));
+    const tape_ref both = draw_product(d, rank + 2 * size, values);
+    const uint64_t widths[] = {rank, size, size};
+    tape_ref part[3], scan, gate, own;
+
+    for (int i = 0; i < 3; i++) {
+        part[i] = tape_view(tape, both);
+        if (g->parts_normed || i == 0)
+            part[i] = draw_product(d, widths[i], part[i]);
+    }
+    scan = TAPE_PUT(tape, draw_bytes(d, inner) + g->slot_count * g->state_count * g->state_bytes, 0,
+                    tape_view(tape, values), draw_product(d, inner, part[0]), part[1], part[2],
+                    d->states_again);
+    tape_expand(tape, scan);
+    keep_others(d);
+    TAPE_WRITE(tape, tape_view(tape, scan));
+    gate = draw_product(d, inner, tape_view(tape, all));
+    own = TAPE_PUT(tape, draw_bytes(d, inner), 1, values);
+    own = TAPE_PUT(tape, draw_bytes(d, inner), EITHER, tape_view(tape, scan), own);
+    own = TAPE_PUT(tape, draw_bytes(d, inner), 0, gate, own);
+    return draw_product(d, g->embedding, own);
+}
+
+/* Mamba 2: one product for all of it. */
+static tape_ref draw_wide(struct drawing *d, tape_ref normed)
 {
     const struct memory_graph *g = d->graph;
     struct tape *tape = d->tape;
@@ -145,6 +178,11 @@ tape_ref draw_state_space(struct drawing *d, tape_ref normed)
     own = TAPE_PUT(tape, draw_bytes(d, inner), 0, gate, own);
     own = draw_product(d, inner, tape_view(tape, own)); /* its norm, over groups */
     return draw_product(d, g->embedding, tape_view(tape, own));
+}
+
+tape_ref draw_state_space(struct drawing *d, tape_ref normed)
+{
+    return d->graph->selective ? draw_selective(d, normed) : draw_wide(d, normed);
 }
 
 /* --- short convolutions ---------------------------------------------------------------------- */

@@ -180,7 +180,8 @@ struct memory_graph {
     uint64_t
         state_count; /* of a slot that come out of a layer: more where a draft may be refused */
     uint32_t convolution, state_inner, state_groups, state_size, state_heads;
-    bool states_unsure;   /* several slots beside attention: seen by 2E off, so a bound */
+    bool selective, parts_normed; /* Mamba 1: steps of low rank; steps and both parts are normed */
+    bool states_unsure;           /* several slots beside attention: seen by 2E off, so a bound */
     bool has_state_space; /* a part of a layer may be computed on the next device: see replay.c */
     uint32_t kind_count, layer_count;
     uint32_t leading_count; /* first layers of kinds that do not come again */

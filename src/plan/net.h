@@ -7,7 +7,7 @@
 
 #include "heap.h"
 
-enum { NET_SOURCES_MAX = 6, NET_NONE = -1, NET_BACKENDS_MAX = DGO_GPU_MAX + 1 };
+enum { NET_SOURCES_MAX = 7, NET_NONE = -1, NET_BACKENDS_MAX = DGO_GPU_MAX + 1 };
 
 /* Of one graph: 512 layers with 64 experts of each token's have 100 000.  What a file claims must
  * not take more. */

@@ -27,8 +27,18 @@ static int32_t normed_by(struct builder *b, uint32_t l, enum part weight, enum p
     return whole_changed(b, &b->part[l][bias], of, wide, b->tokens);
 }
 
+/* Attention and a state space beside each other, each with a norm of its own. */
+static int32_t both(struct builder *b, uint32_t l, int32_t stream, int32_t normed)
+{
+    const int32_t heads = whole_attention(b, l, normed);
+
+    whole_read_ahead(b, l);
+    whole_scan(b, l, normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, stream));
+    return heads;
+}
+
 /* The first half of a layer, as far as the engine asks for it at once. */
-static int32_t mixed(struct builder *b, uint32_t l, int32_t in)
+static int32_t mixed(struct builder *b, uint32_t l, int32_t stream, int32_t in)
 {
     switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
     case GRAPH_DELTA:
@@ -37,6 +47,11 @@ static int32_t mixed(struct builder *b, uint32_t l, int32_t in)
         return whole_latent(b, l, in);
     case GRAPH_EXPANDED:
         return whole_expanded(b, l, in);
+    case GRAPH_STATE_SPACE:
+        whole_scan(b, l, in);
+        return NET_NONE;
+    case GRAPH_STATE_AND_ATTENTION:
+        return both(b, l, stream, in);
     default:
         return whole_attention(b, l, in);
     }
@@ -51,10 +66,15 @@ static int32_t mixed_out(struct builder *b, uint32_t l, int32_t made)
 
     if (kind->mixer == GRAPH_DELTA)
         return made;
+    if (kind->mixer == GRAPH_STATE_SPACE)
+        return whole_scan_out(b, l);
     if (kind->mixer != GRAPH_LATENT && !kind->queries_gated)
         made = whole_turned_back(b, l, made);
     made = whole_product(b, &w[ATTN_OUT], made, wide, b->tokens);
-    return whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
+    made = whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
+    if (kind->mixer == GRAPH_STATE_AND_ATTENTION)
+        return whole_sum(b, made, whole_scan_out(b, l), wide, b->tokens);
+    return made;
 }
 
 /* The layer that picks rows: none does where hidden states of all tokens are handed out. */
@@ -90,11 +110,11 @@ static int32_t parallel(struct builder *b, uint32_t l, int32_t in)
     int32_t normed, heads, made;
 
     if (kind->mixer_normed) {
-        heads = mixed(b, l, normed_by(b, l, MIXER_NORM, MIXER_NORM_BIAS, in));
+        heads = mixed(b, l, in, normed_by(b, l, MIXER_NORM, MIXER_NORM_BIAS, in));
         normed = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
     } else {
         normed = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
-        heads = mixed(b, l, normed);
+        heads = mixed(b, l, in, normed);
     }
     if (kind->feed_normed_before) {
         in = wanted(b, l, in);
@@ -126,7 +146,7 @@ static int32_t aside(struct builder *b, uint32_t l, int32_t in)
     const struct weight *w = b->part[l];
     const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
-    const int32_t heads = mixed(b, l, normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in));
+    const int32_t heads = mixed(b, l, in, normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in));
     int32_t experts, made;
 
     in = wanted(b, l, in);
@@ -136,25 +156,44 @@ static int32_t aside(struct builder *b, uint32_t l, int32_t in)
     return whole_sum(b, experts, whole_sum(b, made, in, bytes, rows), bytes, rows);
 }
 
+/* A layer that is a feed-forward; rows are picked behind it. */
+static int32_t feed_alone(struct builder *b, uint32_t l, int32_t in)
+{
+    const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
+    int32_t made = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
+
+    made = wanted(b, l, whole_feed(b, l, made, b->tokens));
+    return whole_sum(b, made, wanted(b, l, in), rows * b->model->embedding_length * sizeof(float),
+                     rows);
+}
+
 static int32_t layer(struct builder *b, uint32_t l, int32_t in)
 {
     const struct weight *w = b->part[l];
     const bool last = is_last(b, l);
     const bool norms_after =
         w[POST_ATTN_NORM].tensor && (w[FFN_NORM].tensor || w[POST_FFN_NORM].tensor);
-    const bool own_first = b->shape->recipe & RECIPE_MIXER_OWN_FIRST;
+    const struct graph_layer *kind = whole_kind(b, l);
+    const uint32_t recipe = b->shape->recipe;
+    const bool own_first = recipe & (RECIPE_MIXER_OWN_FIRST | RECIPE_OWN_FIRST);
     const uint64_t rows = last ? b->rows : b->tokens;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
-    const bool told = b->shape->recipe & RECIPE_LAST_NORM_TOLD;
+    const bool told = recipe & RECIPE_LAST_NORM_TOLD;
     int32_t made = in;
 
     if (b->shape->halves != HALVES_IN_TURN)
         return parallel(b, l, in);
-    if (whole_kind(b, l)->experts_aside)
+    if (kind->experts_aside)
         return aside(b, l, in);
+    if (kind->mixer == GRAPH_NO_MIXER)
+        return feed_alone(b, l, in);
+    if (kind->mixer == GRAPH_STATE_SPACE)
+        whole_read_ahead(b, l);
     if (w[ATTN_NORM].tensor)
         made = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
-    made = mixed(b, l, made);
+    made = mixed(b, l, in, made);
+    if (!kind->routed)
+        whole_look_ahead(b, l);
     if (own_first)
         in = wanted(b, l, in);
     made = wanted(b, l, mixed_out(b, l, made));
@@ -163,11 +202,13 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
     if (!own_first)
         in = wanted(b, l, in);
     in = own_first ? whole_sum(b, in, made, bytes, rows) : whole_sum(b, made, in, bytes, rows);
+    if (!kind->routed && !kind->dense)
+        return in;
     made = whole_feed(b, l, feed_normed(b, l, in, bytes, rows), rows);
     if (w[POST_FFN_NORM].tensor)
         made = whole_normed(b, &w[POST_FFN_NORM], made, bytes, rows,
                             told ? l : b->memory->layer_count);
-    if (b->shape->recipe & RECIPE_FEED_OWN_FIRST)
+    if (recipe & (RECIPE_FEED_OWN_FIRST | RECIPE_OWN_FIRST))
         return whole_sum(b, in, made, bytes, rows);
     return whole_sum(b, made, in, bytes, rows);
 }
@@ -264,6 +305,7 @@ static void build(struct builder *b)
     int32_t stream;
 
     memset(&b->inputs, 0xff, sizeof b->inputs); /* NET_NONE, all of them */
+    b->ahead.layer = UINT32_MAX;
     stream = opened(b);
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
         stream = layer(b, l, stream);
@@ -314,6 +356,27 @@ static bool run_graphs(struct builder *b, uint64_t peak_bytes[NET_BACKENDS_MAX])
     return made;
 }
 
+/* Beside state spaces the engine may find its fused attention elsewhere than the layer, and then
+ * does without. */
+static bool may_lose_fusion(const struct builder *b)
+{
+    const bool turned = !(b->shape->recipe & RECIPE_NO_ROPE);
+
+    if (!b->shape->has_state_space)
+        return false;
+    for (uint32_t l = 0; l < b->memory->layer_count; l++) {
+        const uint8_t mixer = whole_kind(b, l)->mixer;
+
+        if (mixer != GRAPH_ATTENTION && mixer != GRAPH_STATE_AND_ATTENTION)
+            continue;
+        if (b->to->settings->kv_on_host)
+            return true;
+        if (!turned && b->memory->terms.attention_fused && b->to->layer_device[l] == ASSIGN_CPU)
+            return true;
+    }
+    return false;
+}
+
 /* With the engine: whole layers on devices of this machine, and one state of each slot. */
 static bool is_compared(const struct builder *b)
 {
@@ -322,9 +385,9 @@ static bool is_compared(const struct builder *b)
     if (!b->memory->replayed || !b->memory->terms.rule->exact || b->memory->terms.adapted ||
         !(b->shape->recipe & RECIPE_WHOLE))
         return false;
-    if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote)
+    if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote || may_lose_fusion(b))
         return false;
-    if (settings->states_out && graph_picks_late(b->shape))
+    if (settings->states_out && (graph_picks_late(b->shape) || b->shape->has_state_space))
         return false;
     return !settings->own_draft_alone &&
            (settings->rollback_tokens == 0 || !memory_rolls_back(b->model));

@@ -290,7 +290,11 @@ static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
         made = shared_out(b, made, shares, wide * used);
     if (whole_kind(b, l)->dense_too)
         return with_dense(b, l, in, made, rows);
+    if (used == 1) /* what is put in order is not asked for at once */
+        whole_look_ahead(b, l);
     made = added_up(b, made, rows);
+    if (used != 1)
+        whole_look_ahead(b, l);
     if (whole_kind(b, l)->shared)
         made = whole_sum(b, made, shared(b, l, in, rows), wide, rows);
     return made;

@@ -37,9 +37,17 @@ enum part {
     LATENT_V_HEADS,
     LATENT_KV_HEADS,
     DELTA_GATE,
+    SSM_IN,
     SSM_CONV,
+    SSM_CONV_BIAS,
     SSM_DT,
     SSM_A,
+    SSM_D,
+    SSM_X,
+    SSM_STEPS,
+    SSM_STEPS_NORM,
+    SSM_B_NORM,
+    SSM_C_NORM,
     SSM_ALPHA,
     SSM_BETA,
     SSM_BETA_ALPHA,
@@ -87,6 +95,18 @@ struct weight {
     int32_t scale_home;
 };
 
+/* Of a state space: its product, what a convolution made of that, and the scan's result. */
+struct scanned {
+    int32_t all, values, scan;
+};
+
+/* The state of the last tokens that layer `layer` is read for before the rest of a layer before it
+ * is put down, for the engine asks for it at once. */
+struct ahead {
+    uint32_t layer; /* UINT32_MAX: none */
+    int32_t cache, kept;
+};
+
 struct builder {
     const struct whole_placement *to;
     const struct dgo_model *model;
@@ -99,12 +119,15 @@ struct builder {
     const struct dgo_tensor *rope; /* its factors; on every device */
 
     struct net graph;
-    uint64_t tokens, rows; /* of the graph that is being built */
+    uint64_t tokens, rows;  /* of the graph that is being built */
+    struct scanned scanned; /* what the rest of a state space's layer is made of */
+    struct ahead ahead;
     /* What comes in from outside, made when first used: that is the order of the engine, too. */
     struct inputs {
         int32_t positions, out_rows;
-        int32_t query_scales;           /* of layers that positions are not rotated into */
-        int32_t slots;                  /* whose states are read */
+        int32_t query_scales;              /* of layers that positions are not rotated into */
+        int32_t slots;                     /* whose states are read */
+        int32_t slots_scanned, slots_kept; /* parts of it: of the batch, of the others */
         int32_t rope[NET_BACKENDS_MAX]; /* no input, but one tensor for all layers of a backend */
         /* Of the cache with every cell and of the one with a window. */
         struct cache_inputs {
@@ -157,6 +180,14 @@ int32_t whole_latent(struct builder *b, uint32_t l, int32_t in);
 int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results);
 /* whole_states.c: the mixer's whole part of the residual. */
 int32_t whole_delta(struct builder *b, uint32_t l, int32_t normed);
+/* What a layer with a state space asks for first, and its mixer in two halves: of the norm, and
+ * what is put down where it is added to the residual. */
+void whole_read_ahead(struct builder *b, uint32_t l);
+void whole_scan(struct builder *b, uint32_t l, int32_t normed);
+int32_t whole_scan_out(struct builder *b, uint32_t l);
+/* Where all is put down that layer `l` is asked for at once: the next layer may ask for its state.
+ */
+void whole_look_ahead(struct builder *b, uint32_t l);
 /* Dense, or routed over experts; of `rows` rows. */
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
 int32_t whole_dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows);

@@ -30,9 +30,17 @@ static const char *const part_names[PART_COUNT] = {
     [LATENT_V_HEADS] = "attn_v_b.weight",
     [LATENT_KV_HEADS] = "attn_kv_b.weight",
     [DELTA_GATE] = "attn_gate.weight",
+    [SSM_IN] = "ssm_in.weight",
     [SSM_CONV] = "ssm_conv1d.weight",
+    [SSM_CONV_BIAS] = "ssm_conv1d.bias",
     [SSM_DT] = "ssm_dt.bias",
     [SSM_A] = "ssm_a",
+    [SSM_D] = "ssm_d",
+    [SSM_X] = "ssm_x.weight",
+    [SSM_STEPS] = "ssm_dt.weight",
+    [SSM_STEPS_NORM] = "ssm_dt_norm.weight",
+    [SSM_B_NORM] = "ssm_b_norm.weight",
+    [SSM_C_NORM] = "ssm_c_norm.weight",
     [SSM_ALPHA] = "ssm_alpha.weight",
     [SSM_BETA] = "ssm_beta.weight",
     [SSM_BETA_ALPHA] = "ssm_ba.weight",
@@ -179,6 +187,12 @@ static bool has_all(const struct weight *w, const enum part *needed, size_t coun
     has_all(w, (const enum part[]){__VA_ARGS__},                                                   \
             sizeof((const enum part[]){__VA_ARGS__}) / sizeof(enum part))
 
+static bool has_state_space(const struct builder *b, const struct weight *w)
+{
+    return HAS(w, SSM_IN, SSM_CONV, SSM_DT, SSM_A, SSM_D, SSM_OUT) &&
+           (!b->shape->selective || HAS(w, SSM_X, SSM_STEPS));
+}
+
 static bool has_mixer(const struct builder *b, uint32_t l)
 {
     const struct weight *w = b->part[l];
@@ -198,6 +212,12 @@ static bool has_mixer(const struct builder *b, uint32_t l)
     case GRAPH_DELTA:
         return HAS(w, ATTN_QKV, DELTA_GATE, SSM_CONV, SSM_DT, SSM_A, SSM_NORM, SSM_OUT) &&
                (w[SSM_BETA_ALPHA].tensor || HAS(w, SSM_ALPHA, SSM_BETA));
+    case GRAPH_STATE_SPACE:
+        return has_state_space(b, w);
+    case GRAPH_STATE_AND_ATTENTION:
+        return has_state_space(b, w) && HAS(w, ATTN_OUT, ATTN_Q, ATTN_K, ATTN_V);
+    case GRAPH_NO_MIXER:
+        return true;
     default:
         return false;
     }
@@ -206,6 +226,9 @@ static bool has_mixer(const struct builder *b, uint32_t l)
 static bool has_feed(const struct builder *b, uint32_t l)
 {
     const struct weight *w = b->part[l];
+
+    if (!whole_kind(b, l)->routed && !whole_kind(b, l)->dense)
+        return whole_kind(b, l)->mixer != GRAPH_NO_MIXER;
 
     const struct graph_layer *kind = whole_kind(b, l);
 
