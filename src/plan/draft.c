@@ -116,7 +116,8 @@ static void fill_compute(const struct plan_memory *block, bool own_table,
 static void fill_bounds(const struct plan_memory *block, const struct dgo_settings *settings,
                         struct memory_draft *draft)
 {
-    enum { TURNED = 3, HOLES_BYTES = 256 * 1024 };
+    /* 15 MiB were seen to be missing, with 31 slots. */
+    enum { TURNED = 3, HOLES_BYTES = 16 * 1024 * 1024 };
     const struct memory_terms *t = &block->terms;
     const uint64_t e = t->embedding;
     const uint64_t cache = draft->block.context_bytes + draft->block.host_context_bytes;
@@ -125,7 +126,7 @@ static void fill_bounds(const struct plan_memory *block, const struct dgo_settin
         t->family == MEMORY_MLA && !t->attention_fused ? TURNED * cache : 0; /* a card's: above */
 
     draft->compute_bytes[DRAFT_BESIDE_HOST] =
-        draft->compute_bytes[DRAFT_ALONE] + 2 * t->queries + t->base + made;
+        draft->compute_bytes[DRAFT_ALONE] + 2 * t->queries + t->base + made + HOLES_BYTES;
     draft->output_bytes[DRAFT_BESIDE_HOST] = draft->output_bytes[DRAFT_ALONE] + 3 * e;
     draft->host_bytes[DRAFT_BESIDE_HOST] =
         draft->host_bytes[DRAFT_ALONE] + 2 * e + made + turned + HOLES_BYTES;
