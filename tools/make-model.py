@@ -651,7 +651,7 @@ def write_fed_draft(path, spec, kind, seed):
     write_file(path, pairs, tensors, Weights(seed))
 
 
-AUDIO_MELS, AUDIO_TOKENS, AUDIO_STACK = 128, 1500, 8
+AUDIO_LAYERS, AUDIO_MELS, AUDIO_TOKENS, AUDIO_STACK = 2, 128, 1500, 8
 
 
 def linear_tensors(name, inner, outer):
