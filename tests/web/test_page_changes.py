@@ -151,7 +151,10 @@ def preset(box, daemon):
 
 @page_case("memory over time: what was planned beside what is measured, and what was between two marks", cards=ROOMY)
 def planned(_box, daemon):
-    page = daemon.open("optimizer")
+    page = daemon.open("memory")
+    # This driver lists no process: what the plan stands on is what was used before the launch, so that must have been read.
+    page.wait("/GPU 0: now /.test(document.querySelector('main').innerText)", what="a reading before the launch")
+    go(page, "optimizer")
     page.wait("document.querySelector('button.main:not(:disabled)')")
     page.click("button.main", "Launch this plan")
     page.wait("document.querySelector('#ask:not(:disabled)')", what="the engine to be ready")
