@@ -338,6 +338,9 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
         bytes += t->extra + 2 * t->queries + 2 * e;
     if (t->fed)
         bytes += e;
+    /* What of a graph that is not known stays on the CPU (indexers, for one) may be its widest. */
+    if (!memory->replayed)
+        bytes += dgo_max_u64(t->base, t->extra);
     if (memory->graph.recipe & RECIPE_BORROWS)
         bytes += 2 * e;                         /* gemma3n, gemma4: 1.5 were seen */
     if (t->family == MEMORY_DELTA)              /* the states' gather stays with the host */
