@@ -1,5 +1,6 @@
 /* test_fork.c - what a child has of the manager it was forked under: nothing that the parent goes
  * on with, and all of it to begin anew.  Each child answers by its exit status, and in time. */
+#include "child.h"
 #include "jobs.h"
 
 #include <signal.h>
@@ -7,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { HANGS_S = 20, BEHIND = 40 };
+enum { BEHIND = 40 };
 
 #ifdef __SANITIZE_ADDRESS__ /* a child loses what the stacks of the other threads held */
 const char *__asan_default_options(void);
@@ -16,27 +17,6 @@ const char *__asan_default_options(void)
     return "detect_leaks=0";
 }
 #endif
-
-static void assert_ends_well(pid_t child)
-{
-    int status = 0;
-
-    for (int i = 0; i < HANGS_S * 1000; i++) {
-        const struct timespec moment = {.tv_nsec = 1000000};
-        const pid_t ended = waitpid(child, &status, WNOHANG);
-
-        assert_true(ended >= 0);
-        if (ended == child) {
-            assert_true(WIFEXITED(status));
-            assert_int_equal(WEXITSTATUS(status), 0);
-            return;
-        }
-        nanosleep(&moment, NULL);
-    }
-    kill(child, SIGKILL);
-    waitpid(child, &status, 0);
-    fail_msg("the child does not end");
-}
 
 /* Counters that parent and child both see. */
 static _Atomic uint32_t *shared_counter(void)
