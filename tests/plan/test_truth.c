@@ -16,7 +16,7 @@
 /* What was compared, of one model and one kind of row. */
 struct tally {
     uint32_t rows, weights_off, context_off, compute_near;
-    uint32_t bounds, formula_under;
+    uint32_t bounds;
     double error_sum, worst_under, worst_over; /* MiB; of the estimate against the truth */
 };
 
@@ -76,8 +76,6 @@ static void compare_case(struct result *result, int model_index, const struct tr
         struct tally *t = &tally[partial ? PARTIAL : FULL];
 
         t->bounds += device->compute_source == DGO_FIGURE_BOUND;
-        t->formula_under += mib(ours.compute_bytes, row->device[d].compute_bytes) < -0.5 &&
-                            device->compute_source == DGO_FIGURE_FORMULA;
         compare(t, row, device->name, &row->device[d], &ours);
     }
     compare(&tally[HOST], row, "host", &row->host, &host);
@@ -123,7 +121,6 @@ static void add_tally(struct tally *to, const struct tally *t)
     to->context_off += t->context_off;
     to->compute_near += t->compute_near;
     to->bounds += t->bounds;
-    to->formula_under += t->formula_under;
     to->error_sum += t->error_sum;
     to->worst_under = t->worst_under < to->worst_under ? t->worst_under : to->worst_under;
     to->worst_over = t->worst_over > to->worst_over ? t->worst_over : to->worst_over;
