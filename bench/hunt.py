@@ -10,6 +10,7 @@ Weights and context must be the log's; compute where the estimate calls it a for
 import argparse
 import collections
 import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
@@ -828,8 +829,9 @@ def server_log(path, cards, words):
 
 
 def logged(path, cards, words):
-    """The server's log, kept beside the model: the next hunt with --keep need not load it again."""
-    kept = pathlib.Path(f"{path}.log")
+    """The server's log of these words on so many cards, kept beside the model: the next hunt with --keep need not load it again."""
+    launch = hashlib.sha256("\0".join([str(cards), *words]).encode()).hexdigest()[:16]
+    kept = pathlib.Path(f"{path}.{launch}.log")
     if kept.exists():
         return kept.read_text(encoding="utf-8").splitlines()
     lines = server_log(path, cards, words)
