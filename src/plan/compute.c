@@ -271,9 +271,7 @@ uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct mem
 {
     if (source)
         *source = DGO_FIGURE_FORMULA;
-    const uint64_t bytes = memory->block_only ? 0 : model_bytes(memory, role, source);
-
-    return bytes + memory_draft_bytes(memory, role, source);
+    return memory->block_only ? 0 : model_bytes(memory, role, source);
 }
 
 uint64_t memory_draft_bytes(const struct plan_memory *memory, const struct memory_role *role,
@@ -366,11 +364,9 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
 uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
                                    bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
 {
-    const uint64_t model =
-        model_host_bytes(memory, device_count, pipeline, cpu_layer_count, output_on_cpu);
-
-    return (memory->block_only ? 0 : model) +
-           memory_draft_host_bytes(memory, pipeline, cpu_layer_count, output_on_cpu);
+    if (memory->block_only)
+        return 0;
+    return model_host_bytes(memory, device_count, pipeline, cpu_layer_count, output_on_cpu);
 }
 
 uint64_t memory_draft_host_bytes(const struct plan_memory *memory, bool pipeline,
@@ -392,7 +388,8 @@ uint64_t memory_role_bytes(const struct plan_memory *memory, const struct memory
                            enum dgo_figure_source *source)
 {
     enum dgo_figure_source found;
-    const uint64_t bytes = memory_compute_bytes(memory, role, &found);
+    const uint64_t model = memory_compute_bytes(memory, role, &found);
+    const uint64_t bytes = model + memory_draft_bytes(memory, role, &found);
 
     if (source)
         *source = found;
@@ -405,6 +402,7 @@ uint64_t memory_host_role_bytes(const struct plan_memory *memory, uint32_t devic
 {
     return memory_host_compute_bytes(memory, device_count, pipeline, cpu_layer_count,
                                      output_on_cpu) +
+           memory_draft_host_bytes(memory, pipeline, cpu_layer_count, output_on_cpu) +
            (memory->replayed ? HOST_SLACK_BYTES : 0);
 }
 

@@ -36,28 +36,47 @@ const char *dgo_own_draft_refusal(const struct dgo_model *model)
     return NULL;
 }
 
-/* The block as a model of one layer; it keeps the names and tensors of the whole. */
-static void cut_out(const struct dgo_model *model, struct dgo_model *block)
+/* The block as a model of one layer: its tensors, under their names in the file, and those of no
+ * layer. */
+static enum dgo_status cut_out(const struct dgo_model *model, struct dgo_model *block,
+                               struct dgo_error *err)
 {
     *block = *model;
     block->layer_count = 1;
     block->layer[0] = model->layer[model->layer_count];
+    block->tensor_count = 0;
+    block->tensor = malloc((model->tensor_count + 1) * sizeof *block->tensor);
+    if (!block->tensor)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory for the draft");
+    for (uint32_t i = 0; i < model->tensor_count; i++) {
+        struct dgo_tensor *tensor = &block->tensor[block->tensor_count];
+
+        if (model->tensor[i].class == DGO_TENSOR_LAYER &&
+            model->tensor[i].layer != model->layer_count)
+            continue;
+        *tensor = model->tensor[i];
+        tensor->layer = 0;
+        block->tensor_count++;
+    }
+    return DGO_OK;
 }
 
-static struct dgo_settings draft_settings(const struct dgo_settings *settings)
+void draft_settings(const struct dgo_model *model, const struct dgo_settings *settings,
+                    struct dgo_settings *draft)
 {
-    struct dgo_settings draft = *settings;
+    const uint32_t before = model->layer_count;
 
-    draft.key_type = settings->draft_key_type;
-    draft.value_type = settings->draft_value_type;
+    *draft = *settings;
+    draft->key_type = settings->draft_key_type;
+    draft->value_type = settings->draft_value_type;
     if (settings->draft_ubatch_tokens > 0)
-        draft.ubatch_tokens = settings->draft_ubatch_tokens;
-    draft.output_row_count = settings->slot_count;
-    draft.rollback_tokens = 0;
-    draft.own_draft = false;
-    draft.override_count = 0;
-    draft.adapter_count = 0;
-    return draft;
+        draft->ubatch_tokens = settings->draft_ubatch_tokens;
+    draft->output_row_count = settings->slot_count;
+    draft->cpu_moe_layer_count =
+        settings->cpu_moe_layer_count > before ? settings->cpu_moe_layer_count - before : 0;
+    draft->rollback_tokens = 0;
+    draft->own_draft = false;
+    draft->adapter_count = 0;
 }
 
 /* Some blocks bring an embedding table of their own, which lies with them. */
@@ -137,37 +156,62 @@ static void fill_bounds(const struct plan_memory *block, const struct dgo_settin
 }
 
 /* What is large goes on the heap: a plan makes this once for each placement that it weighs. */
-struct block_work {
-    struct dgo_model model;
-    struct plan_memory memory;
-};
+enum dgo_status draft_block_make(const struct dgo_model *model, const struct dgo_settings *settings,
+                                 const struct dgo_engine_rules *rules, struct draft_block *block,
+                                 struct dgo_error *err)
+{
+    enum dgo_status status = DGO_OK;
+
+    block->model = calloc(1, sizeof *block->model);
+    block->memory = calloc(1, sizeof *block->memory);
+    if (!block->model || !block->memory)
+        return dgo_fail(err, DGO_ENOMEM, "out of memory for the draft");
+    status = cut_out(model, block->model, err);
+    if (status == DGO_OK)
+        status = memory_check_cache(block->model, settings, err);
+    if (status != DGO_OK)
+        return dgo_error_prefix(err, status, "the draft");
+    block->memory->model = block->model;
+    block->memory->layer_count = 1;
+    block->memory->kv_on_host = settings->kv_on_host;
+    block->memory->op_offload = settings->op_offload;
+    memory_context_sizes(block->model, settings, block->memory);
+    status = memory_context_fill(block->model, settings, block->memory, err);
+    if (status == DGO_OK)
+        memory_terms_fill(block->model, settings, rules, block->memory);
+    return status;
+}
+
+void draft_block_free(struct draft_block *block)
+{
+    if (block->model)
+        free(block->model->tensor);
+    free(block->model);
+    free(block->memory);
+    *block = (struct draft_block){0};
+}
 
 static enum dgo_status size_block(const struct dgo_model *model,
                                   const struct dgo_settings *settings,
-                                  const struct dgo_engine_rules *rules, struct block_work *work,
-                                  struct memory_draft *draft, struct dgo_error *err)
+                                  const struct dgo_engine_rules *rules, struct memory_draft *draft,
+                                  struct dgo_error *err)
 {
-    const struct dgo_settings own = draft_settings(settings);
-    struct plan_memory *memory = &work->memory;
+    struct dgo_settings own;
+    struct draft_block block;
     enum dgo_status status;
 
-    cut_out(model, &work->model);
-    status = memory_check_cache(&work->model, &own, err);
-    if (status != DGO_OK)
-        return dgo_error_prefix(err, status, "the draft");
-    memory->model = &work->model;
-    memory->layer_count = 1;
-    memory_context_sizes(&work->model, &own, memory);
-    status = memory_context_fill(&work->model, &own, memory, err);
-    if (status != DGO_OK)
-        return status;
-    draft->block.context_bytes = memory->context_bytes[0];
-    draft->block.kept_context_bytes = memory->kept_context_bytes[0];
-    draft->block.host_context_bytes = memory->host_context_bytes[0];
-    memory_terms_fill(&work->model, &own, rules, memory);
-    fill_compute(memory, has_own_table(model), draft);
-    fill_bounds(memory, &own, draft);
-    return DGO_OK;
+    draft_settings(model, settings, &own);
+    own.override_count = 0;
+    status = draft_block_make(model, &own, rules, &block, err);
+    if (status == DGO_OK) {
+        draft->block.context_bytes = block.memory->context_bytes[0];
+        draft->block.kept_context_bytes = block.memory->kept_context_bytes[0];
+        draft->block.host_context_bytes = block.memory->host_context_bytes[0];
+        fill_compute(block.memory, has_own_table(model), draft);
+        fill_bounds(block.memory, &own, draft);
+    }
+    draft_block_free(&block);
+    return status;
 }
 
 /* Of a model that only drafts, all is loaded, and the block alone has a context. */
@@ -183,23 +227,18 @@ enum dgo_status draft_make(const struct dgo_model *model, const struct dgo_setti
                            struct dgo_error *err)
 {
     const char *refusal = dgo_own_draft_refusal(model);
-    struct block_work *work;
     enum dgo_status status;
 
     if (!refusal && settings->split_mode == DGO_SPLIT_TENSOR)
         refusal = "the memory of a draft under -sm tensor is not computed; use -sm layer";
     if (refusal)
         return dgo_fail(err, DGO_EUNSUPPORTED, "draft-mtp: %s", refusal);
-    work = calloc(1, sizeof *work);
-    if (!work)
-        return dgo_fail(err, DGO_ENOMEM, "out of memory for the draft");
-    status = size_block(model, settings, rules, work, &memory->draft, err);
+    status = size_block(model, settings, rules, &memory->draft, err);
     memory->draft.used = status == DGO_OK;
     if (settings->own_draft_alone)
         drop_context(memory);
     else
         memory->host_output_bytes *= 2; /* logits are handed out of both */
-    free(work);
     return status;
 }
 

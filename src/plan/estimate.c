@@ -79,6 +79,12 @@ struct assembly {
     int32_t layer_device[DGO_LAYER_MAX + 1];
     int32_t block_device; /* of the next-token block */
     struct dgo_estimate *estimate;
+    const struct dgo_engine_rules *rules;
+};
+
+/* Compute buffers of the context in which that block drafts. */
+struct draft_bytes {
+    uint64_t device[DGO_GPU_MAX], host;
 };
 
 static void open_devices(const struct assembly *a)
@@ -171,6 +177,26 @@ static void note_kinds(const struct assembly *a, const struct dgo_device_estimat
         device->layer_count == 1 && device->layer_first + 1 == a->memory->layer_count;
 }
 
+static bool all_on_devices(const struct assembly *a)
+{
+    return a->estimate->host.layer_count == 0 && !a->estimate->host.holds_output;
+}
+
+/* The same of the context in which the block drafts; `draft` gets what it takes. */
+static bool replay_draft(const struct assembly *a, uint32_t engine_devices,
+                         struct draft_bytes *draft)
+{
+    const int32_t device[] = {a->block_device, a->layer_device[a->memory->layer_count]};
+    const struct whole_placement placement = {.settings = a->settings,
+                                              .layer_device = device,
+                                              .device_count = engine_devices,
+                                              .pipeline = a->estimate->pipeline,
+                                              .all_on_devices = all_on_devices(a)};
+
+    return a->memory->draft.used && !a->settings->sized_by_role &&
+           whole_draft_bytes(&placement, a->memory->model, a->rules, draft->device, &draft->host);
+}
+
 /* Where the engine's graph of the whole model is known, its scheduler answers for all devices. */
 static bool replay_all(const struct assembly *a, uint32_t engine_devices)
 {
@@ -179,7 +205,8 @@ static bool replay_all(const struct assembly *a, uint32_t engine_devices)
                                               .memory = a->memory,
                                               .layer_device = a->layer_device,
                                               .device_count = engine_devices,
-                                              .pipeline = estimate->pipeline};
+                                              .pipeline = estimate->pipeline,
+                                              .all_on_devices = all_on_devices(a)};
     uint64_t device_bytes[DGO_GPU_MAX];
 
     if (a->settings->sized_by_role ||
@@ -209,7 +236,10 @@ static void add_compute(const struct assembly *a)
     };
 
     estimate->pipeline = role.pipeline;
+    const bool by_role = a->settings->sized_by_role;
     const bool whole = replay_all(a, engine_devices);
+    struct draft_bytes draft;
+    const bool drawn = replay_draft(a, engine_devices, &draft);
 
     for (uint32_t d = 0; d < engine_devices; d++) {
         struct dgo_device_estimate *device = &estimate->device[d];
@@ -218,23 +248,25 @@ static void add_compute(const struct assembly *a)
         role.holds_output = device->holds_output;
         role.holds_block = a->memory->draft.used && a->block_device == (int32_t)d;
         note_kinds(a, device, &role);
-        if (whole)
-            device->compute_bytes += memory_draft_bytes(a->memory, &role, &device->compute_source);
-        else
-            device->compute_bytes =
-                (a->settings->sized_by_role ? memory_role_bytes : memory_compute_bytes)(
-                    a->memory, &role, &device->compute_source);
+        if (!whole)
+            device->compute_bytes = (by_role ? memory_role_bytes : memory_compute_bytes)(
+                a->memory, &role, &device->compute_source);
+        if (!by_role)
+            device->compute_bytes +=
+                drawn ? draft.device[d]
+                      : memory_draft_bytes(a->memory, &role, &device->compute_source);
         if (role.holds_layers || role.holds_output || role.holds_block || device->compute_bytes > 0)
             role.position++;
     }
-    if (whole) {
-        estimate->host.compute_bytes += memory_draft_host_bytes(
-            a->memory, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
-        return;
-    }
-    estimate->host.compute_bytes =
-        (a->settings->sized_by_role ? memory_host_role_bytes : memory_host_compute_bytes)(
-            a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+    if (!whole)
+        estimate->host.compute_bytes =
+            (by_role ? memory_host_role_bytes : memory_host_compute_bytes)(
+                a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+    if (!by_role)
+        estimate->host.compute_bytes +=
+            drawn ? draft.host
+                  : memory_draft_host_bytes(a->memory, role.pipeline, role.cpu_layer_count,
+                                            role.output_on_cpu);
 }
 
 /* -sm tensor: what the one device of the engine's books holds becomes a piece on each card, and its
@@ -337,24 +369,6 @@ static enum dgo_status assemble(const struct assembly *a, struct dgo_error *err)
     return status;
 }
 
-/* Where the engine may withdraw flash attention and would, the settings become what is left.  A
- * packed cache of values keeps it: the engine then takes auto for on. */
-static enum dgo_status withdraw(const struct assembly *a, const struct dgo_model *model,
-                                struct dgo_settings *settings, struct dgo_error *err)
-{
-    bool withdrawn = false;
-    enum dgo_status status;
-
-    if (!settings->flash_attention_auto || !memory_attention_fused(model, settings) ||
-        settings->split_mode == DGO_SPLIT_TENSOR ||
-        memory_kv_type(settings->value_type)->block_values > 1)
-        return DGO_OK;
-    status = withdrawn_find(model, settings, a->layer_device, &withdrawn, err);
-    if (withdrawn)
-        settings->flash_attention = DGO_FA_WITHDRAWN;
-    return status;
-}
-
 enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struct dgo_model *model,
                                   const struct dgo_settings *given,
                                   const struct dgo_engine_rules *rules,
@@ -369,7 +383,8 @@ enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struc
                          .settings = settings,
                          .memory = &memory,
                          .margins_bytes = margins_bytes,
-                         .estimate = estimate};
+                         .estimate = estimate,
+                         .rules = rules};
     enum dgo_status status = memory_check(machine, model, settings, err);
 
     if (!status && settings->split_mode == DGO_SPLIT_TENSOR) {
@@ -381,7 +396,7 @@ enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struc
     if (status)
         return status;
     assign_layers(machine, model, settings, a.layer_device, &a.block_device);
-    status = withdraw(&a, model, &own, err);
+    status = withdrawn_settle(model, &own, a.layer_device, err);
     if (!status)
         status = memory_make(model, settings, rules, &memory, err);
     if (status)

@@ -301,10 +301,11 @@ bool memory_values_transposed(const struct dgo_model *model, const struct dgo_se
 /* withdrawn.c: whether the graph touches the next state before the product behind attention, which
  * so runs on the CPU where the state lies there. */
 bool memory_states_come_first(const struct dgo_model *model);
-/* Whether the engine would find a layer's attention elsewhere than the layer. */
+/* Where the engine may withdraw flash attention and would, for it finds a layer's attention elsewhere
+ * than the layer, the settings become what is left. */
 DGO_MUST_CHECK
-enum dgo_status withdrawn_find(const struct dgo_model *model, const struct dgo_settings *settings,
-                               const int32_t *layer_device, bool *withdrawn, struct dgo_error *err);
+enum dgo_status withdrawn_settle(const struct dgo_model *model, struct dgo_settings *settings,
+                                 const int32_t *layer_device, struct dgo_error *err);
 
 /* terms.c */
 void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,
@@ -321,9 +322,23 @@ DGO_MUST_CHECK
 bool memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role,
                          uint64_t *bytes);
 
-/* The compute buffer of a device; `source` (may be NULL) says formula or bound. */
+/* The compute buffer of a device, without the draft's; `source` (may be NULL) says formula or bound. */
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
                               enum dgo_figure_source *source);
+
+/* draft.c: the settings of the context in which the block drafts, and the block as a model of one
+ * layer with its memory.  Freed also where it could not be made; `err` may be NULL. */
+struct draft_block {
+    struct dgo_model *model;
+    struct plan_memory *memory;
+};
+void draft_settings(const struct dgo_model *model, const struct dgo_settings *settings,
+                    struct dgo_settings *draft);
+DGO_MUST_CHECK
+enum dgo_status draft_block_make(const struct dgo_model *model, const struct dgo_settings *settings,
+                                 const struct dgo_engine_rules *rules, struct draft_block *block,
+                                 struct dgo_error *err);
+void draft_block_free(struct draft_block *block);
 
 /* draft.c: when all else of `memory` is filled.  DGO_EUNSUPPORTED names what the engine would end
  * with, or what is not computed. */
@@ -341,11 +356,11 @@ uint64_t memory_draft_bytes(const struct plan_memory *memory, const struct memor
 uint64_t memory_draft_host_bytes(const struct plan_memory *memory, bool pipeline,
                                  uint32_t cpu_layer_count, bool output_on_cpu);
 
-/* The host's compute buffer. */
+/* The host's compute buffer, without the draft's. */
 uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
                                    bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu);
 
-/* The same as a search takes them, which knows the roles of devices and not yet their layers: not
+/* Both together as a search takes them, which knows the roles of devices and not yet their layers: not
  * under what whole.c finds for the placement. */
 uint64_t memory_role_bytes(const struct plan_memory *memory, const struct memory_role *role,
                            enum dgo_figure_source *source);

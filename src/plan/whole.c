@@ -306,7 +306,7 @@ static void build(struct builder *b)
 
     memset(&b->inputs, 0xff, sizeof b->inputs); /* NET_NONE, all of them */
     b->ahead.layer = UINT32_MAX;
-    stream = opened(b);
+    stream = b->block ? whole_next_token_opened(b) : opened(b);
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
         stream = layer(b, l, stream);
     keep_to_the_end(b, stream, keeps_last(b->shape));
@@ -329,6 +329,8 @@ static void build(struct builder *b)
                                       .reusable = 1,
                                       .kept = true,
                                       PLAIN});
+    if (b->block)
+        whole_picked_on_device(b, stream);
 }
 
 /* The graph of a micro-batch and that of a token for each slot are both reserved. */
@@ -393,14 +395,15 @@ static bool is_compared(const struct builder *b)
            (settings->rollback_tokens == 0 || !memory_rolls_back(b->model));
 }
 
-bool whole_compute_bytes(const struct whole_placement *placement,
-                         uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes)
+bool whole_graph_bytes(const struct whole_placement *placement, bool block,
+                       uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes)
 {
     uint64_t peak_bytes[NET_BACKENDS_MAX] = {0};
     struct builder b = {.to = placement,
                         .memory = placement->memory,
                         .model = placement->memory->model,
-                        .shape = &placement->memory->graph};
+                        .shape = &placement->memory->graph,
+                        .block = block};
     bool made = false;
 
     if (!is_compared(&b) || override_set_make(placement->settings, &b.overrides, NULL) != DGO_OK)
@@ -414,4 +417,10 @@ bool whole_compute_bytes(const struct whole_placement *placement,
     memcpy(device_bytes, peak_bytes, placement->device_count * sizeof *device_bytes);
     *host_bytes = peak_bytes[placement->device_count];
     return true;
+}
+
+bool whole_compute_bytes(const struct whole_placement *placement,
+                         uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes)
+{
+    return whole_graph_bytes(placement, false, device_bytes, host_bytes);
 }

@@ -11,6 +11,7 @@ struct whole_placement {
     const int32_t *layer_device; /* of the repeating layers and, last, of the output; ASSIGN_CPU */
     uint32_t device_count;       /* that the engine has */
     bool pipeline;
+    bool all_on_devices; /* every layer of the model, and its output */
 };
 
 /* What each device and the host reserve.  False, with nothing written: this model, build or setting
@@ -18,5 +19,12 @@ struct whole_placement {
 DGO_MUST_CHECK
 bool whole_compute_bytes(const struct whole_placement *placement,
                          uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes);
+
+/* The same of the context in which the model's own next-token block drafts; `layer_device` has the
+ * device of the block and that of the output. */
+DGO_MUST_CHECK
+bool whole_draft_bytes(const struct whole_placement *placement, const struct dgo_model *model,
+                       const struct dgo_engine_rules *rules, uint64_t device_bytes[DGO_GPU_MAX],
+                       uint64_t *host_bytes);
 
 #endif

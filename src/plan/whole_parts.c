@@ -86,13 +86,10 @@ int32_t whole_sum(struct builder *b, int32_t first, int32_t second, uint64_t byt
 static int8_t norm_place(const struct builder *b, uint32_t l)
 {
     enum { FEW_TOKENS = 32 };
-    bool full = true;
 
     if (l >= b->memory->layer_count || !b->shape->rule->norms_told)
         return NET_NONE;
-    for (uint32_t i = 0; i <= b->memory->layer_count; i++)
-        full = full && b->to->layer_device[i] != ASSIGN_CPU;
-    return full || b->tokens < FEW_TOKENS ? (int8_t)whole_home(b, l) : (int8_t)NET_NONE;
+    return b->to->all_on_devices || b->tokens < FEW_TOKENS ? (int8_t)whole_home(b, l) : (int8_t)NET_NONE;
 }
 
 int32_t whole_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,

@@ -84,6 +84,12 @@ enum part {
     SHARED_GATE,
     SHARED_UP,
     SHARED_DOWN,
+    NEXT_JOINT, /* of a next-token block: what goes into it, and its own ends */
+    NEXT_TOKEN_NORM,
+    NEXT_STATE_NORM,
+    NEXT_TABLE,
+    NEXT_NORM,
+    NEXT_HEAD,
     PART_COUNT,
 };
 
@@ -117,6 +123,7 @@ struct builder {
     struct weight embedding, output, output_norm, output_norm_bias;
     struct weight positions, embedding_norm, embedding_norm_bias, output_bias;
     const struct dgo_tensor *rope; /* its factors; on every device */
+    bool block;                    /* the only layer is a next-token block */
 
     struct net graph;
     uint64_t tokens, rows;  /* of the graph that is being built */
@@ -135,6 +142,15 @@ struct builder {
         } cache[2];
     } inputs;
 };
+
+/* whole_draft.c: what a next-token block is fed with, and how its guesses are picked. */
+int32_t whole_next_token_opened(struct builder *b);
+void whole_picked_on_device(struct builder *b, int32_t logits);
+
+/* whole.c: of the whole model, or of its next-token block alone. */
+DGO_MUST_CHECK
+bool whole_graph_bytes(const struct whole_placement *placement, bool block,
+                       uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes);
 
 /* whole_tensors.c.  False: the model has a tensor that is not known, or lacks one. */
 bool whole_note_tensors(struct builder *b);

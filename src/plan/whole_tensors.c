@@ -77,6 +77,12 @@ static const char *const part_names[PART_COUNT] = {
     [SHARED_GATE] = "ffn_gate_shexp.weight",
     [SHARED_UP] = "ffn_up_shexp.weight",
     [SHARED_DOWN] = "ffn_down_shexp.weight",
+    [NEXT_JOINT] = "nextn.eh_proj.weight",
+    [NEXT_TOKEN_NORM] = "nextn.enorm.weight",
+    [NEXT_STATE_NORM] = "nextn.hnorm.weight",
+    [NEXT_TABLE] = "nextn.embed_tokens.weight",
+    [NEXT_NORM] = "nextn.shared_head_norm.weight",
+    [NEXT_HEAD] = "nextn.shared_head_head.weight",
 };
 
 /* --- the file's tensors ---------------------------------------------------------------------- */
@@ -258,6 +264,20 @@ static void name_once(struct weight *w)
         w[POST_FFN_NORM] = w[LAYER_OUT_NORM];
 }
 
+/* A next-token block may have ends of its own; what it has not got is the model's. */
+static bool take_ends(struct builder *b)
+{
+    const struct weight *w = b->part[0];
+
+    if (w[NEXT_TABLE].tensor)
+        b->embedding = w[NEXT_TABLE];
+    if (w[NEXT_NORM].tensor)
+        b->output_norm = w[NEXT_NORM];
+    if (w[NEXT_HEAD].tensor)
+        b->output = w[NEXT_HEAD];
+    return HAS(w, NEXT_JOINT, NEXT_TOKEN_NORM, NEXT_STATE_NORM);
+}
+
 bool whole_note_tensors(struct builder *b)
 {
     for (uint32_t i = 0; i < b->model->tensor_count; i++)
@@ -268,5 +288,7 @@ bool whole_note_tensors(struct builder *b)
         if (!has_mixer(b, l) || !has_feed(b, l))
             return false;
     }
+    if (b->block && !take_ends(b))
+        return false;
     return b->embedding.tensor && b->output.tensor && b->output_norm.tensor;
 }

@@ -97,7 +97,7 @@ static bool strays(const struct look *look, uint32_t l)
     return at != home;
 }
 
-enum dgo_status withdrawn_find(const struct dgo_model *model, const struct dgo_settings *settings,
+static enum dgo_status find(const struct dgo_model *model, const struct dgo_settings *settings,
                                const int32_t *layer_device, bool *withdrawn, struct dgo_error *err)
 {
     struct override_set *overrides = NULL;
@@ -116,5 +116,22 @@ enum dgo_status withdrawn_find(const struct dgo_model *model, const struct dgo_s
     for (uint32_t l = 0; l < model->layer_count && status == DGO_OK && !*withdrawn; l++)
         *withdrawn = strays(&look, l);
     override_set_free(overrides);
+    return status;
+}
+
+/* A packed cache of values keeps it: the engine then takes auto for on. */
+enum dgo_status withdrawn_settle(const struct dgo_model *model, struct dgo_settings *settings,
+                                 const int32_t *layer_device, struct dgo_error *err)
+{
+    bool withdrawn = false;
+    enum dgo_status status;
+
+    if (!settings->flash_attention_auto || !memory_attention_fused(model, settings) ||
+        settings->split_mode == DGO_SPLIT_TENSOR ||
+        memory_kv_type(settings->value_type)->block_values > 1)
+        return DGO_OK;
+    status = find(model, settings, layer_device, &withdrawn, err);
+    if (withdrawn)
+        settings->flash_attention = DGO_FA_WITHDRAWN;
     return status;
 }
