@@ -846,7 +846,7 @@ def one(job):
     machine = pathlib.Path(folder) / f"cards-{cards}.yaml"
     ran = subprocess.run([str(e2e.PROGRAM), "estimate", str(path), "--gpus", str(machine), "--json", "--engine-build", "11669", "--", *words],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    loaded = any(row["compute"] for row in seen.values())
+    loaded = any(row["compute"] for row in seen.values()) and not any("exiting due to model loading error" in line for line in lines)
     if ran.returncode not in (0, 3):
         return job, [] if not loaded else [("REFUSED", ran.stderr.strip())], []
     if not loaded:

@@ -392,7 +392,7 @@ static bool is_compared(const struct builder *b)
     if (settings->states_out && (graph_picks_late(b->shape) || b->shape->has_state_space))
         return false;
     return !settings->own_draft_alone &&
-           (settings->rollback_tokens == 0 || !memory_rolls_back(b->model));
+           (b->shape->state_count == 1 || !b->shape->has_state_space);
 }
 
 bool whole_graph_bytes(const struct whole_placement *placement, bool block,

@@ -2,10 +2,17 @@
  * state spaces. */
 #include "whole_parts.h"
 
-/* A cache of states, one row for each slot; it lies as the cache of keys does. */
+/* Rows of a cache of states: one for each slot, and as many again for each guess that may be
+ * refused. */
+static uint64_t state_rows(const struct builder *b)
+{
+    return b->to->settings->slot_count * b->shape->state_count;
+}
+
+/* A cache of states; it lies as the cache of keys does. */
 static int32_t state_cache(struct builder *b, uint32_t l, uint64_t slot_bytes)
 {
-    const uint64_t bytes = slot_bytes * b->to->settings->slot_count;
+    const uint64_t bytes = slot_bytes * state_rows(b);
 
     return net_stored(&b->graph, bytes, bytes,
                       b->memory->kv_on_host ? whole_cpu(b) : whole_home(b, l), false);
@@ -23,7 +30,7 @@ static int32_t read_state(struct builder *b, int32_t cache, uint64_t slot_bytes)
 {
     const uint64_t slots = b->to->settings->slot_count;
     const int32_t cleared = net_view(&b->graph, cache, slot_bytes);
-    const int32_t rows = net_view(&b->graph, cache, slot_bytes * slots);
+    const int32_t rows = net_view(&b->graph, cache, slot_bytes * state_rows(b));
     int32_t made;
 
     whole_node(b, (struct net_op){.source = SOURCES(cleared), .written = cache, .on = NET_NONE});
@@ -76,9 +83,10 @@ static int32_t convolved(struct builder *b, uint32_t l, int32_t normed, uint64_t
                                       .source = SOURCES(kept, mixed),
                                       PLAIN});
 
-    write_state(
-        b, cache,
-        net_view(&b->graph, input, whole_floats(b, width) + kept_bytes - behind * sizeof(float)));
+    for (uint64_t i = 0; i < b->shape->state_count; i++) /* one token later each */
+        write_state(b, cache,
+                    net_view(&b->graph, input,
+                             whole_floats(b, width) + kept_bytes - behind * sizeof(float)));
     return input;
 }
 
@@ -122,7 +130,7 @@ static int32_t net_result(struct builder *b, uint32_t l, int32_t normed)
 {
     const struct memory_graph *g = b->shape;
     const uint64_t width = g->state_inner + 2 * (uint64_t)g->state_groups * g->state_size;
-    const uint64_t states = g->state_bytes * b->to->settings->slot_count;
+    const uint64_t slots = b->to->settings->slot_count, states = g->state_bytes * slots;
     const int32_t input = convolved(b, l, normed, width);
     const int32_t cache = state_cache(b, l, g->state_bytes);
     const int32_t state = read_state(b, cache, g->state_bytes);
@@ -139,10 +147,13 @@ static int32_t net_result(struct builder *b, uint32_t l, int32_t normed)
     decay_and_beta(b, l, normed, &decay, &beta);
     values = net_view(&b->graph, mixed, whole_span(b, width, g->state_inner));
     made =
-        whole_node(b, (struct net_op){.bytes = whole_floats(b, g->state_inner) + states,
+        whole_node(b, (struct net_op){.bytes = whole_floats(b, g->state_inner) +
+                                               states * g->state_count,
                                       .source = SOURCES(queries, keys, values, decay, beta, state),
                                       PLAIN});
-    write_state(b, cache, net_view(&b->graph, made, states));
+    write_state(b, cache,
+                net_view(&b->graph, made,
+                         states * dgo_min_u64(b->tokens / slots, g->state_count)));
     return seen(b, made, g->state_inner);
 }
 
