@@ -31,7 +31,7 @@ import e2e  # noqa: E402
 NEAR_MIB = 0.5
 PATIENCE_S = 120
 TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210),
-         "MXFP4": (39, 32, 17)}
+         "MXFP4": (39, 32, 17), "I64": (27, 1, 8)}
 
 # ---- models ----------------------------------------------------------------------------------------------------------------
 
@@ -782,6 +782,63 @@ def other_model(rng, shape, folder, name, fused):
     return [str(word) for word in words]
 
 
+class Fed(Shape):
+    """A draft that is fed what three layers of the model made, as wide as it where that has to be; EAGLE3 has one layer of twice the
+    width, DFlash several, and DSpark two matrices more behind the output."""
+
+    def __init__(self, rng, kind, target):
+        super().__init__(rng, "eagle3" if kind == "eagle3" else "dflash", qk_norm=kind != "eagle3", layers=1 if kind == "eagle3" else rng.choice([1, 2, 3, 5]),
+                         width=target.width if kind != "eagle3" else rng.choice([1024, 2048, target.width]), vocabulary=target.vocabulary)
+        self.fed_by, self.target_width, self.fed_kind = sorted(rng.sample(range(target.layers), 3)), target.width, kind
+        self.inner = rng.choice([512, 2048, 4096])
+        self.fewer_words = rng.choice([0, 0, 4096])
+        self.own_table = rng.random() < .5
+        self.own_output = bool(self.fewer_words) or kind == "eagle3" or rng.random() < .5
+
+    def keys(self):
+        a = self.architecture
+        keys = super().keys() | {f"{a}.target_layers": self.fed_by, "tokenizer.ggml.mask_token_id": 3}
+        return keys | ({f"{a}.target_hidden_size": self.target_width} if a == "eagle3" else {f"{a}.block_size": 8})
+
+    def write(self, path):
+        w, words = self.width, self.fewer_words or self.vocabulary
+        q, kv, wide = self.heads * self.head, self.kv * self.head, 2 * w if self.fed_kind == "eagle3" else w
+        self.put("fc.weight", 3 * self.target_width, w)
+        if self.fewer_words:
+            self.put("d2t", words, kind="I64")
+        for name in ("output_norm", *(["enc.output_norm"] if self.fed_kind != "eagle3" else [])):
+            self.put(name + ".weight", w, kind="F32")
+        if self.own_output:
+            self.put("output.weight", w, words)
+        if self.own_table:
+            self.put("token_embd.weight", w, self.vocabulary)
+        if self.fed_kind == "dspark":
+            self.put("markov_w1.weight", 128, self.vocabulary)
+            self.put("markov_w2.weight", 128, words)
+        for layer in range(self.layers):
+            p = f"blk.{layer}."
+            for name in ("attn_norm", "ffn_norm", *(["attn_norm_2"] if self.fed_kind == "eagle3" else [])):
+                self.put(p + name + ".weight", w, kind="F32")
+            for name, shape in (("q", (wide, q)), ("k", (wide, kv)), ("v", (wide, kv)), ("output", (q, w))):
+                self.put(p + f"attn_{name}.weight", *shape)
+            for name in ("q", "k") if self.o["qk_norm"] else ():
+                self.put(p + f"attn_{name}_norm.weight", self.head, kind="F32")
+            self.dense(p, self.inner)
+        write(path, self.keys(), self.tensors)
+
+
+def fed_model(rng, shape, folder, name, fused):
+    """A model that drafts for the first one out of what its layers make, and words for it."""
+    kind = rng.choice(["eagle3", "dflash", "dspark"])
+    draft = Fed(rng, kind, shape)
+    path = folder / f"{name}-draft.gguf"
+    draft.write(path)
+    words = ["-md", path, "--spec-type", f"draft-{kind}", *rng.choice([[], [], ["-ngld", rng.randrange(0, draft.layers + 2)]]),
+             *rng.choice([[], [], ["-devd", "CUDA0"]]), *rng.choice([[], ["--spec-draft-n-max", rng.choice([1, 5, 16])]])]
+    words += rng.choice([[], [], ["-ctkd", "q8_0", "-ctvd", "q8_0" if fused else "f16"]])
+    return [str(word) for word in words]
+
+
 DRAFTERS = tuple(name for name in FAMILIES if name.endswith("+mtp"))
 
 
@@ -799,6 +856,10 @@ def draft_flags(rng, latent, fused):
     return [str(word) for word in words]
 
 
+def drafts(words):
+    return any("draft-mtp" in word or word == "-md" for word in words)
+
+
 def server_log(path, cards, words):
     environment = dict(os.environ, GGML_BACKEND_PATH=str(e2e.backend_built), GGML_NO_BACKTRACE="1",
                        PRETEND_GPUS=",".join(f"CUDA{i}|Card {i}|819200|{819000 - 64 * i}" for i in range(cards)))
@@ -807,14 +868,14 @@ def server_log(path, cards, words):
                               stderr=subprocess.STDOUT, text=True, errors="replace")
     timer = threading.Timer(PATIENCE_S, server.kill)
     timer.start()
-    lines, drafts, port, idle = [], any("draft-mtp" in word or word == "-md" for word in words), None, False
+    lines, port, idle = [], None, False
     try:
         for line in server.stdout:
             lines.append(line)
             listening = re.search(r"listening on http://127.0.0.1:(\d+)", line)
             port = listening[1] if listening else port
             idle = idle or "all slots are idle" in line
-            if not drafts and (idle or "reserve took" in line):  # all is allocated; it would go on to compute
+            if not drafts(words) and (idle or "reserve took" in line):  # all is allocated; it would go on to compute
                 break
             if "all slots are idle" in line:
                 threading.Thread(target=books.ask, args=(port,), daemon=True).start()
@@ -846,7 +907,8 @@ def one(job):
     machine = pathlib.Path(folder) / f"cards-{cards}.yaml"
     ran = subprocess.run([str(e2e.PROGRAM), "estimate", str(path), "--gpus", str(machine), "--json", "--engine-build", "11669", "--", *words],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    loaded = any(row["compute"] for row in seen.values()) and not any("exiting due to model loading error" in line for line in lines)
+    started = not drafts(words) or any("all slots are idle" in line for line in lines)
+    loaded = started and any(row["compute"] for row in seen.values())
     if ran.returncode not in (0, 3):
         return job, [] if not loaded else [("REFUSED", ran.stderr.strip())], []
     if not loaded:
@@ -882,6 +944,7 @@ def main():
     parser.add_argument("--odd", action="store_true", help="heads of 32, 80, 96, 112 or 192 values, where an architecture takes them")
     parser.add_argument("--wild", action="store_true", help="many slots, few rows, and tensors sent elsewhere")
     parser.add_argument("--draft", type=float, default=0.0, help="share of runs with a second model that drafts")
+    parser.add_argument("--fed", type=float, default=0.0, help="share of runs with a second model that drafts out of what layers of the first one make")
     parser.add_argument("--keep", help="a folder for models and logs; a second hunt with the same seed reads the logs there")
     parser.add_argument("--jobs", type=int, default=2, help="engines at once")
     parser.add_argument("--all", action="store_true")
@@ -908,6 +971,8 @@ def main():
             cards, words = random_flags(rng, layers, experts, latent, rng.random() < options.partial)
             if name.startswith(DRAFTERS):
                 words += draft_flags(rng, latent, "-fa" not in words)
+            elif options.fed and rng.random() < options.fed:
+                words += fed_model(rng, shape, pathlib.Path(options.keep or folder), f"{options.seed}-{number}", "-fa" not in words)
             elif rng.random() < options.draft:
                 words += other_model(rng, shape, pathlib.Path(options.keep or folder), f"{options.seed}-{number}", "-fa" not in words)
             if options.wild:
