@@ -61,12 +61,15 @@ static enum dgo_status cut_out(const struct dgo_model *model, struct dgo_model *
     return DGO_OK;
 }
 
-void draft_settings(const struct dgo_model *model, const struct dgo_settings *settings,
+/* It is asked for the context that the model got: a micro-batch may be wider than the model's,
+ * whose -c bounds it. */
+void draft_settings(const struct plan_memory *memory, const struct dgo_settings *settings,
                     struct dgo_settings *draft)
 {
-    const uint32_t before = model->layer_count;
+    const uint32_t before = memory->model->layer_count;
 
     *draft = *settings;
+    draft->ctx_tokens = memory->ctx_tokens;
     draft->key_type = settings->draft_key_type;
     draft->value_type = settings->draft_value_type;
     if (settings->draft_ubatch_tokens > 0)
@@ -191,23 +194,22 @@ void draft_block_free(struct draft_block *block)
     *block = (struct draft_block){0};
 }
 
-static enum dgo_status size_block(const struct dgo_model *model,
-                                  const struct dgo_settings *settings,
-                                  const struct dgo_engine_rules *rules, struct memory_draft *draft,
-                                  struct dgo_error *err)
+static enum dgo_status size_block(struct plan_memory *memory, const struct dgo_settings *settings,
+                                  const struct dgo_engine_rules *rules, struct dgo_error *err)
 {
+    struct memory_draft *draft = &memory->draft;
     struct dgo_settings own;
     struct draft_block block;
     enum dgo_status status;
 
-    draft_settings(model, settings, &own);
+    draft_settings(memory, settings, &own);
     own.override_count = 0;
-    status = draft_block_make(model, &own, rules, &block, err);
+    status = draft_block_make(memory->model, &own, rules, &block, err);
     if (status == DGO_OK) {
         draft->block.context_bytes = block.memory->context_bytes[0];
         draft->block.kept_context_bytes = block.memory->kept_context_bytes[0];
         draft->block.host_context_bytes = block.memory->host_context_bytes[0];
-        fill_compute(block.memory, has_own_table(model), draft);
+        fill_compute(block.memory, has_own_table(memory->model), draft);
         fill_bounds(block.memory, &own, draft);
     }
     draft_block_free(&block);
@@ -233,7 +235,7 @@ enum dgo_status draft_make(const struct dgo_model *model, const struct dgo_setti
         refusal = "the memory of a draft under -sm tensor is not computed; use -sm layer";
     if (refusal)
         return dgo_fail(err, DGO_EUNSUPPORTED, "draft-mtp: %s", refusal);
-    status = size_block(model, settings, rules, &memory->draft, err);
+    status = size_block(memory, settings, rules, err);
     memory->draft.used = status == DGO_OK;
     if (settings->own_draft_alone)
         drop_context(memory);

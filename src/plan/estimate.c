@@ -188,13 +188,14 @@ static bool replay_draft(const struct assembly *a, uint32_t engine_devices,
 {
     const int32_t device[] = {a->block_device, a->layer_device[a->memory->layer_count]};
     const struct whole_placement placement = {.settings = a->settings,
+                                              .memory = a->memory,
                                               .layer_device = device,
                                               .device_count = engine_devices,
                                               .pipeline = a->estimate->pipeline,
                                               .all_on_devices = all_on_devices(a)};
 
     return a->memory->draft.used && !a->settings->sized_by_role &&
-           whole_draft_bytes(&placement, a->memory->model, a->rules, draft->device, &draft->host);
+           whole_draft_bytes(&placement, a->rules, draft->device, &draft->host);
 }
 
 /* Where the engine's graph of the whole model is known, its scheduler answers for all devices. */

@@ -301,8 +301,8 @@ bool memory_values_transposed(const struct dgo_model *model, const struct dgo_se
 /* withdrawn.c: whether the graph touches the next state before the product behind attention, which
  * so runs on the CPU where the state lies there. */
 bool memory_states_come_first(const struct dgo_model *model);
-/* Where the engine may withdraw flash attention and would, for it finds a layer's attention elsewhere
- * than the layer, the settings become what is left. */
+/* Where the engine may withdraw flash attention and would, for it finds a layer's attention
+ * elsewhere than the layer, the settings become what is left. */
 DGO_MUST_CHECK
 enum dgo_status withdrawn_settle(const struct dgo_model *model, struct dgo_settings *settings,
                                  const int32_t *layer_device, struct dgo_error *err);
@@ -322,7 +322,8 @@ DGO_MUST_CHECK
 bool memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role,
                          uint64_t *bytes);
 
-/* The compute buffer of a device, without the draft's; `source` (may be NULL) says formula or bound. */
+/* The compute buffer of a device, without the draft's; `source` (may be NULL) says formula or
+ * bound. */
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
                               enum dgo_figure_source *source);
 
@@ -332,7 +333,7 @@ struct draft_block {
     struct dgo_model *model;
     struct plan_memory *memory;
 };
-void draft_settings(const struct dgo_model *model, const struct dgo_settings *settings,
+void draft_settings(const struct plan_memory *memory, const struct dgo_settings *settings,
                     struct dgo_settings *draft);
 DGO_MUST_CHECK
 enum dgo_status draft_block_make(const struct dgo_model *model, const struct dgo_settings *settings,
@@ -360,8 +361,8 @@ uint64_t memory_draft_host_bytes(const struct plan_memory *memory, bool pipeline
 uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t device_count,
                                    bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu);
 
-/* Both together as a search takes them, which knows the roles of devices and not yet their layers: not
- * under what whole.c finds for the placement. */
+/* Both together as a search takes them, which knows the roles of devices and not yet their layers:
+ * not under what whole.c finds for the placement. */
 uint64_t memory_role_bytes(const struct plan_memory *memory, const struct memory_role *role,
                            enum dgo_figure_source *source);
 uint64_t memory_host_role_bytes(const struct plan_memory *memory, uint32_t device_count,

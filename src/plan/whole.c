@@ -391,8 +391,7 @@ static bool is_compared(const struct builder *b)
         return false;
     if (settings->states_out && (graph_picks_late(b->shape) || b->shape->has_state_space))
         return false;
-    return !settings->own_draft_alone &&
-           (b->shape->state_count == 1 || !b->shape->has_state_space);
+    return !settings->own_draft_alone && (b->shape->state_count == 1 || !b->shape->has_state_space);
 }
 
 bool whole_graph_bytes(const struct whole_placement *placement, bool block,

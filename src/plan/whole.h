@@ -21,9 +21,9 @@ bool whole_compute_bytes(const struct whole_placement *placement,
                          uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes);
 
 /* The same of the context in which the model's own next-token block drafts; `layer_device` has the
- * device of the block and that of the output. */
+ * device of the block and that of the output, all else is the model's. */
 DGO_MUST_CHECK
-bool whole_draft_bytes(const struct whole_placement *placement, const struct dgo_model *model,
+bool whole_draft_bytes(const struct whole_placement *placement,
                        const struct dgo_engine_rules *rules, uint64_t device_bytes[DGO_GPU_MAX],
                        uint64_t *host_bytes);
 

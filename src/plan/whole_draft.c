@@ -13,16 +13,15 @@ int32_t whole_next_token_opened(struct builder *b)
     const struct weight *w = b->part[0];
     const int32_t tokens = net_input(&b->graph, b->tokens * sizeof(int32_t));
     const int32_t states = net_input(&b->graph, wide);
-    int32_t token =
-        whole_node(b, (struct net_op){.bytes = wide,
-                                      .source = SOURCES(whole_stored(b, &b->embedding), tokens),
-                                      PLAIN});
+    int32_t token = whole_node(
+        b, (struct net_op){
+               .bytes = wide, .source = SOURCES(whole_stored(b, &b->embedding), tokens), PLAIN});
     int32_t state, both;
 
     token = whole_normed(b, &w[NEXT_TOKEN_NORM], token, wide, b->tokens, 0);
     state = whole_normed(b, &w[NEXT_STATE_NORM], states, wide, b->tokens, 0);
-    both = whole_node(b,
-                      (struct net_op){.bytes = 2 * wide, .source = SOURCES(token, state), PLAIN});
+    both =
+        whole_node(b, (struct net_op){.bytes = 2 * wide, .source = SOURCES(token, state), PLAIN});
     return whole_product(b, &w[NEXT_JOINT], both, wide, b->tokens);
 }
 
@@ -36,11 +35,9 @@ void whole_picked_on_device(struct builder *b, int32_t logits)
 
     for (uint64_t slot = 0; slot < b->to->settings->slot_count; slot++) {
         const int32_t one = net_view(&b->graph, all, row);
-        const int32_t best =
-            whole_node(b, (struct net_op){.bytes = BEST * sizeof(int32_t),
-                                          .source = SOURCES(one),
-                                          .kept = true,
-                                          PLAIN});
+        const int32_t best = whole_node(
+            b, (struct net_op){
+                   .bytes = BEST * sizeof(int32_t), .source = SOURCES(one), .kept = true, PLAIN});
 
         whole_node(b, (struct net_op){.bytes = BEST * sizeof(float),
                                       .source = SOURCES(net_view(&b->graph, all, row), best),
@@ -71,16 +68,17 @@ static bool make_block(const struct whole_placement *placement, const struct dgo
     return draft_block_make(model, settings, rules, block, NULL) == DGO_OK;
 }
 
-bool whole_draft_bytes(const struct whole_placement *placement, const struct dgo_model *model,
+bool whole_draft_bytes(const struct whole_placement *placement,
                        const struct dgo_engine_rules *rules, uint64_t device_bytes[DGO_GPU_MAX],
                        uint64_t *host_bytes)
 {
+    const struct dgo_model *model = placement->memory->model;
     struct whole_placement of_block = *placement;
     struct dgo_settings settings;
     struct draft_block block;
     bool made = false;
 
-    draft_settings(model, placement->settings, &settings);
+    draft_settings(placement->memory, placement->settings, &settings);
     settings.own_draft_alone = false;
     settings.states_out = !picks_early(model);
     if (make_block(placement, model, rules, &settings, &block)) {

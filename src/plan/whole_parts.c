@@ -89,7 +89,8 @@ static int8_t norm_place(const struct builder *b, uint32_t l)
 
     if (l >= b->memory->layer_count || !b->shape->rule->norms_told)
         return NET_NONE;
-    return b->to->all_on_devices || b->tokens < FEW_TOKENS ? (int8_t)whole_home(b, l) : (int8_t)NET_NONE;
+    return b->to->all_on_devices || b->tokens < FEW_TOKENS ? (int8_t)whole_home(b, l)
+                                                           : (int8_t)NET_NONE;
 }
 
 int32_t whole_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,

@@ -146,14 +146,12 @@ static int32_t net_result(struct builder *b, uint32_t l, int32_t normed)
     keys = part_of(b, mixed, width);
     decay_and_beta(b, l, normed, &decay, &beta);
     values = net_view(&b->graph, mixed, whole_span(b, width, g->state_inner));
-    made =
-        whole_node(b, (struct net_op){.bytes = whole_floats(b, g->state_inner) +
-                                               states * g->state_count,
-                                      .source = SOURCES(queries, keys, values, decay, beta, state),
-                                      PLAIN});
+    made = whole_node(
+        b, (struct net_op){.bytes = whole_floats(b, g->state_inner) + states * g->state_count,
+                           .source = SOURCES(queries, keys, values, decay, beta, state),
+                           PLAIN});
     write_state(b, cache,
-                net_view(&b->graph, made,
-                         states * dgo_min_u64(b->tokens / slots, g->state_count)));
+                net_view(&b->graph, made, states * dgo_min_u64(b->tokens / slots, g->state_count)));
     return seen(b, made, g->state_inner);
 }
 

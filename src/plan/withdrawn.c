@@ -98,7 +98,7 @@ static bool strays(const struct look *look, uint32_t l)
 }
 
 static enum dgo_status find(const struct dgo_model *model, const struct dgo_settings *settings,
-                               const int32_t *layer_device, bool *withdrawn, struct dgo_error *err)
+                            const int32_t *layer_device, bool *withdrawn, struct dgo_error *err)
 {
     struct override_set *overrides = NULL;
     enum dgo_status status = override_set_make(settings, &overrides, err);
