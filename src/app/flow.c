@@ -15,6 +15,7 @@
 #include "dgo_units.h"
 #include "flow_engine.h"
 #include "flow_estimate.h"
+#include "flow_wishes.h"
 #include "learn.h"
 #include "measured.h"
 #include "nodes.h"
@@ -185,12 +186,7 @@ static enum dgo_status intend(const struct arrow *arrow)
                              &flow->intent, arrow->err);
     if (status == DGO_OK)
         flow->intent.swa_full = flow->engine->swa_full;
-    if (status == DGO_OK && flow->intent.draft_tokens > 0 && !flow->engine->own_draft)
-        return dgo_fail(arrow->err, DGO_EUSAGE,
-                        "--draft: drafts of the model's own block are planned for llama.cpp's "
-                        "server, not for %s",
-                        flow->engine->name);
-    return status;
+    return status == DGO_OK ? flow_check_wishes(flow, arrow->err) : status;
 }
 
 enum dgo_status flow_intend(struct flow *flow, struct dgo_error *err)
@@ -250,8 +246,7 @@ static const char *loader_of(enum dgo_model_format format)
     return NULL;
 }
 
-/* A sentence when the engine cannot read the model's format. */
-static enum dgo_status check_format(const struct flow *flow, struct dgo_error *err)
+enum dgo_status flow_check_format(const struct flow *flow, struct dgo_error *err)
 {
     const enum dgo_model_format format = flow->model->format;
     const bool convertible = format == DGO_FORMAT_SAFETENSORS && flow->engine->formats & 1;
@@ -267,7 +262,7 @@ static enum dgo_status check_format(const struct flow *flow, struct dgo_error *e
                     other ? other : "none");
 }
 
-/* An engine with rules of its own.  A nearest placement is left where nothing fits. */
+/* A nearest placement is left where nothing fits. */
 static enum dgo_status plan_by_engine(struct flow *flow, struct dgo_error *err)
 {
     struct dgo_engine_question question = {
@@ -301,7 +296,7 @@ static enum dgo_status plan_here(struct flow *flow, struct dgo_error *err)
 static enum dgo_status plan(const struct arrow *arrow)
 {
     struct flow *flow = arrow->flow;
-    enum dgo_status status = check_format(flow, arrow->err);
+    enum dgo_status status = flow_check_format(flow, arrow->err);
 
     if (status != DGO_OK)
         return status;
@@ -526,7 +521,7 @@ enum dgo_status flow_estimate(struct flow *flow, const char *model_path, const c
     if (status == DGO_OK)
         status = flow_find_engine(flow, false, err);
     if (status == DGO_OK)
-        status = check_format(flow, err);
+        status = flow_check_format(flow, err);
     return status == DGO_OK ? flow_estimate_flags(flow, args, arg_count, made, err) : status;
 }
 

@@ -69,6 +69,14 @@ DGO_MUST_CHECK enum dgo_status flow_find_engine(struct flow *flow, bool needed,
  * flow_command will use: it sees the plan's cards only, in the plan's order. */
 DGO_MUST_CHECK enum dgo_status flow_plan(struct flow *flow, struct dgo_error *err);
 
+/* A sentence when the engine cannot read the model's format.  After flow_find_engine. */
+DGO_MUST_CHECK enum dgo_status flow_check_format(const struct flow *flow, struct dgo_error *err);
+
+/* The smallest additions with which the GPUs would carry the model, under the engine's own rules.
+ * After flow_plan. */
+DGO_MUST_CHECK enum dgo_status flow_need(struct flow *flow, struct dgo_needs *needs,
+                                         struct dgo_error *err);
+
 /* Takes flow->plan to the next smaller one after it ran out of memory on `device`
  * (dgo_plan_shrink). A failure leaves it alone. */
 DGO_MUST_CHECK enum dgo_status flow_shrink(struct flow *flow, int32_t device, char change[160],

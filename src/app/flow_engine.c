@@ -302,12 +302,10 @@ static bool engine_sees(const struct dgo_engine_device *devices, uint32_t count,
 }
 
 /* A sentence for the first planned device that the engine does not see. */
-static enum dgo_status match_devices(const struct flow *flow,
+static enum dgo_status match_devices(const struct flow *flow, const struct dgo_estimate *estimate,
                                      const struct dgo_engine_device *devices, uint32_t count,
                                      struct dgo_error *err)
 {
-    const struct dgo_estimate *estimate = &flow->plan.estimate;
-
     for (uint32_t i = 0; i < estimate->device_count; i++) {
         char seen[256];
         struct dgo_text text = DGO_TEXT(seen);
@@ -337,34 +335,46 @@ static void name_servers(const struct dgo_command *command, const char *argv[5])
         }
 }
 
-enum dgo_status flow_engine_check(struct flow *flow, struct dgo_error *err)
+enum dgo_status flow_engine_sees(const struct flow *flow, const struct dgo_command *command,
+                                 const char *const *environment,
+                                 const struct dgo_estimate *estimate, struct dgo_error *err)
 {
     const char *argv[] = {flow->binary, "--list-devices", NULL, NULL, NULL};
     struct dgo_engine_device devices[DGO_GPU_MAX];
-    struct dgo_arena arena = {0};
     char output[16384], log[1];
-    struct dgo_capture_options options = {
+    const struct dgo_capture_options options = {
         .argv = argv,
-        .timeout_ns = 60 * DGO_NS_PER_S,
+        .environment = environment,
+        .timeout_ns = 60 * DGO_NS_PER_S, /* a driver may need a while to wake its cards */
         .errors = log,
-        .errors_size = sizeof log}; /* a driver may need a while to wake its cards */
-    const char **environment = NULL;
+        .errors_size = sizeof log};
     enum dgo_status status;
     int code = 0;
 
     if (!flow->engine->read_devices) /* it has no such question; it tells when it starts */
         return DGO_OK;
+    name_servers(command, argv);
+    status = dgo_process_capture_limited(&options, output, sizeof output, &code, err);
+    if (status != DGO_OK)
+        return status;
+    return match_devices(flow, estimate, devices,
+                         flow->engine->read_devices(devices, DGO_GPU_MAX, output), err);
+}
+
+enum dgo_status flow_engine_check(struct flow *flow, struct dgo_error *err)
+{
+    struct dgo_arena arena = {0};
+    const char **environment = NULL;
+    enum dgo_status status;
+
+    if (!flow->engine->read_devices)
+        return DGO_OK;
     status = flow_command(flow, 0, NULL, 0, err); /* for its environment and its machines */
     if (status == DGO_OK)
-        name_servers(&flow->command, argv);
-    if (status == DGO_OK)
         status = flow_environment(flow, &arena, &environment, err);
-    options.environment = environment;
     if (status == DGO_OK)
-        status = dgo_process_capture_limited(&options, output, sizeof output, &code, err);
-    if (status == DGO_OK)
-        status = match_devices(flow, devices,
-                               flow->engine->read_devices(devices, DGO_GPU_MAX, output), err);
+        status = flow_engine_sees(flow, &flow->command, (const char *const *)environment,
+                                  &flow->plan.estimate, err);
     dgo_arena_done(&arena);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "dgo_launch.h"
 #include "dgo_text.h"
 #include "dgo_units.h"
+#include "flow_engine.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -152,6 +153,10 @@ static const char **fit_environment(struct flow *flow, const struct dgo_settings
         if (flow->engine->command(&flow->machine, flow->model, plan, &options,
                                   flow->probed ? &flow->probe : NULL, command, err) == DGO_OK)
             environment = dgo_command_environment(command, flow->environment, arena);
+        /* Its fit would be for whatever it sees instead. */
+        if (environment && flow_engine_sees(flow, command, (const char *const *)environment,
+                                            &plan->estimate, err) != DGO_OK)
+            environment = NULL;
     }
     free(plan);
     return environment;

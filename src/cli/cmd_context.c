@@ -95,6 +95,14 @@ static int run(const struct cmd_call *call)
         status = flow_intend(&flow, &err);
     if (status == DGO_OK)
         status = flow_find_engine(&flow, false, &err);
+    if (status == DGO_OK)
+        status = flow_check_format(&flow, &err);
+    if (status == DGO_OK && flow.engine->plan)
+        status =
+            dgo_fail(&err, DGO_EUNSUPPORTED,
+                     "the table is of llama.cpp's cache; %s keeps a pool of its own, and `plan "
+                     "--engine %s` says how many tokens it holds",
+                     flow.engine->name, flow.engine->name);
     exit_status = status == DGO_OK ? show(call, &flow, &err) : print_failure(&err);
     flow_done(&flow);
     return exit_status;

@@ -23,6 +23,7 @@ struct extra {
     struct dgo_needs needs;
     uint32_t rival_count;
     struct rival rival[RIVAL_MAX];
+    bool tensor_known;
     struct dgo_tensor_split tensor;
 };
 
@@ -32,13 +33,14 @@ static enum dgo_status find_extra(const struct cmd_call *call, struct flow *flow
     enum dgo_status status = DGO_OK;
 
     if (option_given(&call->options, OPTION_NEED)) {
-        status = dgo_plan_need(&flow->machine, flow->model, &flow->intent, &flow->rules,
-                               &extra->needs, err);
+        status = flow_need(flow, &extra->needs, err);
         extra->needs_known = status == DGO_OK;
     }
     if (option_given(&call->options, OPTION_COMPARE))
         extra->rival_count = rivals_find(flow, extra->rival);
-    if (status == DGO_OK)
+    extra->tensor_known =
+        flow->engine->read_flags && !flow->engine->plan; /* llama.cpp's -sm tensor */
+    if (status == DGO_OK && extra->tensor_known)
         status = dgo_tensor_split_make(&flow->machine, flow->model, &flow->intent, &flow->rules,
                                        &flow->plan, &extra->tensor, err);
     return status;
@@ -99,11 +101,12 @@ static enum dgo_status write_picture(const struct flow *flow, const char *path,
 
 /* Told when it pays, and where numbers are asked for. */
 static void print_tensor_split(const struct cmd_call *call, const struct flow *flow,
-                               const struct dgo_tensor_split *split)
+                               const struct extra *extra)
 {
+    const struct dgo_tensor_split *split = &extra->tensor;
     char text[512];
 
-    if (!flow->plan.estimate.fits ||
+    if (!flow->plan.estimate.fits || !extra->tensor_known ||
         (!split->pays && !option_given(&call->options, OPTION_COMPARE) &&
          !option_given(&call->options, OPTION_EXPLAIN)))
         return;
@@ -131,7 +134,7 @@ static int show(const struct cmd_call *call, struct flow *flow, enum dgo_status 
                    flow->calibrated);
         if (extra.rival_count > 0)
             print_rivals(extra.rival, extra.rival_count);
-        print_tensor_split(call, flow, &extra.tensor);
+        print_tensor_split(call, flow, &extra);
         if (extra.needs_known)
             print_needs(&flow->machine, &extra.needs);
         if (option_given(&call->options, OPTION_EXPLAIN)) {

@@ -287,6 +287,17 @@ enum dgo_status dgo_plan_need(const struct dgo_machine *machine, const struct dg
                               const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
                               struct dgo_needs *needs, struct dgo_error *err);
 
+/* The same by another planner, which keeps nothing in host memory: whether the cards of the machine
+ * that the intent allows carry the model, and how fast one request is then. */
+typedef enum dgo_status (*dgo_need_fn)(const struct dgo_machine *machine,
+                                       const struct dgo_intent *intent, bool *fits,
+                                       double *decode_tokens_per_second, void *data,
+                                       struct dgo_error *err);
+DGO_MUST_CHECK
+enum dgo_status dgo_plan_need_by(const struct dgo_machine *machine, const struct dgo_intent *intent,
+                                 dgo_need_fn can, void *data, struct dgo_needs *needs,
+                                 struct dgo_error *err);
+
 /* The derivation of every number, as lines of text, one call of `line` each. */
 typedef void (*dgo_explain_fn)(const char *line, void *data);
 void dgo_plan_explain(const struct dgo_machine *machine, const struct dgo_model *model,

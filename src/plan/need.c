@@ -15,32 +15,24 @@ static const uint32_t card_gib[] = {4,  6,  8,  10, 11,  12,  16,  20,  24,  32,
 
 struct asking {
     const struct dgo_machine *machine; /* as it is */
-    const struct dgo_model *model;
     struct dgo_intent intent;
-    const struct dgo_engine_rules *rules;
+    dgo_need_fn fits;
+    void *data;
     struct dgo_machine *other; /* with the addition */
-    struct dgo_prediction predicted;
+    double decode_tokens_per_second;
     struct dgo_error *err;
 };
 
 /* Whether the intent can be met on the other machine, and how fast. */
 static enum dgo_status ask(struct asking *asking, bool *fits)
 {
-    struct planning planning;
-    enum dgo_status status = choose_begin(asking->other, asking->model, &asking->intent,
-                                          asking->rules, &planning, asking->err);
+    double speed = 0;
+    enum dgo_status status;
 
     *fits = false;
-    if (status == DGO_OK)
-        status = choose_placement(&planning, fits, asking->err);
-    if (status == DGO_OK && !*fits) {
-        struct search_request request;
-
-        status = choose_nearest(&planning, &request, asking->err);
-        *fits = status == DGO_OK && planning.answer.estimate.fits;
-    }
+    status = asking->fits(asking->other, &asking->intent, fits, &speed, asking->data, asking->err);
     if (status == DGO_OK && *fits)
-        asking->predicted = planning.answer.predicted;
+        asking->decode_tokens_per_second = speed;
     return status;
 }
 
@@ -85,7 +77,7 @@ static void append(struct asking *asking, struct dgo_needs *needs, enum dgo_need
         (struct dgo_need){.kind = kind,
                           .gpu_index = gpu,
                           .bytes = bytes,
-                          .decode_tokens_per_second = asking->predicted.decode_tokens_per_second};
+                          .decode_tokens_per_second = asking->decode_tokens_per_second};
 }
 
 /* The fewest bytes, in MiB, of that kind; none where no amount would do.  More memory never makes
@@ -192,11 +184,14 @@ static void sort_needs(struct dgo_needs *needs)
 static enum dgo_status ask_gpus(struct asking *asking, struct dgo_needs *needs)
 {
     enum dgo_status status = DGO_OK;
+    uint32_t usable = 0;
 
     for (uint32_t g = 0; status == DGO_OK && g < asking->machine->gpu_count; g++)
-        if (known_gpu(asking, g))
+        if (known_gpu(asking, g)) {
+            usable++;
             status = fewest(asking, DGO_NEED_ONE_GPU, g, needs);
-    if (status == DGO_OK && needs->count > 1)
+        }
+    if (status == DGO_OK && usable > 1) /* equal shards want it on each, not on one */
         status = fewest(asking, DGO_NEED_EVERY_GPU, 0, needs);
     return status == DGO_OK ? one_more_card(asking, needs) : status;
 }
@@ -215,13 +210,13 @@ static enum dgo_status ask_host(struct asking *asking, struct dgo_needs *needs)
     return status;
 }
 
-enum dgo_status dgo_plan_need(const struct dgo_machine *machine, const struct dgo_model *model,
-                              const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
-                              struct dgo_needs *needs, struct dgo_error *err)
+/* `host`: whether the planner can leave layers in host memory. */
+static enum dgo_status find_needs(const struct dgo_machine *machine,
+                                  const struct dgo_intent *intent, dgo_need_fn can, void *data,
+                                  bool host, struct dgo_needs *needs, struct dgo_error *err)
 {
     struct asking asking = {
-        .machine = machine, .model = model, .intent = *intent, .rules = rules, .err = err};
-    const bool host_refused = intent->cpu_layers_refused;
+        .machine = machine, .intent = *intent, .fits = can, .data = data, .err = err};
     enum dgo_status status;
     bool fits = false;
 
@@ -235,9 +230,51 @@ enum dgo_status dgo_plan_need(const struct dgo_machine *machine, const struct dg
     needs->nothing = fits;
     if (status == DGO_OK && !fits)
         status = ask_gpus(&asking, needs);
-    if (status == DGO_OK && !fits && !host_refused)
+    if (status == DGO_OK && !fits && host && !intent->cpu_layers_refused)
         status = ask_host(&asking, needs);
     sort_needs(needs);
     free(asking.other);
     return status;
+}
+
+enum dgo_status dgo_plan_need_by(const struct dgo_machine *machine, const struct dgo_intent *intent,
+                                 dgo_need_fn can, void *data, struct dgo_needs *needs,
+                                 struct dgo_error *err)
+{
+    return find_needs(machine, intent, can, data, false, needs, err);
+}
+
+struct own_planner {
+    const struct dgo_model *model;
+    const struct dgo_engine_rules *rules;
+};
+
+static enum dgo_status fits_by_own(const struct dgo_machine *machine,
+                                   const struct dgo_intent *intent, bool *fits, double *speed,
+                                   void *data, struct dgo_error *err)
+{
+    const struct own_planner *own = data;
+    struct planning planning;
+    enum dgo_status status = choose_begin(machine, own->model, intent, own->rules, &planning, err);
+
+    if (status == DGO_OK)
+        status = choose_placement(&planning, fits, err);
+    if (status == DGO_OK && !*fits) {
+        struct search_request request;
+
+        status = choose_nearest(&planning, &request, err);
+        *fits = status == DGO_OK && planning.answer.estimate.fits;
+    }
+    if (status == DGO_OK && *fits)
+        *speed = planning.answer.predicted.decode_tokens_per_second;
+    return status;
+}
+
+enum dgo_status dgo_plan_need(const struct dgo_machine *machine, const struct dgo_model *model,
+                              const struct dgo_intent *intent, const struct dgo_engine_rules *rules,
+                              struct dgo_needs *needs, struct dgo_error *err)
+{
+    struct own_planner own = {model, rules};
+
+    return find_needs(machine, intent, fits_by_own, &own, true, needs, err);
 }

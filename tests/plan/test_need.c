@@ -9,11 +9,13 @@ static struct dgo_machine machine, other;
 static struct dgo_plan plan;
 
 /* Whether the GPUs carry it all with `bytes` more where the need says. */
-static bool fits_with(const struct dgo_model *model, const struct dgo_need *need, uint64_t bytes)
+static bool fits_with_intent(const struct dgo_model *model, const struct dgo_intent *asked,
+                             const struct dgo_need *need, uint64_t bytes)
 {
-    const struct dgo_intent intent = {.cpu_layers_refused = need->kind != DGO_NEED_HOST,
-                                      .alone = true};
+    struct dgo_intent intent = *asked;
 
+    intent.cpu_layers_refused = need->kind != DGO_NEED_HOST;
+    intent.alone = true;
     other = machine;
     for (uint32_t g = 0; g < other.gpu_count; g++)
         if (need->kind == DGO_NEED_EVERY_GPU ||
@@ -24,6 +26,11 @@ static bool fits_with(const struct dgo_model *model, const struct dgo_need *need
     if (need->kind == DGO_NEED_HOST)
         other.host.free_bytes += bytes;
     return dgo_plan_make(&other, model, &intent, &rules, &plan, NULL) == DGO_OK;
+}
+
+static bool fits_with(const struct dgo_model *model, const struct dgo_need *need, uint64_t bytes)
+{
+    return fits_with_intent(model, &(struct dgo_intent){0}, need, bytes);
 }
 
 static const struct {
@@ -89,6 +96,96 @@ static void the_smallest_that_is_enough(void **state)
         check_row(i);
 }
 
+/* Random cards, models and margins: each answer is enough, and a MiB less of it is not. */
+static void random_machines(void **state)
+{
+    static const struct make_shape *const shapes[] = {&make_8b, &make_32b, &make_70b, &make_moe30b};
+    static const uint64_t gib[] = {4, 6, 8, 12, 16, 24};
+    enum { MACHINES = 16 };
+    uint64_t random = check_seed();
+    uint32_t short_of = 0;
+
+    (void)state;
+    for (uint32_t n = 0; n < MACHINES; n++) {
+        struct dgo_model *model = make_model(shapes[check_below(&random, 4)]);
+        const struct dgo_intent intent = {.ctx_tokens = 2048 << check_below(&random, 3)};
+        const uint32_t count = 1 + (uint32_t)check_below(&random, 3);
+        struct make_card cards[3];
+        struct dgo_needs needs;
+
+        for (uint32_t c = 0; c < count; c++) {
+            const uint64_t mib = gib[check_below(&random, 6)] * 1024;
+
+            cards[c] = (struct make_card){mib, mib - 100 - check_below(&random, mib / 2),
+                                          200 + (double)check_below(&random, 1000)};
+        }
+        make_machine(&machine, cards, count);
+        machine.host.free_bytes = check_below(&random, 64) * DGO_GIB;
+        assert_int_equal(dgo_plan_need(&machine, model, &intent, &rules, &needs, NULL), DGO_OK);
+        short_of += !needs.nothing;
+        assert_true(needs.nothing == (needs.count == 0));
+        for (uint32_t i = 0; i < needs.count; i++)
+            if (needs.need[i].kind != DGO_NEED_CARD &&
+                (!fits_with_intent(model, &intent, &needs.need[i], needs.need[i].bytes) ||
+                 fits_with_intent(model, &intent, &needs.need[i], needs.need[i].bytes - DGO_MIB)))
+                fail_msg("machine %u: need %u (kind %d, %llu MiB) is not the smallest", n, i,
+                         needs.need[i].kind, (unsigned long long)(needs.need[i].bytes / DGO_MIB));
+        make_model_done(model);
+    }
+    fprintf(stderr, "# %u of %d machines were short of memory\n", short_of, MACHINES);
+    assert_true(short_of > MACHINES / 4 && short_of < MACHINES);
+}
+
+/* Another planner: each card must hold a part of a size that depends on the number of cards. */
+struct equal_parts {
+    uint32_t parts;
+    uint64_t part_bytes;
+};
+
+static enum dgo_status holds_parts(const struct dgo_machine *with, const struct dgo_intent *intent,
+                                   bool *fits, double *speed, void *data, struct dgo_error *err)
+{
+    const struct equal_parts *equal = data;
+    uint32_t holding = 0;
+
+    (void)intent;
+    (void)err;
+    for (uint32_t g = 0; g < with->gpu_count; g++)
+        holding += with->gpu[g].free_bytes >= equal->part_bytes;
+    *fits = holding >= equal->parts;
+    *speed = 7;
+    return DGO_OK;
+}
+
+/* Equal shards: one card more does nothing for two that are both too small, and nor does memory on
+ * one of them. */
+static void the_needs_of_another_planner(void **state)
+{
+    struct equal_parts equal = {2, 10 * DGO_GIB};
+    const struct dgo_intent intent = {0};
+    struct dgo_needs needs;
+
+    (void)state;
+    make_machine(&machine, (struct make_card[]){{8192, 8192, 400}, {8192, 8000, 400}}, 2);
+    assert_int_equal(dgo_plan_need_by(&machine, &intent, holds_parts, &equal, &needs, NULL),
+                     DGO_OK);
+    assert_false(needs.nothing);
+    assert_int_equal(needs.count, 1);
+    assert_int_equal(needs.need[0].kind, DGO_NEED_EVERY_GPU);
+    assert_int_equal(needs.need[0].bytes, (10 * 1024 - 8000) * DGO_MIB);
+    assert_true(needs.need[0].decode_tokens_per_second == 7);
+    equal.parts = 1;
+    assert_int_equal(dgo_plan_need_by(&machine, &intent, holds_parts, &equal, &needs, NULL),
+                     DGO_OK);
+    assert_int_equal(needs.count, 4); /* either card, both, or an 11 GiB one more */
+    assert_int_equal(needs.need[3].kind, DGO_NEED_CARD);
+    assert_int_equal(needs.need[3].bytes, 11 * DGO_GIB);
+    equal.part_bytes = 8 * DGO_GIB;
+    assert_int_equal(dgo_plan_need_by(&machine, &intent, holds_parts, &equal, &needs, NULL),
+                     DGO_OK);
+    assert_true(needs.nothing);
+}
+
 /* What was judged is what a plan says of the same settings. */
 static void a_plan_is_judged_as_it_was_made(void **state)
 {
@@ -112,6 +209,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_that_is_enough),
+        cmocka_unit_test(random_machines),
+        cmocka_unit_test(the_needs_of_another_planner),
         cmocka_unit_test(a_plan_is_judged_as_it_was_made),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
