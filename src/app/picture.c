@@ -17,7 +17,7 @@ enum {
     ROW_HEIGHT = 66,
     HEAD_HEIGHT = 84,
     FOOT_HEIGHT = 30,
-    LABEL_LEAST = 58, /* a part that is narrower goes without words */
+    LETTER_WIDTH = 7, /* of a label, at most; a part that is narrower than it goes without words */
 };
 
 static const struct part {
@@ -131,7 +131,7 @@ static void draw_bar(struct drawing *drawing, const uint64_t bytes[PART_COUNT], 
 
         dgo_text_addf(&text, "%s: %s", parts[i].title, dgo_bytes_text(bytes[i], size));
         dgo_svg_rect(&drawing->svg, x, y, width, BAR_HEIGHT, parts[i].paint, words);
-        if (width >= LABEL_LEAST && parts[i].paint != DGO_SVG_HATCHED)
+        if (width >= LETTER_WIDTH * (double)(strlen(size) + 1) && parts[i].paint != DGO_SVG_HATCHED)
             dgo_svg_text(&drawing->svg, x + width / 2, y + 17, DGO_SVG_MIDDLE, DGO_SVG_ON_PAINT,
                          dgo_bytes_text(bytes[i], size));
         start += bytes[i];

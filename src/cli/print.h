@@ -27,6 +27,7 @@ struct table;
 struct table *table_new(void); /* never NULL: without memory the program ends with status 1 */
 void table_column(struct table *table, const char *title, bool right);
 void table_cell(struct table *table, const char *fmt, ...) DGO_PRINTF(2, 3); /* row by row */
+void table_layers(struct table *table, const struct dgo_estimate *estimate); /* of each card */
 void table_print(struct table *table);                                       /* and frees it */
 
 /* What the terminal can show: UTF-8 blocks or ASCII; colour per NO_COLOR and isatty(stdout). */

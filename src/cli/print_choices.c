@@ -6,18 +6,45 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-static void layers_cell(struct table *table, const struct dgo_estimate *estimate)
+/* "gpu 1: 22, gpu 0: 44", or for many cards "gpus 1,0,2: 22,44,9", or what fits a cell. */
+static void layers_text(const struct dgo_estimate *estimate, struct dgo_text *text)
 {
-    char cell[TABLE_CELL_MAX];
-    struct dgo_text text = DGO_TEXT(cell);
+    uint32_t least = UINT32_MAX, most = 0;
+
+    for (uint32_t i = 0; i < estimate->device_count; i++)
+        dgo_text_addf(text, "%sgpu %" PRIu32 ": %" PRIu32, i ? ", " : "",
+                      estimate->device[i].gpu_index, estimate->device[i].layer_count);
+    if (!text->truncated)
+        return;
+    dgo_text_clear(text);
+    for (uint32_t i = 0; i < estimate->device_count; i++)
+        dgo_text_addf(text, "%s%" PRIu32, i ? "," : "gpus ", estimate->device[i].gpu_index);
+    for (uint32_t i = 0; i < estimate->device_count; i++)
+        dgo_text_addf(text, "%s%" PRIu32, i ? "," : ": ", estimate->device[i].layer_count);
+    if (!text->truncated)
+        return;
+    dgo_text_clear(text);
+    for (uint32_t i = 0; i < estimate->device_count; i++) {
+        least = estimate->device[i].layer_count < least ? estimate->device[i].layer_count : least;
+        most = estimate->device[i].layer_count > most ? estimate->device[i].layer_count : most;
+    }
+    dgo_text_addf(text, "%" PRIu32 " gpus: %" PRIu32 " to %" PRIu32 " each", estimate->device_count,
+                  least, most);
+}
+
+void table_layers(struct table *table, const struct dgo_estimate *estimate)
+{
+    char host[24] = "", cell[TABLE_CELL_MAX];
 
     if (estimate->host.layer_count)
-        dgo_text_addf(&text, "host: %" PRIu32 ", ", estimate->host.layer_count);
-    for (uint32_t i = 0; i < estimate->device_count; i++)
-        dgo_text_addf(&text, "%sgpu %" PRIu32 ": %" PRIu32, i ? ", " : "",
-                      estimate->device[i].gpu_index, estimate->device[i].layer_count);
-    table_cell(table, "%s", cell);
+        snprintf(host, sizeof host, "host: %" PRIu32 ", ", estimate->host.layer_count);
+    struct dgo_text text = {.data = cell, .size = sizeof cell - strlen(host)};
+
+    dgo_text_clear(&text);
+    layers_text(estimate, &text);
+    table_cell(table, "%s%s", host, cell);
 }
 
 static void rival_row(struct table *table, const struct rival *rival)
@@ -30,7 +57,7 @@ static void rival_row(struct table *table, const struct rival *rival)
             table_cell(table, "?");
         return;
     }
-    layers_cell(table, &rival->as.estimate);
+    table_layers(table, &rival->as.estimate);
     if (rival->as.estimate.fits)
         table_cell(table, "yes");
     else

@@ -250,24 +250,12 @@ static void print_prediction(const struct dgo_prediction *predicted)
            "%s\n",
            predicted->decode_tokens_per_second, predicted->prefill_tokens_per_second,
            predicted->lower_bound_gap * 100,
-           predicted->bandwidth_assumed ? " (a card's bandwidth is assumed: a ranking, no promise)"
-                                        : "");
+           predicted->bandwidth_assumed
+               ? " (a bandwidth is assumed: a ranking, no promise; `calibrate` measures it)"
+               : "");
     if (predicted->concurrent_requests > 1)
         printf("%" PRIu32 " requests at once: %.1f tokens/s together\n",
                predicted->concurrent_requests, predicted->throughput_tokens_per_second);
-}
-
-static void split_cell(struct table *table, const struct dgo_estimate *estimate)
-{
-    char cell[TABLE_CELL_MAX];
-    struct dgo_text text = DGO_TEXT(cell);
-
-    if (estimate->host.layer_count)
-        dgo_text_addf(&text, "host: %" PRIu32 ", ", estimate->host.layer_count);
-    for (uint32_t i = 0; i < estimate->device_count; i++)
-        dgo_text_addf(&text, "%sgpu %" PRIu32 ": %" PRIu32, i ? ", " : "",
-                      estimate->device[i].gpu_index, estimate->device[i].layer_count);
-    table_cell(table, "%s", cell);
 }
 
 static void print_alternatives(const struct dgo_plan *plan)
@@ -289,7 +277,7 @@ static void print_alternatives(const struct dgo_plan *plan)
 
         table_cell(table, "%s%s", alternative->why,
                    alternative->estimate.fits ? "" : " (does not fit)");
-        split_cell(table, &alternative->estimate);
+        table_layers(table, &alternative->estimate);
         table_cell(table, "%" PRIu32, alternative->estimate.ctx_tokens_per_slot);
         table_cell(table, "%s", dgo_kv_type_name(alternative->settings.key_type));
         table_cell(table, "%.1f tokens/s", alternative->predicted.decode_tokens_per_second);

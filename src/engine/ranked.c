@@ -220,6 +220,33 @@ static enum dgo_status make_on_machines(const struct dgo_partition_rules *rules,
     return status;
 }
 
+/* No shape was even tried: more cards are asked for than there are, or another number. */
+static enum dgo_status fail_shapes(const struct ranked_rules *rules,
+                                   const struct dgo_partition_request *request, uint32_t shards,
+                                   uint32_t stages, struct dgo_error *err)
+{
+    const uint32_t cards = usable_count(request);
+    const uint32_t asked = (shards ? shards : 1) * (stages ? stages : 1);
+    const uint32_t left_out = request->machine->gpu_count - cards;
+    char others[96] = "";
+
+    if (left_out > 0)
+        snprintf(others, sizeof others,
+                 " of the machine's %" PRIu32 " (the others are too old, "
+                 "another maker's or not allowed)",
+                 request->machine->gpu_count);
+    if (asked > cards)
+        return dgo_fail(err, DGO_EINVAL,
+                        "--tp %" PRIu32 " and --pp %" PRIu32 " need %" PRIu32
+                        " cards, and %s can use %" PRIu32 "%s",
+                        shards ? shards : 1, stages ? stages : 1, asked, rules->partition->engine,
+                        cards, others);
+    return dgo_fail(err, DGO_EINVAL,
+                    "no shape of %s takes exactly its %" PRIu32
+                    " cards%s as asked for (--tp, --pp, --spread); leave one of these out",
+                    rules->partition->engine, cards, others);
+}
+
 /* All shapes that the engine can run; the best by speed or by room.  `every_gpu`: only shapes that
  * take all cards. */
 static enum dgo_status search_shapes(const struct ranked_rules *rules,
@@ -263,12 +290,8 @@ static enum dgo_status search_shapes(const struct ranked_rules *rules,
                 *err = refused;
         }
     }
-    if (!found && status == DGO_ENOFIT)
-        return dgo_fail(err, DGO_EINVAL,
-                        "no shape of %s takes these %" PRIu32
-                        " cards as asked for (--tp, --pp, --spread)",
-                        rules->partition->engine, cards);
-    return status;
+    return !found && status == DGO_ENOFIT ? fail_shapes(rules, &request, tp_only, pp_only, err)
+                                          : status;
 }
 
 /* ---- the plan ---- */

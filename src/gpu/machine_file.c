@@ -159,7 +159,11 @@ static enum dgo_status read_gpus(struct yaml_loader *loader, const struct yaml_n
     struct dgo_machine *machine = into;
     uint32_t index = 0;
 
-    if (node->kind != YAML_LIST || node->child_count == 0)
+    if (node->kind == YAML_LIST && node->child_count == 0)
+        return yaml_fail(loader, node->line, node->column,
+                         "gpus is empty; a machine to plan for needs at least one, like "
+                         "{name: NVIDIA GeForce RTX 3090, total_mib: 24576, free_mib: 24100}");
+    if (node->kind != YAML_LIST)
         return yaml_fail(
             loader, node->line, node->column,
             "gpus must be a list like [{name: ..., total_mib: 24576, free_mib: 24100}]");

@@ -31,6 +31,27 @@ static void fill_margins(const struct dgo_machine *machine, const struct dgo_int
     request->safety = intent->margin_bytes != UINT64_MAX;
 }
 
+/* Why no GPU at all can be planned for. */
+static enum dgo_status fail_unusable(const struct dgo_machine *machine, struct dgo_error *err)
+{
+    const char *why = "their free memory is unknown";
+
+    for (uint32_t g = 0; g < machine->gpu_count; g++) {
+        const struct dgo_gpu *gpu = &machine->gpu[g];
+
+        if (gpu->problem[0] == '\0' && dgo_gpu_knows(gpu, DGO_GPU_FREE_BYTES))
+            return dgo_fail(err, DGO_ENOGPU,
+                            "GPU %" PRIu32 "%s%.60s%s has no free memory%s; `dualgpuopt gpus` "
+                            "shows who has it",
+                            g, gpu->name[0] ? " (" : "", gpu->name, gpu->name[0] ? ")" : "",
+                            machine->gpu_count > 1 ? ", and no other GPU can be used" : "");
+        if (gpu->problem[0])
+            why = gpu->problem;
+    }
+    return dgo_fail(err, DGO_ENOGPU, "none of the %" PRIu32 " GPUs can be read: %s",
+                    machine->gpu_count, why);
+}
+
 /* A machine and a mask that leave something to plan for. */
 static enum dgo_status check_gpus(const struct dgo_machine *machine,
                                   const struct dgo_intent *intent, struct dgo_error *err)
@@ -51,9 +72,7 @@ static enum dgo_status check_gpus(const struct dgo_machine *machine,
     if (usable > 0)
         return DGO_OK;
     if (search_usable(machine, 0, gpus) == 0)
-        return dgo_fail(
-            err, DGO_ENOGPU, "none of the %" PRIu32 " GPUs can be read: %s", machine->gpu_count,
-            machine->gpu[0].problem[0] ? machine->gpu[0].problem : "their free memory is unknown");
+        return fail_unusable(machine, err);
     return dgo_fail(err, DGO_EINVAL,
                     "none of the GPUs that were allowed can be used; the machine has GPUs 0 to "
                     "%" PRIu32,

@@ -265,7 +265,9 @@ static enum dgo_status check(const struct dgo_partition_request *request, uint32
     const uint32_t stages = request->pipeline_parallel > 0 ? request->pipeline_parallel : 1;
 
     if (usable == 0)
-        return dgo_fail(err, DGO_ENOGPU, "no GPU can be planned for: none is allowed and readable");
+        return dgo_fail(err, DGO_ENOGPU,
+                        "no GPU can be planned for: none is allowed, readable and with free memory "
+                        "(`dualgpuopt gpus` shows each)");
     if (shards > usable || stages > usable || shards * stages > usable)
         return dgo_fail(err, DGO_EINVAL,
                         "%" PRIu32 " shards in %" PRIu32 " stages need %" PRIu32

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "choose.h"
@@ -191,6 +192,28 @@ static uint32_t longest_with_host(const struct planning *planning,
     return with_experts > with_layers ? with_experts : with_layers;
 }
 
+/* Whether host memory without end would let it fit.  Where not, no card has room for any layer. */
+static bool host_is_short(const struct planning *planning, const struct search_request *nearest)
+{
+    struct search_request request = *nearest;
+    struct dgo_machine *endless = malloc(sizeof *endless);
+    bool fits = false;
+
+    if (!endless)
+        return true;
+    *endless = *nearest->machine;
+    endless->host.memory_known = false;
+    request.machine = endless;
+    request.room = SEARCH_CPU;
+    request.settings.cpu_moe_layer_count = planning->model->layer_count;
+    if (planning->model->expert_count == 0)
+        request.settings.cpu_moe_layer_count = 0;
+    if (search_fits(&request, &fits, NULL) != DGO_OK)
+        fits = true;
+    free(endless);
+    return fits;
+}
+
 /* What would help, in the order of least loss; found by asking, not guessed. */
 static void add_advice(const struct planning *planning, const struct search_request *nearest,
                        struct dgo_text *text)
@@ -217,9 +240,13 @@ static void add_advice(const struct planning *planning, const struct search_requ
         dgo_text_addf(text, "; a context of at most %" PRIu32 " tokens%s would fit", alone, each);
     else if (!planning->cpu_allowed)
         dgo_text_add(text, "; allow layers in host memory, or take a smaller quantisation");
-    else
+    else if (host_is_short(planning, nearest))
         dgo_text_add(text, "; host memory is too small for the rest, too: free some memory, or "
                            "take a smaller model or quantisation");
+    else
+        dgo_text_add(text, "; no card has room for even one layer beside its overhead and margin: "
+                           "free some of its memory, give it a smaller --margin, or let the CPU "
+                           "compute all (the engine's -ngl 0)");
 }
 
 static enum dgo_status fail_nofit(const struct planning *planning,

@@ -114,7 +114,7 @@ static void test_bad(void **state)
         {"no gpus", "host: {total_mib: 1, free_mib: 1}",
          "line 1, column 1: a machine file needs the key 'gpus'"},
         {"no list", "gpus: 2", "line 1, column 7: gpus must be a list like"},
-        {"empty list", "gpus: []", "line 1, column 7: gpus must be a list like"},
+        {"empty list", "gpus: []", "line 1, column 7: gpus is empty"},
         {"a scalar GPU", "gpus: [3090]", "line 1, column 8: a GPU must be a map like {name: ...}"},
         {"seventeen",
          "gpus: [" CARD "," CARD "," CARD "," CARD "," CARD "," CARD "," CARD "," CARD "," CARD
