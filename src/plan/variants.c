@@ -327,9 +327,15 @@ void variants_widest_rooms(struct search *search, uint64_t rooms[DGO_GPU_MAX])
         for (uint32_t d = 0; d < search->problem.device_count; d++) {
             const struct place_device *device = &search->problem.device[d];
 
+            /* Short runs at the ends take less (fill_rooms). */
+            uint64_t least =
+                dgo_min_u64(device->head_fixed_bytes,
+                            dgo_min_u64(device->tail_fixed_bytes[0], device->tail_fixed_bytes[1]));
+
             for (uint32_t role = 0; role < PLACE_ROLE_COUNT; role++)
-                rooms[search->gpu[d]] = dgo_max_u64(
-                    rooms[search->gpu[d]], minus(device->room_bytes, device->fixed_bytes[role]));
+                least = dgo_min_u64(least, device->fixed_bytes[role]);
+            rooms[search->gpu[d]] =
+                dgo_max_u64(rooms[search->gpu[d]], minus(device->room_bytes, least));
         }
     }
 }
