@@ -18,6 +18,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import projectors
+import projectors_newer  # noqa: F401  its types join the table
+import projectors_sounds
 
 ALIGNMENT = 32
 
@@ -573,6 +575,8 @@ def parse_arguments():
                         help="write a LoRA adapter for that model instead")
     parser.add_argument("--audio", type=int, default=0, metavar="HEADS",
                         help="write an audio projector for it, as wide as so many heads of 64")
+    parser.add_argument("--sounds-type", choices=projectors_sounds.SOUNDS, metavar="TYPE",
+                        help="or one of this type: %s" % ", ".join(projectors_sounds.SOUNDS))
     parser.add_argument("--projector", type=int, default=0, metavar="PIXELS",
                         help="write a vision projector for that model instead")
     parser.add_argument("--projector-type", choices=projectors.KINDS, default="mlp", metavar="TYPE",
@@ -709,6 +713,22 @@ def write_projector(path, spec, options):
                "BF16" if options.true_size and options.ftype == "BF16" else "F16")
 
 
+def write_sounds(path, spec, options):
+    """A projector of sounds of a type, without a part for pictures."""
+    kind = projectors_sounds.SOUNDS[options.sounds_type]
+    shape = kind.true if options.true_size else kind.tiny
+    prefix = "clip.audio."
+    write_clip(path, [Tensor(*row) for row in kind.tensors(shape, spec.width)], {
+        "clip.has_audio_encoder": boolean(True),
+        "clip.projector_type": string(options.sounds_type),
+        "clip.use_gelu" if options.sounds_type != "dots3note_a" else "clip.use_silu": boolean(True),
+        prefix + "num_mel_bins": u32(kind.bands),
+        **encoder_pairs(prefix, spec, shape),
+        **{prefix + key: u32(value) for key, value in kind.keys.items()},
+        **{prefix + key: i32_array(values) for key, values in kind.lists.items()},
+    }, options.seed, options.true_size or options.sparse)
+
+
 def audio_tensors(spec, width):
     """Whisper's encoder and Ultravox's two matrices behind it."""
     yield Tensor("a.conv1d.1.weight", (3, AUDIO_MELS, width), "router")
@@ -767,6 +787,9 @@ def main():
         return
     if options.fed_draft:
         write_fed_draft(options.out, spec, options.fed_draft, options.seed)
+        return
+    if options.sounds_type:
+        write_sounds(options.out, spec, options)
         return
     if options.projector or options.true_size:
         write_projector(options.out, spec, options)

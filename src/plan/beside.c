@@ -59,25 +59,29 @@ static bool fuses(uint64_t head_size)
     return false;
 }
 
-static bool is_fused(const struct dgo_model *projector, bool on_card, enum dgo_flash_attention wish)
+static bool is_fused(const struct dgo_model *projector, bool sounds, bool on_card,
+                     enum dgo_flash_attention wish)
 {
-    const uint64_t width = memory_key_number(projector, "vision.embedding_length");
-    const uint64_t heads = memory_key_number(projector, "vision.attention.head_count");
-    const uint64_t told = memory_key_number(projector, "vision.attention.head_dim");
+    const char *const widths = sounds ? "audio.embedding_length" : "vision.embedding_length";
+    const char *const counts =
+        sounds ? "audio.attention.head_count" : "vision.attention.head_count";
+    const uint64_t width = memory_key_number(projector, widths);
+    const uint64_t heads = memory_key_number(projector, counts);
+    const uint64_t told = sounds ? 0 : memory_key_number(projector, "vision.attention.head_dim");
 
     return wish == DGO_FA_ON && (!on_card || (heads > 0 && fuses(told ? told : width / heads)));
 }
 
-/* What the encoder of pictures takes: its graph's where that is known, else a bound.  Attention
- * that the card cannot fuse is computed unfused by a server that decides itself, and on the CPU by
- * one that was told to fuse: the most of both. */
-static bool picture_need(const struct dgo_model *projector, const struct dgo_projector_use *use,
-                         struct encoder_need *need)
+/* What an encoder takes: its graph's where that is known, else a bound.  Attention that the card
+ * cannot fuse is computed unfused by a server that decides itself, and on the CPU by one that was
+ * told to fuse: the most of both. */
+static bool encoder_need_of(const struct dgo_model *projector, bool sounds,
+                            const struct dgo_projector_use *use, struct encoder_need *need)
 {
     const enum dgo_flash_attention wish = use->flash_attention;
-    const bool fused = is_fused(projector, use->gpu >= 0, wish);
-    const struct encoder_use as_is = {fused, use->picture_tokens};
-    const struct encoder_use on_cpu = {true, use->picture_tokens};
+    const bool fused = is_fused(projector, sounds, use->gpu >= 0, wish);
+    const struct encoder_use as_is = {fused, use->picture_tokens, sounds};
+    const struct encoder_use on_cpu = {true, use->picture_tokens, sounds};
     struct encoder_need other = {0};
 
     if (encoder_bytes(projector, &as_is, need)) {
@@ -88,61 +92,26 @@ static bool picture_need(const struct dgo_model *projector, const struct dgo_pro
         need->compute_bytes = dgo_max_u64(unfused_bytes, other.compute_bytes);
         return unfused_bytes == other.compute_bytes; /* no attention that could be fused */
     }
-    encoder_bound(projector, fused, need);
+    if (sounds)
+        encoder_sounds_bound(projector, need);
+    else
+        encoder_bound(projector, fused, need);
     return false;
-}
-
-/* Half a minute of sound, which the engine warms up with: frames of so many bands, and two of them
- * a token. */
-enum { SOUND_FRAMES = 3000, SOUND_TOKENS = SOUND_FRAMES / 2 };
-
-/* Whisper's encoder; what others do beside attention and feed-forward was not measured. */
-static bool is_whisper(const struct dgo_model *projector)
-{
-    static const char *const types[] = {"ultravox", "qwen2a", "voxtral"};
-    const struct dgo_model_key *type = dgo_model_find(projector, "clip.projector_type");
-
-    for (size_t i = 0; type && type->text && i < sizeof types / sizeof types[0]; i++)
-        if (type->length == strlen(types[i]) && memcmp(type->text, types[i], type->length) == 0)
-            return true;
-    return false;
-}
-
-/* Of Whisper's a layer's feed-forward, with residual, norm and result beside it, or the scores of
- * all heads with four of the width: the server's to the byte. */
-static uint64_t listener_bytes(const struct dgo_model *projector, bool fused)
-{
-    enum { OTHERS = 3 };
-    const uint64_t width =
-        dgo_min_u64(memory_key_number(projector, "audio.embedding_length"), 1 << 16);
-    const uint64_t inner =
-        dgo_min_u64(memory_key_number(projector, "audio.feed_forward_length"), 1 << 18);
-    const uint64_t heads =
-        dgo_min_u64(memory_key_number(projector, "audio.attention.head_count"), 256);
-    const uint64_t scores =
-        fused && heads > 0 && fuses(width / heads) ? 0 : heads * SOUND_TOKENS * SOUND_TOKENS;
-    const uint64_t feeding = SOUND_TOKENS * (3 * width + inner);
-    const uint64_t attending = SOUND_TOKENS * 4 * width + scores;
-
-    if (is_whisper(projector))
-        return dgo_max_u64(feeding, attending) * sizeof(float);
-    return OTHERS * (feeding + attending) * sizeof(float);
-}
-
-static uint64_t sound_bytes(const struct dgo_model *projector)
-{
-    const uint64_t bands = dgo_min_u64(memory_key_number(projector, "audio.num_mel_bins"), 1 << 12);
-
-    return SOUND_FRAMES * bands * sizeof(float);
 }
 
 /* Whether the file's encoder of sounds is loaded: never beside Gemma 3n's of pictures. */
 static bool hears(const struct dgo_model *projector)
 {
-    const struct encoder_type *type = encoder_type_of(projector);
+    const struct encoder_type *type = encoder_type_of(projector, false);
 
     return memory_key_number(projector, "has_audio_encoder") > 0 &&
            !(type && type->flags & ENCODER_DEAF);
+}
+
+/* A file that does not say what it has is taken for one of pictures. */
+static bool sees(const struct dgo_model *projector)
+{
+    return memory_key_number(projector, "has_vision_encoder") > 0 || !hears(projector);
 }
 
 static bool ends_with(const char *text, const char *ending)
@@ -152,10 +121,12 @@ static bool ends_with(const char *text, const char *ending)
     return length >= ending_length && strcmp(text + length - ending_length, ending) == 0;
 }
 
-/* Limits of what goes into a matrix and comes out of it are read, but kept elsewhere. */
-static bool is_limit(const char *name)
+/* Limits of what goes into a matrix and comes out of it, and how sounds become bands, are read, but
+ * kept elsewhere. */
+static bool is_kept_elsewhere(const char *name)
 {
-    static const char *const endings[] = {".input_min", ".input_max", ".output_min", ".output_max"};
+    static const char *const endings[] = {".input_min",  ".input_max",    ".output_min",
+                                          ".output_max", "a.mel_filters", "a.window"};
 
     for (size_t e = 0; e < sizeof endings / sizeof endings[0]; e++)
         if (ends_with(name, endings[e]))
@@ -172,7 +143,7 @@ static uint64_t loaded_bytes(const struct dgo_model *projector)
         const char *name = projector->tensor[i].name;
         const bool of_sounds = strncmp(name, "a.", 2) == 0 || strncmp(name, "mm.a.", 5) == 0;
 
-        if (!is_limit(name) && (with_sounds || !of_sounds))
+        if (!is_kept_elsewhere(name) && (with_sounds || !of_sounds))
             bytes += dgo_pad_u64(projector->tensor[i].size_bytes, MEMORY_DEVICE_ALIGN);
     }
     return bytes;
@@ -205,11 +176,10 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
                                            const struct dgo_projector_use *use,
                                            const uint64_t *margins_bytes, struct dgo_error *err)
 {
-    const bool fused = use->flash_attention == DGO_FA_ON && use->gpu >= 0;
-    struct encoder_need need;
-    const bool known = picture_need(projector, use, &need);
-    const bool listens = hears(projector);
-    const uint64_t listening = listens ? listener_bytes(projector, fused) : 0;
+    struct encoder_need seeing = {0}, hearing = {0};
+    const bool known = (!sees(projector) || encoder_need_of(projector, false, use, &seeing)) &
+                       (!hears(projector) || encoder_need_of(projector, true, use, &hearing));
+    const uint64_t compute = seeing.compute_bytes + hearing.compute_bytes;
     const uint64_t weights = loaded_bytes(projector);
     struct dgo_device_estimate *to = NULL;
 
@@ -221,13 +191,13 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
         to = device_made(estimate, machine, (uint32_t)use->gpu, margins_bytes);
     if (to) {
         to->weights_bytes += weights;
-        to->compute_bytes += need.compute_bytes + listening;
-        if (!known || listening > 0)
+        to->compute_bytes += compute;
+        if (!known)
             to->compute_source = DGO_FIGURE_BOUND;
-        estimate->host.compute_bytes += need.input_bytes + (listens ? sound_bytes(projector) : 0);
+        estimate->host.compute_bytes += seeing.input_bytes + hearing.input_bytes;
     } else {
         estimate->host.weights_bytes += weights;
-        estimate->host.compute_bytes += need.compute_bytes + listening;
+        estimate->host.compute_bytes += compute;
     }
     dgo_estimate_judge(estimate);
     return DGO_OK;

@@ -1,4 +1,4 @@
-/* encoder.c - the graph of an encoder of pictures: what goes in, and its layers. */
+/* encoder.c - the graph of an encoder: what goes in, and its layers. */
 #include "encoder.h"
 
 #include "dgo_units.h"
@@ -127,9 +127,13 @@ static struct values behind_class(struct sketch *s, struct values x)
     return sketch_beside(s, (struct values){TAPE_OUTSIDE, x.width, rows->dim[1]}, x);
 }
 
-static struct values draw_picture(struct sketch *s)
+static struct values draw_frame(struct sketch *s)
 {
-    const uint64_t pixels = s->encoder->pixels * s->encoder->pixels;
+    const uint64_t pixels = s->encoder->pixels * s->encoder->pixels, bands = s->encoder->bands;
+
+    if (bands > 0)
+        return (struct values){sketch_input(s, sketch_bytes(bands, ENCODER_FRAMES)), bands,
+                               ENCODER_FRAMES};
     struct values x = {sketch_input(s, sketch_bytes(COLOURS, pixels)), COLOURS, pixels};
 
     return s->encoder->type->flags & ENCODER_SCALED ? sketch_changed(s, x) : x;
@@ -154,9 +158,11 @@ static struct values draw_input(struct sketch *s, struct values x)
     open_positions(s);
     if (!(e->type->flags & ENCODER_CLASS_FIRST))
         x = positions_added(s, x);
+    if (e->type->flags & ENCODER_CHOSEN)
+        x = sketch_chosen(s, x.rows, x);
     x = sketch_viewed(s, x.width, x.rows, x);
     x = sketch_normed_by(s, x, "v.pre_ln");
-    return e->windowed ? sketch_reordered(s, x) : x;
+    return e->windowed && !(e->type->flags & ENCODER_CHOSEN) ? sketch_reordered(s, x) : x;
 }
 
 /* --- layers ---------------------------------------------------------------------------------- */
@@ -221,6 +227,9 @@ static struct values draw_attention(struct sketch *s, const struct encoder_layer
 static struct values draw_feed(struct sketch *s, const struct encoder_layer *layer, struct values x)
 {
     const uint32_t parts = layer->parts;
+
+    if (parts & PART_EXPERTS)
+        return sketch_experts(s, layer, x);
     struct values up = sketch_product(s, x, layer->inner, parts & PART_UP_BIAS);
 
     if (parts & PART_GATE)
@@ -299,9 +308,19 @@ static void stack_feature(struct sketch *s, uint32_t l, struct values x)
         }
 }
 
-static struct values draw_layers(struct sketch *s, struct values x)
+/* Means of two rows, made of columns. */
+static struct values halved(struct sketch *s, struct values x)
+{
+    x = sketch_made(s, x.width, x.rows / 2, sketch_turned(s, x));
+    return sketch_turned(s, x);
+}
+
+struct values sketch_layers(struct sketch *s, struct values x)
 {
     const struct encoder *e = s->encoder;
+    const char *const norm = e->type->flags & ENCODER_TRUNK_NORM ? "mm.post_norm"
+                             : e->bands > 0                      ? "a.post_ln"
+                                                                 : "v.post_ln";
 
     for (uint32_t l = 0; l < e->drawn_count; l++) {
         stack_feature(s, l, x);
@@ -313,7 +332,9 @@ static struct values draw_layers(struct sketch *s, struct values x)
     }
     if (e->type->flags & ENCODER_WINDOWS_BUT && e->windowed)
         x = sketch_reordered(s, x);
-    x = sketch_normed_by(s, x, e->type->flags & ENCODER_TRUNK_NORM ? "mm.post_norm" : "v.post_ln");
+    if (e->type->flags & ENCODER_HALVED)
+        x = halved(s, x);
+    x = sketch_normed_by(s, x, norm);
     stack_feature(s, e->drawn_count, x);
     return sketch_viewed(s, x.width, x.rows, x);
 }
@@ -337,15 +358,15 @@ bool encoder_bytes(const struct dgo_model *projector, const struct encoder_use *
     struct tape tape;
     struct sketch s = {.encoder = &encoder, .tape = &tape, .fused = use->fused};
 
-    if (!encoder_read(projector, use->picture_tokens, &encoder))
+    if (!encoder_read(projector, use, &encoder))
         return false;
     tape_init(&tape, false);
     s.side = encoder.patch > 0 ? encoder.pixels / encoder.patch : 0;
-    s.stacked.ref = TAPE_OUTSIDE;
-    struct values x = draw_picture(&s);
+    s.stacked.ref = s.mask = TAPE_OUTSIDE;
+    struct values x = draw_frame(&s);
 
     if (!(encoder.type->flags & ENCODER_NO_LAYERS))
-        x = draw_layers(&s, draw_input(&s, x));
+        x = sketch_layers(&s, draw_input(&s, x));
     const struct values end = encoder.type->end(&s, x);
 
     tape_expand(&tape, end.ref);

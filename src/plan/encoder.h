@@ -1,9 +1,10 @@
-/* encoder.h - private to the plan module: what a projector's encoder of pictures is made of, and
- * its graph on a tape.
+/* encoder.h - private to the plan module: what a projector's encoders of pictures and of sounds are
+ * made of, and their graphs on a tape.
  *
  * encoder_types.c knows the types, encoder_read.c what a file has of them; encoder.c puts down the
  * input and the layers, encoder_ends.c what is behind them (encoder_merger.c: MiniCPM-V 4.6's),
- * encoder_mobile.c Gemma 3n's, which has no such layers.  encoder_bound.c is for all others.
+ * encoder_mobile.c Gemma 3n's, which has no such layers.  encoder_sounds.c has Whisper's and its
+ * like, encoder_conformer.c conformers.  encoder_bound.c is for all others.
  * Source: the graphs of llama.cpp build 11669 as its allocator gets them; FORMULAS "Pictures". */
 #ifndef PLAN_ENCODER_H
 #define PLAN_ENCODER_H
@@ -12,6 +13,8 @@
 #include "tape.h"
 
 enum { ENCODER_LAYERS_MAX = 64, ENCODER_FEATURES_MAX = 8 };
+/* Half a minute of sound, which the engine warms up with. */
+enum { ENCODER_FRAMES = 3000 };
 
 /* What a layer may have: tensors of the file. */
 enum encoder_part {
@@ -36,7 +39,7 @@ enum encoder_part {
     PART_GATE = 1 << 18,
     PART_GATE_BIAS = 1 << 19,
     PART_DOWN_BIAS = 1 << 20,
-    PART_EXPERTS = 1 << 21,    /* not drawn */
+    PART_EXPERTS = 1 << 21,
     PART_SINKS = 1 << 22,      /* not drawn */
     PART_HEAD_NORMS = 1 << 23, /* the norms of queries and keys run over heads */
 };
@@ -66,6 +69,10 @@ enum encoder_flag {
     ENCODER_SWAPPED = 1 << 21,   /* old files swap the names of the feed-forward */
     ENCODER_NO_LAYERS = 1 << 22, /* the end gets the picture */
     ENCODER_DEAF = 1 << 23,      /* sounds of the same file are not loaded */
+    ENCODER_HALVED = 1 << 24,    /* means of two rows behind the layers */
+    ENCODER_WAVES = 1 << 25,     /* samples instead of bands, 640 a frame */
+    ENCODER_CHOSEN = 1 << 26,    /* rows in windows' order; all layers but each fourth and the last
+                                    attend within them */
 };
 
 enum encoder_table {
@@ -78,7 +85,12 @@ enum encoder_table {
     TABLE_INPUT,  /* made by the host */
 };
 
-enum encoder_turn { TURN_NONE, TURN_BY_TWO, TURN_BY_FOUR }; /* positions turned into heads */
+enum encoder_turn {
+    TURN_NONE,
+    TURN_ONCE,
+    TURN_BY_TWO,
+    TURN_BY_FOUR
+}; /* positions turned into heads */
 
 struct sketch;
 /* Values of F32: `rows` of them, so wide. */
@@ -96,15 +108,16 @@ struct encoder_type {
     uint32_t flags;
     struct values (*end)(struct sketch *s, struct values x);
 };
-/* NULL: its graph was not compared with the engine's. */
-const struct encoder_type *encoder_type_of(const struct dgo_model *projector);
+/* NULL: its graph was not compared with the engine's.  A file may have a type for its sounds. */
+const struct encoder_type *encoder_type_of(const struct dgo_model *projector, bool sounds);
 
 struct encoder_layer {
     uint32_t parts;
-    uint32_t inner; /* width of the feed-forward */
-    bool window;    /* attends within windows */
-    bool swapped;   /* its two matrices are called by each other's names */
-    bool stacked;   /* the layer's result goes to the end, too */
+    uint32_t inner; /* width of the feed-forward, or of one expert */
+    uint32_t expert_count;
+    bool window;  /* attends within windows */
+    bool swapped; /* its two matrices are called by each other's names */
+    bool stacked; /* the layer's result goes to the end, too */
 };
 
 struct encoder {
@@ -112,7 +125,9 @@ struct encoder {
     const struct dgo_model *projector;
     uint64_t width, head_count, head_size, kv_head_count;
     uint64_t patch, merge, pixels; /* pixels: the warm-up picture's side */
-    bool windowed;                 /* some layers attend within windows: tokens in their order */
+    uint64_t bands;                /* of sounds: values of a frame; 0: pictures */
+    uint64_t used_expert_count;
+    bool windowed; /* some layers attend within windows: tokens in their order */
     uint32_t layer_count, drawn_count;
     uint32_t merger_layer; /* behind which four tokens become one; UINT32_MAX: none */
     uint32_t feature_count, feature[ENCODER_FEATURES_MAX];
@@ -122,7 +137,12 @@ struct encoder {
 };
 
 /* False: no known type, or nothing that the engine would load. */
-bool encoder_read(const struct dgo_model *projector, uint32_t picture_tokens,
+struct encoder_use {
+    bool fused;
+    uint32_t picture_tokens; /* of one picture at most; 0: what the projector says */
+    bool sounds;             /* the file's encoder of sounds */
+};
+bool encoder_read(const struct dgo_model *projector, const struct encoder_use *use,
                   struct encoder *encoder);
 
 /* A tensor of the file, as "mm.0.weight"; NULL: it has none. */
@@ -132,15 +152,12 @@ struct encoder_need {
     uint64_t compute_bytes; /* of the device that the encoder is on */
     uint64_t input_bytes;   /* in host memory, beside a card */
 };
-struct encoder_use {
-    bool fused;
-    uint32_t picture_tokens; /* of one picture at most; 0: what the projector says */
-};
 /* False: the graph is not known. */
 bool encoder_bytes(const struct dgo_model *projector, const struct encoder_use *use,
                    struct encoder_need *need);
 
-/* Of any type: not under. */
+/* Of any type: not under what was seen. */
+void encoder_sounds_bound(const struct dgo_model *projector, struct encoder_need *need);
 void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder_need *need);
 
 /* --- drawing; encoder_blocks.c --------------------------------------------------------------- */
@@ -198,6 +215,23 @@ struct values sketch_apart(struct sketch *s, struct values x, struct kernel kern
 struct values sketch_attend(struct sketch *s, struct values q, struct values k, struct values v,
                             uint64_t heads, tape_ref mask);
 
+/* Layers as most have them, and the norm behind; encoder.c. */
+struct values sketch_layers(struct sketch *s, struct values x);
+/* Some experts of a layer for each row. */
+struct values sketch_experts(struct sketch *s, const struct encoder_layer *layer, struct values x);
+
+/* encoder_sounds.c, encoder_conformer.c: from frames to rows for the text model. */
+struct values end_ultravox(struct sketch *s, struct values x);
+struct values end_qwen2a(struct sketch *s, struct values x);
+struct values end_voxtral(struct sketch *s, struct values x);
+struct values end_flamingo(struct sketch *s, struct values x);
+struct values end_glma(struct sketch *s, struct values x);
+struct values end_meralion(struct sketch *s, struct values x);
+struct values end_qwen3a(struct sketch *s, struct values x);
+struct values end_dots_sounds(struct sketch *s, struct values x);
+struct values end_waves(struct sketch *s, struct values x);
+struct values end_lfm2a(struct sketch *s, struct values x);
+
 /* encoder_ends.c: from the last layer to rows for the text model. */
 struct values end_pooled(struct sketch *s, struct values x);
 struct values end_pooled_scaled(struct sketch *s, struct values x);
@@ -227,5 +261,8 @@ struct values end_ldp2(struct sketch *s, struct values x);
 struct values end_unified(struct sketch *s, struct values x);
 struct values end_mobile(struct sketch *s, struct values x);
 struct values end_llava(struct sketch *s, struct values x);
+struct values end_ling(struct sketch *s, struct values x);
+struct values end_deepseek(struct sketch *s, struct values x);
+struct values end_glimmer(struct sketch *s, struct values x);
 
 #endif

@@ -188,6 +188,36 @@ struct values sketch_gated(struct sketch *s, struct values gate, struct values u
     return gate;
 }
 
+/* Rows are led to the experts that score highest; what those make is weighed and added up. */
+struct values sketch_experts(struct sketch *s, const struct encoder_layer *layer, struct values x)
+{
+    const uint64_t used = s->encoder->used_expert_count, rows = x.rows;
+    struct tape *t = s->tape;
+    const struct values scores = sketch_changed(s, sketch_made(s, layer->expert_count, rows, x));
+    const struct values chosen =
+        sketch_made(s, layer->expert_count, rows, sketch_changed(s, scores));
+    const tape_ref order = tape_view(t, chosen.ref);
+    struct values weight = {TAPE_OUTSIDE, used, rows},
+                  gate = {TAPE_OUTSIDE, layer->inner, used * rows}, up = gate;
+
+    weight.ref = TAPE_PUT(t, sketch_bytes(used, rows), 0, tape_view(t, scores.ref), order);
+    weight = sketch_viewed(s, used, rows, weight);
+    weight = sketch_sum(s, weight, sketch_made(s, 1, rows, weight));
+    gate.ref = TAPE_PUT(t, sketch_bytes(gate.width, gate.rows), 0, tape_view(t, x.ref), order);
+    up.ref = TAPE_PUT(t, sketch_bytes(up.width, up.rows), 0, tape_view(t, x.ref), order);
+    gate = sketch_sum(s, sketch_changed(s, gate), up);
+    x.ref = TAPE_PUT(t, sketch_bytes(x.width, used * rows), 0, gate.ref, order);
+    x.ref = TAPE_PUT(t, sketch_bytes(x.width, used * rows), OVER_FIRST, x.ref,
+                     tape_view(t, weight.ref));
+    const tape_ref all = x.ref;
+
+    x.ref = tape_view(t, all);
+    for (uint64_t e = 1; e < used; e++)
+        x.ref = TAPE_PUT(t, sketch_bytes(x.width, rows), e > 1 ? OVER_FIRST : 0, x.ref,
+                         tape_view(t, all));
+    return used > 1 ? x : sketch_made(s, x.width, rows, x);
+}
+
 struct values sketch_attend(struct sketch *s, struct values q, struct values k, struct values v,
                             uint64_t heads, tape_ref mask)
 {

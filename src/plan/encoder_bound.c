@@ -1,5 +1,4 @@
-/* encoder_bound.c - what an encoder of pictures takes at most, of a type whose graph is not known.
- */
+/* encoder_bound.c - what an encoder takes at most, of a type whose graph is not known. */
 #include "encoder.h"
 
 #include "dgo_units.h"
@@ -82,4 +81,45 @@ void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder
     need->compute_bytes = widest_bytes(projector, &picture, fused);
     need->input_bytes =
         picture.bytes + picture.patches * POSITIONS_BYTES + mask_bytes(projector, &picture);
+}
+
+/* --- sounds ---------------------------------------------------------------------------------- */
+
+/* Convolutions before the layers, at half of both axes: two of what the widest one makes. */
+static uint64_t convolved_bytes(const struct dgo_model *projector, uint64_t bands)
+{
+    enum { CHANNELS_MAX = 1 << 13, PLANES = 3 };
+    uint64_t channels = 0;
+
+    for (uint32_t i = 0; i < projector->tensor_count; i++) {
+        const struct dgo_tensor *tensor = &projector->tensor[i];
+
+        if (strncmp(tensor->name, "a.", 2) == 0 && tensor->dim[3] > 1)
+            channels = dgo_max_u64(channels, dgo_min_u64(tensor->dim[3], CHANNELS_MAX));
+    }
+    return PLANES * channels * (ENCODER_FRAMES / 2) * (bands / 2) * sizeof(float);
+}
+
+/* Three of a layer's widest moment, all heads' scores with it: conformers do not fuse attention. */
+void encoder_sounds_bound(const struct dgo_model *projector, struct encoder_need *need)
+{
+    enum { TOKENS = ENCODER_FRAMES / 2, PIECES = TOKENS / 4, TIMES = 3, ROWS = 7, SAMPLES = 640 };
+    const uint64_t bands = dgo_min_u64(memory_key_number(projector, "audio.num_mel_bins"), 1 << 12);
+    const uint64_t width =
+        dgo_min_u64(memory_key_number(projector, "audio.embedding_length"), 1 << 16);
+    const uint64_t inner =
+        dgo_min_u64(memory_key_number(projector, "audio.feed_forward_length"), 1 << 18);
+    const uint64_t heads =
+        dgo_min_u64(memory_key_number(projector, "audio.attention.head_count"), 256);
+    const uint64_t masks = dgo_model_find(projector, "clip.audio.window_size") ? TIMES : 0;
+    const uint64_t frame = dgo_max_u64(bands, SAMPLES);
+
+    need->compute_bytes = TIMES *
+                              (TOKENS * (ROWS * width + inner) + heads * TOKENS * TOKENS +
+                               ENCODER_FRAMES * frame + masks * TOKENS * TOKENS) *
+                              sizeof(float) +
+                          convolved_bytes(projector, bands);
+    need->input_bytes =
+        (ENCODER_FRAMES * bands + 2 * PIECES * width + PIECES * PIECES + masks * TOKENS * TOKENS) *
+        sizeof(float);
 }

@@ -240,6 +240,50 @@ struct values end_dots(struct sketch *s, struct values x)
     return sketch_two(s, merged(s, sketch_norm(s, x, LAYER_NORM, true, true)), "mm.0", "mm.2");
 }
 
+/* Each patch is normed before four of them become a row. */
+struct values end_ling(struct sketch *s, struct values x)
+{
+    enum { BLOCK = 4 };
+
+    x = sketch_norm(s, x, LAYER_NORM, true, true);
+    x = sketch_viewed(s, x.width * BLOCK, x.rows / BLOCK, x);
+    return sketch_two(s, x, "mm.0", "mm.2");
+}
+
+/* DeepSeek V4's: squares of patches; rows of tokens and what stands between them, by number. */
+struct values end_deepseek(struct sketch *s, struct values x)
+{
+    enum { SENTINELS = 4, EVEN = 2 };
+    const uint64_t merge = s->encoder->merge, side = (s->side + merge - 1) / merge;
+    const uint64_t lines = side + side % EVEN, cells = lines * (side + 1);
+    const struct values row = {TAPE_OUTSIDE, 0, 1};
+
+    x = sketch_turned(s, x);
+    if (s->side % merge != 0)
+        x = sketch_made(s, x.width, side * merge * side * merge, x);
+    const tape_ref kernel = tape_view(s->tape, x.ref);
+
+    x.width *= merge * merge;
+    x.rows = side * side;
+    x.ref = TAPE_PUT(s->tape, sketch_bytes(x.width, x.rows), 0, kernel, x.ref);
+    x = sketch_two(s, sketch_viewed(s, x.width, x.rows, x), "mm.1", "mm.2");
+    for (int r = 0; r < SENTINELS; r++)
+        x = sketch_beside(s, x, row);
+    return sketch_chosen(s, 1 + cells + cells / 2 % EVEN * 2 + 1, x);
+}
+
+/* Muse's: rows in the picture's order again, then four patches beside each other. */
+struct values end_glimmer(struct sketch *s, struct values x)
+{
+    const uint64_t merged_count = s->encoder->merge * s->encoder->merge;
+
+    x = sketch_chosen(s, x.rows, sketch_chosen(s, x.rows, x));
+    x = sketch_turned(s, x);
+    x = sketch_viewed(s, x.width * merged_count, x.rows / merged_count, x);
+    x = sketch_two(s, x, "mm.0", "mm.1");
+    return sketch_linear(s, sketch_changed(s, x), "mm.2");
+}
+
 /* Each row of tokens ends with one that says so, all of them stand between two others. */
 struct values end_hunyuan(struct sketch *s, struct values x)
 {

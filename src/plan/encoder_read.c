@@ -17,6 +17,8 @@ enum {
     SIDE_MAX = 1 << 15,
     PATCHES_MAX = 1 << 11, /* along a side */
     PATCH_MAX = 1 << 10,
+    BANDS_MAX = 1 << 12,
+    EXPERTS_MAX = 1 << 10,
     MERGE_MAX = 1 << 4,
     TENSORS_MAX = 1 << 13, /* each is looked up by its name */
 };
@@ -87,6 +89,10 @@ static void read_feed(const struct encoder *encoder, struct encoder_layer *layer
         layer->swapped = true;
     if (strcmp(name, layer->swapped ? "ffn_down.weight" : "ffn_up.weight") == 0)
         layer->inner = (uint32_t)dgo_min_u64(tensor->dim[1], UINT32_MAX);
+    if (strcmp(name, "ffn_up_exps.weight") == 0) {
+        layer->inner = (uint32_t)dgo_min_u64(tensor->dim[1], UINT32_MAX);
+        layer->expert_count = (uint32_t)dgo_min_u64(tensor->dim[2], UINT32_MAX);
+    }
 }
 
 static void swap_biases(struct encoder_layer *layer)
@@ -102,7 +108,8 @@ static void read_part(struct encoder *encoder, const struct dgo_tensor *tensor)
 {
     struct encoder_layer *layer;
     uint32_t l = 0;
-    const char *name = layer_of(encoder, tensor->name, "v.blk.", &l);
+    const char *name =
+        layer_of(encoder, tensor->name, encoder->bands > 0 ? "a.blk." : "v.blk.", &l);
 
     if (!name) {
         name = layer_of(encoder, tensor->name, "v.deepstack.", &l);
@@ -151,6 +158,35 @@ static uint64_t number_of(const struct encoder *encoder, const char *key)
     return memory_key_number(encoder->projector, key);
 }
 
+/* What pictures and sounds both have. */
+static void read_widths(struct encoder *e, bool sounds)
+{
+    const uint64_t head = sounds ? 0 : number_of(e, "vision.attention.head_dim");
+
+    e->width = number_of(e, sounds ? "audio.embedding_length" : "vision.embedding_length");
+    e->head_count =
+        number_of(e, sounds ? "audio.attention.head_count" : "vision.attention.head_count");
+    if (e->width > WIDTH_MAX || e->head_count > HEADS_MAX)
+        e->width = 0;
+    e->head_size = head ? head : e->head_count > 0 ? e->width / e->head_count : 0;
+    e->kv_head_count = e->head_count;
+}
+
+static bool read_sound_sizes(struct encoder *e)
+{
+    enum { SAMPLES = 640 }; /* of a frame, whatever the file says */
+    const uint64_t layers = number_of(e, "audio.block_count");
+    const bool waves = e->type->flags & ENCODER_WAVES;
+
+    read_widths(e, true);
+    e->bands = waves ? SAMPLES : number_of(e, "audio.num_mel_bins");
+    e->rms = e->type->flags & ENCODER_RMS;
+    e->layer_count = e->drawn_count = waves ? 0 : (uint32_t)dgo_min_u64(layers, UINT32_MAX);
+    return e->bands > 0 && e->bands <= BANDS_MAX &&
+           (waves ||
+            (e->width > 0 && e->head_size > 0 && layers > 0 && layers <= ENCODER_LAYERS_MAX));
+}
+
 /* InternViT-6B, which the engine knows by its size. */
 static bool is_6b(const struct encoder *encoder)
 {
@@ -175,20 +211,18 @@ static bool read_sizes(struct encoder *e, uint32_t picture_tokens)
 {
     const struct encoder_type *type = e->type;
     const uint64_t merge = type->merge_key ? number_of(e, type->merge_key) : 0;
-    const uint64_t head = number_of(e, "vision.attention.head_dim");
     const uint64_t kv = number_of(e, "vision.attention.head_count_kv");
     const uint64_t layers = number_of(e, "vision.block_count");
 
-    e->width = number_of(e, "vision.embedding_length");
-    e->head_count = number_of(e, "vision.attention.head_count");
+    read_widths(e, false);
+    e->used_expert_count = number_of(e, "vision.expert_used_count");
     e->patch = number_of(e, "vision.patch_size");
     e->merge = merge ? merge : type->merge;
     e->pixels = number_of(e, "vision.image_size");
     if (type->flags & ENCODER_NO_LAYERS)
         return read_layerless(e);
-    if (e->width == 0 || e->width > WIDTH_MAX || e->head_count == 0 || e->head_count > HEADS_MAX ||
-        e->patch == 0 || e->patch > PATCH_MAX || e->merge > MERGE_MAX || layers == 0 ||
-        layers > ENCODER_LAYERS_MAX)
+    if (e->width == 0 || e->head_count == 0 || e->patch == 0 || e->patch > PATCH_MAX ||
+        e->merge > MERGE_MAX || layers == 0 || layers > ENCODER_LAYERS_MAX)
         return false;
     if (type->flags & ENCODER_BY_MOST && picture_tokens > 0)
         e->pixels = (uint64_t)(sqrt(picture_tokens) * (double)(e->patch * e->merge));
@@ -197,8 +231,8 @@ static bool read_sizes(struct encoder *e, uint32_t picture_tokens)
     if (type->flags & ENCODER_CAPPED && number_of(e, "vision.image_min_pixels") > 0 &&
         number_of(e, "vision.image_max_pixels") > 0)
         e->pixels = (uint64_t)sqrt((double)number_of(e, "vision.image_max_pixels"));
-    e->head_size = head ? head : e->width / e->head_count;
-    e->kv_head_count = kv ? kv : e->head_count;
+    if (kv > 0)
+        e->kv_head_count = kv;
     e->layer_count = e->drawn_count = (uint32_t)layers;
     e->rms = type->flags & ENCODER_RMS || (type->flags & ENCODER_RMS_6B && is_6b(e));
     return e->pixels >= e->patch * e->merge && e->pixels <= SIDE_MAX &&
@@ -222,6 +256,8 @@ static void read_windows(struct encoder *encoder)
     const uint64_t each = number_of(encoder, "vision.n_wa_pattern");
     const struct dgo_model_key *named = layers_named(encoder);
 
+    for (uint32_t l = 0; flags & ENCODER_CHOSEN && l + 1 < encoder->layer_count; l++)
+        encoder->layer[l].window = (l + 1) % 4 != 0;
     encoder->windowed =
         (flags & ENCODER_WINDOWS && each > 0) || (flags & ENCODER_WINDOWS_BUT && named);
     for (uint32_t l = 0; l < encoder->layer_count && encoder->windowed; l++)
@@ -248,14 +284,24 @@ static void read_merger(struct encoder *encoder)
         encoder->damaged = true;
 }
 
-bool encoder_read(const struct dgo_model *projector, uint32_t picture_tokens,
+static bool layer_is_drawn(const struct encoder *encoder, const struct encoder_layer *layer)
+{
+    const uint64_t used = encoder->used_expert_count;
+
+    if (layer->inner == 0 || layer->inner > INNER_MAX || layer->parts & PART_SINKS)
+        return false;
+    return !(layer->parts & PART_EXPERTS) ||
+           (used > 0 && used <= layer->expert_count && layer->expert_count <= EXPERTS_MAX);
+}
+
+bool encoder_read(const struct dgo_model *projector, const struct encoder_use *use,
                   struct encoder *encoder)
 {
-    const struct encoder_type *type = encoder_type_of(projector);
-    const uint32_t not_drawn = PART_EXPERTS | PART_SINKS;
+    const struct encoder_type *type = encoder_type_of(projector, use->sounds);
 
     *encoder = (struct encoder){.type = type, .projector = projector};
-    if (!type || projector->tensor_count > TENSORS_MAX || !read_sizes(encoder, picture_tokens))
+    if (!type || projector->tensor_count > TENSORS_MAX ||
+        !(use->sounds ? read_sound_sizes(encoder) : read_sizes(encoder, use->picture_tokens)))
         return false;
     for (uint32_t i = 0; i < projector->tensor_count; i++)
         read_part(encoder, &projector->tensor[i]);
@@ -267,7 +313,7 @@ bool encoder_read(const struct dgo_model *projector, uint32_t picture_tokens,
         struct encoder_layer *layer = &encoder->layer[l];
 
         swap_biases(layer);
-        if (layer->inner == 0 || layer->inner > INNER_MAX || layer->parts & not_drawn)
+        if (!layer_is_drawn(encoder, layer))
             return false;
     }
     return !encoder->damaged;

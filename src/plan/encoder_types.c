@@ -61,22 +61,52 @@ static const struct encoder_type types[] = {
     {"ldpv2", 0, 1, NULL, TABLE_CHOSEN, TURN_NONE,
      ENCODER_CLASS_ROW | ENCODER_LLAVA | ENCODER_SWAPPED, end_ldp2},
     {"adapter", 0, 1, NULL, TABLE_CHOSEN, TURN_NONE, ENCODER_SWAPPED, end_glm_edge},
+    {"nemotron_omni", 0, 1, SCALE_FACTOR, TABLE_ADDED, TURN_NONE,
+     ENCODER_CLASS_FIRST | ENCODER_CLASS_NEEDED, end_nemotron},
+    {"ling3vl", 46, 2, MERGE_SIZE, TABLE_RESIZED, TURN_BY_FOUR, ENCODER_TWICE, end_ling},
+    {"deepseek4v", 16, 3, SCALE_FACTOR, TABLE_NONE, TURN_BY_FOUR, ENCODER_RMS, end_deepseek},
+    {"dots3note_v", 46, 1, MERGE_SIZE, TABLE_NONE, TURN_BY_FOUR, ENCODER_RMS | ENCODER_TRUNK_NORM,
+     end_dots},
+    {"muse-glimmer", 32, 2, MERGE_SIZE, TABLE_RESIZED, TURN_BY_TWO, ENCODER_CHOSEN, end_glimmer},
 };
 
-static const struct dgo_model_key *name_of(const struct dgo_model *projector)
+/* Of sounds: no picture, so that only the last four columns say something. */
+static const struct encoder_type sound_types[] = {
+    {"ultravox", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_ultravox},
+    {"qwen2a", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS | ENCODER_HALVED, end_qwen2a},
+    {"qwen2.5o", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS | ENCODER_HALVED, end_qwen2a},
+    {"voxtral", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_voxtral},
+    {"musicflamingo", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS | ENCODER_HALVED,
+     end_flamingo},
+    {"glma", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_glma},
+    {"meralion", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_meralion},
+    {"qwen3a", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_qwen3a},
+    {"dots3note_a", 0, 0, NULL, TABLE_NONE, TURN_ONCE, ENCODER_NO_LAYERS | ENCODER_RMS,
+     end_dots_sounds},
+    {"gemma4ua", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS | ENCODER_WAVES, end_waves},
+    {"lfm2a", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_lfm2a},
+};
+
+static const struct dgo_model_key *name_of(const struct dgo_model *projector, bool sounds)
 {
     const struct dgo_model_key *key = dgo_model_find(projector, "clip.projector_type");
 
-    return key && key->text ? key : dgo_model_find(projector, "clip.vision.projector_type");
+    if (key && key->text && key->length > 0)
+        return key;
+    return dgo_model_find(projector,
+                          sounds ? "clip.audio.projector_type" : "clip.vision.projector_type");
 }
 
-const struct encoder_type *encoder_type_of(const struct dgo_model *projector)
+const struct encoder_type *encoder_type_of(const struct dgo_model *projector, bool sounds)
 {
-    const struct dgo_model_key *name = name_of(projector);
+    const struct dgo_model_key *name = name_of(projector, sounds);
+    const struct encoder_type *type = sounds ? sound_types : types;
+    const size_t count =
+        sounds ? sizeof sound_types / sizeof sound_types[0] : sizeof types / sizeof types[0];
 
-    for (size_t t = 0; name && name->text && t < sizeof types / sizeof types[0]; t++)
-        if (name->length == strlen(types[t].name) &&
-            memcmp(name->text, types[t].name, name->length) == 0)
-            return &types[t];
+    for (size_t t = 0; name && name->text && t < count; t++)
+        if (name->length == strlen(type[t].name) &&
+            memcmp(name->text, type[t].name, name->length) == 0)
+            return &type[t];
     return NULL;
 }

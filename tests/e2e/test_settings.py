@@ -8,7 +8,9 @@ from books import Refused, differences, estimate, server
 from e2e import ROOT, Machine, RTX_3060, RTX_3090, cases, check, check_equal, check_match, engine, free_port, main, make_model, model
 
 sys.path.insert(0, str(ROOT / "tools"))
+import projectors_newer  # noqa: E402, F401  its types join the table
 from projectors import KINDS  # noqa: E402
+from projectors_sounds import SOUNDS  # noqa: E402
 
 UNDER_MIB, HOST_UNDER_MIB, NEAR_MIB = 0.1, 0.25, 0.6  # of one model
 LOG_MIB = 0.006  # what rounding to hundredths hides
@@ -263,6 +265,8 @@ ENCODER_WAYS = ["-sm none -fa on", "--no-mmproj-offload -fa off"]
 OFTEN = {"mlp", "gemma3", "gemma4v", "idefics3", "qwen2.5vl_merger", "qwen3vl_merger", "pixtral", "internvl", "resampler"}
 ENCODERS = [(kind, text) for number, kind in enumerate(KINDS) for way, text in enumerate(ENCODER_WAYS) if kind in OFTEN or number % 2 == way]
 ENCODERS += [("lfm2", "-sm none --image-max-tokens 700")]
+HEARD = [kind for kind in SOUNDS if kind not in KINDS]
+ENCODERS += [(kind, ENCODER_WAYS[number % 2]) for number, kind in enumerate(HEARD)]
 
 
 @cases(ENCODERS, lambda row: f"--mmproj: {row[0]}: {row[1]}")
@@ -270,7 +274,11 @@ def encoder(box, row):
     """Types whose graph is known are the engine's to the log's last digit, the others not under."""
     kind, text = row
     path = box.folder / "projector.gguf"
-    make_model("tiny-llama", path, "--projector-type", kind, "--projector", 448)
+    if kind in HEARD:
+        make_model("tiny-llama", path, "--sounds-type", kind)
+    else:
+        make_model("tiny-llama", path, "--projector-type", kind, "--projector", 448)
+    bound = (SOUNDS if kind in HEARD else KINDS)[kind].bound
     flags = ["-c", "4096", "-np", "1", *text.split()]
     machine_file = box.use(Machine(RTX_3090, RTX_3060))
     with_it, _ = estimate(box, machine_file, model(), [*flags, "--mmproj", str(path)])
@@ -284,7 +292,7 @@ def encoder(box, row):
         figure = (after["compute_bytes"] - before["compute_bytes"]) / (1 << 20)
         measured = seen[after.get("name", "host")]["projector"]
         over, source = figure - measured, after.get("compute_source", "formula")
-        if over < -LOG_MIB or (over > LOG_MIB or source != "formula") and not KINDS[kind].bound:
+        if over < -LOG_MIB or (over > LOG_MIB or source != "formula") and not bound:
             wrong.append(f"{after.get('name', 'host')}: engine {measured:.2f} MiB, estimate {figure:.2f} ({after.get('compute_source')})")
     check(sum(row["projector"] for row in seen.values()) > 0, f"no encoder in the log: {seen}")
     check(not wrong, "\n".join(wrong))

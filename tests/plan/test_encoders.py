@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What encoders of pictures take, type by type, against what llama-server build 11669 allocated: encoders_b11669.tsv.
+"""What encoders of pictures and of sounds take, type by type, against what llama-server build 11669 allocated: encoders_b11669.tsv.
 
     test_encoders.py TABLE PROGRAM
 
@@ -12,8 +12,12 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+from projectors_sounds import SOUNDS  # noqa: E402
+
 MAKE = ROOT / "tools/make-model.py"
 FLAGS = ["-c", "4096", "-np", "1", "-sm", "none"]
+PICTURES = "qwen2.5o"  # a type of both
 INPUT_STEP = (1 << 20) // 200 + 1  # half of the log's hundredth
 
 
@@ -31,7 +35,8 @@ def make(*words):
 def make_projector(folder, name):
     """A type, and what its matrices are where that is not F16."""
     kind, *file_type = name.split()
-    make(folder / f"{name}.gguf", "--projector-type", kind, "--true-size", *(["--sparse", "--ftype", *file_type] if file_type else []))
+    option = "--sounds-type" if kind in SOUNDS and name != PICTURES else "--projector-type"
+    make(folder / f"{name}.gguf", option, kind, "--true-size", *(["--sparse", "--ftype", *file_type] if file_type else []))
 
 
 def figures(program, folder, *words):
