@@ -280,7 +280,7 @@ SOUNDS = {
     "granite_speech": Sound(granite, Shape(4, 1024, 8, 4096, 1, 0), Shape(2, 256, 4, 1024, 1, 0),
                             {"chunk_size": 200, "conv_kernel_size": 15, "max_pos_emb": 512, "projector.window_size": 15,
                              "projector.downsample_rate": 5, "projector.head_count": 16}, bands=160, bound=True),
-    "gemma4a": Sound(gemma4a, Shape(3, 1024, 8, 4096, 1, 0), TINY, bound=True),
+    "gemma4a": Sound(gemma4a, Shape(3, 1024, 8, 4096, 1, 0), TINY),
     "gemma4ua": Sound(gemma4ua, Shape(0, 3840, 8, 1, 1, 0), Shape(0, 256, 8, 1, 1, 0)),
     "mimo_audio": Sound(mimo, Shape(4, 1024, 16, 4096, 1, 0), Shape(4, 256, 4, 1024, 1, 0),
                         {"window_size": 128, "rvq.num_quantizers": BOOKS, "local_block_count": 2, "local_group_size": 4},

@@ -220,7 +220,8 @@ struct values sketch_layers(struct sketch *s, struct values x);
 /* Some experts of a layer for each row. */
 struct values sketch_experts(struct sketch *s, const struct encoder_layer *layer, struct values x);
 
-/* encoder_sounds.c, encoder_conformer.c: from frames to rows for the text model. */
+/* encoder_sounds.c, encoder_conformer.c, encoder_gemma4a.c: from frames to rows for the text model.
+ */
 struct values end_ultravox(struct sketch *s, struct values x);
 struct values end_qwen2a(struct sketch *s, struct values x);
 struct values end_voxtral(struct sketch *s, struct values x);
@@ -231,6 +232,7 @@ struct values end_qwen3a(struct sketch *s, struct values x);
 struct values end_dots_sounds(struct sketch *s, struct values x);
 struct values end_waves(struct sketch *s, struct values x);
 struct values end_lfm2a(struct sketch *s, struct values x);
+struct values end_gemma4a(struct sketch *s, struct values x);
 
 /* encoder_ends.c: from the last layer to rows for the text model. */
 struct values end_pooled(struct sketch *s, struct values x);

@@ -85,6 +85,8 @@ static const struct encoder_type sound_types[] = {
      end_dots_sounds},
     {"gemma4ua", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS | ENCODER_WAVES, end_waves},
     {"lfm2a", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_lfm2a},
+    {"gemma4a", 0, 0, NULL, TABLE_NONE, TURN_NONE,
+     ENCODER_NO_LAYERS | ENCODER_RMS | ENCODER_CLAMPED, end_gemma4a},
 };
 
 static const struct dgo_model_key *name_of(const struct dgo_model *projector, bool sounds)
