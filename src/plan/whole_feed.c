@@ -148,11 +148,6 @@ struct choice {
     int32_t experts, shares;
 };
 
-static int32_t made_of(struct builder *b, int32_t first, int32_t second, uint64_t bytes)
-{
-    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(first, second), PLAIN});
-}
-
 /* Only the experts of the groups whose two best ones add up to most are left to choose from. */
 static int32_t of_best_groups(struct builder *b, int32_t by, uint64_t rows)
 {
@@ -162,14 +157,14 @@ static int32_t of_best_groups(struct builder *b, int32_t by, uint64_t rows)
     const uint64_t left = all / g->expert_groups * g->expert_groups_used;
     enum { BEST = 2 };
     const int32_t view = net_view(&b->graph, by, all);
-    const int32_t best = net_view(&b->graph, made_of(b, view, NET_NONE, all), all);
-    int32_t made = net_view(&b->graph, made_of(b, view, best, BEST * groups), BEST * groups);
+    const int32_t best = net_view(&b->graph, whole_made(b, view, NET_NONE, all), all);
+    int32_t made = net_view(&b->graph, whole_made(b, view, best, BEST * groups), BEST * groups);
     int32_t chosen, filled;
 
-    made = net_view(&b->graph, made_of(b, made, NET_NONE, groups), groups);
-    chosen = net_view(&b->graph, made_of(b, made, NET_NONE, groups), groups);
-    made = made_of(b, view, chosen, left);
-    filled = made_of(b, view, NET_NONE, all);
+    made = net_view(&b->graph, whole_made(b, made, NET_NONE, groups), groups);
+    chosen = net_view(&b->graph, whole_made(b, made, NET_NONE, groups), groups);
+    made = whole_made(b, view, chosen, left);
+    filled = whole_made(b, view, NET_NONE, all);
     made = whole_node(b, (struct net_op){.bytes = all,
                                          .source = SOURCES(made, chosen, filled),
                                          .written = filled,
@@ -193,7 +188,7 @@ static struct choice choose(struct builder *b, uint32_t l, int32_t in, uint64_t 
     by = whole_changed(b, &w[CHOICE_BIAS], raw ? said : odds, bytes, rows);
     if (b->shape->expert_groups > 0)
         by = of_best_groups(b, by, rows);
-    order = made_of(b, by, NET_NONE, bytes);
+    order = whole_made(b, by, NET_NONE, bytes);
     choice.experts = net_view(&b->graph, order, bytes);
     choice.shares = shares_of(b, odds, choice.experts, bytes, rows);
     return choice;

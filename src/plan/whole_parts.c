@@ -82,6 +82,11 @@ int32_t whole_sum(struct builder *b, int32_t first, int32_t second, uint64_t byt
             .bytes = bytes, .rows = rows, .source = SOURCES(first, second), .reusable = 3, PLAIN});
 }
 
+int32_t whole_made(struct builder *b, int32_t first, int32_t second, uint64_t bytes)
+{
+    return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(first, second), PLAIN});
+}
+
 /* A norm is told to run with its layer where all layers are on devices, or few tokens come. */
 static int8_t norm_place(const struct builder *b, uint32_t l)
 {

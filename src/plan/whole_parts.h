@@ -1,7 +1,8 @@
 /* whole_parts.h - private to the plan module: the graph of a whole model while it is built.
  *
- * whole.c reads the file's tensors and builds layer after layer, whole_attention.c, whole_states.c
- * and whole_feed.c the halves of a layer, whole_parts.c the nodes that all are made of.  FORMULAS
+ * whole_tensors.c finds the file's tensors, whole.c builds layer after layer, whole_attention.c,
+ * whole_latent.c, whole_cache.c, whole_states.c and whole_feed.c the halves of a layer,
+ * whole_parts.c the nodes that all are made of.  FORMULAS
  * "Parts in host memory".  Numbers of tensors are net.h's; a graph that ran out of memory goes on
  * and is thrown away at its end. */
 #ifndef PLAN_WHOLE_PARTS_H
@@ -182,6 +183,8 @@ int32_t whole_product(struct builder *b, const struct weight *w, int32_t of, uin
 int32_t whole_changed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
                       uint64_t rows);
 int32_t whole_sum(struct builder *b, int32_t first, int32_t second, uint64_t bytes, uint64_t rows);
+/* In memory of its own; `second` may be none. */
+int32_t whole_made(struct builder *b, int32_t first, int32_t second, uint64_t bytes);
 /* Of layer `l`, which may say where it runs. */
 int32_t whole_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
                      uint64_t rows, uint32_t l);
