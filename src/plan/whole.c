@@ -18,65 +18,6 @@ static int32_t picked(struct builder *b, int32_t of)
                                       PLAIN});
 }
 
-static int32_t normed_by(struct builder *b, uint32_t l, enum part weight, enum part bias,
-                         int32_t of)
-{
-    const uint64_t wide = whole_floats(b, b->model->embedding_length);
-
-    of = whole_normed(b, &b->part[l][weight], of, wide, b->tokens, l);
-    return whole_changed(b, &b->part[l][bias], of, wide, b->tokens);
-}
-
-/* Attention and a state space beside each other, each with a norm of its own. */
-static int32_t both(struct builder *b, uint32_t l, int32_t stream, int32_t normed)
-{
-    const int32_t heads = whole_attention(b, l, normed);
-
-    whole_read_ahead(b, l);
-    whole_scan(b, l, normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, stream));
-    return heads;
-}
-
-/* The first half of a layer, as far as the engine asks for it at once. */
-static int32_t mixed(struct builder *b, uint32_t l, int32_t stream, int32_t in)
-{
-    switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
-    case GRAPH_DELTA:
-        return whole_delta(b, l, in);
-    case GRAPH_LATENT:
-        return whole_latent(b, l, in);
-    case GRAPH_EXPANDED:
-        return whole_expanded(b, l, in);
-    case GRAPH_STATE_SPACE:
-        whole_scan(b, l, in);
-        return NET_NONE;
-    case GRAPH_STATE_AND_ATTENTION:
-        return both(b, l, stream, in);
-    default:
-        return whole_attention(b, l, in);
-    }
-}
-
-/* The rest of it, put down where it is added to the residual. */
-static int32_t mixed_out(struct builder *b, uint32_t l, int32_t made)
-{
-    const struct weight *w = b->part[l];
-    const uint64_t wide = whole_floats(b, b->model->embedding_length);
-    const struct graph_layer *kind = whole_kind(b, l);
-
-    if (kind->mixer == GRAPH_DELTA)
-        return made;
-    if (kind->mixer == GRAPH_STATE_SPACE)
-        return whole_scan_out(b, l);
-    if (kind->mixer != GRAPH_LATENT && !kind->queries_gated)
-        made = whole_turned_back(b, l, made);
-    made = whole_product(b, &w[ATTN_OUT], made, wide, b->tokens);
-    made = whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);
-    if (kind->mixer == GRAPH_STATE_AND_ATTENTION)
-        return whole_sum(b, made, whole_scan_out(b, l), wide, b->tokens);
-    return made;
-}
-
 /* The layer that picks rows: none does where hidden states of all tokens are handed out. */
 static bool is_last(const struct builder *b, uint32_t l)
 {
@@ -110,17 +51,17 @@ static int32_t parallel(struct builder *b, uint32_t l, int32_t in)
     int32_t normed, heads, made;
 
     if (kind->mixer_normed) {
-        heads = mixed(b, l, in, normed_by(b, l, MIXER_NORM, MIXER_NORM_BIAS, in));
-        normed = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
+        heads = whole_mixed(b, l, in, whole_normed_by(b, l, MIXER_NORM, MIXER_NORM_BIAS, in));
+        normed = whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
     } else {
-        normed = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
-        heads = mixed(b, l, in, normed);
+        normed = whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
+        heads = whole_mixed(b, l, in, normed);
     }
     if (kind->feed_normed_before) {
         in = wanted(b, l, in);
         normed = feed_normed(b, l, in, bytes, rows);
     } else if (b->shape->halves == HALVES_ATTENTION_FIRST) {
-        heads = wanted(b, l, mixed_out(b, l, heads));
+        heads = wanted(b, l, whole_mixed_out(b, l, heads));
         made = whole_feed(b, l, wanted(b, l, normed), rows);
         made = whole_sum(b, heads, made, bytes, rows);
         return whole_sum(b, made, wanted(b, l, in), bytes, rows);
@@ -129,15 +70,15 @@ static int32_t parallel(struct builder *b, uint32_t l, int32_t in)
     }
     made = whole_feed(b, l, normed, rows);
     if (b->shape->halves == HALVES_JOINED) {
-        made = whole_sum(b, made, wanted(b, l, mixed_out(b, l, heads)), bytes, rows);
+        made = whole_sum(b, made, wanted(b, l, whole_mixed_out(b, l, heads)), bytes, rows);
         return whole_sum(b, made, wanted(b, l, in), bytes, rows);
     }
     if (b->shape->halves == HALVES_APART) {
-        heads = wanted(b, l, mixed_out(b, l, heads));
+        heads = wanted(b, l, whole_mixed_out(b, l, heads));
         return whole_sum(b, made, whole_sum(b, heads, wanted(b, l, in), bytes, rows), bytes, rows);
     }
     made = whole_sum(b, made, kind->feed_normed_before ? in : wanted(b, l, in), bytes, rows);
-    return whole_sum(b, made, wanted(b, l, mixed_out(b, l, heads)), bytes, rows);
+    return whole_sum(b, made, wanted(b, l, whole_mixed_out(b, l, heads)), bytes, rows);
 }
 
 /* Attention and a dense feed-forward; beside both the experts, of what came into the layer. */
@@ -146,12 +87,13 @@ static int32_t aside(struct builder *b, uint32_t l, int32_t in)
     const struct weight *w = b->part[l];
     const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
-    const int32_t heads = mixed(b, l, in, normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in));
+    const int32_t heads =
+        whole_mixed(b, l, in, whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in));
     int32_t experts, made;
 
     in = wanted(b, l, in);
     experts = whole_feed(b, l, whole_normed(b, &w[ASIDE_NORM], in, bytes, rows, l), rows);
-    in = whole_sum(b, wanted(b, l, mixed_out(b, l, heads)), in, bytes, rows);
+    in = whole_sum(b, wanted(b, l, whole_mixed_out(b, l, heads)), in, bytes, rows);
     made = whole_dense(b, l, feed_normed(b, l, in, bytes, rows), rows);
     return whole_sum(b, experts, whole_sum(b, made, in, bytes, rows), bytes, rows);
 }
@@ -160,7 +102,7 @@ static int32_t aside(struct builder *b, uint32_t l, int32_t in)
 static int32_t feed_alone(struct builder *b, uint32_t l, int32_t in)
 {
     const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
-    int32_t made = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
+    int32_t made = whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
 
     made = wanted(b, l, whole_feed(b, l, made, b->tokens));
     return whole_sum(b, made, wanted(b, l, in), rows * b->model->embedding_length * sizeof(float),
@@ -190,13 +132,13 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
     if (kind->mixer == GRAPH_STATE_SPACE)
         whole_read_ahead(b, l);
     if (w[ATTN_NORM].tensor)
-        made = normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
-    made = mixed(b, l, in, made);
+        made = whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
+    made = whole_mixed(b, l, in, made);
     if (!kind->routed)
         whole_look_ahead(b, l);
     if (own_first)
         in = wanted(b, l, in);
-    made = wanted(b, l, mixed_out(b, l, made));
+    made = wanted(b, l, whole_mixed_out(b, l, made));
     if (norms_after)
         made = whole_normed(b, &w[POST_ATTN_NORM], made, bytes, rows, l);
     if (!own_first)

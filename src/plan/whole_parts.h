@@ -1,10 +1,9 @@
 /* whole_parts.h - private to the plan module: the graph of a whole model while it is built.
  *
  * whole_tensors.c finds the file's tensors, whole.c builds layer after layer, whole_attention.c,
- * whole_latent.c, whole_cache.c, whole_states.c and whole_feed.c the halves of a layer,
- * whole_parts.c the nodes that all are made of.  FORMULAS
- * "Parts in host memory".  Numbers of tensors are net.h's; a graph that ran out of memory goes on
- * and is thrown away at its end. */
+ * whole_latent.c, whole_cache.c, whole_states.c, whole_mixer.c and whole_feed.c the halves of a
+ * layer, whole_parts.c the nodes that all are made of.  FORMULAS "Parts in host memory".  Numbers
+ * of tensors are net.h's; a graph that ran out of memory goes on and is thrown away at its end. */
 #ifndef PLAN_WHOLE_PARTS_H
 #define PLAN_WHOLE_PARTS_H
 
@@ -191,6 +190,12 @@ int32_t whole_normed(struct builder *b, const struct weight *w, int32_t of, uint
 
 const struct graph_layer *whole_kind(const struct builder *b, uint32_t l);
 
+/* whole_mixer.c: a norm and its bias; the first half of a layer, as far as the engine asks for it
+ * at once, and the rest, put down where it is added to the residual. */
+int32_t whole_normed_by(struct builder *b, uint32_t l, enum part weight, enum part bias,
+                        int32_t of);
+int32_t whole_mixed(struct builder *b, uint32_t l, int32_t stream, int32_t in);
+int32_t whole_mixed_out(struct builder *b, uint32_t l, int32_t made);
 /* Queries, keys and values of what came in, and what they make of the cache. */
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in);
 int32_t whole_expanded(struct builder *b, uint32_t l, int32_t in);
