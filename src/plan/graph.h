@@ -39,6 +39,7 @@ enum recipe_flag {
     RECIPE_NORM_LAST = 1 << 6,        /* heads are rotated, then normed */
     RECIPE_LAST_NORM_TOLD = 1 << 22,  /* the norm behind the feed-forward is told where to run */
     RECIPE_WHOLE = 1 << 17,           /* whole.c knows where all of it runs */
+    RECIPE_WHOLE_NEWEST = 1 << 21,    /* compared so with the newest build alone */
     RECIPE_ROWS_LATE = 1 << 23,       /* older builds pick the wanted rows behind the last layer */
     RECIPE_LAST_KEPT = 1 << 24,       /* and keep what it gives for all tokens */
 };

@@ -459,6 +459,11 @@ static bool streams_known(const struct dgo_model *model, const struct memory_gra
            key_number(model, "altup.active_idx") == 0;
 }
 
+static bool is_newest(const struct memory_build *rule)
+{
+    return rule->measured_build >= memory_build_find(0)->measured_build;
+}
+
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                 const struct plan_memory *memory, struct memory_graph *graph)
 {
@@ -472,6 +477,8 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
         return false;
     graph->recipe = recipe->flags;
     graph->rule = memory->terms.rule;
+    if (graph->recipe & RECIPE_WHOLE_NEWEST && is_newest(graph->rule))
+        graph->recipe |= RECIPE_WHOLE;
     if (!graph_mixes_embeddings(graph))
         graph->recipe &= ~(uint32_t)RECIPE_SCALED_ROWS;
     graph->fused = memory_attention_fused(model, settings);

@@ -9,17 +9,14 @@
 
 /* --- layer after layer ------------------------------------------------------------------------ */
 
-static int32_t picked(struct builder *b, int32_t of)
+int32_t whole_picked(struct builder *b, int32_t of, uint64_t width)
 {
-    return whole_node(b,
-                      (struct net_op){.bytes = b->rows * b->model->embedding_length * sizeof(float),
-                                      .source = SOURCES(of, whole_input(b, &b->inputs.out_rows,
-                                                                        b->rows * sizeof(int32_t))),
-                                      PLAIN});
+    return whole_made(b, of, whole_input(b, &b->inputs.out_rows, b->rows * sizeof(int32_t)),
+                      b->rows * width * sizeof(float));
 }
 
 /* The layer that picks rows: none does where hidden states of all tokens are handed out. */
-static bool is_last(const struct builder *b, uint32_t l)
+bool whole_is_last(const struct builder *b, uint32_t l)
 {
     return l + 1 == b->memory->layer_count && !graph_picks_late(b->shape) &&
            !b->to->settings->states_out;
@@ -28,7 +25,7 @@ static bool is_last(const struct builder *b, uint32_t l)
 /* From the last attention on only the wanted rows go on. */
 static int32_t wanted(struct builder *b, uint32_t l, int32_t of)
 {
-    return is_last(b, l) ? picked(b, of) : of;
+    return whole_is_last(b, l) ? whole_picked(b, of, b->model->embedding_length) : of;
 }
 
 static int32_t feed_normed(struct builder *b, uint32_t l, int32_t in, uint64_t bytes, uint64_t rows)
@@ -46,7 +43,7 @@ static int32_t feed_normed(struct builder *b, uint32_t l, int32_t in, uint64_t b
 static int32_t parallel(struct builder *b, uint32_t l, int32_t in)
 {
     const struct graph_layer *kind = whole_kind(b, l);
-    const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
+    const uint64_t rows = whole_is_last(b, l) ? b->rows : b->tokens;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
     int32_t normed, heads, made;
 
@@ -85,7 +82,7 @@ static int32_t parallel(struct builder *b, uint32_t l, int32_t in)
 static int32_t aside(struct builder *b, uint32_t l, int32_t in)
 {
     const struct weight *w = b->part[l];
-    const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
+    const uint64_t rows = whole_is_last(b, l) ? b->rows : b->tokens;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
     const int32_t heads =
         whole_mixed(b, l, in, whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in));
@@ -101,7 +98,7 @@ static int32_t aside(struct builder *b, uint32_t l, int32_t in)
 /* A layer that is a feed-forward; rows are picked behind it. */
 static int32_t feed_alone(struct builder *b, uint32_t l, int32_t in)
 {
-    const uint64_t rows = is_last(b, l) ? b->rows : b->tokens;
+    const uint64_t rows = whole_is_last(b, l) ? b->rows : b->tokens;
     int32_t made = whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
 
     made = wanted(b, l, whole_feed(b, l, made, b->tokens));
@@ -109,10 +106,20 @@ static int32_t feed_alone(struct builder *b, uint32_t l, int32_t in)
                      rows);
 }
 
+/* What comes behind the feed-forward. */
+static int32_t closed(struct builder *b, uint32_t l, int32_t made, uint64_t rows)
+{
+    const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
+
+    if (whole_kind(b, l)->embedded)
+        made = whole_sum(b, made, whole_embedded(b, l, made, rows), bytes, rows);
+    return whole_changed(b, &b->part[l][LAYER_SCALE], made, bytes, rows);
+}
+
 static int32_t layer(struct builder *b, uint32_t l, int32_t in)
 {
     const struct weight *w = b->part[l];
-    const bool last = is_last(b, l);
+    const bool last = whole_is_last(b, l);
     const bool norms_after =
         w[POST_ATTN_NORM].tensor && (w[FFN_NORM].tensor || w[POST_FFN_NORM].tensor);
     const struct graph_layer *kind = whole_kind(b, l);
@@ -146,13 +153,14 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
     in = own_first ? whole_sum(b, in, made, bytes, rows) : whole_sum(b, made, in, bytes, rows);
     if (!kind->routed && !kind->dense)
         return in;
-    made = whole_feed(b, l, feed_normed(b, l, in, bytes, rows), rows);
+    made = kind->twin ? whole_twins(b, l, in, rows)
+                      : whole_feed(b, l, feed_normed(b, l, in, bytes, rows), rows);
     if (w[POST_FFN_NORM].tensor)
         made = whole_normed(b, &w[POST_FFN_NORM], made, bytes, rows,
                             told ? l : b->memory->layer_count);
     if (recipe & (RECIPE_FEED_OWN_FIRST | RECIPE_OWN_FIRST))
         return whole_sum(b, in, made, bytes, rows);
-    return whole_sum(b, made, in, bytes, rows);
+    return closed(b, l, whole_sum(b, made, in, bytes, rows), rows);
 }
 
 /* A second way in, for embeddings that come from outside among tokens: reserved though nothing uses
@@ -206,8 +214,14 @@ static int32_t embeddings(struct builder *b)
 static int32_t opened(struct builder *b)
 {
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
-    int32_t made = embeddings(b);
+    int32_t made;
 
+    if (b->layer_embedding.tensor && !b->shape->streams)
+        whole_look_up(b);
+    made = embeddings(b);
+    b->layer_embeddings.stream = made;
+    if (b->shape->streams)
+        return whole_streams_open(b, made);
     if (b->positions.tensor) {
         const int32_t where = whole_input(b, &b->inputs.positions, b->tokens * sizeof(int32_t));
         const int32_t rows = whole_node(
@@ -248,17 +262,20 @@ static void build(struct builder *b)
 
     memset(&b->inputs, 0xff, sizeof b->inputs); /* NET_NONE, all of them */
     b->ahead.layer = UINT32_MAX;
+    b->layer_embeddings.all = NET_NONE;
     stream = b->block ? whole_next_token_opened(b) : opened(b);
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
-        stream = layer(b, l, stream);
+        stream = (b->shape->streams ? whole_streams_layer : layer)(b, l, stream);
+    if (b->shape->streams)
+        stream = whole_streams_close(b, stream);
     keep_to_the_end(b, stream, keeps_last(b->shape));
     if (graph_picks_late(b->shape))
-        stream = picked(b, stream);
+        stream = whole_picked(b, stream, b->model->embedding_length);
     stream = whole_normed(b, &b->output_norm, stream, bytes, rows, b->memory->layer_count);
     stream = whole_changed(b, &b->output_norm_bias, stream, bytes, rows);
     keep_to_the_end(b, stream, states_out || graph_mixes_embeddings(b->shape));
     if (states_out)
-        stream = picked(b, stream);
+        stream = whole_picked(b, stream, b->model->embedding_length);
     stream = whole_node(b, (struct net_op){.bytes = logits,
                                            .rows = b->rows,
                                            .source = SOURCES(whole_stored(b, &b->output), stream),
@@ -331,7 +348,8 @@ static bool is_compared(const struct builder *b)
         return false;
     if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote || may_lose_fusion(b))
         return false;
-    if (settings->states_out && (graph_picks_late(b->shape) || b->shape->has_state_space))
+    if (settings->states_out &&
+        (graph_picks_late(b->shape) || b->shape->has_state_space || b->shape->streams))
         return false;
     return !settings->own_draft_alone && (b->shape->state_count == 1 || !b->shape->has_state_space);
 }

@@ -9,10 +9,13 @@ int32_t whole_rotated(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
     const int32_t where =
         whole_input(b, &b->inputs.positions, positions * b->tokens * sizeof(int32_t));
 
-    if (b->rope && *factors == NET_NONE)
+    /* gemma4: layers with windows do without. */
+    const bool plain = b->shape->recipe & RECIPE_BORROWS && whole_kind(b, l)->window;
+
+    if (b->rope && !plain && *factors == NET_NONE)
         *factors = whole_stored(b, &table);
     return whole_node(b, (struct net_op){.bytes = bytes,
-                                         .source = SOURCES(of, where, *factors),
+                                         .source = SOURCES(of, where, plain ? NET_NONE : *factors),
                                          .reusable = 1,
                                          .light = true,
                                          PLAIN});
@@ -56,25 +59,48 @@ static int32_t projected(struct builder *b, uint32_t l, enum part weight, enum p
     return whole_changed(b, &b->part[l][bias], made, whole_floats(b, width), b->tokens);
 }
 
+const struct dgo_layer *whole_lender(const struct builder *b, uint32_t l)
+{
+    const struct graph_layer *kind = whole_kind(b, l);
+
+    return &b->model->layer[kind->borrows ? b->shape->lender[kind->window] : l];
+}
+
+/* Normed heads without a weight: of the keys' product where the file has none for values. */
+static int32_t normed_values(struct builder *b, uint32_t l, int32_t of, uint64_t width)
+{
+    static const struct weight none;
+    const uint64_t bytes = whole_floats(b, width);
+
+    return whole_normed(b, &none, net_view(&b->graph, of, bytes), bytes,
+                        b->model->layer[l].head_count_kv * b->tokens, b->memory->layer_count);
+}
+
 /* Keys and values in the engine's order; `all`: the product that holds them too, or none. */
 static void keys_and_values(struct builder *b, uint32_t l, int32_t in, int32_t all, int32_t *keys,
                             int32_t *values)
 {
     const struct dgo_layer *layer = &b->model->layer[l];
+    const struct graph_layer *kind = whole_kind(b, l);
     const bool keys_first = b->shape->recipe & RECIPE_KEYS_FIRST;
     const uint64_t q = (uint64_t)layer->head_count * layer->key_length;
     const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
     const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
     const uint64_t row = all == NET_NONE ? k : q + k + v;
+    int32_t product = NET_NONE;
 
     for (int i = 0; i < 2; i++) {
         if ((i == 0) == keys_first) {
-            *keys = all == NET_NONE ? projected(b, l, ATTN_K, ATTN_K_BIAS, in, k) : all;
-            *keys = heads(b, l, *keys, ATTN_K_NORM, k, layer->head_count_kv, whole_span(b, row, k));
+            product = all == NET_NONE ? projected(b, l, ATTN_K, ATTN_K_BIAS, in, k) : all;
+            *keys =
+                heads(b, l, product, ATTN_K_NORM, k, layer->head_count_kv, whole_span(b, row, k));
             *keys = whole_turned_key(b, l, *keys, whole_floats(b, k));
         } else {
-            *values = all == NET_NONE ? projected(b, l, ATTN_V, ATTN_V_BIAS, in, v)
-                                      : net_view(&b->graph, all, whole_span(b, row, v));
+            *values = kind->values_are_keys ? product
+                      : all == NET_NONE     ? projected(b, l, ATTN_V, ATTN_V_BIAS, in, v)
+                                            : net_view(&b->graph, all, whole_span(b, row, v));
+            if (kind->values_normed)
+                *values = normed_values(b, l, *values, v);
             *values = whole_turned_value(b, l, *values, whole_floats(b, v));
         }
     }
@@ -105,10 +131,10 @@ static int32_t gated_by(struct builder *b, uint32_t l, int32_t result, int32_t p
 
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
 {
-    const struct dgo_layer *layer = &b->model->layer[l];
-    const uint64_t q = (uint64_t)layer->head_count * layer->key_length;
-    const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
-    const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
+    const struct dgo_layer *layer = &b->model->layer[l], *lender = whole_lender(b, l);
+    const uint64_t q = (uint64_t)layer->head_count * lender->key_length;
+    const uint64_t k = (uint64_t)lender->head_count_kv * lender->key_length;
+    const uint64_t v = (uint64_t)lender->head_count_kv * lender->value_length;
     const bool gated = whole_kind(b, l)->queries_gated;
     int32_t all = NET_NONE, plain, queries, keys = 0, values = 0, made;
 
@@ -122,7 +148,8 @@ int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
     if (b->shape->recipe & RECIPE_QUERIES_SCALED && !whole_is_rotated(b, l))
         queries = scaled(b, queries, whole_floats(b, q));
     queries = whole_turned_key(b, l, queries, whole_floats(b, q));
-    keys_and_values(b, l, in, all, &keys, &values);
+    if (!whole_kind(b, l)->borrows)
+        keys_and_values(b, l, in, all, &keys, &values);
     made = whole_attended(b, l, queries, keys, values);
     return gated ? gated_by(b, l, whole_turned_back(b, l, made), plain) : made;
 }

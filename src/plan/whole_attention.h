@@ -7,6 +7,8 @@
 
 /* whole_attention.c */
 int32_t whole_rotated(struct builder *b, uint32_t l, int32_t of, uint64_t bytes);
+/* The layer whose cache layer `l` attends to. */
+const struct dgo_layer *whole_lender(const struct builder *b, uint32_t l);
 bool whole_is_rotated(const struct builder *b, uint32_t l);
 
 /* whole_cache.c */

@@ -57,7 +57,8 @@ struct kept_rows whole_cache(struct builder *b, uint32_t l, enum dgo_kv_type typ
     const uint64_t bytes = width / kind->block_values * kind->block_bytes * whole_cells(b, l) *
                            b->memory->stream_count;
     const uint64_t rest = kind->block_values > 1 ? (ROW - head % ROW) % ROW : 0;
-    const int32_t home = b->memory->kv_on_host ? whole_cpu(b) : whole_home(b, l);
+    const uint32_t lender = (uint32_t)(whole_lender(b, l) - b->model->layer);
+    const int32_t home = b->memory->kv_on_host ? whole_cpu(b) : whole_home(b, lender);
     struct kept_rows made;
 
     made.cache = net_stored(&b->graph, bytes, bytes, home, false);
@@ -96,15 +97,32 @@ static void keep(struct builder *b, uint32_t l, const int32_t cache[2], const in
 {
     const uint64_t numbers = b->tokens * sizeof(int64_t);
     const bool transposed = b->memory->terms.values_transposed;
-    const uint64_t each = transposed ? width[1] : 1;
+    /* All rows are as wide as the widest layer's. */
+    const uint64_t each = transposed ? b->shape->scattered_values : 1;
     int32_t values = rows[1];
 
     whole_write_rows(b, cache[0], rows[0],
                      whole_input(b, &whole_cache_inputs(b, l)->key_rows, numbers));
     if (transposed)
         values = whole_in_one_piece(b, values, whole_floats(b, width[1]));
+    if (transposed && each > width[1])
+        values = whole_made(b, values, NET_NONE, whole_floats(b, each));
     whole_write_rows(b, cache[1], values,
                      whole_input(b, &whole_cache_inputs(b, l)->value_rows, numbers * each));
+}
+
+/* Transposed values lie in streams as long as the widest layer's: what is read reaches over the
+ * rest of all streams but the last. */
+static int32_t read_values(struct builder *b, uint32_t l, int32_t read, uint64_t width)
+{
+    const struct dgo_ggml_type *kind = memory_kv_type(b->to->settings->value_type);
+    const uint64_t rest = b->shape->scattered_values - width;
+
+    if (!b->memory->terms.values_transposed || b->graph.failed)
+        return read;
+    b->graph.tensor[read].bytes +=
+        (b->memory->stream_count - 1) * whole_cells(b, l) * rest * kind->block_bytes;
+    return read;
 }
 
 /* An f32 cache is copied to f16: of layer `l`, `width` values in each cell. */
@@ -124,7 +142,7 @@ static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int3
                             int32_t values, uint64_t bytes)
 {
     const struct dgo_settings *settings = b->to->settings;
-    const struct dgo_layer *layer = &b->model->layer[l];
+    const struct dgo_layer *layer = whole_lender(b, l);
     const struct weight *sinks = &b->part[l][ATTN_SINKS];
 
     queries = net_view(&b->graph, queries, bytes_of(b, queries));
@@ -170,25 +188,27 @@ static int32_t attend_plainly(struct builder *b, uint32_t l, int32_t queries, in
 
 int32_t whole_attended(struct builder *b, uint32_t l, int32_t queries, int32_t keys, int32_t values)
 {
-    const struct dgo_layer *layer = &b->model->layer[l];
+    const struct dgo_layer *layer = whole_lender(b, l);
     const struct dgo_settings *settings = b->to->settings;
     const uint64_t k = (uint64_t)layer->head_count_kv * layer->key_length;
     const uint64_t v = (uint64_t)layer->head_count_kv * layer->value_length;
-    const uint64_t mixed = whole_floats(b, (uint64_t)layer->head_count * layer->value_length);
+    const uint64_t mixed =
+        whole_floats(b, (uint64_t)b->model->layer[l].head_count * layer->value_length);
     const struct kept_rows key_cache = whole_cache(b, l, settings->key_type, k, layer->key_length);
     const struct kept_rows value_cache =
         whole_cache(b, l, settings->value_type, v, layer->value_length);
 
-    keep(b, l, (int32_t[]){key_cache.cache, value_cache.cache}, (int32_t[]){keys, values},
-         (uint64_t[]){k, v});
+    if (!whole_kind(b, l)->borrows)
+        keep(b, l, (int32_t[]){key_cache.cache, value_cache.cache}, (int32_t[]){keys, values},
+             (uint64_t[]){k, v});
     return (b->memory->terms.attention_fused ? attend_fused : attend_plainly)(
-        b, l, queries, key_cache.read, value_cache.read, mixed);
+        b, l, queries, key_cache.read, read_values(b, l, value_cache.read, v), mixed);
 }
 
 int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results)
 {
-    const struct dgo_layer *layer = &b->model->layer[l];
-    const uint64_t bytes = whole_floats(b, (uint64_t)layer->head_count * layer->value_length);
+    const uint64_t bytes =
+        whole_floats(b, (uint64_t)b->model->layer[l].head_count * whole_lender(b, l)->value_length);
 
     if (!b->memory->terms.attention_fused)
         return results; /* put in order already, and no view; values are not packed */

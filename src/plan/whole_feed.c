@@ -58,10 +58,8 @@ static int32_t scaled_by_expert(struct builder *b, const struct weight *w, int32
 
     if (!w->scale)
         return of;
-    factors = whole_node(b, (struct net_op){.bytes = rows * b->model->expert_count * sizeof(float),
-                                            .rows = rows,
-                                            .source = SOURCES(whole_stored(b, &scale)),
-                                            PLAIN});
+    factors = net_view(&b->graph, whole_stored(b, &scale), b->model->expert_count * sizeof(float));
+    factors = whole_made(b, factors, NET_NONE, rows * b->model->expert_count * sizeof(float));
     factors =
         whole_node(b, (struct net_op){.bytes = rows * b->model->expert_used_count * sizeof(float),
                                       .source = SOURCES(factors, chosen),
@@ -254,24 +252,13 @@ static int32_t shared_out(struct builder *b, int32_t of, int32_t shares, uint64_
         b, (struct net_op){.bytes = bytes, .source = SOURCES(of, shares), .reusable = 1, PLAIN});
 }
 
-/* A dense feed-forward of the same; the result of a single expert is put in order behind it. */
-static int32_t with_dense(struct builder *b, uint32_t l, int32_t in, int32_t results, uint64_t rows)
-{
-    const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
-    const bool single = b->model->expert_used_count == 1;
-    int32_t experts = single ? NET_NONE : added_up(b, results, rows);
-    const int32_t made = whole_dense(b, l, in, rows);
-
-    if (single)
-        experts = added_up(b, results, rows);
-    return whole_sum(b, made, experts, wide, rows);
-}
-
-static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+/* What the chosen experts give, one behind the other; the router may have been asked with something
+ * else than they get. */
+static int32_t expert_results(struct builder *b, uint32_t l, struct choice choice, int32_t in,
+                              uint64_t rows)
 {
     const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
     const uint64_t used = b->model->expert_used_count;
-    const struct choice choice = choose(b, l, in, rows);
     const bool shares_first = b->shape->recipe & RECIPE_SHARES_FIRST;
     int32_t made = net_view(&b->graph, in, wide), shares;
 
@@ -281,14 +268,30 @@ static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
     made = expert_product(b, l, EXP_DOWN, EXP_DOWN_BIAS, made, choice.experts,
                           b->model->embedding_length, rows);
     shares = net_view(&b->graph, choice.shares, used * rows * sizeof(float));
-    if (!shares_first)
-        made = shared_out(b, made, shares, wide * used);
-    if (whole_kind(b, l)->dense_too)
-        return with_dense(b, l, in, made, rows);
-    if (used == 1) /* what is put in order is not asked for at once */
+    return shares_first ? made : shared_out(b, made, shares, wide * used);
+}
+
+/* The result of a single expert is put in order when it is asked for, not before. */
+static bool added_at_once(const struct builder *b)
+{
+    return b->model->expert_used_count != 1;
+}
+
+static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+{
+    const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
+    const bool at_once = added_at_once(b);
+    int32_t made = expert_results(b, l, choose(b, l, in, rows), in, rows), dense;
+
+    if (whole_kind(b, l)->dense_too) { /* of the same */
+        made = at_once ? added_up(b, made, rows) : made;
+        dense = whole_dense(b, l, in, rows);
+        return whole_sum(b, dense, at_once ? made : added_up(b, made, rows), wide, rows);
+    }
+    if (!at_once)
         whole_look_ahead(b, l);
     made = added_up(b, made, rows);
-    if (used != 1)
+    if (at_once)
         whole_look_ahead(b, l);
     if (whole_kind(b, l)->shared)
         made = whole_sum(b, made, shared(b, l, in, rows), wide, rows);
@@ -298,4 +301,23 @@ static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
     return (whole_kind(b, l)->routed ? routed : whole_dense)(b, l, in, rows);
+}
+
+int32_t whole_twins(struct builder *b, uint32_t l, int32_t residual, uint64_t rows)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
+    const uint32_t untold = b->memory->layer_count;
+    int32_t made = whole_normed(b, &w[ROUTER_IN_SCALE], residual, wide, rows, untold);
+    const struct choice choice = choose(b, l, made, rows);
+    int32_t dense;
+
+    made = whole_normed(b, &w[TWIN_NORM], residual, wide, rows, l);
+    made = expert_results(b, l, choice, made, rows);
+    made = added_at_once(b) ? added_up(b, made, rows) : made;
+    dense = whole_dense(b, l, whole_normed(b, &w[FFN_NORM], residual, wide, rows, l), rows);
+    dense = whole_normed(b, &w[POST_DENSE_NORM], dense, wide, rows, l);
+    made = added_at_once(b) ? made : added_up(b, made, rows);
+    made = whole_normed(b, &w[POST_EXPERTS_NORM], made, wide, rows, l);
+    return whole_sum(b, dense, made, wide, rows);
 }

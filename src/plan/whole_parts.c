@@ -82,6 +82,12 @@ int32_t whole_sum(struct builder *b, int32_t first, int32_t second, uint64_t byt
             .bytes = bytes, .rows = rows, .source = SOURCES(first, second), .reusable = 3, PLAIN});
 }
 
+int32_t whole_over(struct builder *b, int32_t first, int32_t second, uint64_t bytes)
+{
+    return whole_node(
+        b, (struct net_op){.bytes = bytes, .source = SOURCES(first, second), .reusable = 1, PLAIN});
+}
+
 int32_t whole_made(struct builder *b, int32_t first, int32_t second, uint64_t bytes)
 {
     return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(first, second), PLAIN});

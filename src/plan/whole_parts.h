@@ -67,7 +67,11 @@ enum part {
     FFN_DOWN,
     FFN_DOWN_BIAS,
     POST_FFN_NORM,
-    LAYER_OUT_NORM, /* another name of it */
+    TWIN_NORM,         /* of experts beside a dense feed-forward */
+    POST_DENSE_NORM,   /* behind the dense one */
+    POST_EXPERTS_NORM, /* behind the experts */
+    ROUTER_IN_SCALE,   /* what the router is asked with is multiplied by it */
+    LAYER_OUT_NORM,    /* another name of it */
     ASIDE_NORM,
     ROUTER,
     ROUTER_BIAS,
@@ -90,6 +94,18 @@ enum part {
     NEXT_TABLE,
     NEXT_NORM,
     NEXT_HEAD,
+    LAYER_GATE, /* of the token's embedding for this layer */
+    LAYER_PROJ,
+    LAYER_POST_NORM,
+    LAYER_SCALE,   /* what comes out of the layer is multiplied by it */
+    STREAM_ROUTER, /* of several streams: graph_streams.c */
+    STREAM_ROUTER_NORM,
+    STREAM_PREDICT,
+    STREAM_CORRECT,
+    STREAM_SCALE,
+    LOW_IN, /* a product of low rank beside attention */
+    LOW_OUT,
+    LOW_NORM,
     PART_COUNT,
 };
 
@@ -122,11 +138,19 @@ struct builder {
     struct weight (*part)[PART_COUNT]; /* of each layer */
     struct weight embedding, output, output_norm, output_norm_bias;
     struct weight positions, embedding_norm, embedding_norm_bias, output_bias;
-    const struct dgo_tensor *rope; /* its factors; on every device */
-    bool block;                    /* the only layer is a next-token block */
+    /* Embeddings for single layers: as they are looked up, and what is added to them. */
+    struct weight layer_embedding, layer_embedding_product, layer_embedding_norm;
+    struct weight split_up, joined_again; /* one stream and several */
+    const struct dgo_tensor *rope;        /* its factors; on every device */
+    bool block;                           /* the only layer is a next-token block */
 
     struct net graph;
-    uint64_t tokens, rows;  /* of the graph that is being built */
+    uint64_t tokens, rows; /* of the graph that is being built */
+    struct layer_embeddings {
+        int32_t looked_up; /* as read, for all layers */
+        int32_t stream;    /* what went into the first layer */
+        int32_t all;       /* as layers get them; made when the first one asks */
+    } layer_embeddings;
     struct scanned scanned; /* what the rest of a state space's layer is made of */
     struct ahead ahead;
     /* What comes in from outside, made when first used: that is the order of the engine, too. */
@@ -182,6 +206,8 @@ int32_t whole_product(struct builder *b, const struct weight *w, int32_t of, uin
 int32_t whole_changed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
                       uint64_t rows);
 int32_t whole_sum(struct builder *b, int32_t first, int32_t second, uint64_t bytes, uint64_t rows);
+/* Written over what it is made of, where that lies as it does. */
+int32_t whole_over(struct builder *b, int32_t first, int32_t second, uint64_t bytes);
 /* In memory of its own; `second` may be none. */
 int32_t whole_made(struct builder *b, int32_t first, int32_t second, uint64_t bytes);
 /* Of layer `l`, which may say where it runs. */
@@ -202,6 +228,18 @@ int32_t whole_expanded(struct builder *b, uint32_t l, int32_t in);
 int32_t whole_latent(struct builder *b, uint32_t l, int32_t in);
 /* Results as they were before a packed cache turned the values; a gate's are already. */
 int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results);
+/* whole_embedded.c: embeddings of tokens for single layers.  Looks those of all layers up. */
+void whole_look_up(struct builder *b);
+/* What the one for layer `l` adds, gated by `by`; of `rows` rows. */
+int32_t whole_embedded(struct builder *b, uint32_t l, int32_t by, uint64_t rows);
+/* whole_streams.c: several streams in place of one, and one again before the output norm. */
+int32_t whole_streams_open(struct builder *b, int32_t embeddings);
+int32_t whole_streams_layer(struct builder *b, uint32_t l, int32_t streams);
+int32_t whole_streams_close(struct builder *b, int32_t streams);
+/* Rows whose logits are wanted. */
+int32_t whole_picked(struct builder *b, int32_t of, uint64_t width);
+/* From the last attention on only the wanted rows go on. */
+bool whole_is_last(const struct builder *b, uint32_t l);
 /* whole_states.c: the mixer's whole part of the residual. */
 int32_t whole_delta(struct builder *b, uint32_t l, int32_t normed);
 /* What a layer with a state space asks for first, and its mixer in two halves: of the norm, and
@@ -215,5 +253,7 @@ void whole_look_ahead(struct builder *b, uint32_t l);
 /* Dense, or routed over experts; of `rows` rows. */
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
 int32_t whole_dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
+/* Both beside each other, made of the residual. */
+int32_t whole_twins(struct builder *b, uint32_t l, int32_t residual, uint64_t rows);
 
 #endif

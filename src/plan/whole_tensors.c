@@ -60,6 +60,10 @@ static const char *const part_names[PART_COUNT] = {
     [FFN_DOWN] = "ffn_down.weight",
     [FFN_DOWN_BIAS] = "ffn_down.bias",
     [POST_FFN_NORM] = "post_ffw_norm.weight",
+    [TWIN_NORM] = "pre_ffw_norm_2.weight",
+    [POST_DENSE_NORM] = "post_ffw_norm_1.weight",
+    [POST_EXPERTS_NORM] = "post_ffw_norm_2.weight",
+    [ROUTER_IN_SCALE] = "ffn_gate_inp.scale",
     [LAYER_OUT_NORM] = "layer_output_norm.weight",
     [ASIDE_NORM] = "ffn_norm_exps.weight",
     [ROUTER] = "ffn_gate_inp.weight",
@@ -83,6 +87,18 @@ static const char *const part_names[PART_COUNT] = {
     [NEXT_TABLE] = "nextn.embed_tokens.weight",
     [NEXT_NORM] = "nextn.shared_head_norm.weight",
     [NEXT_HEAD] = "nextn.shared_head_head.weight",
+    [LAYER_GATE] = "inp_gate.weight",
+    [LAYER_PROJ] = "proj.weight",
+    [LAYER_POST_NORM] = "post_norm.weight",
+    [LAYER_SCALE] = "layer_output_scale.weight",
+    [STREAM_ROUTER] = "altup_router.weight",
+    [STREAM_ROUTER_NORM] = "altup_router_norm.weight",
+    [STREAM_PREDICT] = "altup_predict_coef.weight",
+    [STREAM_CORRECT] = "altup_correct_coef.weight",
+    [STREAM_SCALE] = "altup_correct_scale.weight",
+    [LOW_IN] = "laurel_l.weight",
+    [LOW_OUT] = "laurel_r.weight",
+    [LOW_NORM] = "laurel_post_norm.weight",
 };
 
 /* --- the file's tensors ---------------------------------------------------------------------- */
@@ -121,6 +137,8 @@ static bool note_layer_tensor(struct builder *b, const struct dgo_tensor *tensor
     for (int p = 0; name && p < PART_COUNT; p++) {
         struct weight *weight = &b->part[tensor->layer][p];
 
+        if (p == ROUTER_IN_SCALE && !whole_kind(b, tensor->layer)->twin)
+            continue;
         if (graph_is_named(name + 1, part_names[p])) {
             weight->tensor = tensor;
             weight->home = home;
@@ -128,7 +146,7 @@ static bool note_layer_tensor(struct builder *b, const struct dgo_tensor *tensor
         }
         /* Not every architecture multiplies by it, which makes no difference on a device. */
         if (is_scale_of(name + 1, part_names[p])) {
-            if (home == whole_cpu(b))
+            if (home == whole_cpu(b) && !(whole_kind(b, tensor->layer)->twin && p == EXP_DOWN))
                 return false;
             weight->scale = tensor;
             weight->scale_home = home;
@@ -156,6 +174,8 @@ static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
     case DGO_TENSOR_INPUT:
         if (note_if(b, tensor, "position_embd.weight", whole_cpu(b), &b->positions))
             return true;
+        if (note_if(b, tensor, "per_layer_token_embd.weight", whole_cpu(b), &b->layer_embedding))
+            return true;
         if (strcmp(tensor->name, "token_embd.weight") != 0)
             return false;
         b->embedding =
@@ -167,9 +187,15 @@ static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
     case DGO_TENSOR_LAYER:
         return note_if(b, tensor, "token_embd_norm.weight", first_home, &b->embedding_norm) ||
                note_if(b, tensor, "token_embd_norm.bias", first_home, &b->embedding_norm_bias) ||
+               note_if(b, tensor, "per_layer_model_proj.weight", first_home,
+                       &b->layer_embedding_product) ||
+               note_if(b, tensor, "per_layer_proj_norm.weight", first_home,
+                       &b->layer_embedding_norm) ||
                note_layer_tensor(b, tensor);
     case DGO_TENSOR_OUTPUT:
         return note_if(b, tensor, "output.weight", output_home, &b->output) ||
+               note_if(b, tensor, "altup_proj.weight", output_home, &b->split_up) ||
+               note_if(b, tensor, "altup_unembd_proj.weight", output_home, &b->joined_again) ||
                note_if(b, tensor, "output.bias", output_home, &b->output_bias) ||
                note_if(b, tensor, "output_norm.weight", output_home, &b->output_norm) ||
                note_if(b, tensor, "output_norm.bias", output_home, &b->output_norm_bias);
@@ -199,14 +225,24 @@ static bool has_state_space(const struct builder *b, const struct weight *w)
            (!b->shape->selective || HAS(w, SSM_X, SSM_STEPS));
 }
 
+static bool has_heads(const struct builder *b, uint32_t l)
+{
+    const struct weight *w = b->part[l];
+    const struct graph_layer *kind = whole_kind(b, l);
+
+    if (w[ATTN_QKV].tensor)
+        return !kind->borrows && !kind->values_are_keys;
+    return w[ATTN_Q].tensor && (kind->borrows || w[ATTN_K].tensor) &&
+           (kind->borrows || kind->values_are_keys || w[ATTN_V].tensor);
+}
+
 static bool has_mixer(const struct builder *b, uint32_t l)
 {
     const struct weight *w = b->part[l];
 
     switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
     case GRAPH_ATTENTION:
-        return w[ATTN_OUT].tensor && !w[DELTA_GATE].tensor &&
-               (w[ATTN_QKV].tensor || HAS(w, ATTN_Q, ATTN_K, ATTN_V));
+        return w[ATTN_OUT].tensor && !w[DELTA_GATE].tensor && has_heads(b, l);
     case GRAPH_EXPANDED:
         return HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_KV_HEADS) &&
                (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
@@ -238,13 +274,33 @@ static bool has_feed(const struct builder *b, uint32_t l)
 
     const struct graph_layer *kind = whole_kind(b, l);
 
-    if ((!kind->routed || kind->dense_too || kind->experts_aside) && !HAS(w, FFN_UP, FFN_DOWN))
+    if ((!kind->routed || kind->dense_too || kind->experts_aside || kind->twin) &&
+        !HAS(w, FFN_UP, FFN_DOWN))
+        return false;
+    if (kind->twin && !HAS(w, TWIN_NORM, FFN_NORM, POST_DENSE_NORM, POST_EXPERTS_NORM))
         return false;
     if (!kind->routed)
         return true;
     if (kind->shared && !HAS(w, SHARED_GATE, SHARED_UP, SHARED_DOWN))
         return false;
     return HAS(w, ROUTER, EXP_DOWN) && (w[EXP_GATE_UP].tensor || HAS(w, EXP_GATE, EXP_UP));
+}
+
+/* What stands between the layers of models that have more than one stream of single rows. */
+static bool has_more(const struct builder *b, uint32_t l)
+{
+    const struct weight *w = b->part[l];
+    const struct graph_layer *kind = whole_kind(b, l);
+
+    if (kind->embedded && !(HAS(w, LAYER_GATE, LAYER_PROJ, LAYER_POST_NORM) &&
+                            b->layer_embedding.tensor && b->layer_embedding_product.tensor &&
+                            b->layer_embedding_norm.tensor && b->shape->layer_embedding > 0))
+        return false;
+    return !b->shape->streams ||
+           (kind->embedded && b->split_up.tensor && b->joined_again.tensor &&
+            HAS(w, STREAM_ROUTER, STREAM_ROUTER_NORM, STREAM_PREDICT, STREAM_CORRECT, STREAM_SCALE,
+                LOW_IN, LOW_OUT, LOW_NORM, ATTN_NORM, POST_ATTN_NORM, FFN_NORM, FFN_GATE,
+                POST_FFN_NORM));
 }
 
 /* What an input was scaled by when the file was made: no node asks for it. */
@@ -285,7 +341,7 @@ bool whole_note_tensors(struct builder *b)
             return false;
     for (uint32_t l = 0; l < b->memory->layer_count; l++) {
         name_once(b->part[l]);
-        if (!has_mixer(b, l) || !has_feed(b, l))
+        if (!has_mixer(b, l) || !has_feed(b, l) || !has_more(b, l))
             return false;
     }
     if (b->block && !take_ends(b))
