@@ -144,6 +144,14 @@ static void add_output_tensor(const struct sizing *s, const struct dgo_tensor *t
     memory->terms.output_weight = dgo_max_u64(memory->terms.output_weight, device);
 }
 
+/* Their loaders ask for the output's matrix first, and what the embeddings are then is another
+ * tensor. */
+static bool asks_output_first(const struct dgo_model *model)
+{
+    return strcmp(model->architecture, "gemma3n") == 0 ||
+           strcmp(model->architecture, "gemma4") == 0;
+}
+
 static void add_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
 {
     struct plan_memory *memory = s->memory;
@@ -161,6 +169,8 @@ static void add_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
         /* Sent elsewhere, the output matrix goes there, too: one copy serves. */
         if (device == OVERRIDE_NONE)
             add_output_tensor(s, tensor);
+        else if (device >= 0 && asks_output_first(memory->model))
+            memory->moved_bytes[device] += memory_tensor_device_bytes(tensor);
         else if (device == DGO_OVERRIDE_HOST)
             memory->terms.kept_weight_max =
                 dgo_max_u64(memory->terms.kept_weight_max, memory_tensor_device_bytes(tensor));

@@ -14,9 +14,9 @@ struct look {
     const struct dgo_settings *settings;
     const struct override_set *overrides;
     const int32_t *layer_device;
-    /* So many slots that products over weights of host memory run on a device: the queries' and
-     * that behind attention, which has the tokens of one stream alone where heads are latent. */
-    bool offloads, offloads_behind;
+    /* So many slots that the product behind attention runs on a device where its weight lies in
+     * host memory; where heads are latent it has the tokens of one stream alone. */
+    bool offloads_behind;
 };
 
 /* Seen of each with build 11669.  The delta nets' norm comes first, so they are not among them. */
@@ -81,6 +81,12 @@ static int32_t next_device(const struct look *look, uint32_t l)
     return product_device(look, l);
 }
 
+/* Whether that many rows of a weight in host memory are a device's work. */
+static bool offloads(const struct dgo_settings *settings, uint64_t rows)
+{
+    return settings->op_offload && settings->device_count > 0 && rows >= DGO_OFFLOAD_ROWS_MIN;
+}
+
 static bool strays(const struct look *look, uint32_t l)
 {
     const struct dgo_layer *layer = &look->model->layer[l];
@@ -90,8 +96,12 @@ static bool strays(const struct look *look, uint32_t l)
     if (layer->recurrent && layer->head_count_kv == 0)
         return false;
     at = look->settings->kv_on_host ? ASSIGN_CPU : home;
-    if (layer->head_count_kv == 0) /* it writes nothing: its queries come before it */
-        at = home == ASSIGN_CPU && look->offloads ? 0 : home;
+    if (layer->head_count_kv ==
+        0) /* it writes nothing: its queries' norm, by heads, comes before */
+        at = home == ASSIGN_CPU &&
+                     offloads(look->settings, layer->head_count * look->settings->slot_count)
+                 ? 0
+                 : home;
     if (at == ASSIGN_CPU)
         at = next_device(look, l);
     return at != home;
@@ -102,15 +112,12 @@ static enum dgo_status find(const struct dgo_model *model, const struct dgo_sett
 {
     struct override_set *overrides = NULL;
     enum dgo_status status = override_set_make(settings, &overrides, err);
-    const bool offloads = settings->op_offload && settings->device_count > 0 &&
-                          settings->slot_count >= DGO_OFFLOAD_ROWS_MIN;
     const struct look look = {.model = model,
                               .settings = settings,
                               .overrides = overrides,
                               .layer_device = layer_device,
-                              .offloads = offloads,
-                              .offloads_behind =
-                                  offloads && (settings->kv_unified || !latent_alone(model))};
+                              .offloads_behind = offloads(settings, settings->slot_count) &&
+                                                 (settings->kv_unified || !latent_alone(model))};
 
     *withdrawn = false;
     for (uint32_t l = 0; l < model->layer_count && status == DGO_OK && !*withdrawn; l++)
