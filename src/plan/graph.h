@@ -12,6 +12,7 @@
 /* What an architecture does, by name. */
 enum recipe_flag {
     RECIPE_LAYER_NORM = 1 << 0,    /* norms are not written over what they norm */
+    RECIPE_NO_BIASES = 1 << 1,     /* those of queries, keys and values are not added */
     RECIPE_SCALED = 1 << 2,        /* embeddings are multiplied first */
     RECIPE_SCALED_ROWS = 1 << 3,   /* by a factor for each row, an input; where they are mixed */
     RECIPE_OWN_FIRST = 1 << 4,     /* the residual is the first operand of its sums */
@@ -19,7 +20,7 @@ enum recipe_flag {
     RECIPE_SHARES_LATE = 1 << 7,   /* the softmax runs over the chosen experts */
     RECIPE_SHARES_FIRST = 1 << 8,  /* the input of the experts is multiplied, not their results */
     RECIPE_NO_ROPE = 1 << 9,       /* positions are not rotated in */
-    RECIPE_ROPE_IN_WINDOWS = 1 << 10,   /* only where there is a window */
+    RECIPE_ROPE_IN_WINDOWS = 1 << 10,   /* only where there is a window, if any layer has one */
     RECIPE_ROPE_NOT_FOURTH = 1 << 11,   /* in three of four layers */
     RECIPE_POSITIONS_4 = 1 << 12,       /* four numbers for each position */
     RECIPE_POSITIONS_BY_FILE = 1 << 18, /* where the file has sections for them */

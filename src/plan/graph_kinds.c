@@ -302,28 +302,32 @@ static bool is_packed(enum dgo_kv_type type)
 }
 
 /* A packed cache is turned (Hadamard) before it is packed: by the largest power of two that divides
- * a head for keys, by 64 for values; heads that 64 does not divide are not. */
+ * a head for keys, by 64 for values; heads that 64 does not divide are not.  Nor is any where
+ * windows and states come together (lfm2), whose cache the engine makes in another way. */
 static void fill_turns(const struct dgo_model *model, struct memory_graph *graph)
 {
     enum { VALUE_TURN = 64 };
     uint64_t head[2] = {0}, value[2] = {0};
+    bool recurrent = false, window = false;
 
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct dgo_layer *layer = &model->layer[l];
 
+        recurrent = recurrent || layer->recurrent;
+        window = window || layer->sliding_window;
         if (layer->head_count_kv == 0)
             continue;
         head[layer->sliding_window] = dgo_max_u64(head[layer->sliding_window], layer->key_length);
         value[layer->sliding_window] =
             dgo_max_u64(value[layer->sliding_window], layer->value_length);
     }
-    for (int window = 0; window < 2 && !model->mla; window++) {
-        const uint64_t size = head[window] & -head[window];
+    for (int i = 0; i < 2 && !model->mla && !(recurrent && window); i++) {
+        const uint64_t size = head[i] & -head[i];
 
-        if (is_packed(graph->key_type) && head[window] % VALUE_TURN == 0)
-            graph->key_turn_bytes[window] = size * size * sizeof(float);
-        if (is_packed(graph->value_type) && value[window] % VALUE_TURN == 0)
-            graph->value_turn_bytes[window] = VALUE_TURN * VALUE_TURN * sizeof(float);
+        if (is_packed(graph->key_type) && head[i] % VALUE_TURN == 0)
+            graph->key_turn_bytes[i] = size * size * sizeof(float);
+        if (is_packed(graph->value_type) && value[i] % VALUE_TURN == 0)
+            graph->value_turn_bytes[i] = VALUE_TURN * VALUE_TURN * sizeof(float);
     }
 }
 
@@ -417,6 +421,14 @@ bool graph_has_tensor(const struct dgo_model *model, const char *name)
     return false;
 }
 
+static bool has_window(const struct dgo_model *model)
+{
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        if (model->layer[l].sliding_window)
+            return true;
+    return false;
+}
+
 static void fill_model(const struct dgo_model *model, struct memory_graph *graph)
 {
     enum { LAYERS_OF_7B = 32 }; /* the engine knows Baichuan 7B by them */
@@ -439,6 +451,8 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
         graph->recipe |= RECIPE_SCALED;
     if (graph->recipe & RECIPE_POSITIONS_BY_FILE && has_sections(model))
         graph->recipe |= RECIPE_POSITIONS_4;
+    if (!has_window(model))
+        graph->recipe &= ~(uint32_t)RECIPE_ROPE_IN_WINDOWS;
     graph->halves = (uint8_t)recipe_halves(model);
     if (graph->recipe & RECIPE_ROPE_IN_7B && model->layer_count != LAYERS_OF_7B)
         graph->recipe |= RECIPE_NO_ROPE;

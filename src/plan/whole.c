@@ -136,7 +136,7 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
         return aside(b, l, in);
     if (kind->mixer == GRAPH_NO_MIXER)
         return feed_alone(b, l, in);
-    if (kind->mixer == GRAPH_STATE_SPACE)
+    if (whole_reads_first(b, l))
         whole_read_ahead(b, l);
     if (w[ATTN_NORM].tensor)
         made = whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);

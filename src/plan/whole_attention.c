@@ -56,6 +56,8 @@ static int32_t projected(struct builder *b, uint32_t l, enum part weight, enum p
     const int32_t made =
         whole_product(b, &b->part[l][weight], of, whole_floats(b, width), b->tokens);
 
+    if (b->shape->recipe & RECIPE_NO_BIASES)
+        return made;
     return whole_changed(b, &b->part[l][bias], made, whole_floats(b, width), b->tokens);
 }
 
@@ -129,6 +131,21 @@ static int32_t gated_by(struct builder *b, uint32_t l, int32_t result, int32_t p
     return whole_sum(b, result, gate, bytes, b->tokens);
 }
 
+/* Multiplied by a gate of what came in: one value for each of the result's, or one for a head. */
+static int32_t gated_apart(struct builder *b, uint32_t l, int32_t in, int32_t result)
+{
+    const struct dgo_layer *layer = &b->model->layer[l];
+    const uint64_t bytes = whole_floats(b, (uint64_t)layer->head_count * layer->value_length);
+    const uint64_t gate_bytes = whole_floats(b, whole_kind(b, l)->gate);
+    int32_t gate = whole_product(b, &b->part[l][DELTA_GATE], in, gate_bytes, b->tokens);
+
+    gate = whole_over(b, gate, NET_NONE, gate_bytes);
+    if (gate_bytes == bytes)
+        return whole_sum(b, result, gate, bytes, b->tokens);
+    result = net_view(&b->graph, result, bytes); /* by heads */
+    return whole_over(b, result, net_view(&b->graph, gate, gate_bytes), bytes);
+}
+
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
 {
     const struct dgo_layer *layer = &b->model->layer[l], *lender = whole_lender(b, l);
@@ -151,5 +168,7 @@ int32_t whole_attention(struct builder *b, uint32_t l, int32_t in)
     if (!whole_kind(b, l)->borrows)
         keys_and_values(b, l, in, all, &keys, &values);
     made = whole_attended(b, l, queries, keys, values);
+    if (whole_kind(b, l)->gate > 0)
+        return gated_apart(b, l, in, whole_turned_back(b, l, made));
     return gated ? gated_by(b, l, whole_turned_back(b, l, made), plain) : made;
 }

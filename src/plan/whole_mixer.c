@@ -31,6 +31,11 @@ int32_t whole_mixed(struct builder *b, uint32_t l, int32_t stream, int32_t in)
     case GRAPH_STATE_SPACE:
         whole_scan(b, l, in);
         return NET_NONE;
+    case GRAPH_CONVOLUTION:
+        whole_convolution(b, l, in);
+        return NET_NONE;
+    case GRAPH_KIMI_DELTA:
+        return whole_kimi(b, l, in);
     case GRAPH_STATE_AND_ATTENTION:
         return both(b, l, stream, in);
     default:
@@ -44,11 +49,13 @@ int32_t whole_mixed_out(struct builder *b, uint32_t l, int32_t made)
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
     const struct graph_layer *kind = whole_kind(b, l);
 
-    if (kind->mixer == GRAPH_DELTA)
+    if (kind->mixer == GRAPH_DELTA || kind->mixer == GRAPH_KIMI_DELTA)
         return made;
+    if (kind->mixer == GRAPH_CONVOLUTION)
+        return whole_convolution_out(b, l);
     if (kind->mixer == GRAPH_STATE_SPACE)
         return whole_scan_out(b, l);
-    if (kind->mixer != GRAPH_LATENT && !kind->queries_gated)
+    if (kind->mixer != GRAPH_LATENT && !kind->queries_gated && kind->gate == 0)
         made = whole_turned_back(b, l, made);
     made = whole_product(b, &w[ATTN_OUT], made, wide, b->tokens);
     made = whole_changed(b, &w[ATTN_OUT_BIAS], made, wide, b->tokens);

@@ -1,9 +1,10 @@
 /* whole_parts.h - private to the plan module: the graph of a whole model while it is built.
  *
  * whole_tensors.c finds the file's tensors, whole.c builds layer after layer, whole_attention.c,
- * whole_latent.c, whole_cache.c, whole_states.c, whole_mixer.c and whole_feed.c the halves of a
- * layer, whole_parts.c the nodes that all are made of.  FORMULAS "Parts in host memory".  Numbers
- * of tensors are net.h's; a graph that ran out of memory goes on and is thrown away at its end. */
+ * whole_latent.c, whole_cache.c, whole_states.c, whole_convolution.c, whole_mixer.c and
+ * whole_feed.c the halves of a layer, whole_parts.c the nodes that all are made of.  FORMULAS
+ * "Parts in host memory".  Numbers of tensors are net.h's; a graph that ran out of memory goes on
+ * and is thrown away at its end. */
 #ifndef PLAN_WHOLE_PARTS_H
 #define PLAN_WHOLE_PARTS_H
 
@@ -53,6 +54,16 @@ enum part {
     SSM_BETA_ALPHA,
     SSM_NORM,
     SSM_OUT,
+    SHORT_IN, /* a short convolution */
+    SHORT_CONV,
+    SHORT_OUT,
+    KIMI_CONV_Q,
+    KIMI_CONV_K,
+    KIMI_CONV_V,
+    KIMI_DECAY_IN, /* by way of a low rank, as the gate */
+    KIMI_DECAY_OUT,
+    KIMI_GATE_IN,
+    KIMI_GATE_OUT,
     ATTN_OUT,
     ATTN_OUT_BIAS,
     POST_ATTN_NORM,
@@ -117,7 +128,8 @@ struct weight {
     int32_t scale_home;
 };
 
-/* Of a state space: its product, what a convolution made of that, and the scan's result. */
+/* Of a state space: its product, what a convolution made of that, and the scan's result; of a short
+ * convolution: its product, and what it runs over. */
 struct scanned {
     int32_t all, values, scan;
 };
@@ -247,6 +259,12 @@ int32_t whole_delta(struct builder *b, uint32_t l, int32_t normed);
 void whole_read_ahead(struct builder *b, uint32_t l);
 void whole_scan(struct builder *b, uint32_t l, int32_t normed);
 int32_t whole_scan_out(struct builder *b, uint32_t l);
+/* Whether it asks for its state before its norm is put down. */
+bool whole_reads_first(const struct builder *b, uint32_t l);
+/* whole_convolution.c: a short convolution in two halves, too; Kimi's delta attention whole. */
+void whole_convolution(struct builder *b, uint32_t l, int32_t normed);
+int32_t whole_convolution_out(struct builder *b, uint32_t l);
+int32_t whole_kimi(struct builder *b, uint32_t l, int32_t normed);
 /* Where all is put down that layer `l` is asked for at once: the next layer may ask for its state.
  */
 void whole_look_ahead(struct builder *b, uint32_t l);

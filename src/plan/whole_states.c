@@ -1,6 +1,6 @@
 /* whole_states.c - mixers of a whole graph that keep a state for each slot: gated delta nets,
  * state spaces. */
-#include "whole_parts.h"
+#include "whole_states.h"
 
 /* Rows of a cache of states: one for each slot, and as many again for each guess that may be
  * refused. */
@@ -9,8 +9,7 @@ static uint64_t state_rows(const struct builder *b)
     return b->to->settings->slot_count * b->shape->state_count;
 }
 
-/* A cache of states; it lies as the cache of keys does. */
-static int32_t state_cache(struct builder *b, uint32_t l, uint64_t slot_bytes)
+int32_t whole_state_cache(struct builder *b, uint32_t l, uint64_t slot_bytes)
 {
     const uint64_t bytes = slot_bytes * state_rows(b);
 
@@ -18,15 +17,13 @@ static int32_t state_cache(struct builder *b, uint32_t l, uint64_t slot_bytes)
                       b->memory->kv_on_host ? whole_cpu(b) : whole_home(b, l), false);
 }
 
-static void write_state(struct builder *b, int32_t cache, int32_t from)
+void whole_write_state(struct builder *b, int32_t cache, int32_t from)
 {
     whole_node(b,
                (struct net_op){.source = SOURCES(from, cache), .written = cache, .on = NET_NONE});
 }
 
-/* A state is cleared in place, those of the batch are read, and the others moved: none, in the
- * graph that is reserved. */
-static int32_t read_state(struct builder *b, int32_t cache, uint64_t slot_bytes)
+int32_t whole_read_state(struct builder *b, int32_t cache, uint64_t slot_bytes)
 {
     const uint64_t slots = b->to->settings->slot_count;
     const int32_t cleared = net_view(&b->graph, cache, slot_bytes);
@@ -39,7 +36,7 @@ static int32_t read_state(struct builder *b, int32_t cache, uint64_t slot_bytes)
                                       .source = SOURCES(rows, whole_input(b, &b->inputs.slots,
                                                                           slots * sizeof(int32_t))),
                                       PLAIN});
-    write_state(b, cache, net_view(&b->graph, made, 0));
+    whole_write_state(b, cache, net_view(&b->graph, made, 0));
     return net_view(&b->graph, made, slot_bytes * slots);
 }
 
@@ -75,8 +72,8 @@ static int32_t convolved(struct builder *b, uint32_t l, int32_t normed, uint64_t
     const uint64_t kept_bytes = shift_bytes * b->to->settings->slot_count;
     /* The view begins behind the oldest tokens of the first row. */
     const uint64_t behind = b->tokens / b->to->settings->slot_count;
-    const int32_t cache = state_cache(b, l, shift_bytes);
-    const int32_t kept = read_state(b, cache, shift_bytes);
+    const int32_t cache = whole_state_cache(b, l, shift_bytes);
+    const int32_t kept = whole_read_state(b, cache, shift_bytes);
     const int32_t mixed = seen(b, product(b, l, ATTN_QKV, normed, width), width);
     const int32_t input =
         whole_node(b, (struct net_op){.bytes = whole_floats(b, width) + kept_bytes,
@@ -84,9 +81,9 @@ static int32_t convolved(struct builder *b, uint32_t l, int32_t normed, uint64_t
                                       PLAIN});
 
     for (uint64_t i = 0; i < b->shape->state_count; i++) /* one token later each */
-        write_state(b, cache,
-                    net_view(&b->graph, input,
-                             whole_floats(b, width) + kept_bytes - behind * sizeof(float)));
+        whole_write_state(b, cache,
+                          net_view(&b->graph, input,
+                                   whole_floats(b, width) + kept_bytes - behind * sizeof(float)));
     return input;
 }
 
@@ -132,8 +129,8 @@ static int32_t net_result(struct builder *b, uint32_t l, int32_t normed)
     const uint64_t width = g->state_inner + 2 * (uint64_t)g->state_groups * g->state_size;
     const uint64_t slots = b->to->settings->slot_count, states = g->state_bytes * slots;
     const int32_t input = convolved(b, l, normed, width);
-    const int32_t cache = state_cache(b, l, g->state_bytes);
-    const int32_t state = read_state(b, cache, g->state_bytes);
+    const int32_t cache = whole_state_cache(b, l, g->state_bytes);
+    const int32_t state = whole_read_state(b, cache, g->state_bytes);
     int32_t mixed, queries, keys, values, decay, beta, made;
 
     mixed = whole_node(
@@ -150,8 +147,9 @@ static int32_t net_result(struct builder *b, uint32_t l, int32_t normed)
         b, (struct net_op){.bytes = whole_floats(b, g->state_inner) + states * g->state_count,
                            .source = SOURCES(queries, keys, values, decay, beta, state),
                            PLAIN});
-    write_state(b, cache,
-                net_view(&b->graph, made, states * dgo_min_u64(b->tokens / slots, g->state_count)));
+    whole_write_state(
+        b, cache,
+        net_view(&b->graph, made, states * dgo_min_u64(b->tokens / slots, g->state_count)));
     return seen(b, made, g->state_inner);
 }
 
@@ -173,6 +171,13 @@ int32_t whole_delta(struct builder *b, uint32_t l, int32_t normed)
 
 /* --- state spaces ------------------------------------------------------------------------- */
 
+bool whole_reads_first(const struct builder *b, uint32_t l)
+{
+    const uint8_t mixer = whole_kind(b, l)->mixer;
+
+    return mixer == GRAPH_STATE_SPACE || mixer == GRAPH_CONVOLUTION;
+}
+
 void whole_read_ahead(struct builder *b, uint32_t l)
 {
     const uint64_t bytes = b->shape->shift_bytes;
@@ -180,8 +185,8 @@ void whole_read_ahead(struct builder *b, uint32_t l)
     if (b->ahead.layer == l)
         return;
     b->ahead.layer = l;
-    b->ahead.cache = state_cache(b, l, bytes);
-    b->ahead.kept = read_state(b, b->ahead.cache, bytes);
+    b->ahead.cache = whole_state_cache(b, l, bytes);
+    b->ahead.kept = whole_read_state(b, b->ahead.cache, bytes);
 }
 
 /* Feed-forwards between are put down with the rest. */
@@ -192,7 +197,7 @@ void whole_look_ahead(struct builder *b, uint32_t l)
     while (next < b->memory->layer_count && whole_kind(b, next)->mixer == GRAPH_NO_MIXER &&
            !whole_kind(b, next)->routed)
         next++;
-    if (next < b->memory->layer_count && whole_kind(b, next)->mixer == GRAPH_STATE_SPACE)
+    if (next < b->memory->layer_count && whole_reads_first(b, next))
         whole_read_ahead(b, next);
 }
 
@@ -219,8 +224,8 @@ static int32_t behind_kept(struct builder *b, int32_t all)
     const int32_t input = whole_node(
         b, (struct net_op){.bytes = bytes, .source = SOURCES(b->ahead.kept, values), PLAIN});
 
-    write_state(b, b->ahead.cache,
-                net_view(&b->graph, input, bytes - b->tokens / slots * sizeof(float)));
+    whole_write_state(b, b->ahead.cache,
+                      net_view(&b->graph, input, bytes - b->tokens / slots * sizeof(float)));
     return input;
 }
 
@@ -311,7 +316,7 @@ static void keep_others(struct builder *b, int32_t cache)
                            .source = SOURCES(rows, slots_part(b, &b->inputs.slots_kept, others)),
                            PLAIN});
 
-    write_state(b, cache, net_view(&b->graph, made, 0));
+    whole_write_state(b, cache, net_view(&b->graph, made, 0));
 }
 
 void whole_scan(struct builder *b, uint32_t l, int32_t normed)
@@ -319,7 +324,7 @@ void whole_scan(struct builder *b, uint32_t l, int32_t normed)
     const struct memory_graph *g = b->shape;
     const uint64_t slots = b->to->settings->slot_count, states = g->state_bytes * slots;
     const int32_t all = product(b, l, SSM_IN, normed, product_width(g));
-    const int32_t input = behind_kept(b, all), cache = state_cache(b, l, g->state_bytes);
+    const int32_t input = behind_kept(b, all), cache = whole_state_cache(b, l, g->state_bytes);
     struct scan_parts parts;
     int32_t values, scan;
 
@@ -337,7 +342,7 @@ void whole_scan(struct builder *b, uint32_t l, int32_t normed)
                           slots_part(b, &b->inputs.slots_scanned, slots)},
                PLAIN});
     keep_others(b, cache);
-    write_state(b, cache, net_view(&b->graph, scan, states));
+    whole_write_state(b, cache, net_view(&b->graph, scan, states));
     b->scanned = (struct scanned){all, values, scan};
 }
 

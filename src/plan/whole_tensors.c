@@ -46,6 +46,16 @@ static const char *const part_names[PART_COUNT] = {
     [SSM_BETA_ALPHA] = "ssm_ba.weight",
     [SSM_NORM] = "ssm_norm.weight",
     [SSM_OUT] = "ssm_out.weight",
+    [SHORT_IN] = "shortconv.in_proj.weight",
+    [SHORT_CONV] = "shortconv.conv.weight",
+    [SHORT_OUT] = "shortconv.out_proj.weight",
+    [KIMI_CONV_Q] = "ssm_conv1d_q.weight",
+    [KIMI_CONV_K] = "ssm_conv1d_k.weight",
+    [KIMI_CONV_V] = "ssm_conv1d_v.weight",
+    [KIMI_DECAY_IN] = "ssm_f_a.weight",
+    [KIMI_DECAY_OUT] = "ssm_f_b.weight",
+    [KIMI_GATE_IN] = "ssm_g_a.weight",
+    [KIMI_GATE_OUT] = "ssm_g_b.weight",
     [ATTN_OUT] = "attn_output.weight",
     [ATTN_OUT_BIAS] = "attn_output.bias",
     [POST_ATTN_NORM] = "post_attention_norm.weight",
@@ -198,6 +208,7 @@ static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
                note_if(b, tensor, "altup_unembd_proj.weight", output_home, &b->joined_again) ||
                note_if(b, tensor, "output.bias", output_home, &b->output_bias) ||
                note_if(b, tensor, "output_norm.weight", output_home, &b->output_norm) ||
+               note_if(b, tensor, "token_embd_norm.weight", output_home, &b->output_norm) ||
                note_if(b, tensor, "output_norm.bias", output_home, &b->output_norm_bias);
     case DGO_TENSOR_TABLE:
         /* One of the factors for long contexts and short ones is used; they are as many. */
@@ -242,7 +253,7 @@ static bool has_mixer(const struct builder *b, uint32_t l)
 
     switch ((enum graph_mixer)whole_kind(b, l)->mixer) {
     case GRAPH_ATTENTION:
-        return w[ATTN_OUT].tensor && !w[DELTA_GATE].tensor && has_heads(b, l);
+        return w[ATTN_OUT].tensor && has_heads(b, l);
     case GRAPH_EXPANDED:
         return HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_KV_HEADS) &&
                (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
@@ -258,6 +269,12 @@ static bool has_mixer(const struct builder *b, uint32_t l)
         return has_state_space(b, w);
     case GRAPH_STATE_AND_ATTENTION:
         return has_state_space(b, w) && HAS(w, ATTN_OUT, ATTN_Q, ATTN_K, ATTN_V);
+    case GRAPH_CONVOLUTION:
+        return HAS(w, SHORT_IN, SHORT_CONV, SHORT_OUT);
+    case GRAPH_KIMI_DELTA:
+        return HAS(w, ATTN_Q, ATTN_K, ATTN_V, KIMI_CONV_Q, KIMI_CONV_K, KIMI_CONV_V, KIMI_DECAY_IN,
+                   KIMI_DECAY_OUT, KIMI_GATE_IN, KIMI_GATE_OUT, SSM_DT, SSM_A, SSM_BETA, SSM_NORM,
+                   ATTN_OUT);
     case GRAPH_NO_MIXER:
         return true;
     default:
