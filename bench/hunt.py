@@ -125,6 +125,11 @@ class Shape:
                      f"{a}.expert_feed_forward_length": self.expert_inner}
         if self.o["mtp"]:
             keys[f"{a}.nextn_predict_layers"] = self.o["mtp"]
+        if self.o["windows"]:  # but in every so many layers
+            keys |= {f"{a}.attention.sliding_window": 512,
+                     f"{a}.attention.sliding_window_pattern": [(layer + 1) % self.o["windows"] != 0 for layer in range(self.layers)]}
+        if self.o["shared_key"]:
+            keys[f"{a}.expert_shared_feed_forward_length"] = self.o["shared"]
         for key, value in self.o.items():
             if key.startswith("%"):
                 keys[f"{a}.{key[1:]}"] = value
@@ -153,6 +158,8 @@ class Shape:
                 if o["qkv_bias"]:
                     self.put(p + f"attn_{name}.bias", rows, kind="F32")
         self.put(p + "attn_output.weight", q, w)
+        if o["gated"]:
+            self.put(p + "attn_gate.weight", w, self.heads if o["gated"] == 1 else q)
         if o["out_bias"]:
             self.put(p + "attn_output.bias", w, kind="F32")
         if o["qk_norm"]:
@@ -200,7 +207,7 @@ class Shape:
         if self.o["expert_bias"]:
             self.put(p + "ffn_gate_inp.bias", n, kind="F32")
         if self.o["probs_bias"]:
-            self.put(p + "exp_probs_b.bias", n, kind="F32")
+            self.put(p + ("exp_probs_b" if self.o["bare_probs"] else "exp_probs_b.bias"), n, kind="F32")
         if self.o["shared"]:
             if self.o["shared_gate"]:
                 self.put(p + "ffn_gate_inp_shexp.weight", w, kind="F32")
@@ -208,7 +215,7 @@ class Shape:
 
     def write(self, path):
         self.put("token_embd.weight", self.width, self.vocabulary)
-        self.put("output_norm.weight", self.width, kind="F32")
+        self.put(self.o["output_norm"] or "output_norm.weight", self.width, kind="F32")
         if self.o["norm_bias"]:
             self.put("output_norm.bias", self.width, kind="F32")
         if self.o["output_bias"]:
@@ -565,6 +572,89 @@ class Single(StateSpace):
             super().dense(p, inner, suffix)
 
 
+class SingleRouted(Single):
+    """The same; feed-forwards are routed, without gates."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, moe=1, shared=True, shared_key=1, probs_bias=1, **options)
+
+    def dense(self, p, inner, suffix=""):
+        if self.feeds:
+            Shape.dense(self, p, inner, suffix)
+
+    def routed(self, p):
+        w, n, inner = self.width, self.experts, self.expert_inner
+        if not self.feeds:
+            return
+        self.put(p + "ffn_gate_inp.weight", w, n, kind="F32")
+        self.put(p + "exp_probs_b.bias", n, kind="F32")
+        self.put(p + "ffn_up_exps.weight", w, inner, n)
+        self.put(p + "ffn_down_exps.weight", inner, w, n)
+        self.dense(p, self.o["shared"], "_shexp")
+
+
+class Short(Shape):
+    """Short convolutions, and attention in every `every`th layer."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, qk_norm=1, tied=True, output_norm="token_embd_norm.weight", **options)
+        self.every = options.get("every", 3)
+
+    def attends(self, layer):
+        return (layer + 1) % self.every == 0
+
+    def keys(self):
+        a = self.architecture
+        return super().keys() | {f"{a}.shortconv.l_cache": 3,
+                                 f"{a}.attention.head_count_kv": [self.kv if self.attends(layer) else 0 for layer in range(self.layers)]}
+
+    def mixer(self, p, layer):
+        w = self.width
+        if self.attends(layer):
+            self.attention(p)
+            return
+        self.put(p + "attn_norm.weight", w, kind="F32")
+        self.put(p + "ffn_norm.weight", w, kind="F32")
+        self.put(p + "shortconv.in_proj.weight", w, 3 * w)
+        self.put(p + "shortconv.conv.weight", 3, w, kind="F32")
+        self.put(p + "shortconv.out_proj.weight", w, w)
+
+
+class Kimi(Latent):
+    """Kimi's delta attention, and latent attention in every fourth layer."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, **options)
+        self.heads, self.ql, self.delta = rng.choice([8, 16, 32]), 0, 128
+
+    def attends(self, layer):
+        return (layer + 1) % 4 == 0
+
+    def keys(self):
+        a = self.architecture
+        return super().keys() | {f"{a}.ssm.conv_kernel": 4, f"{a}.kda.head_dim": self.delta,
+                                 f"{a}.attention.head_count_kv": [int(self.attends(layer)) for layer in range(self.layers)]}
+
+    def mixer(self, p, layer):
+        w, inner = self.width, self.heads * self.delta
+        if self.attends(layer):
+            super().mixer(p, layer)
+            return
+        for name in ("attn_norm", "ffn_norm"):
+            self.put(p + name + ".weight", w, kind="F32")
+        for name in "qkv":
+            self.put(p + f"attn_{name}.weight", w, inner)
+            self.put(p + f"ssm_conv1d_{name}.weight", 4, 1, inner, kind="F32")
+        for name in "fg":
+            self.put(p + f"ssm_{name}_a.weight", w, self.delta)
+            self.put(p + f"ssm_{name}_b.weight", self.delta, inner)
+        self.put(p + "ssm_beta.weight", w, self.heads)
+        self.put(p + "ssm_a", 1, self.heads, kind="F32")
+        self.put(p + "ssm_dt.bias", inner, kind="F32")
+        self.put(p + "ssm_norm.weight", self.delta, kind="F32")
+        self.put(p + "attn_output.weight", inner, w)
+
+
 PLAIN_OLD = {"square": 1, "fused_qkv": 1, "qkv_bias": 1, "out_bias": 1, "norm_bias": 1, "no_gate": 1, "ffn_bias": 1}
 
 FAMILIES = {
@@ -672,6 +762,35 @@ FAMILIES = {
     "phimoe": lambda r: Shape(r, "phimoe", moe=1, square=1, qkv_bias=1, out_bias=1, norm_bias=1, output_bias=1, tied=False, one_inner=1, inner_max=4096,
                               experts_max=16),
     "llama4": lambda r: Shape(r, "llama4", moe=1, shared=True, **{"%interleave_moe_layer_step": 1, "%expert_shared_count": 1}),
+}
+
+ROUTED = {"%expert_shared_count": 1, "%expert_weights_scale": 2.5, "%expert_weights_norm": True, "%expert_gating_func": 2}
+LED = ROUTED | {"%leading_dense_block_count": 1}
+
+FAMILIES |= {
+    "lfm2": lambda r: Short(r, "lfm2", square=1, every=r.choice([2, 3])),
+    "lfm2moe": lambda r: Short(r, "lfm2moe", square=1, every=r.choice([2, 3]), moe=1, lead=1, probs_bias=1, **LED),
+    "kimi-linear": lambda r: Kimi(r, "kimi-linear", moe=1, lead=1, shared=True, probs_bias=1, tied=False),
+    "nemotron_h_moe": lambda r: SingleRouted(r, "nemotron_h_moe", tied=False, width=r.choice([1024, 2048, 4096]), **ROUTED),
+    "exaone-moe": lambda r: Shape(r, "exaone-moe", moe=1, lead=1, tied=False, shared=True, probs_bias=1, qk_norm=1, windows=r.choice([2, 4]), **LED),
+    "hy_v3": lambda r: Shape(r, "hy_v3", moe=1, lead=1, shared=True, shared_key=1, probs_bias=1, bare_probs=1, qk_norm=1, tied=False, **LED),
+    "cohere2moe": lambda r: Shape(r, "cohere2moe", square=1, moe=1, lead=1, shared=True, shared_key=1, no_ffn_norm=1, windows=r.choice([2, 4]),
+                                  **LED | {"%logit_scale": 0.06}),
+    "mistral4": lambda r: Latent(r, "mistral4", moe=1, lead=1, shared=True, tied=False),
+    "afmoe": lambda r: Shape(r, "afmoe", moe=1, lead=1, shared=True, probs_bias=1, qk_norm=1, gated=2, post_norm=1, windows=4, tied=False, **LED),
+    "laguna": lambda r: Shape(r, "laguna", moe=1, lead=1, shared=True, shared_key=1, probs_bias=1, qk_norm=1, gated=r.choice([1, 2]),
+                              windows=r.choice([0, 2]), tied=False, **LED),
+    "spark2_5": lambda r: Shape(r, "spark2_5", gated=1, windows=r.choice([2, 4])),
+    "muse-glimmer": lambda r: Shape(r, "muse-glimmer", gated=2, qk_norm=1, post_norm=1, tied=False, windows=r.choice([2, 4]), **{"%logit_scale": 0.06}),
+    "mimo2": lambda r: Shape(r, "mimo2", moe=1, lead=1, probs_bias=1, windows=r.choice([2, 4]), sinks=1, tied=False, **LED),
+    "paddleocr": lambda r: Shape(r, "paddleocr", **{"%rope.dimension_sections": [16, 24, 24, 0]}),
+    "deci": lambda r: Shape(r, "deci"),
+    "granite_swa": lambda r: Shape(r, "granite_swa", sinks=1, windows=r.choice([2, 4]), **{"%attention.scale": 0.01, "%embedding_scale": 12.0,
+                                                                                "%residual_scale": 0.2, "%logit_scale": 8.0}),
+    "mellum": lambda r: Shape(r, "mellum", moe=1, qk_norm=1, tied=False, windows=r.choice([2, 4]), **{"%expert_weights_norm": True}),
+    "maple": lambda r: Shape(r, "maple", moe=1, qk_norm=1, windows=r.choice([2, 4]), tied=False, **{"%swiglu_clamp_exp": 7.0}),
+    "nanbeige": lambda r: Shape(r, "nanbeige", square=1),
+    "exaone4+windows": lambda r: Shape(r, "exaone4", square=1, qk_norm=1, post_norm=1, no_attn_norm=1, no_ffn_norm=1, windows=4, layers=r.choice([4, 5, 8])),
 }
 
 # The same with a block that predicts the next token: --spec-type draft-mtp runs it.

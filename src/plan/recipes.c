@@ -15,7 +15,7 @@ static const struct recipe recipes[] = {
     {"chatglm", RECIPE_WHOLE},
     {"codeshell", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"cohere2", RECIPE_LAYER_NORM | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE},
-    {"cohere2moe", RECIPE_WHOLE_NEWEST},
+    {"cohere2moe", RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE_NEWEST},
     {"command-r", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"deci", RECIPE_WHOLE_NEWEST},
     {"deepseek", RECIPE_WHOLE},

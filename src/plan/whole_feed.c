@@ -200,6 +200,10 @@ static int32_t expert_inner(struct builder *b, uint32_t l, int32_t in, int32_t c
     const uint64_t bytes = inner * b->model->expert_used_count * rows * sizeof(float);
     int32_t gate, up;
 
+    if (whole_kind(b, l)->experts_ungated) {
+        up = expert_product(b, l, EXP_UP, EXP_UP_BIAS, in, chosen, inner, rows);
+        return whole_over(b, up, NET_NONE, bytes);
+    }
     if (b->part[l][EXP_GATE_UP].tensor) {
         const int32_t both =
             expert_product(b, l, EXP_GATE_UP, EXP_GATE_UP_BIAS, in, chosen, 2 * inner, rows);
@@ -213,15 +217,26 @@ static int32_t expert_inner(struct builder *b, uint32_t l, int32_t in, int32_t c
     return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(gate, up), PLAIN});
 }
 
+static int32_t shared_ungated(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t inner = rows * w[SHARED_DOWN].tensor->dim[0] * sizeof(float);
+    const int32_t made = whole_product(b, &w[SHARED_UP], in, inner, rows);
+
+    return whole_product(b, &w[SHARED_DOWN], whole_over(b, made, NET_NONE, inner),
+                         rows * b->model->embedding_length * sizeof(float), rows);
+}
+
 /* The expert for all; it may have a gate, one value for each row. */
 static int32_t shared(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
     const struct weight *w = b->part[l];
     const uint64_t one = rows * sizeof(float);
-    int32_t made =
-        gated(b, &w[SHARED_GATE], &none, &w[SHARED_UP], &none, &w[SHARED_DOWN], in, rows);
-    int32_t gate;
+    int32_t made, gate;
 
+    if (whole_kind(b, l)->shared_ungated)
+        return shared_ungated(b, l, in, rows);
+    made = gated(b, &w[SHARED_GATE], &none, &w[SHARED_UP], &none, &w[SHARED_DOWN], in, rows);
     if (!w[SHARED_ROUTER].tensor)
         return made;
     gate = whole_product(b, &w[SHARED_ROUTER], in, one, rows);

@@ -298,9 +298,15 @@ static bool has_feed(const struct builder *b, uint32_t l)
         return false;
     if (!kind->routed)
         return true;
-    if (kind->shared && !HAS(w, SHARED_GATE, SHARED_UP, SHARED_DOWN))
+    if (kind->shared &&
+        !(HAS(w, SHARED_UP, SHARED_DOWN) &&
+          (kind->shared_ungated ? !w[SHARED_ROUTER].tensor : w[SHARED_GATE].tensor != NULL)))
         return false;
-    return HAS(w, ROUTER, EXP_DOWN) && (w[EXP_GATE_UP].tensor || HAS(w, EXP_GATE, EXP_UP));
+    if (!HAS(w, ROUTER, EXP_DOWN))
+        return false;
+    if (kind->experts_ungated)
+        return w[EXP_UP].tensor;
+    return w[EXP_GATE_UP].tensor || HAS(w, EXP_GATE, EXP_UP);
 }
 
 /* What stands between the layers of models that have more than one stream of single rows. */

@@ -7,6 +7,8 @@
  * attention". */
 #include "graph.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 struct look {
@@ -70,13 +72,22 @@ static bool latent_alone(const struct dgo_model *model)
     return model->mla && !indexed;
 }
 
+/* Routed experts are asked for at once, and the product behind attention with them. */
+static bool is_routed(const struct dgo_model *model, uint32_t l)
+{
+    char name[DGO_TENSOR_NAME_MAX];
+
+    snprintf(name, sizeof name, "blk.%" PRIu32 ".ffn_gate_inp.weight", l);
+    return model->expert_count > 0 && graph_has_tensor(model, name);
+}
+
 static int32_t next_device(const struct look *look, uint32_t l)
 {
     const struct dgo_model *model = look->model;
     const uint32_t state = model->layer[l].recurrent ? l : l + 1;
 
     if (memory_states_come_first(model) && state < model->layer_count &&
-        model->layer[state].recurrent)
+        model->layer[state].recurrent && (state == l || !is_routed(model, l)))
         return look->settings->kv_on_host ? ASSIGN_CPU : look->layer_device[state];
     return product_device(look, l);
 }
