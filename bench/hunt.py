@@ -777,7 +777,7 @@ FAMILIES |= {
     "cohere2moe": lambda r: Shape(r, "cohere2moe", square=1, moe=1, lead=1, shared=True, shared_key=1, no_ffn_norm=1, windows=r.choice([2, 4]),
                                   **LED | {"%logit_scale": 0.06}),
     "mistral4": lambda r: Latent(r, "mistral4", moe=1, lead=1, shared=True, tied=False),
-    "afmoe": lambda r: Shape(r, "afmoe", moe=1, lead=1, shared=True, probs_bias=1, qk_norm=1, gated=2, post_norm=1, windows=4, tied=False, **LED),
+    "afmoe": lambda r: Shape(r, "afmoe", moe=1, lead=1, shared=True, probs_bias=1, qk_norm=1, gated=2, post_norm=1, windows=r.choice([2, 4]), tied=False, **LED),
     "laguna": lambda r: Shape(r, "laguna", moe=1, lead=1, shared=True, shared_key=1, probs_bias=1, qk_norm=1, gated=r.choice([1, 2]),
                               windows=r.choice([0, 2]), tied=False, **LED),
     "spark2_5": lambda r: Shape(r, "spark2_5", gated=1, windows=r.choice([2, 4])),

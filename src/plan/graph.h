@@ -66,6 +66,10 @@ const struct recipe *recipe_find(const char *architecture);
 /* Whether it was compared with builds of these rules, too. */
 bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule);
 enum graph_halves recipe_halves(const struct dgo_model *model);
+/* Whether norms are plain ones because the file has no epsilon for others. */
+bool recipe_norms_plainly(const struct dgo_model *model);
+/* How many first layers are rotated without a window, where only windows are. */
+uint32_t recipe_rotated_first(const struct dgo_model *model);
 
 /* graph_kinds.c.  False: this model's graph is not known; `graph` is then of no use. */
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
@@ -79,9 +83,6 @@ uint64_t graph_unpacked_bytes(const struct memory_graph *graph, const struct gra
 bool graph_is_named(const char *name, const char *part);
 
 bool graph_has_tensor(const struct dgo_model *model, const char *name);
-
-/* Whether positions are rotated into queries and keys of layer `l`. */
-bool graph_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l);
 
 /* Builds since 11147 take embeddings among tokens: a second way in that is always reserved. */
 bool graph_mixes_embeddings(const struct memory_graph *graph);

@@ -98,12 +98,13 @@ static void note_tensor(const struct dgo_tensor *tensor, struct layer_traits *la
 
 /* --- one layer ------------------------------------------------------------------------------- */
 
-bool graph_rotated(uint32_t recipe, const struct dgo_layer *layer, uint32_t l)
+/* Whether positions are rotated into queries and keys of layer `l`. */
+static bool is_rotated(const struct dgo_model *model, uint32_t recipe, uint32_t l)
 {
     if (recipe & RECIPE_NO_ROPE)
         return false;
     if (recipe & RECIPE_ROPE_IN_WINDOWS)
-        return layer->sliding_window;
+        return model->layer[l].sliding_window || l < recipe_rotated_first(model);
     return !(recipe & RECIPE_ROPE_NOT_FOURTH) || (l + 1) % 4 != 0;
 }
 
@@ -157,7 +158,8 @@ static void fill_mixer(const struct dgo_model *model, uint32_t recipe, uint32_t 
     kind->fused_product = traits_of->tensor[T_QKV];
     kind->queries_gated = traits_of->tensor[T_QUERIES] &&
                           traits_of->tensor[T_QUERIES]->dim[1] == 2 * (uint64_t)kind->queries;
-    kind->heads_remade = norm_over_heads || graph_rotated(recipe, layer, l);
+    kind->rotated = is_rotated(model, recipe, l);
+    kind->heads_remade = norm_over_heads || kind->rotated;
     kind->mixer = (uint8_t)find_mixer(model, recipe, layer, traits_of);
     if (kind->mixer == GRAPH_ATTENTION && traits_of->tensor[T_ATTN_GATE])
         kind->gate = (uint32_t)traits_of->tensor[T_ATTN_GATE]->dim[1];
@@ -451,6 +453,8 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
         graph->recipe |= RECIPE_SCALED;
     if (graph->recipe & RECIPE_POSITIONS_BY_FILE && has_sections(model))
         graph->recipe |= RECIPE_POSITIONS_4;
+    if (recipe_norms_plainly(model))
+        graph->recipe |= RECIPE_LAYER_NORM;
     if (!has_window(model))
         graph->recipe &= ~(uint32_t)RECIPE_ROPE_IN_WINDOWS;
     graph->halves = (uint8_t)recipe_halves(model);

@@ -116,6 +116,7 @@ struct graph_layer {
     uint8_t mixer; /* enum graph_mixer */
     bool routed, dense;
     bool window;
+    bool rotated;       /* positions are rotated into queries and keys */
     bool heads_remade;  /* queries and keys are normed or rotated head by head */
     bool queries_gated; /* twice as wide: a gate beside each */
     bool fused_product; /* queries, keys and values are one product */

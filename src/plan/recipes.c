@@ -7,27 +7,27 @@
 #include <string.h>
 
 static const struct recipe recipes[] = {
-    {"afmoe", RECIPE_SCALED | RECIPE_WHOLE_NEWEST},
-    {"arcee", RECIPE_WHOLE},
-    {"bailingmoe", RECIPE_WHOLE},
+    {"afmoe", RECIPE_SCALED | RECIPE_ROPE_NOT_FOURTH | RECIPE_WHOLE_NEWEST},
+    {"arcee", RECIPE_WHOLE_NEWEST},
+    {"bailingmoe", RECIPE_WHOLE_NEWEST},
     {"bailingmoe2", RECIPE_WHOLE},
     {"bailingmoe3", RECIPE_POSITIONS_BY_FILE | RECIPE_WHOLE_NEWEST},
-    {"chatglm", RECIPE_WHOLE},
-    {"codeshell", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"chatglm", RECIPE_WHOLE_NEWEST},
+    {"codeshell", RECIPE_LAYER_NORM | RECIPE_WHOLE_NEWEST},
     {"cohere2", RECIPE_LAYER_NORM | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE},
     {"cohere2moe", RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE_NEWEST},
     {"command-r", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"deci", RECIPE_WHOLE_NEWEST},
-    {"deepseek", RECIPE_WHOLE},
+    {"deepseek", RECIPE_WHOLE_NEWEST},
     {"deepseek2", RECIPE_WHOLE},
     {"dots1", RECIPE_WHOLE},
     {"ernie4_5", RECIPE_WHOLE},
     {"ernie4_5-moe", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
-    {"exaone", RECIPE_WHOLE},
+    {"exaone", RECIPE_WHOLE_NEWEST},
     {"exaone-moe", RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE_NEWEST},
-    {"exaone4", RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE},
-    {"falcon-h1", RECIPE_WHOLE},
-    {"gemma", RECIPE_SCALED | RECIPE_WHOLE},
+    {"exaone4", RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE_NEWEST},
+    {"falcon-h1", RECIPE_WHOLE_NEWEST},
+    {"gemma", RECIPE_SCALED | RECIPE_WHOLE_NEWEST},
     {"gemma2", RECIPE_SCALED | RECIPE_KEYS_FIRST | RECIPE_WHOLE},
     {"gemma3", RECIPE_SCALED | RECIPE_SCALED_ROWS | RECIPE_KEYS_FIRST | RECIPE_WHOLE},
     {"gemma3n",
@@ -40,14 +40,14 @@ static const struct recipe recipes[] = {
      RECIPE_SHARES_LATE | RECIPE_KEYS_FIRST | RECIPE_ROWS_LATE | RECIPE_RESULT_KEPT | RECIPE_WHOLE},
     {"granite", RECIPE_WHOLE},
     {"granite_swa", RECIPE_WHOLE_NEWEST},
-    {"granitehybrid", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
+    {"granitehybrid", RECIPE_SHARES_NORMED | RECIPE_WHOLE_NEWEST},
     {"granitemoe", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"hunyuan-dense", RECIPE_NORM_LAST | RECIPE_WHOLE},
     {"hunyuan-moe", RECIPE_SHARES_NORMED | RECIPE_NORM_LAST | RECIPE_WHOLE},
-    {"hunyuan_vl", RECIPE_POSITIONS_BY_FILE | RECIPE_NORM_LAST | RECIPE_WHOLE},
+    {"hunyuan_vl", RECIPE_POSITIONS_BY_FILE | RECIPE_NORM_LAST | RECIPE_WHOLE_NEWEST},
     {"hy_v3", RECIPE_WHOLE_NEWEST},
-    {"internlm2", RECIPE_WHOLE},
-    {"jais2", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"internlm2", RECIPE_WHOLE_NEWEST},
+    {"jais2", RECIPE_LAYER_NORM | RECIPE_WHOLE_NEWEST},
     {"kimi-linear", RECIPE_NO_ROPE | RECIPE_WHOLE_NEWEST},
     {"laguna", RECIPE_WHOLE_NEWEST},
     {"lfm2", RECIPE_OWN_FIRST | RECIPE_WHOLE_NEWEST},
@@ -55,31 +55,31 @@ static const struct recipe recipes[] = {
     {"llama", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"llama4", RECIPE_SHARES_FIRST | RECIPE_ROUTER_RAW | RECIPE_ROPE_NOT_FOURTH |
                    RECIPE_QUERIES_SCALED | RECIPE_KEYS_FIRST | RECIPE_WHOLE},
-    {"maincoder", RECIPE_NORM_LAST | RECIPE_WHOLE},
-    {"mamba2", RECIPE_WHOLE},
-    {"maple", RECIPE_SHARES_NORMED | RECIPE_WHOLE_NEWEST},
+    {"maincoder", RECIPE_NORM_LAST | RECIPE_WHOLE_NEWEST},
+    {"mamba2", RECIPE_WHOLE_NEWEST},
+    {"maple", RECIPE_SHARES_NORMED | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE_NEWEST},
     {"mellum", RECIPE_SHARES_NORMED | RECIPE_WHOLE_NEWEST},
     {"mimo2", RECIPE_NO_BIASES | RECIPE_SHARES_NORMED | RECIPE_WHOLE_NEWEST},
-    {"minicpm", RECIPE_SCALED | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
+    {"minicpm", RECIPE_SCALED | RECIPE_SHARES_NORMED | RECIPE_WHOLE_NEWEST},
     {"minimax-m2", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"mistral3", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"mistral4", RECIPE_WHOLE_NEWEST},
     {"muse-glimmer", RECIPE_SCALED | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE_NEWEST},
     {"nanbeige", RECIPE_WHOLE_NEWEST},
-    {"nemotron", RECIPE_LAYER_NORM | RECIPE_WHOLE},
-    {"nemotron_h", RECIPE_NO_ROPE | RECIPE_WHOLE},
+    {"nemotron", RECIPE_LAYER_NORM | RECIPE_WHOLE_NEWEST},
+    {"nemotron_h", RECIPE_NO_ROPE | RECIPE_WHOLE_NEWEST},
     {"nemotron_h_moe", RECIPE_NO_ROPE | RECIPE_WHOLE_NEWEST},
     {"olmo2", RECIPE_WHOLE},
     {"olmoe", RECIPE_WHOLE},
-    {"orion", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"orion", RECIPE_LAYER_NORM | RECIPE_WHOLE_NEWEST},
     {"paddleocr", RECIPE_POSITIONS_4 | RECIPE_WHOLE_NEWEST},
-    {"pangu-embedded", RECIPE_WHOLE},
-    {"phi2", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"pangu-embedded", RECIPE_WHOLE_NEWEST},
+    {"phi2", RECIPE_LAYER_NORM | RECIPE_WHOLE_NEWEST},
     {"phi3", RECIPE_FEED_OWN_FIRST | RECIPE_WHOLE},
-    {"phimoe", RECIPE_FEED_OWN_FIRST | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
+    {"phimoe", RECIPE_FEED_OWN_FIRST | RECIPE_SHARES_NORMED | RECIPE_WHOLE_NEWEST},
     {"qwen2", RECIPE_WHOLE},
     {"qwen2moe", RECIPE_GATE_PROPORTION | RECIPE_WHOLE},
-    {"qwen2vl", RECIPE_POSITIONS_4 | RECIPE_WHOLE},
+    {"qwen2vl", RECIPE_POSITIONS_4 | RECIPE_WHOLE_NEWEST},
     {"qwen3", RECIPE_WHOLE},
     {"qwen35", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_ROWS_LATE | RECIPE_LAST_KEPT |
                    RECIPE_WHOLE},
@@ -93,9 +93,9 @@ static const struct recipe recipes[] = {
     {"seed_oss", RECIPE_WHOLE},
     {"smollm3", RECIPE_ROPE_NOT_FOURTH | RECIPE_WHOLE},
     {"spark2_5", RECIPE_WHOLE_NEWEST},
-    {"stablelm", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"stablelm", RECIPE_LAYER_NORM | RECIPE_WHOLE_NEWEST},
     {"starcoder2", RECIPE_LAYER_NORM | RECIPE_WHOLE},
-    {"xverse", RECIPE_WHOLE},
+    {"xverse", RECIPE_WHOLE_NEWEST},
 };
 
 /* Compared with build 11669 alone. */
@@ -169,6 +169,23 @@ bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule)
         recipe >= newest && recipe < newest + sizeof newest / sizeof newest[0];
 
     return !newest_alone || rule->measured_build >= memory_build_find(0)->measured_build;
+}
+
+static bool is_cohere_moe(const struct dgo_model *model)
+{
+    return strcmp(model->architecture, "cohere2moe") == 0;
+}
+
+bool recipe_norms_plainly(const struct dgo_model *model)
+{
+    return is_cohere_moe(model) &&
+           !dgo_model_find(model, "cohere2moe.attention.layer_norm_rms_epsilon");
+}
+
+uint32_t recipe_rotated_first(const struct dgo_model *model)
+{
+    return is_cohere_moe(model) ? (uint32_t)memory_key_number(model, "leading_dense_block_count")
+                                : 0;
 }
 
 enum graph_halves recipe_halves(const struct dgo_model *model)

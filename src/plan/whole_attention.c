@@ -23,7 +23,7 @@ int32_t whole_rotated(struct builder *b, uint32_t l, int32_t of, uint64_t bytes)
 
 bool whole_is_rotated(const struct builder *b, uint32_t l)
 {
-    return graph_rotated(b->shape->recipe, &b->model->layer[l], l);
+    return whole_kind(b, l)->rotated;
 }
 
 /* Queries and keys as heads: normed and rotated, and turned for a packed cache.  A norm as wide as
