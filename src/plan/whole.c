@@ -338,6 +338,15 @@ static bool may_lose_fusion(const struct builder *b)
     return false;
 }
 
+/* Only delta nets are drawn with the states that a refused guess goes back to. */
+static bool states_are_deltas(const struct builder *b)
+{
+    for (uint32_t k = 0; k < b->shape->kind_count; k++)
+        if (b->shape->kind[k].mixer > GRAPH_DELTA)
+            return false;
+    return true;
+}
+
 /* With the engine: whole layers on devices of this machine, and one state of each slot. */
 static bool is_compared(const struct builder *b)
 {
@@ -351,7 +360,7 @@ static bool is_compared(const struct builder *b)
     if (settings->states_out &&
         (graph_picks_late(b->shape) || b->shape->has_state_space || b->shape->streams))
         return false;
-    return !settings->own_draft_alone && (b->shape->state_count == 1 || !b->shape->has_state_space);
+    return !settings->own_draft_alone && (b->shape->state_count == 1 || states_are_deltas(b));
 }
 
 bool whole_graph_bytes(const struct whole_placement *placement, bool block,
