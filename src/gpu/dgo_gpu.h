@@ -241,6 +241,10 @@ enum dgo_status dgo_machine_join(struct dgo_machine *machine, const struct dgo_m
 /* Published peak figures of a card by its driver name ("NVIDIA GeForce RTX 3090"); false for
  * unknown cards, and a figure that is not published is 0.  dgo_gpu_take has already filled them in
  * where the machine did not know better. */
-bool dgo_gpu_facts(const char *name, double *bandwidth_bytes_per_s, double *fp16_flops);
+struct dgo_gpu_facts {
+    double bandwidth_bytes_per_s, fp16_flops;
+    uint32_t pcie_gen, pcie_width; /* what the card can do */
+};
+bool dgo_gpu_facts(const char *name, struct dgo_gpu_facts *facts);
 
 #endif

@@ -9,8 +9,10 @@ static const struct fact {
     enum dgo_gpu_vendor vendor;
     const char *name; /* words, in this order and together */
     double bandwidth_gbs, fp16_tflops;
+    uint32_t pcie_gen, pcie_width;
 } facts[] = {
-#define X(vendor, name, gbs, tflops, source) {DGO_VENDOR_##vendor, name, gbs, tflops},
+#define X(vendor, name, gbs, tflops, gen, lanes, source)                                           \
+    {DGO_VENDOR_##vendor, name, gbs, tflops, gen, lanes},
 #include "gpu_facts.def"
 #undef X
 };
@@ -113,14 +115,16 @@ static const struct fact *find(const char *text)
     return best;
 }
 
-bool dgo_gpu_facts(const char *name, double *bandwidth_bytes_per_s, double *fp16_flops)
+bool dgo_gpu_facts(const char *name, struct dgo_gpu_facts *of)
 {
     const struct fact *fact = find(name);
 
     if (!fact)
         return false;
-    *bandwidth_bytes_per_s = fact->bandwidth_gbs * 1e9;
-    *fp16_flops = fact->fp16_tflops * 1e12;
+    *of = (struct dgo_gpu_facts){.bandwidth_bytes_per_s = fact->bandwidth_gbs * 1e9,
+                                 .fp16_flops = fact->fp16_tflops * 1e12,
+                                 .pcie_gen = fact->pcie_gen,
+                                 .pcie_width = fact->pcie_width};
     return true;
 }
 

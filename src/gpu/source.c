@@ -125,22 +125,36 @@ static void tell_unattributed(struct dgo_gpu *gpu)
                                                      : 0);
 }
 
+/* Published figures, where nothing better is known. */
+static void fill_facts(struct dgo_gpu *gpu)
+{
+    struct dgo_gpu_facts facts;
+
+    if (!dgo_gpu_facts(gpu->name, &facts))
+        return;
+    if (!dgo_gpu_knows(gpu, DGO_GPU_BANDWIDTH_BYTES_PER_S) && facts.bandwidth_bytes_per_s > 0)
+        GPU_SET(gpu, BANDWIDTH_BYTES_PER_S, bandwidth_bytes_per_s, facts.bandwidth_bytes_per_s);
+    if (!dgo_gpu_knows(gpu, DGO_GPU_FP16_FLOPS) && facts.fp16_flops > 0)
+        GPU_SET(gpu, FP16_FLOPS, fp16_flops, facts.fp16_flops);
+    /* The slot may give less, so what is known of the link, however little, is not added to. */
+    if (facts.pcie_gen > 0 && !dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN) &&
+        !dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN_MAX) && !dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH) &&
+        !dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH_MAX)) {
+        GPU_SET(gpu, PCIE_GEN_MAX, pcie_gen_max, facts.pcie_gen);
+        GPU_SET(gpu, PCIE_WIDTH_MAX, pcie_width_max, facts.pcie_width);
+    }
+}
+
 /* What every source lacks alike: published figures of known cards, and links' bandwidth. */
 static void complete(struct dgo_machine *machine)
 {
     for (uint32_t i = 0; i < machine->gpu_count; i++) {
         struct dgo_gpu *gpu = &machine->gpu[i];
-        double bandwidth = 0, flops = 0;
 
         tell_unattributed(gpu);
         if (gpu->vendor == DGO_VENDOR_UNKNOWN)
             gpu->vendor = gpu_vendor_of(gpu->name);
-        if (!dgo_gpu_facts(gpu->name, &bandwidth, &flops))
-            continue;
-        if (!dgo_gpu_knows(gpu, DGO_GPU_BANDWIDTH_BYTES_PER_S) && bandwidth > 0)
-            GPU_SET(gpu, BANDWIDTH_BYTES_PER_S, bandwidth_bytes_per_s, bandwidth);
-        if (!dgo_gpu_knows(gpu, DGO_GPU_FP16_FLOPS) && flops > 0)
-            GPU_SET(gpu, FP16_FLOPS, fp16_flops, flops);
+        fill_facts(gpu);
     }
     gpu_fill_link_bandwidth(machine);
 }

@@ -35,6 +35,22 @@ static void test_names(void **state)
         {"NVIDIA A100-SXM4-80GB", 2039, 312, DGO_VENDOR_NVIDIA},
         {"NVIDIA A100-SXM4-40GB", 1555, 312, DGO_VENDOR_NVIDIA},
         {"NVIDIA A100 80GB PCIe", 1935, 312, DGO_VENDOR_NVIDIA},
+        {"NVIDIA GeForce GTX 1050", 112, 1.9, DGO_VENDOR_NVIDIA},
+        {"NVIDIA TITAN X (Pascal)", 0, 0, DGO_VENDOR_NVIDIA}, /* Maxwell had one of that name */
+        {"Tesla V100-SXM3-32GB", 900, 125, DGO_VENDOR_NVIDIA},
+        {"NVIDIA A800-SXM4-80GB", 2039, 312, DGO_VENDOR_NVIDIA},
+        {"NVIDIA A800 80GB PCIe", 1935, 312, DGO_VENDOR_NVIDIA},
+        {"NVIDIA L20", 864, 119.5, DGO_VENDOR_NVIDIA},
+        {"NVIDIA H800", 3352, 989, DGO_VENDOR_NVIDIA},
+        {"NVIDIA H800 PCIe", 2039, 756, DGO_VENDOR_NVIDIA},
+        {"NVIDIA GH200 480GB", 4000, 989, DGO_VENDOR_NVIDIA},
+        {"NVIDIA RTX PRO 2000 Blackwell", 288, 0, DGO_VENDOR_NVIDIA},
+        {"NVIDIA RTX PRO 4000 Blackwell SFF Edition", 432, 0, DGO_VENDOR_NVIDIA},
+        {"NVIDIA RTX PRO 5000 Blackwell", 1344, 0, DGO_VENDOR_NVIDIA},
+        {"NVIDIA B300", 8000, 2250, DGO_VENDOR_NVIDIA},
+        {"AMD Radeon RX 9070 GRE", 432, 0, DGO_VENDOR_AMD},
+        {"AMD Radeon PRO W7700", 576, 56.5, DGO_VENDOR_AMD},
+        {"Intel(R) Arc(TM) A310 Graphics", 124, 0, DGO_VENDOR_INTEL},
         {"NVIDIA A10", 600, 125, DGO_VENDOR_NVIDIA},
         {"NVIDIA A10G", 600, 70, DGO_VENDOR_NVIDIA},
         {"NVIDIA H100 80GB HBM3", 3352, 989, DGO_VENDOR_NVIDIA},
@@ -62,17 +78,17 @@ static void test_names(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        double bandwidth = -1, flops = -1;
-        const bool found = dgo_gpu_facts(cases[i].name, &bandwidth, &flops);
+        struct dgo_gpu_facts facts = {-1, -1, 0, 0};
+        const bool found = dgo_gpu_facts(cases[i].name, &facts);
 
         CHECK_ROW(found == (cases[i].want_gbs > 0), cases[i].name);
         CHECK_ROW(gpu_vendor_of(cases[i].name) == cases[i].vendor, cases[i].name);
         if (!found) {
-            CHECK_ROW(bandwidth == -1 && flops == -1, cases[i].name);
+            CHECK_ROW(facts.bandwidth_bytes_per_s == -1 && facts.fp16_flops == -1, cases[i].name);
             continue;
         }
-        CHECK_ROW(bandwidth == cases[i].want_gbs * 1e9, cases[i].name);
-        CHECK_ROW(flops == cases[i].want_tflops * 1e12, cases[i].name);
+        CHECK_ROW(facts.bandwidth_bytes_per_s == cases[i].want_gbs * 1e9, cases[i].name);
+        CHECK_ROW(facts.fp16_flops == cases[i].want_tflops * 1e12, cases[i].name);
     }
 }
 
@@ -82,9 +98,10 @@ static void test_table(void **state)
     static const struct {
         const char *name;
         double gbs, tflops;
+        uint32_t gen, lanes;
         const char *source;
     } rows[] = {
-#define X(vendor, name, gbs, tflops, source) {name, gbs, tflops, source},
+#define X(vendor, name, gbs, tflops, gen, lanes, source) {name, gbs, tflops, gen, lanes, source},
 #include "gpu_facts.def"
 #undef X
     };
@@ -93,11 +110,17 @@ static void test_table(void **state)
     (void)state;
     assert_true(count >= 70);
     for (size_t i = 0; i < count; i++) {
-        double bandwidth = 0, flops = 0;
+        struct dgo_gpu_facts facts = {0};
 
-        CHECK_ROW(dgo_gpu_facts(rows[i].name, &bandwidth, &flops), rows[i].name);
-        CHECK_ROW(bandwidth == rows[i].gbs * 1e9, rows[i].name);
-        CHECK_ROW(flops == rows[i].tflops * 1e12, rows[i].name);
+        CHECK_ROW(dgo_gpu_facts(rows[i].name, &facts), rows[i].name);
+        CHECK_ROW(facts.bandwidth_bytes_per_s == rows[i].gbs * 1e9, rows[i].name);
+        CHECK_ROW(facts.fp16_flops == rows[i].tflops * 1e12, rows[i].name);
+        CHECK_ROW(facts.pcie_gen == rows[i].gen && facts.pcie_width == rows[i].lanes, rows[i].name);
+        CHECK_ROW((rows[i].gen == 0) == (rows[i].lanes == 0), rows[i].name);
+        CHECK_ROW(rows[i].gen == 0 || (rows[i].gen >= 3 && rows[i].gen <= 6), rows[i].name);
+        CHECK_ROW(rows[i].lanes == 0 || rows[i].lanes == 4 || rows[i].lanes == 8 ||
+                      rows[i].lanes == 16,
+                  rows[i].name);
         CHECK_ROW(rows[i].gbs >= 50 && rows[i].gbs <= 10000, rows[i].name);
         CHECK_ROW(rows[i].tflops >= 0 && rows[i].tflops <= 5000, rows[i].name);
         CHECK_ROW(rows[i].source[0] != '\0', rows[i].name);

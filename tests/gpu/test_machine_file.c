@@ -61,6 +61,9 @@ static void test_whole_file(void **state)
     assert_false(gpu->processes_known);
     gpu = &rig.gpu[1];
     assert_true(gpu->bandwidth_bytes_per_s == 360e9);
+    assert_int_equal(gpu->pcie_gen_max, 4); /* of the table: what the card can do */
+    assert_int_equal(gpu->pcie_width_max, 16);
+    assert_false(dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN) || dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH));
     assert_false(dgo_gpu_knows(gpu, DGO_GPU_RESERVED_BYTES));
     assert_int_equal(gpu->used_bytes, (12288 - 11900) * DGO_MIB);
     assert_int_equal(rig.link[0][1].kind, DGO_LINK_NVLINK);
