@@ -278,6 +278,27 @@ static void test_groups_that_cannot_be(void **state)
     }
 }
 
+/* Of several members: none twice, and no more groups than there is room for. */
+static void test_members_and_groups_have_bounds(void **state)
+{
+    const char *twice[] = {"a", "b", "a"}, *one[] = {"m0"};
+    char text[64 * (CONFIG_GROUP_MAX + 1)];
+    struct dgo_error err = {0};
+    char *made = NULL;
+    size_t length, at = 0;
+
+    (void)state;
+    assert_int_not_equal(
+        config_edit("ctx: 1\n", 7, "groups.x.members", twice, 3, &made, &length, &err), DGO_OK);
+    assert_non_null(strstr(err.text, "'a' stands twice among the members"));
+    at = (size_t)snprintf(text, sizeof text, "groups:\n");
+    for (int g = 0; g < CONFIG_GROUP_MAX; g++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "  g%d: {members: [n%d]}\n", g, g);
+    assert_int_not_equal(config_edit(text, at, "groups.more.members", one, 1, &made, &length, &err),
+                         DGO_OK);
+    assert_non_null(strstr(err.text, "there are at most"));
+}
+
 static void test_edits_keep_the_rest(void **state)
 {
     (void)state;
@@ -546,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_values_and_their_origin),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_a_bad_variable_is_named),
+        cmocka_unit_test(test_members_and_groups_have_bounds),
         cmocka_unit_test(test_edits_keep_the_rest),
         cmocka_unit_test(test_groups_that_cannot_be),
         cmocka_unit_test(test_the_view_says_where_from),

@@ -3,6 +3,11 @@
 #include "dgo_units.h"
 #include "engine_load.h"
 
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 static struct load_track track;
 
 #define S DGO_NS_PER_S
@@ -191,6 +196,111 @@ static void test_addresses(void **state)
     }
 }
 
+/* ---- asking ---- */
+
+/* An engine of three pages: each is answered with its status; asked[] counts. */
+static const char *const pages[] = {"/metrics", "/slots", "/props"};
+struct engine {
+    int fd;
+    uint16_t port;
+    pthread_t thread;
+    int status[3];
+    uint32_t asked[3];
+    bool with_key; /* the last request had it */
+};
+
+static void *serve(void *data)
+{
+    static const char *const body[] = {"llamacpp:requests_processing 1\n", "[]", "{}"};
+    struct engine *engine = data;
+    int peer;
+
+    while ((peer = accept(engine->fd, NULL, NULL)) >= 0) {
+        char request[4096] = "", answer[512];
+        const ssize_t got = read(peer, request, sizeof request - 1);
+
+        engine->with_key = got > 0 && strstr(request, "Authorization: Bearer secret") != NULL;
+        for (size_t i = 0; i < 3; i++)
+            if (strncmp(request + 4, pages[i], strlen(pages[i])) == 0) {
+                engine->asked[i]++;
+                snprintf(answer, sizeof answer,
+                         "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                         engine->status[i], strlen(body[i]), body[i]);
+                (void)!write(peer, answer, strlen(answer));
+            }
+        close(peer);
+    }
+    return NULL;
+}
+
+static void start_engine(struct engine *engine, struct load_source *source)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    char url[64];
+
+    engine->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(engine->fd, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(engine->fd, 4), 0);
+    assert_int_equal(getsockname(engine->fd, (struct sockaddr *)&address, &length), 0);
+    engine->port = ntohs(address.sin_port);
+    assert_int_equal(pthread_create(&engine->thread, NULL, serve, engine), 0);
+    snprintf(url, sizeof url, "127.0.0.1:%u/", (unsigned)engine->port);
+    assert_int_equal(load_source_init(source, url, "secret", 5, NULL), DGO_OK);
+}
+
+static void stop_engine(struct engine *engine)
+{
+    shutdown(engine->fd, SHUT_RDWR);
+    pthread_join(engine->thread, NULL);
+    close(engine->fd);
+}
+
+/* A page that the engine has not is not asked for again; one that is busy loading is. */
+static void test_asking(void **state)
+{
+    struct engine engine = {.status = {200, 404, 200}};
+    struct load_source source;
+    struct dgo_error err = {0};
+
+    (void)state;
+    start_engine(&engine, &source);
+    assert_int_equal(load_ask(&source, 1 * S, &err), DGO_OK);
+    assert_int_equal(load_ask(&source, 2 * S, &err), DGO_OK);
+    assert_true(engine.with_key);
+    assert_int_equal(engine.asked[0], 2);
+    assert_int_equal(engine.asked[1], 1);
+    assert_int_equal(engine.asked[2], 0); /* only beside slots */
+    engine.status[0] = 503;
+    assert_int_equal(load_ask(&source, 3 * S, &err), DGO_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "tells nothing of its work"));
+    engine.status[0] = engine.status[1] = 200; /* asked for both anew, and for what slots mean */
+    assert_int_equal(load_ask(&source, 4 * S, &err), DGO_OK);
+    assert_int_equal(load_ask(&source, 5 * S, &err), DGO_OK);
+    assert_int_equal(engine.asked[1], 3);
+    assert_int_equal(engine.asked[2], 1);
+    stop_engine(&engine);
+    assert_int_equal(load_ask(&source, 6 * S, &err), DGO_EIO);
+    assert_non_null(strstr(err.text, "got no answer"));
+}
+
+static void test_long_words(void **state)
+{
+    struct load_source source;
+    struct dgo_error err = {0};
+    char words[LOAD_URL_MAX + LOAD_KEY_MAX];
+
+    (void)state;
+    memset(words, 'a', sizeof words);
+    words[sizeof words - 1] = '\0';
+    assert_int_equal(load_source_init(&source, words, NULL, 0, &err), DGO_EUSAGE);
+    assert_non_null(strstr(err.text, "no address of an engine"));
+    assert_int_equal(load_source_init(&source, "h:1", words, 0, &err), DGO_EUSAGE);
+    assert_non_null(strstr(err.text, "API key is too long"));
+    assert_int_equal(load_source_init(&source, "https://h:1", NULL, 0, &err), DGO_EUSAGE);
+    assert_non_null(strstr(err.text, "is not an http:// address"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +309,8 @@ int main(void)
         cmocka_unit_test_setup(test_vllm, fresh),
         cmocka_unit_test_setup(test_nonsense, fresh),
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_long_words),
+        cmocka_unit_test(test_asking),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -275,6 +275,41 @@ for name, command, want in (
     say((code == 1 and not got) if want is None else (got and (got["options"], got["args"]) == want), f"a command of {name}",
         f"{code} {got} {sentences(notes)}")
 
+# ---- what is refused, and what is told of entries ----
+
+NOWHERE = "/" + "d" * 5000
+for name, text, want in (
+        ("bad.ini", "", "it has no [section]"),
+        ("bad.ini", "[a]\nno key\n", "line 2: neither [name] nor key = value"),
+        ("bad.ini", "[a]\nmodel = \0\n", "NUL byte"),
+        ("bad.ini", f"[a]\nmodel = {'x' * 5000}\n", "line 2: neither [name] nor key = value, or too long"),
+        ("bad.ini", "[*]\n" + "".join(f"k{i} = 1\n" for i in range(70)) + "[a]\nmodel = /m\n", "64 lines in [*]"),
+        ("bad.yaml", "groups: {a: {members: [b]}}\n", "no map of models"),
+        ("bad.yaml", "models: [a]\n", "no map of models")):
+    code, presets, notes = imported(name, text)
+    say(code == 1 and not presets and want in sentences(notes), f"refused: {want}", f"{code} {presets} {sentences(notes)}")
+for what, entry, want in (
+        ("an entry that is no map", "a: llama-server", "a model is a map with cmd"),
+        ("an empty command", "a: {cmd: '  '}", "its command is empty"),
+        ("variables alone", "a: {cmd: 'A=1 B=2'}", "its command is empty"),
+        ("a long command", f"a: {{cmd: 'llama-server -m {NOWHERE * 16}'}}", "longer than"),
+        ("a model far away", f"a: {{cmd: 'llama-server -m {NOWHERE}'}}", "path is too long"),
+        ("too many words", "a: {cmd: 'llama-server -m /m" + " --temp 0.5" * 200 + "'}", "words for the engine"),
+        ("a model to be fetched", "a: {cmd: 'llama-server -hf a/b'}", "the engine would fetch the model"),
+        ("a variable that is none", f"a: {{cmd: 'llama-server -m {model}', env: [{{A: 1}}]}}", "a variable is a text NAME=value"),
+        ("an alias that is none", f"a: {{cmd: 'llama-server -m {model}', aliases: [[b]]}}", "an alias is a name"),
+        ("a key that is none", f"a: {{cmd: 'llama-server -m {model}', colour: red}}", "colour, which is not known here"),
+        ("another engine's flags", "a: {cmd: 'koboldcpp --model /m.gguf'}", "the flags of koboldcpp are not read"),
+        ("a count that is none", f"a: {{cmd: 'llama-server -m {model} -c 12x'}}", "-c '12x' is no count"),
+        ("devices that are none", f"a: {{cmd: 'llama-server -m {model} -dev Metal'}}", "name the cards with --use"),
+        ("a relative model", "a: {cmd: 'llama-server -m llama.gguf'}", "relative and taken from the file's folder"),
+        ("a flag that is not known", f"a: {{cmd: 'llama-server -m {model} --sing'}}", "--sing is no flag of llama-server that is known here")):
+    code, presets, notes = imported("entry.yaml", f"models:\n  {entry}\n")
+    say(want in sentences(notes), f"told: {what}", f"{code} {presets} {sentences(notes)[:500]}")
+code, presets, notes = imported("entry.ini", f"[a]\nmodel = {model}\nsing = 1\nload-on-startup = true\n")
+say("sing is no flag" in sentences(notes) and "load-on-startup, which is the router's" in sentences(notes) and "a" in presets,
+    "told: keys of a section", f"{code} {presets} {sentences(notes)}")
+
 # ---- what is there ----
 
 before = (folder / "chat.yaml").read_text()

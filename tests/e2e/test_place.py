@@ -4,7 +4,7 @@ import random
 import re
 
 from books import differences, new_books, read_log
-from e2e import MIB, Card, Machine, cases, check, check_equal, engine, json_of, main, model
+from e2e import MIB, Card, Machine, case, cases, check, check_equal, check_match, engine, json_of, main, model
 
 NAMES = ["NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3060", "NVIDIA GeForce RTX 4060 Ti 16GB", "Tesla P40"]
 TAKEN_MIB = 595  # of a card before it holds a layer: context, margin and some compute
@@ -128,6 +128,16 @@ def compare(box, row):
     check(0 <= spared <= 1, f"the server's fit keeps {-spared} layers more in host memory than it was said to")
     if what == "nothing to change":
         check_equal({layer: seen.get(layer) for layer in where}, where, "layers of its own fit")
+
+
+@case("--compare does not ask for the fit of an engine that sees none of the cards")
+def unseen(box):
+    machine_file = box.file("machine.yaml", Machine(Card(NAMES[0], 24576, 24100)).file_text())
+    ran = box.run("plan", model(), "--gpus", machine_file, "--engine", engine(), "--compare", "--json")
+    check_equal(ran.code, 0, "exit of plan")
+    fit = json_of(ran)["comparison"][2]
+    check(not fit["judged"], "a fit without cards was judged")
+    check_match(r"needs CUDA0 \(NVIDIA GeForce RTX 3090\), but \S+ sees no device at all", fit["problem"], "the problem")
 
 
 main()
