@@ -211,11 +211,46 @@ static void finds_the_only_cut(void **unused)
     }
 }
 
+/* The output alone may need more than the output with a layer, and the first layer alone less than
+ * a longer run: neither ends the search, and what begins on the CPU has no first layer. */
+static void short_runs_have_rooms_of_their_own(void **unused)
+{
+    static struct place_problem p;
+    struct place_answer answer;
+    bool found = false, fits = false;
+
+    (void)unused;
+    memset(&p, 0, sizeof p);
+    p.item_count = 3;
+    p.device_count = 2;
+    for (uint32_t i = 0; i < 3; i++)
+        p.bytes[i] = 1;
+    for (uint32_t d = 0; d < 2; d++) {
+        p.device[d].room_bytes = d == 0 ? 1 : 4;
+        for (uint32_t role = 0; role < PLACE_ROLE_COUNT; role++)
+            p.device[d].fixed_bytes[role] = 10;
+        p.device[d].head_fixed_bytes = d == 0 ? 0 : 10;
+        p.device[d].tail_fixed_bytes[0] = 4; /* with one item 5 of 4 */
+        p.device[d].tail_fixed_bytes[1] = 2; /* with two 4 of 4 */
+    }
+    assert_int_equal(place_solve(&p, &found, &answer, NULL), DGO_OK);
+    assert_int_equal(place_fits(&p, &fits, NULL), DGO_OK);
+    assert_true(found && fits);
+    assert_int_equal(answer.segment[0].device, 0);
+    assert_int_equal(answer.segment[0].count, 1);
+    assert_int_equal(answer.segment[1].count, 2);
+    p.cpu_items_min = p.cpu_items_max = 1;
+    assert_int_equal(place_solve(&p, &found, &answer, NULL), DGO_OK);
+    assert_int_equal(place_fits(&p, &fits, NULL), DGO_OK);
+    assert_false(found || fits);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(solves_small_problems),
         cmocka_unit_test(finds_the_only_cut),
+        cmocka_unit_test(short_runs_have_rooms_of_their_own),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
