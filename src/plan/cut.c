@@ -8,8 +8,7 @@
 
 enum {
     SEGMENT_MAX = 2,
-    WIDTH_LEAST = 128,      /* pieces are made this wide where heads allow it: faster kernels */
-    QUANTISED_BUILD = 9500, /* #23792, merged on 2026-06-01, some days after b9430 */
+    WIDTH_LEAST = 128, /* pieces are made this wide where heads allow it: faster kernels */
 };
 
 /* Which dimension is cut; the others are whole.  WHOLE: every card has all of it. */
@@ -55,57 +54,6 @@ static uint64_t common_divisor(uint64_t a, uint64_t b)
 static uint64_t common_multiple(uint64_t a, uint64_t b)
 {
     return a && b ? a / common_divisor(a, b) * b : 0;
-}
-
-static bool is_one_of(const char *name, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
-}
-#define IS_ONE_OF(name, names) is_one_of(name, names, sizeof(names) / sizeof(names)[0])
-
-/* --- what the engine refuses ----------------------------------------------------------------- */
-
-/* "LLAMA_SPLIT_MODE_TENSOR not implemented for architecture": all that build 11669 says it of,
- * asked with a small model of each of 131 architectures; and those its source of b10256 lists
- * (llm_arch_supports_sm_tensor) that no such model is written for.  lfm2 came later than that. */
-static const char *const refused_architectures[] = {
-    "bailingmoe3",    "bitnet",     "deepseek2",   "deepseek32",    "dots3note", "falcon-h1",
-    "gemma3n",        "glm-dsa",    "glm5-next",   "granitehybrid", "grok",      "hy_v4",
-    "jamba",          "kimi-k3",    "kimi-linear", "mamba",         "mamba2",    "minicpm3",
-    "minimax-01",     "minimax-m2", "minimax-m3",  "mistral4",      "mpt",       "nemotron_h",
-    "nemotron_h_moe", "olmo2",      "olmoe",       "plamo2",        "qwen3tts",  "t5",
-    "t5encoder",
-};
-
-const char *cut_refusal(const struct dgo_model *model, const struct dgo_settings *settings,
-                        const struct dgo_engine_rules *rules)
-{
-    /* Loaded by the engine, with pieces that follow other rules. */
-    static const char *const not_computed[] = {"deepseek4", "hrm_text", "lfm2", "lfm2moe",
-                                               "qwen4exp"};
-    const uint32_t build = rules ? rules->build : 0;
-    const bool packed = memory_kv_type(settings->key_type)->block_values > 1 ||
-                        memory_kv_type(settings->value_type)->block_values > 1;
-
-    if (IS_ONE_OF(model->architecture, refused_architectures))
-        return "the engine does not implement it for this architecture; use -sm layer";
-    if (IS_ONE_OF(model->architecture, not_computed))
-        return "its pieces are not computed for this architecture; use -sm layer";
-    if (settings->device_count == 0)
-        return "it needs a device at least";
-    if (settings->flash_attention != DGO_FA_ON)
-        return "it needs flash attention; leave out -fa off";
-    if (packed && build > 0 && build < QUANTISED_BUILD)
-        return "this build takes no quantised cache with it (llama.cpp #23792 brought it); use f16";
-    if (settings->adapter_count > 0)
-        return "adapters are not computed with it; use -sm layer";
-    for (uint32_t i = 0; i < settings->override_count; i++)
-        if (settings->override[i].device != DGO_OVERRIDE_HOST)
-            return "single tensors can only be sent to CPU with it, for all cards are one device";
-    return NULL;
 }
 
 /* --- what is cut, and how finely ------------------------------------------------------------- */
@@ -216,7 +164,7 @@ static bool cut_delta(const struct cutter *c, const char *name, uint64_t block,
             one_segment(cut, axis, c->head_keys * c->groups, granularity, (uint32_t)ratio);
         else
             one_segment(cut, axis, tensor->dim[axis == CUT_1], granularity, 1);
-    } else if (IS_ONE_OF(name, per_head)) {
+    } else if (CUT_IS_ONE_OF(name, per_head)) {
         const enum cut_axis axis = strstr(name, "weight") ? CUT_1 : CUT_0;
 
         if (c->delta_interleaved)
@@ -291,7 +239,7 @@ static bool cut_layer_tensor(const struct cutter *c, const char *name, uint32_t 
     uint32_t block;
 
     cut->axis = CUT_WHOLE;
-    if (IS_ONE_OF(name, feed_forward)) {
+    if (CUT_IS_ONE_OF(name, feed_forward)) {
         block = block_of_either(c, l, "ffn_down.weight", "ffn_down_exps.weight");
         cut_feed_forward(c, name, block, l, tensor, cut);
         return block > 0;
@@ -317,7 +265,7 @@ static bool cut_layer_tensor(const struct cutter *c, const char *name, uint32_t 
             (void)cut_delta(c, name, block, tensor, cut); /* what it does not know is whole */
         return true;
     }
-    if (!IS_ONE_OF(name, attention))
+    if (!CUT_IS_ONE_OF(name, attention))
         return true;
     block = block_of_either(c, l, "attn_output.weight", "ssm_out.weight");
     return block > 0 && cut_attention(c, name, block, l, tensor, cut);
