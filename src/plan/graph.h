@@ -1,8 +1,9 @@
 /* graph.h - private to the plan module: what a model's graph is made of, and its tensors on a tape.
  *
- * graph_kinds.c reads the kinds of layers from the model; graph.c and graph_mixers.c put them down
- * in the engine's order; recipes.c says what an architecture does that its tensors do not show.
- * Source: the graphs of llama.cpp build 11669 as its allocator gets them; FORMULAS "Replay". */
+ * graph_fill.c and graph_kinds.c read the kinds of layers and the rest from the model; graph.c and
+ * graph_mixers.c put them down in the engine's order; recipes.c says what an architecture does that
+ * its tensors do not show. Source: the graphs of llama.cpp build 11669 as its allocator gets them;
+ * FORMULAS "Replay". */
 #ifndef PLAN_GRAPH_H
 #define PLAN_GRAPH_H
 
@@ -71,7 +72,17 @@ bool recipe_norms_plainly(const struct dgo_model *model);
 /* How many first layers are rotated without a window, where only windows are. */
 uint32_t recipe_rotated_first(const struct dgo_model *model);
 
-/* graph_kinds.c.  False: this model's graph is not known; `graph` is then of no use. */
+/* graph_kinds.c: which kinds of layers there are, and in which order.  False: too many. */
+bool graph_fill_layers(const struct dgo_model *model, struct memory_graph *graph);
+/* Where the first layers have caches and the rest none: how many have; and whether the last layers
+ * attend to the caches of the last two that have one. */
+uint32_t graph_cache_count(const struct dgo_model *model);
+bool graph_borrows(const struct dgo_model *model, uint32_t recipe);
+/* Without flash attention values lie transposed, in streams as long as the widest layer's: a copy
+ * reaches over the rest of all streams but the last. */
+void graph_widen_borrowed(struct memory_graph *graph);
+
+/* graph_fill.c.  False: this model's graph is not known; `graph` is then of no use. */
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                 const struct plan_memory *memory, struct memory_graph *graph);
 
