@@ -389,9 +389,11 @@ static void draw_output(struct drawing *d)
         d->row_count = g->row_count;
         wanted = TAPE_PUT(d->tape, draw_bytes(d, g->embedding), 0, normed, d->rows_wanted);
     }
+    if (g->rows_scaled)
+        wanted = draw_product(d, g->embedding, wanted);
     d->stream = draw_product(d, g->vocabulary, wanted);
     tape_expand(d->tape, d->stream);
-    if (g->states_out)
+    if (g->states_out || g->rows_scaled)
         TAPE_WRITE(d->tape, normed);
 }
 

@@ -69,6 +69,8 @@ bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule);
 enum graph_halves recipe_halves(const struct dgo_model *model);
 /* Whether norms are plain ones because the file has no epsilon for others. */
 bool recipe_norms_plainly(const struct dgo_model *model);
+/* Whether the output norm's rows are multiplied before the logits: those that are kept are not. */
+bool recipe_scales_rows(const struct dgo_model *model);
 /* How many first layers are rotated without a window, where only windows are. */
 uint32_t recipe_rotated_first(const struct dgo_model *model);
 

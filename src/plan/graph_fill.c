@@ -159,6 +159,7 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
         graph->recipe |= RECIPE_SCALED;
     if (graph->recipe & RECIPE_POSITIONS_BY_FILE && has_sections(model))
         graph->recipe |= RECIPE_POSITIONS_4;
+    graph->rows_scaled = recipe_scales_rows(model);
     if (recipe_norms_plainly(model))
         graph->recipe |= RECIPE_LAYER_NORM;
     if (!has_window(model))

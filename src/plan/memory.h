@@ -169,6 +169,7 @@ struct memory_graph {
     uint32_t embedding, vocabulary;
     bool positions_added;     /* a table's rows are added to the embeddings */
     bool embeddings_normed;   /* before the first layer */
+    bool rows_scaled;         /* behind the output norm, whose rows are kept */
     bool streams;             /* several go from layer to layer, made where the output lies */
     uint32_t layer_embedding; /* width of a token's embedding for one layer; 0: none */
     uint32_t lender[2];       /* the layers whose caches are borrowed, without a window and with */

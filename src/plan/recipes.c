@@ -182,6 +182,11 @@ bool recipe_norms_plainly(const struct dgo_model *model)
            !dgo_model_find(model, "cohere2moe.attention.layer_norm_rms_epsilon");
 }
 
+bool recipe_scales_rows(const struct dgo_model *model)
+{
+    return strcmp(model->architecture, "minicpm3") == 0;
+}
+
 uint32_t recipe_rotated_first(const struct dgo_model *model)
 {
     return is_cohere_moe(model) ? (uint32_t)memory_key_number(model, "leading_dense_block_count")

@@ -274,6 +274,8 @@ static void build(struct builder *b)
     stream = whole_normed(b, &b->output_norm, stream, bytes, rows, b->memory->layer_count);
     stream = whole_changed(b, &b->output_norm_bias, stream, bytes, rows);
     keep_to_the_end(b, stream, states_out || graph_mixes_embeddings(b->shape));
+    if (b->shape->rows_scaled)
+        stream = whole_over(b, stream, NET_NONE, bytes);
     if (states_out)
         stream = whole_picked(b, stream, b->model->embedding_length);
     stream = whole_node(b, (struct net_op){.bytes = logits,
