@@ -263,6 +263,7 @@ static void build(struct builder *b)
     memset(&b->inputs, 0xff, sizeof b->inputs); /* NET_NONE, all of them */
     b->ahead.layer = UINT32_MAX;
     b->layer_embeddings.all = NET_NONE;
+    b->norm_made.weight = NULL;
     stream = b->block ? whole_next_token_opened(b) : opened(b);
     for (uint32_t l = 0; l < b->memory->layer_count; l++)
         stream = (b->shape->streams ? whole_streams_layer : layer)(b, l, stream);

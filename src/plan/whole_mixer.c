@@ -3,9 +3,19 @@
 
 int32_t whole_normed_by(struct builder *b, uint32_t l, enum part weight, enum part bias, int32_t of)
 {
+    static const struct weight none;
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
+    const struct weight *w = &b->part[l][weight];
 
-    of = whole_normed(b, &b->part[l][weight], of, wide, b->tokens, l);
+    of = whole_normed(b, &none, of, wide, b->tokens, l);
+    if (w->tensor && b->norm_made.weight != w) /* falcon-h1 norms twice by one */
+        b->norm_made = (struct norm_made){.weight = w, .stored = whole_stored(b, w)};
+    if (w->tensor)
+        of = whole_node(b, (struct net_op){.bytes = wide,
+                                           .rows = b->tokens,
+                                           .source = SOURCES(of, b->norm_made.stored),
+                                           .reusable = 1,
+                                           PLAIN});
     return whole_changed(b, &b->part[l][bias], of, wide, b->tokens);
 }
 

@@ -163,6 +163,10 @@ struct builder {
         int32_t stream;    /* what went into the first layer */
         int32_t all;       /* as layers get them; made when the first one asks */
     } layer_embeddings;
+    struct norm_made {
+        const struct weight *weight; /* NULL: none yet */
+        int32_t stored;
+    } norm_made;            /* the last layer norm's weight: what is used twice is copied once */
     struct scanned scanned; /* what the rest of a state space's layer is made of */
     struct ahead ahead;
     /* What comes in from outside, made when first used: that is the order of the engine, too. */
