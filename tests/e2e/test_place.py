@@ -130,6 +130,31 @@ def compare(box, row):
         check_equal({layer: seen.get(layer) for layer in where}, where, "layers of its own fit")
 
 
+def card_mib(books, device):
+    return sum(books[device][kind] for kind in ("weights", "context", "compute"))
+
+
+@cases([("f16", "1", 597), ("q8_0", "1", 591), ("f16", "4", 606)], lambda row: f"the longest context is: {row[0]} cache, {row[1]} slots")
+def longest(box, row):
+    """By the engine's log, 256 tokens more for each slot are more than the card has beside overhead and margin, or all but a MiB of it."""
+    cache, slots, free_mib = row
+    ran = box.run("plan", model(), "--gpus", box.use(Machine(Card(NAMES[0], 12288, free_mib))), "--engine", engine(), "--json",
+                  "--no-cpu-layers", "--ctx", "max", "--parallel", slots, "--kv-type", cache, "--ubatch", "512")
+    check_equal(ran.code, 0, "exit of plan")
+    plan = json_of(ran)
+    device = plan["devices"][0]
+    room_mib = (device["free_bytes"] - device["overhead_bytes"] - device["margin_bytes"]) / MIB
+    check(plan["context_tokens_per_slot"] % 256 == 0, "the context is no multiple of 256")
+    check(plan["context_tokens_per_slot"] < 4096, "it is all that the model was trained for")
+    used = card_mib(read_log(launch(box, plan).splitlines()), device["name"])
+    check(used <= room_mib + 0.05, f"{used:.2f} MiB in {room_mib:.2f}")
+    words = plan["command"]
+    words[words.index("-c") + 1] = str(plan["context_tokens"] + 256 * int(slots))
+    used = card_mib(read_log(launch(box, plan).splitlines()), device["name"])
+    # The search sizes compute by a card's role, which is up to a MiB more than the graph needs.
+    check(used > room_mib - 1, f"a longer context takes {used:.2f} of {room_mib:.2f} MiB")
+
+
 @case("--compare does not ask for the fit of an engine that sees none of the cards")
 def unseen(box):
     machine_file = box.file("machine.yaml", Machine(Card(NAMES[0], 24576, 24100)).file_text())
