@@ -25,12 +25,17 @@ MIB = 1 << 20
 STEP = 0.006  # MiB that rounding to hundredths hides
 CARD = e2e.Card("Card", 819200, 819000)
 WAYS = ("", "-fa off")
+BOTH = ("gemma4v+gemma4a", "gemma4uv+gemma4ua", "qwen2.5o+qwen2a", "qwen3vl_merger+qwen3a", "lfm2+lfm2a")
 
 
 def make(box, kind):
-    """A projector of a type, and what its matrices are where that is not F16."""
+    """A projector of a type, or "pictures+sounds", and what its matrices are where that is not F16."""
     name, *file_type = kind.split()
     path = box.folder / "projector.gguf"
+    if "+" in kind:
+        pictures, sounds = kind.split("+")
+        e2e.make_model("tiny-llama", path, "--projector-type", pictures, "--sounds-type", sounds, "--true-size", "--sparse")
+        return str(path)
     words = ["--projector-type" if name in KINDS else "--sounds-type", name, "--true-size", "--sparse"]
     e2e.make_model("tiny-llama", path, *words, *(["--ftype", *file_type] if file_type else []))
     return str(path)
@@ -77,7 +82,7 @@ def main():
     options = parser.parse_args()
     e2e.backend()
     e2e.model()
-    kinds = options.only or [*KINDS, *(kind for kind in SOUNDS if kind not in KINDS)]
+    kinds = options.only or [*KINDS, *(kind for kind in SOUNDS if kind not in KINDS), *BOTH]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for (kind, way), held, seen, (weights, card, host), source in pool.map(one, [(kind, way) for kind in kinds for way in WAYS]):

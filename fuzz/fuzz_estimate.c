@@ -1,5 +1,5 @@
-/* fuzz_estimate.c - any bytes as a model file, sized under settings that its first bytes choose: an
- * estimate that adds up, or a sentence. */
+/* fuzz_estimate.c - any bytes as a model file, sized under settings that its first bytes choose,
+ * and as a projector beside another model: an estimate that adds up, or a sentence. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,14 +63,34 @@ static void size(const struct dgo_model *model, const uint8_t choice[CHOICES])
     }
 }
 
+static void size_projector(const struct dgo_model *model, const uint8_t choice[CHOICES])
+{
+    static const struct dgo_machine machine = {.gpu_count = CARDS};
+    const struct dgo_projector_use use = {
+        .gpu = choice[0] % (CARDS + 1) - 1,
+        .flash_attention = choice[2] & 128 ? DGO_FA_OFF : DGO_FA_ON,
+        .picture_tokens = choice[1],
+    };
+    struct dgo_estimate estimate = {0};
+    struct dgo_error err = {0};
+
+    if (dgo_estimate_add_projector(&estimate, &machine, model, &use, NULL, &err) != DGO_OK) {
+        must(err.text[0] != '\0');
+        return;
+    }
+    must(estimate.device_count == (use.gpu >= 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
     const uint64_t claimed = length > CHOICES ? (uint64_t)data[CHOICES] << 12 : 0;
     const size_t left = length > CHOICES + 1 ? length - CHOICES - 1 : 0;
     struct dgo_model *model = NULL;
 
-    if (left && dgo_model_parse(data + CHOICES + 1, left, left + claimed, &model, NULL) == DGO_OK)
+    if (left && dgo_model_parse(data + CHOICES + 1, left, left + claimed, &model, NULL) == DGO_OK) {
         size(model, data);
+        size_projector(model, data);
+    }
     dgo_model_close(model);
     return 0;
 }

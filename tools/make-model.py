@@ -576,11 +576,11 @@ def parse_arguments():
     parser.add_argument("--audio", type=int, default=0, metavar="HEADS",
                         help="write an audio projector for it, as wide as so many heads of 64")
     parser.add_argument("--sounds-type", choices=projectors_sounds.SOUNDS, metavar="TYPE",
-                        help="or one of this type: %s" % ", ".join(projectors_sounds.SOUNDS))
+                        help="a projector of sounds of this type, or both in one file: %s" % ", ".join(projectors_sounds.SOUNDS))
     parser.add_argument("--projector", type=int, default=0, metavar="PIXELS",
                         help="write a vision projector for that model instead")
-    parser.add_argument("--projector-type", choices=projectors.KINDS, default="mlp", metavar="TYPE",
-                        help="of that projector: %s" % ", ".join(projectors.KINDS))
+    parser.add_argument("--projector-type", choices=projectors.KINDS, metavar="TYPE",
+                        help="of that projector, mlp unless given: %s" % ", ".join(projectors.KINDS))
     parser.add_argument("--true-size", action="store_true",
                         help="a projector as wide as a known one, but with fewer layers, and sparse")
     parser.add_argument("--fed-draft", choices=FED_DRAFTS,
@@ -688,13 +688,14 @@ def encoder_pairs(prefix, spec, shape):
 
 def write_projector(path, spec, options):
     """A vision projector for that model, for square pictures of so many pixels."""
-    kind = projectors.KINDS[options.projector_type]
+    name = options.projector_type or "mlp"
+    kind = projectors.KINDS[name]
     shape = projectors.shape_of(kind, options.true_size, options.projector)
     prefix = "clip.vision."
     tensors = [Tensor(*row) for row in projectors.tensors_of(kind, shape, spec.width)]
     pairs = {
         "clip.has_vision_encoder": boolean(True),
-        "clip.projector_type": string(kind.type or options.projector_type),
+        "clip.projector_type": string(kind.type or name),
         prefix + "image_size": u32(shape.pixels),
         prefix + "patch_size": u32(shape.patch),
         **encoder_pairs(prefix, spec, shape),
@@ -709,16 +710,24 @@ def write_projector(path, spec, options):
         pairs["clip.minicpmv_version"] = i32(kind.version)
     if kind.activation:
         pairs[kind.activation] = boolean(True)
+    if options.sounds_type:
+        pairs["clip.vision.projector_type"] = pairs.pop("clip.projector_type")
+        sounds, more = sound_parts(spec, options)
+        tensors += sounds
+        pairs.update(more)
+        if kind.activation == "clip.use_silu":
+            pairs.pop("clip.use_gelu", None)
+        pairs["clip.audio.projector_type"] = pairs.pop("clip.projector_type")
     write_clip(path, tensors, pairs, options.seed, options.true_size or options.sparse,
                "BF16" if options.true_size and options.ftype == "BF16" else "F16")
 
 
-def write_sounds(path, spec, options):
-    """A projector of sounds of a type, without a part for pictures."""
+def sound_parts(spec, options):
+    """Tensors and keys of a type of projectors of sounds."""
     kind = projectors_sounds.SOUNDS[options.sounds_type]
     shape = kind.true if options.true_size else kind.tiny
     prefix = "clip.audio."
-    write_clip(path, [Tensor(*row) for row in kind.tensors(shape, spec.width)], {
+    return [Tensor(*row) for row in kind.tensors(shape, spec.width)], {
         "clip.has_audio_encoder": boolean(True),
         "clip.projector_type": string(options.sounds_type),
         "clip.use_gelu" if options.sounds_type != "dots3note_a" else "clip.use_silu": boolean(True),
@@ -726,7 +735,7 @@ def write_sounds(path, spec, options):
         **encoder_pairs(prefix, spec, shape),
         **{prefix + key: u32(value) for key, value in kind.keys.items()},
         **{prefix + key: i32_array(values) for key, values in kind.lists.items()},
-    }, options.seed, options.true_size or options.sparse)
+    }
 
 
 def audio_tensors(spec, width):
@@ -788,8 +797,8 @@ def main():
     if options.fed_draft:
         write_fed_draft(options.out, spec, options.fed_draft, options.seed)
         return
-    if options.sounds_type:
-        write_sounds(options.out, spec, options)
+    if options.sounds_type and not options.projector_type:
+        write_clip(options.out, *sound_parts(spec, options), options.seed, options.true_size or options.sparse)
         return
     if options.projector or options.true_size:
         write_projector(options.out, spec, options)

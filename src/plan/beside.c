@@ -7,6 +7,7 @@
 
 #include "dgo_units.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct dgo_device_estimate *device_of(struct dgo_estimate *estimate, uint32_t gpu_index)
@@ -134,17 +135,43 @@ static bool is_kept_elsewhere(const char *name)
     return false;
 }
 
+/* Tensors that each of a file's two encoders loads for itself: their names do not say whose they
+ * are. */
+static bool is_loaded_twice(const char *name)
+{
+    static const char *const beginnings[] = {"v.class_embd", "v.patch_embd.", "v.norm_embd."};
+
+    for (size_t b = 0; b < sizeof beginnings / sizeof beginnings[0]; b++)
+        if (strncmp(name, beginnings[b], strlen(beginnings[b])) == 0)
+            return true;
+    return false;
+}
+
+/* Qwen 3's stacked results belong to a layer by number, of either encoder. */
+static bool is_stacked_twice(const struct dgo_model *projector, const char *name)
+{
+    static const char beginning[] = "v.deepstack.";
+    const size_t length = sizeof beginning - 1;
+
+    return strncmp(name, beginning, length) == 0 &&
+           strtoull(name + length, NULL, 10) < memory_key_number(projector, "audio.block_count");
+}
+
 static uint64_t loaded_bytes(const struct dgo_model *projector)
 {
-    const bool with_sounds = hears(projector);
+    const bool with_sounds = hears(projector), with_both = with_sounds && sees(projector);
     uint64_t bytes = 0;
 
     for (uint32_t i = 0; i < projector->tensor_count; i++) {
         const char *name = projector->tensor[i].name;
         const bool of_sounds = strncmp(name, "a.", 2) == 0 || strncmp(name, "mm.a.", 5) == 0;
 
+        const uint64_t padded = dgo_pad_u64(projector->tensor[i].size_bytes, MEMORY_DEVICE_ALIGN);
+
         if (!is_kept_elsewhere(name) && (with_sounds || !of_sounds))
-            bytes += dgo_pad_u64(projector->tensor[i].size_bytes, MEMORY_DEVICE_ALIGN);
+            bytes += padded;
+        if (with_both && (is_loaded_twice(name) || is_stacked_twice(projector, name)))
+            bytes += padded;
     }
     return bytes;
 }
@@ -177,8 +204,8 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
                                            const uint64_t *margins_bytes, struct dgo_error *err)
 {
     struct encoder_need seeing = {0}, hearing = {0};
-    const bool known = (!sees(projector) || encoder_need_of(projector, false, use, &seeing)) &
-                       (!hears(projector) || encoder_need_of(projector, true, use, &hearing));
+    const bool seen = !sees(projector) || encoder_need_of(projector, false, use, &seeing);
+    const bool heard = !hears(projector) || encoder_need_of(projector, true, use, &hearing);
     const uint64_t compute = seeing.compute_bytes + hearing.compute_bytes;
     const uint64_t weights = loaded_bytes(projector);
     struct dgo_device_estimate *to = NULL;
@@ -192,7 +219,7 @@ enum dgo_status dgo_estimate_add_projector(struct dgo_estimate *estimate,
     if (to) {
         to->weights_bytes += weights;
         to->compute_bytes += compute;
-        if (!known)
+        if (!seen || !heard)
             to->compute_source = DGO_FIGURE_BOUND;
         estimate->host.compute_bytes += seeing.input_bytes + hearing.input_bytes;
     } else {

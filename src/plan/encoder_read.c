@@ -113,7 +113,7 @@ static void read_part(struct encoder *encoder, const struct dgo_tensor *tensor)
 
     if (!name) {
         name = layer_of(encoder, tensor->name, "v.deepstack.", &l);
-        if (name && strcmp(name, "fc1.weight") == 0)
+        if (name && encoder->bands == 0 && strcmp(name, "fc1.weight") == 0)
             encoder->layer[l].stacked = true;
         return;
     }

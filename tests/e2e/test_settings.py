@@ -203,6 +203,8 @@ PROJECTOR = [
     (1008, "-ts 1,1 -mmdev CUDA1"),  # 5185 patches: more than the bound takes at least
     (56, "-ts 3,1 -dev CUDA1,CUDA0"),
     (336, "-sm none -mg 1"),
+    (336, "-ts 1,1 -md {tiny-llama-tied} -devd CUDA1 --spec-type draft-simple"),
+    (336, "-sm none -mg 1 -md {tiny-llama-tied} -devd CUDA0 -mmdev CUDA1 --spec-type draft-simple"),
     (336, "--no-mmproj-offload"),
     (336, "-sm none -mg 1 -dev CUDA1,CUDA0"),
     (336, "-dev none"),
@@ -236,7 +238,8 @@ def projector(box, row):
     pixels, text = row
     path = box.folder / "projector.gguf"
     make_model("tiny-llama", path, "--projector", pixels)
-    flags = ["-c", "4096", "-np", "1", "--mmproj", str(path), *text.split()]
+    words = [str(model(word[1:-1])) if word.startswith("{") else word for word in text.split()]
+    flags = ["-c", "4096", "-np", "1", "--mmproj", str(path), *words]
     view, _ = estimate(box, box.use(Machine(RTX_3090, RTX_3060)), model(), flags)
     held = []
     # Warming up is what reserves the encoder's buffers at the start.
@@ -267,6 +270,9 @@ ENCODERS = [(kind, text) for number, kind in enumerate(KINDS) for way, text in e
 ENCODERS += [("lfm2", "-sm none --image-max-tokens 700")]
 HEARD = [kind for kind in SOUNDS if kind not in KINDS]
 ENCODERS += [(kind, ENCODER_WAYS[number % 2]) for number, kind in enumerate(HEARD)]
+# Two encoders in one file: each loads the tensors for itself whose names do not say whose they are.
+ENCODERS += [("gemma4v+gemma4a", ENCODER_WAYS[0]), ("qwen3vl_merger+qwen3a", ENCODER_WAYS[0]), ("lfm2+lfm2a", ENCODER_WAYS[1])]
+ENCODERS += [("qwen2.5vl_merger", "-sm none --mmproj-auto --image-min-tokens 16 --image-max-tokens 512")]
 
 
 @cases(ENCODERS, lambda row: f"--mmproj: {row[0]}: {row[1]}")
@@ -274,8 +280,9 @@ def encoder(box, row):
     """Types whose graph is known are the engine's to the log's last digit, the others not under."""
     kind, text = row
     path = box.folder / "projector.gguf"
-    if kind in HEARD:
-        make_model("tiny-llama", path, "--sounds-type", kind)
+    kind, _, sounds = kind.partition("+")
+    if kind in HEARD or sounds:
+        make_model("tiny-llama", path, "--sounds-type", sounds or kind, *(["--projector-type", kind, "--projector", 448] if sounds else []))
     else:
         make_model("tiny-llama", path, "--projector-type", kind, "--projector", 448)
     bound = (SOUNDS if kind in HEARD else KINDS)[kind].bound

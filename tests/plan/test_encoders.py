@@ -33,8 +33,12 @@ def make(*words):
 
 
 def make_projector(folder, name):
-    """A type, and what its matrices are where that is not F16."""
+    """A type, or "pictures+sounds", and what its matrices are where that is not F16."""
     kind, *file_type = name.split()
+    if "+" in name:
+        pictures, sounds = name.split("+")
+        make(folder / f"{name}.gguf", "--projector-type", pictures, "--sounds-type", sounds, "--true-size", "--sparse")
+        return
     option = "--sounds-type" if kind in SOUNDS and name != PICTURES else "--projector-type"
     make(folder / f"{name}.gguf", option, kind, "--true-size", *(["--sparse", "--ftype", *file_type] if file_type else []))
 
