@@ -72,8 +72,9 @@ def main():
         found = list(pool.map(lambda row: off(program, folder, row), listed))
     print(f"1..{len(listed)}")
     for number, (row, (card, host, source)) in enumerate(zip(listed, found), 1):
-        exact = card == 0 and abs(host) <= INPUT_STEP
-        right = source == row[4] and (exact if source == "formula" else card >= 0 and host >= -INPUT_STEP)
+        step = INPUT_STEP * (1 + row[0].count("+"))  # each encoder's line is rounded
+        exact = card == 0 and abs(host) <= step
+        right = source == row[4] and (exact if source == "formula" else card >= 0 and host >= -step)
         print(f"{'ok' if right else 'not ok'} {number} - {row[0]} {' '.join(row[1])}: {source}, "
               f"{card} bytes over on the card, {host} in host memory")
 
