@@ -276,7 +276,7 @@ SOUNDS = {
     "qwen3a": Sound(qwen3a, Shape(3, 896, 14, 3584, 1, 0), TINY),
     "dots3note_a": Sound(dots3note, LARGE, TINY),
     "lfm2a": Sound(lfm2a, Shape(3, 512, 8, 2048, 1, 0), Shape(2, 512, 8, 1024, 1, 0)),
-    "parakeet": Sound(parakeet, Shape(3, 1024, 8, 4096, 1, 0), TINY, {"subsampling_factor": 8, "conv_kernel_size": 9}, bound=True),
+    "parakeet": Sound(parakeet, Shape(3, 1024, 8, 4096, 1, 0), TINY, {"subsampling_factor": 8, "conv_kernel_size": 9}),
     "granite_speech": Sound(granite, Shape(4, 1024, 8, 4096, 1, 0), Shape(2, 256, 4, 1024, 1, 0),
                             {"chunk_size": 200, "conv_kernel_size": 15, "max_pos_emb": 512, "projector.window_size": 15,
                              "projector.downsample_rate": 5, "projector.head_count": 16}, bands=160, bound=True),

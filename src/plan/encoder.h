@@ -232,6 +232,7 @@ struct values end_qwen3a(struct sketch *s, struct values x);
 struct values end_dots_sounds(struct sketch *s, struct values x);
 struct values end_waves(struct sketch *s, struct values x);
 struct values end_lfm2a(struct sketch *s, struct values x);
+struct values end_parakeet(struct sketch *s, struct values x);
 struct values end_gemma4a(struct sketch *s, struct values x);
 
 /* encoder_ends.c: from the last layer to rows for the text model. */

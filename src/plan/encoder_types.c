@@ -85,6 +85,7 @@ static const struct encoder_type sound_types[] = {
      end_dots_sounds},
     {"gemma4ua", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS | ENCODER_WAVES, end_waves},
     {"lfm2a", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_lfm2a},
+    {"parakeet", 0, 0, NULL, TABLE_NONE, TURN_NONE, ENCODER_NO_LAYERS, end_parakeet},
     {"gemma4a", 0, 0, NULL, TABLE_NONE, TURN_NONE,
      ENCODER_NO_LAYERS | ENCODER_RMS | ENCODER_CLAMPED, end_gemma4a},
 };
