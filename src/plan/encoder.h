@@ -217,6 +217,8 @@ struct values sketch_attend(struct sketch *s, struct values q, struct values k, 
 
 /* Layers as most have them, and the norm behind; encoder.c. */
 struct values sketch_layers(struct sketch *s, struct values x);
+/* By a matrix of a conformer's layer, as "attn_q". */
+struct values sketch_by(struct sketch *s, struct values x, uint32_t layer, const char *part);
 /* Some experts of a layer for each row. */
 struct values sketch_experts(struct sketch *s, const struct encoder_layer *layer, struct values x);
 

@@ -10,11 +10,16 @@ struct picture {
     uint64_t bytes; /* its pixels, as floats */
 };
 
+static uint64_t sam_heads(const struct dgo_model *projector)
+{
+    return dgo_min_u64(memory_key_number(projector, "vision.sam.head_count"), 1 << 10);
+}
+
 /* The picture that the engine warms up with.  LLaVA's has the size that the file names; most others
  * take any size, and the engine's own choice for them is 46 x 46 tokens of four patches or less. */
 static struct picture warm_up_picture(const struct dgo_model *projector)
 {
-    enum { SIDE_LEAST = 2 * 46 };
+    enum { SIDE_LEAST = 2 * 46, SAM_TOKENS = 2 * 16 * 16 + 1, SAM_PIXELS = 1024 };
     const struct dgo_model_key *type = dgo_model_find(projector, "clip.projector_type");
     const bool as_named =
         type && type->text && type->length == 3 && memcmp(type->text, "mlp", 3) == 0;
@@ -24,21 +29,23 @@ static struct picture warm_up_picture(const struct dgo_model *projector)
     const uint64_t side = as_named && named ? named : dgo_max_u64(named, SIDE_LEAST);
     const uint64_t pixels = dgo_max_u64(image, side * patch);
 
+    if (sam_heads(projector) > 0) /* what SAM leaves of any picture, and as many queries */
+        return (struct picture){.patches = SAM_TOKENS,
+                                .bytes = 3 * SAM_PIXELS * SAM_PIXELS * sizeof(float)};
     return (struct picture){.patches = dgo_min_u64(side * side, 1 << 20) + 1,
                             .bytes = 3 * pixels * pixels * sizeof(float)};
 }
 
-/* SAM's encoder before CLIP's, over a picture of 1024 pixels: two of all heads' scores, also where
- * attention is fused, for it is told where tokens lie by a mask for each head. */
-static uint64_t sam_bytes(const struct dgo_model *projector)
+/* SAM's encoder before CLIP's or Qwen's, over a picture of 1024 pixels.  It is told where tokens
+ * lie by a mask for each head: that and its half, or that and the scores. */
+static uint64_t sam_bytes(const struct dgo_model *projector, bool fused)
 {
-    enum { SIDE = 64, TOKENS = SIDE * SIDE, ROWS = 18, BOTH = 2 };
-    const uint64_t heads =
-        dgo_min_u64(memory_key_number(projector, "vision.sam.head_count"), 1 << 10);
+    enum { SIDE = 64, TOKENS = SIDE * SIDE, ROWS = 12, MASK_AND_HALF = 6, MASK_AND_SCORES = 8 };
     const uint64_t width =
         dgo_min_u64(memory_key_number(projector, "vision.sam.embedding_length"), 1 << 16);
+    const uint64_t score_bytes = fused ? MASK_AND_HALF : MASK_AND_SCORES;
 
-    return TOKENS * (ROWS * width + BOTH * heads * TOKENS) * sizeof(float);
+    return TOKENS * (ROWS * width * sizeof(float) + score_bytes * sam_heads(projector) * TOKENS);
 }
 
 /* Masks of windows: of each pair of tokens, whatever the windows' size. */
@@ -48,8 +55,8 @@ static uint64_t mask_bytes(const struct dgo_model *projector, const struct pictu
                                        "clip.vision.wa_layer_indexes",
                                        "clip.vision.wa_pattern_mode"};
 
-    if (memory_key_number(projector, "vision.sam.head_count") > 0) /* cut, not masked */
-        return 0;
+    if (sam_heads(projector) > 0) /* SAM's are cut; Qwen's queries behind them have one */
+        return picture->patches * picture->patches * sizeof(float);
     for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
         if (dgo_model_find(projector, keys[k]))
             return picture->patches * picture->patches * sizeof(float);
@@ -70,7 +77,8 @@ static uint64_t widest_bytes(const struct dgo_model *projector, const struct pic
 
     return (tokens * (6 * dgo_min_u64(width, 1 << 16) + 3 * dgo_min_u64(inner, 1 << 18)) + scores) *
                sizeof(float) +
-           2 * (picture->bytes + mask_bytes(projector, picture)) + sam_bytes(projector);
+           2 * (picture->bytes + mask_bytes(projector, picture)) +
+           (sam_heads(projector) > 0 ? sam_bytes(projector, fused) : 0);
 }
 
 void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder_need *need)

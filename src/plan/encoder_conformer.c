@@ -3,29 +3,7 @@
  */
 #include "encoder.h"
 
-#include <stdio.h>
-
 enum { LAYER_NORM = false, OVER_FIRST = 1, OVER_SECOND = 2 };
-
-/* What one layer's tensor is called. */
-struct name {
-    char text[DGO_TENSOR_NAME_MAX];
-};
-
-static struct name name_of(uint32_t layer, const char *part)
-{
-    struct name name;
-
-    snprintf(name.text, sizeof name.text, "a.blk.%u.%s", layer, part);
-    return name;
-}
-
-static struct values by(struct sketch *s, struct values x, uint32_t layer, const char *part)
-{
-    const struct name name = name_of(layer, part);
-
-    return sketch_linear(s, x, name.text);
-}
 
 static struct values normed(struct sketch *s, struct values x)
 {
@@ -36,9 +14,9 @@ static struct values normed(struct sketch *s, struct values x)
 static struct values fed(struct sketch *s, struct values x, uint32_t l, const char *up,
                          const char *down)
 {
-    struct values y = by(s, normed(s, x), l, up);
+    struct values y = sketch_by(s, normed(s, x), l, up);
 
-    y = by(s, sketch_changed(s, y), l, down);
+    y = sketch_by(s, sketch_changed(s, y), l, down);
     return sketch_sum(s, x, sketch_changed(s, y)); /* half of it */
 }
 
@@ -62,7 +40,7 @@ static tape_ref turned_ref(struct sketch *s, tape_ref ref, uint64_t bytes)
 
 static struct values head_rows(struct sketch *s, struct values x, uint32_t l, const char *part)
 {
-    x = by(s, x, l, part);
+    x = sketch_by(s, x, l, part);
     return sketch_viewed(s, x.width, x.rows, x);
 }
 
@@ -79,7 +57,7 @@ static struct values attended(struct sketch *s, struct values x, uint32_t l, str
     const struct values k = sketch_turned(s, head_rows(s, x, l, "attn_k"));
     const struct values v = sketch_turned(s, head_rows(s, x, l, "attn_v"));
     tape_ref a = TAPE_PUT(t, scores, 0, tape_view(t, to_keys.ref), k.ref);
-    struct values p = by(s, places, l, "linear_pos");
+    struct values p = sketch_by(s, places, l, "linear_pos");
 
     a = turned_ref(s, a, scores);
     p = sketch_viewed(s, p.width, p.rows, p);
@@ -90,7 +68,7 @@ static struct values attended(struct sketch *s, struct values x, uint32_t l, str
     a = TAPE_PUT(t, scores, OVER_FIRST, a); /* scaled */
     a = TAPE_PUT(t, scores, OVER_FIRST, a);
     x.ref = TAPE_PUT(t, sketch_bytes(x.width, n), 0, a, v.ref);
-    return by(s, sketch_turned(s, x), l, "attn_out");
+    return sketch_by(s, sketch_turned(s, x), l, "attn_out");
 }
 
 /* Parakeet's: scores of places are rolled, and there is a mask. */
@@ -128,7 +106,7 @@ static struct values attended_masked(struct sketch *s, struct values x, uint32_t
     a = TAPE_PUT(t, scores, OVER_FIRST, a, s->mask);
     a = TAPE_PUT(t, scores, OVER_FIRST, a);
     x.ref = TAPE_PUT(t, sketch_bytes(x.width, n), 0, a, sketch_turned(s, v).ref);
-    return by(s, sketch_turned(s, x), l, "attn_out");
+    return sketch_by(s, sketch_turned(s, x), l, "attn_out");
 }
 
 /* --- the convolution ------------------------------------------------------------------------- */
@@ -137,7 +115,7 @@ static struct values along_time(struct sketch *s, struct values x, uint32_t l)
 {
     enum { FILLED = 4 }; /* frames on each side */
     const uint64_t width = x.width, rows = x.rows;
-    struct values y = by(s, normed(s, x), l, "conv_pw1");
+    struct values y = sketch_by(s, normed(s, x), l, "conv_pw1");
     const struct values gate = sketch_made(s, width, rows, sketch_viewed(s, y.width, y.rows, y));
 
     y.ref = TAPE_PUT(s->tape, sketch_bytes(width, rows), OVER_SECOND, tape_view(s->tape, y.ref),
@@ -149,7 +127,7 @@ static struct values along_time(struct sketch *s, struct values x, uint32_t l)
     y = sketch_made(s, width, rows + 2 * FILLED, y);
     y = sketch_changed(s, sketch_made(s, width, rows, y));
     y = sketch_changed(s, sketch_changed(s, sketch_changed(s, y))); /* norm and activation */
-    return by(s, y, l, "conv_pw2");
+    return sketch_by(s, y, l, "conv_pw2");
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */

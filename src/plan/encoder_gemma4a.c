@@ -1,18 +1,8 @@
 /* encoder_gemma4a.c - Gemma 4's conformer: attention within blocks of 12 rows and the 12 before. */
 #include "encoder.h"
 
-#include <stdio.h>
-
 enum { RMS_NORM = true, OVER_FIRST = 1, OVER_SECOND = 2 };
 enum { BLOCK = 12, REACH = 2 * BLOCK, PLACES = BLOCK + 1 };
-
-static struct values by(struct sketch *s, struct values x, uint32_t layer, const char *part)
-{
-    char name[DGO_TENSOR_NAME_MAX];
-
-    snprintf(name, sizeof name, "a.blk.%u.%s", layer, part);
-    return sketch_linear(s, x, name);
-}
 
 static struct values normed(struct sketch *s, struct values x)
 {
@@ -22,7 +12,8 @@ static struct values normed(struct sketch *s, struct values x)
 static struct values fed(struct sketch *s, struct values x, uint32_t l, const char *up,
                          const char *down)
 {
-    const struct values y = by(s, sketch_changed(s, by(s, normed(s, x), l, up)), l, down);
+    const struct values y =
+        sketch_by(s, sketch_changed(s, sketch_by(s, normed(s, x), l, up)), l, down);
 
     return sketch_sum(s, x, sketch_changed(s, normed(s, y))); /* half of it */
 }
@@ -70,9 +61,9 @@ static struct values attended(struct sketch *s, struct values x, uint32_t l, str
     struct values q, k, v;
 
     x = normed(s, x);
-    q = by(s, x, l, "attn_q");
-    k = by(s, x, l, "attn_k");
-    v = by(s, x, l, "attn_v");
+    q = sketch_by(s, x, l, "attn_q");
+    k = sketch_by(s, x, l, "attn_k");
+    v = sketch_by(s, x, l, "attn_v");
     q = sketch_changed(s, sketch_changed(s, sketch_viewed(s, q.width, rows, q)));
     k = sketch_changed(s, sketch_viewed(s, k.width, rows, k));
     v = sketch_viewed(s, v.width, rows, v);
@@ -90,7 +81,7 @@ static struct values attended(struct sketch *s, struct values x, uint32_t l, str
     x = sketch_made(s, x.width, full, sketch_turned(s, x));
     if (full > rows)
         x = sketch_made(s, x.width, rows, sketch_viewed(s, x.width, rows, x));
-    return normed(s, by(s, x, l, "attn_out"));
+    return normed(s, sketch_by(s, x, l, "attn_out"));
 }
 
 /* --- the convolution ------------------------------------------------------------------------- */
@@ -99,7 +90,7 @@ static struct values along_time(struct sketch *s, struct values x, uint32_t l)
 {
     enum { FILLED = 4 }; /* frames before */
     const uint64_t width = x.width, rows = x.rows;
-    struct values y = by(s, normed(s, x), l, "conv_pw1");
+    struct values y = sketch_by(s, normed(s, x), l, "conv_pw1");
     const struct values gate = sketch_made(s, width, rows, sketch_viewed(s, y.width, y.rows, y));
 
     y.ref = TAPE_PUT(s->tape, sketch_bytes(width, rows), OVER_SECOND, tape_view(s->tape, y.ref),
@@ -108,7 +99,7 @@ static struct values along_time(struct sketch *s, struct values x, uint32_t l)
     y = sketch_made(s, width, rows + FILLED, sketch_turned(s, y));
     y = sketch_made(s, width, rows + FILLED, y); /* rolled */
     y = sketch_made(s, width, rows, y);
-    return by(s, sketch_changed(s, normed(s, y)), l, "conv_pw2");
+    return sketch_by(s, sketch_changed(s, normed(s, y)), l, "conv_pw2");
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */

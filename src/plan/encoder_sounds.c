@@ -143,6 +143,14 @@ struct values end_dots_sounds(struct sketch *s, struct values x)
     return sketch_two(s, x, "mm.a.mlp.1", "mm.a.mlp.3");
 }
 
+struct values sketch_by(struct sketch *s, struct values x, uint32_t layer, const char *part)
+{
+    char name[DGO_TENSOR_NAME_MAX];
+
+    snprintf(name, sizeof name, "a.blk.%u.%s", layer, part);
+    return sketch_linear(s, x, name);
+}
+
 /* Gemma 4's without an encoder: samples, normed and projected. */
 struct values end_waves(struct sketch *s, struct values x)
 {
