@@ -355,8 +355,8 @@ enum dgo_status memory_check_cache(const struct dgo_model *model,
             settings->flash_attention == DGO_FA_ON
                 ? "a %s value cache needs flash attention, which the engine has not for "
                   "this architecture; use -ctv f16"
-                : "a %s value cache needs flash attention; leave out -fa off or use "
-                  "-ctv f16",
+                : "a %s value cache needs flash attention; leave out -fa off "
+                  "(--no-flash-attention) or use -ctv f16 (--kv-type f16)",
             dgo_kv_type_name(settings->value_type));
     if (model->mla && settings->key_type != settings->value_type)
         return dgo_fail(err, DGO_EINVAL,
