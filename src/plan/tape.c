@@ -34,7 +34,8 @@ tape_ref tape_put(struct tape *tape, uint64_t bytes, uint8_t over, const tape_re
 
     *tensor = (struct tape_tensor){.bytes = bytes, .over = over, .root = TAPE_OUTSIDE};
     tensor->source_count = (uint8_t)source_count;
-    memcpy(tensor->source, source, source_count * sizeof *source);
+    if (source_count > 0) /* an input has none, and no list of them */
+        memcpy(tensor->source, source, source_count * sizeof *source);
     return (tape_ref)tape->count++;
 }
 
