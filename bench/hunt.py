@@ -11,6 +11,7 @@ import argparse
 import collections
 import concurrent.futures
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -29,7 +30,7 @@ import books  # noqa: E402
 import e2e  # noqa: E402
 
 NEAR_MIB = 0.5
-PATIENCE_S = 120
+PATIENCE_S = 60
 TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210),
          "MXFP4": (39, 32, 17), "I64": (27, 1, 8)}
 
@@ -976,13 +977,16 @@ def draft_flags(rng, latent, fused):
 
 
 def drafts(words):
-    return any("draft-mtp" in word or word == "-md" for word in words)
+    return any(re.search(r"draft-mtp|^-md$|model-draft|draft-model|^LLAMA_ARG_SPEC_DRAFT_MODEL=", str(word)) for word in words)
 
 
 def server_log(path, cards, words):
     environment = dict(os.environ, GGML_BACKEND_PATH=str(e2e.backend_built), GGML_NO_BACKTRACE="1",
                        PRETEND_GPUS=",".join(f"CUDA{i}|Card {i}|819200|{819000 - 64 * i}" for i in range(cards)))
-    command = [e2e.engine(), "-m", path, "-fit", "off", "--no-warmup", "--offline", "-lv", "4", "--no-log-prefix", "-t", "1", "--port", "0", *words]
+    variables = list(itertools.takewhile(lambda word: re.match(r"[A-Z][A-Z0-9_]*=", word), words))
+    environment.update(word.split("=", 1) for word in variables)
+    command = [e2e.engine(), "-m", path, "-fit", "off", "--no-warmup", "--offline", "-lv", "4", "--no-log-prefix", "-t", "1", "--port", "0",
+               *words[len(variables):]]
     server = subprocess.Popen([str(word) for word in command], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors="replace")
     timer = threading.Timer(PATIENCE_S, server.kill)

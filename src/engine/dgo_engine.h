@@ -202,10 +202,11 @@ struct dgo_flag_source {
     uint32_t visible_count;
 };
 
-/* What it says.  About 30 KiB; texts point into the source, patterns into `text`. */
-enum { DGO_ADAPTER_MAX = 16, DGO_PATTERN_TEXT_MAX = 16 * 1024 };
+/* What it says.  About 50 KiB; texts point into the source, patterns and lists of files into
+ * `text`. */
+enum { DGO_ADAPTER_MAX = 16, DGO_PATTERN_TEXT_MAX = 24 * 1024 };
 struct dgo_flags {
-    struct dgo_settings settings; /* its overrides are `override` below: not to be copied alone */
+    struct dgo_settings settings; /* its overrides are those below, as the draft's: not to be copied alone */
     char device_name[DGO_GPU_MAX][16]; /* of settings.device_gpu, as the engine calls them */
     bool fit; /* the engine may still change what does not fit: nothing that forbids it is given */
     uint64_t fit_margin_bytes; /* what it leaves free on each device */
@@ -223,7 +224,7 @@ struct dgo_flags {
     uint32_t adapter_count;
     const char *adapter[DGO_ADAPTER_MAX];
 
-    struct dgo_override override[DGO_OVERRIDE_MAX];
+    struct dgo_override override[DGO_OVERRIDE_MAX], draft_override[DGO_OVERRIDE_MAX];
     uint32_t text_length;
     char text[DGO_PATTERN_TEXT_MAX];
 };

@@ -11,12 +11,17 @@ enum {
     /* -md without --spec-type is loaded and drafts nothing, unless it has a next-token block: seen
      * with this build; older ones took it for draft-simple. */
     LLAMA_IDLE_DRAFT_BUILD = 11669,
+    /* Seen in this build, and not looked for in those before: flags that are gone, and batches that
+     * are too short for what it tries at its start. */
+    LLAMA_GONE_BUILD = 11669,
+    LLAMA_BATCH_LEAST_BUILD = 11669,
     LLAMA_AUTO_SLOTS_BUILD = 6920, /* 4 slots with one KV cache unless -np is given (November) */
     LLAMA_BUILD_LEAST = 1000,      /* smaller numbers come from shallow clones: not a build */
 
     LLAMA_AUTO_SLOTS = 4,
     LLAMA_BATCH_TOKENS = 2048,
     LLAMA_UBATCH_TOKENS = 512,
+    LLAMA_SHARE_MAX = DGO_GPU_MAX - 1, /* of -ts: it refuses as many as it could have devices */
     LLAMA_DRAFT_TOKENS = 3, /* --spec-draft-n-max */
     LLAMA_DEVICE_NAME_MAX = 16,
     LLAMA_LIST_MAX = DGO_GPU_MAX * 24, /* of names or shares of all cards */

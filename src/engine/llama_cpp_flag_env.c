@@ -49,6 +49,14 @@ static const struct {
     {"SPEC_DRAFT_N_UBATCH", "--spec-draft-n-ubatch", NULL},
     {"SPEC_DRAFT_CPU_MOE", "-cmoed", ""},
     {"SPEC_DRAFT_N_CPU_MOE", "-ncmoed", NULL},
+    {"SPEC_DRAFT_HF_REPO", "-hfd", NULL},
+    {"DRAFT_MAX", "--draft-max", NULL},
+    {"DRAFT_MIN", "--draft-min", NULL},
+    {"MMPROJ_URL", "-mmu", NULL},
+    {"IMAGE_MAX_TOKENS", "--image-max-tokens", NULL},
+    {"POOLING", "--pooling", NULL},
+    {"RERANKING", "--rerank", ""},
+    {"BACKEND_SAMPLING", "-bs", ""},
     {"N_GPU_LAYERS_DRAFT", "-ngld", NULL},
 };
 
@@ -80,7 +88,10 @@ static enum dgo_status read_variable(struct flag_reader *reader, const char *tex
             return apply(reader, variables[i].flag, value);
         if (flag_truth(value) == 1)
             return apply(reader, variables[i].flag, NULL);
-        return flag_truth(value) == 0 && *no ? apply(reader, no, NULL) : DGO_OK;
+        if (*no && flag_truth(value) < 0)
+            return dgo_fail(reader->err, DGO_EUSAGE,
+                            "LLAMA_ARG_%s takes on or off, or 1 or 0, not '%.40s'", name, value);
+        return *no ? apply(reader, no, NULL) : DGO_OK;
     }
     return DGO_OK;
 }

@@ -58,22 +58,18 @@ static int32_t place_of(const struct dgo_settings *settings, uint32_t gpu)
     return -1;
 }
 
-/* Until now an override names a card; a card that is not used takes nothing. */
-static enum dgo_status settle_overrides(struct flag_reader *reader)
+/* Until now an override names a card. */
+static void settle_overrides(const struct dgo_settings *settings, struct dgo_override *override)
 {
-    struct dgo_flags *flags = reader->flags;
-
-    for (uint32_t i = 0; i < flags->settings.override_count; i++) {
-        struct dgo_override *row = &flags->override[i];
+    for (uint32_t i = 0; i < settings->override_count; i++) {
+        struct dgo_override *row = &override[i];
 
         if (row->device == DGO_OVERRIDE_HOST)
             continue;
-        row->device = place_of(&flags->settings, (uint32_t)row->device);
+        row->device = place_of(settings, (uint32_t)row->device);
         if (row->device < 0)
-            return dgo_fail(reader->err, DGO_EUSAGE,
-                            "-ot names a card that is not among the devices in use");
+            row->device = DGO_OVERRIDE_UNUSED;
     }
-    return DGO_OK;
 }
 
 static void name_devices(struct flag_reader *reader)
@@ -99,6 +95,17 @@ static void settle_layers(struct flag_reader *reader)
         settings->gpu_layer_count = 0;
 }
 
+/* On devices of its own; on one of them it is not split. */
+static void take_draft_devices(struct dgo_settings *draft, const struct dgo_settings *own)
+{
+    draft->device_count = own->device_count;
+    memcpy(draft->device_gpu, own->device_gpu, sizeof own->device_gpu);
+    if (own->device_count == 0)
+        draft->gpu_layer_count = 0;
+    if (own->device_count == 1)
+        draft->split_mode = DGO_SPLIT_LAYER;
+}
+
 /* common_base_params_to_speculative: the draft follows the model in all but what has flags of its
  * own; on one device of its own it is not split. */
 static void settle_draft(struct flag_reader *reader)
@@ -108,8 +115,8 @@ static void settle_draft(struct flag_reader *reader)
     const struct dgo_settings own = *draft;
 
     *draft = flags->settings;
-    draft->override = NULL;
-    draft->override_count = 0;
+    draft->override = own.override;
+    draft->override_count = own.override_count;
     draft->key_type = own.key_type;
     draft->value_type = own.value_type;
     draft->cpu_moe_layer_count = own.cpu_moe_layer_count;
@@ -119,14 +126,9 @@ static void settle_draft(struct flag_reader *reader)
         draft->ubatch_tokens = (uint32_t)reader->draft_ubatch;
     draft->gpu_layer_count =
         reader->draft_layers >= 0 ? (uint32_t)reader->draft_layers : DGO_LAYER_MAX * 2;
-    if (!reader->draft_devices_given)
-        return;
-    draft->device_count = own.device_count;
-    memcpy(draft->device_gpu, own.device_gpu, sizeof own.device_gpu);
-    if (own.device_count == 0)
-        draft->gpu_layer_count = 0;
-    if (own.device_count == 1)
-        draft->split_mode = DGO_SPLIT_LAYER;
+    if (reader->draft_devices_given)
+        take_draft_devices(draft, &own);
+    settle_overrides(draft, flags->draft_override);
 }
 
 /* A draft model without a word about its kind is of the kind that its file shows. */
@@ -183,26 +185,49 @@ static void settle_projector(struct flag_reader *reader)
     reader->flags->projector_gpu = (int32_t)gpu;
 }
 
+/* At its start the engine computes two tokens, and wants a row of logits for each slot. */
+static enum dgo_status check_batch(const struct flag_reader *reader)
+{
+    enum { TOKENS_TRIED = 2 };
+    const struct dgo_settings *settings = &reader->flags->settings;
+    const uint32_t slots = settings->slot_count;
+    const uint32_t least = slots > TOKENS_TRIED ? slots : TOKENS_TRIED;
+
+    if (reader->build > 0 && reader->build < LLAMA_BATCH_LEAST_BUILD)
+        return DGO_OK;
+    if (settings->batch_tokens < least)
+        return dgo_fail(reader->err, DGO_EUSAGE,
+                        "-b %u: the engine ends at its start with fewer than %u tokens at once for "
+                        "%u slots; give that many, or fewer slots with -np",
+                        (unsigned)settings->batch_tokens, (unsigned)least, (unsigned)slots);
+    if (settings->ctx_tokens < TOKENS_TRIED)
+        return dgo_fail(reader->err, DGO_EUSAGE,
+                        "-c %u: the engine ends at its start with fewer than %d tokens; give as "
+                        "many as a prompt and its answer have",
+                        (unsigned)settings->ctx_tokens, TOKENS_TRIED);
+    return DGO_OK;
+}
+
 enum dgo_status flag_settle(struct flag_reader *reader)
 {
     struct dgo_settings *settings = &reader->flags->settings;
     const struct dgo_model *model = reader->source->model;
-    const bool automatic = reader->slots == -1;
+    const bool automatic = reader->slots < 0;
     const bool newer = reader->build == 0 || reader->build >= LLAMA_AUTO_SLOTS_BUILD;
     enum dgo_status status;
 
     settle_projector(reader);
     status = settle_devices(reader);
-    if (status == DGO_OK)
-        status = settle_overrides(reader);
     if (status != DGO_OK)
         return status;
+    settle_overrides(settings, reader->flags->override);
     name_devices(reader);
     settle_layers(reader);
     if (reader->slots == 0)
         return dgo_fail(reader->err, DGO_EUSAGE, "-np takes 1 or more, or -1 for automatic");
     settings->slot_count = !automatic ? (uint32_t)reader->slots : newer ? LLAMA_AUTO_SLOTS : 1;
-    settings->kv_unified = reader->unified >= 0 ? reader->unified == 1 : automatic && newer;
+    /* Automatic slots share one cache, whatever was said about it. */
+    settings->kv_unified = (automatic && newer) || reader->unified == 1;
     if (settings->ctx_tokens == 0)
         settings->ctx_tokens = model->context_length;
     if (settings->ctx_tokens == 0)
@@ -212,6 +237,9 @@ enum dgo_status flag_settle(struct flag_reader *reader)
         return dgo_fail(reader->err, DGO_EUSAGE, "-b takes 1 or more");
     if (settings->ubatch_tokens == 0) /* the engine's meaning of 0 */
         settings->ubatch_tokens = settings->batch_tokens;
+    status = check_batch(reader);
+    if (status != DGO_OK)
+        return status;
     settle_guesses(reader);
     const uint32_t blocks = model->layer_count + (settings->own_draft ? model->mtp_layer_count : 0);
 
@@ -220,7 +248,7 @@ enum dgo_status flag_settle(struct flag_reader *reader)
     settle_draft(reader);
     settle_rows(reader);
     /* fit.cpp gives up when any of these is given. */
-    reader->flags->fit = reader->flags->fit && newer && reader->gpu_layers == -1 &&
+    reader->flags->fit = reader->flags->fit && newer && reader->gpu_layers == FLAG_LAYERS_AUTO &&
                          settings->split_mode != DGO_SPLIT_TENSOR &&
                          !settings->tensor_split_given && !reader->flags->settings.override_count &&
                          settings->device_count > 0;

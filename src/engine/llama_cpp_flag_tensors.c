@@ -1,8 +1,16 @@
-/* llama_cpp_flag_tensors.c - -ot and its relatives: patterns of tensor names with where they go. */
+/* llama_cpp_flag_tensors.c - -ot and its relatives: patterns of tensor names with where they go;
+ * files of adapters, which come in lists, too. */
 #include "llama_cpp_flags.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* The rows that a flag adds to. */
+struct flag_overrides {
+    struct dgo_override *row;
+    uint32_t *count;
+};
 
 /* Room for a text in the flags, terminator included; NULL: full. */
 static char *take_text(struct flag_reader *reader, size_t size)
@@ -19,122 +27,90 @@ static char *take_text(struct flag_reader *reader, size_t size)
 static enum dgo_status too_much(const struct flag_reader *reader, const char *flag)
 {
     return dgo_fail(reader->err, DGO_ELIMIT,
-                    "%s: more patterns than %d, or more text than %d bytes", flag, DGO_OVERRIDE_MAX,
-                    DGO_PATTERN_TEXT_MAX);
+                    "%s: more patterns than %d, or more text than %d bytes; join patterns by |",
+                    flag, DGO_OVERRIDE_MAX, DGO_PATTERN_TEXT_MAX);
 }
 
 static enum dgo_status add_override(struct flag_reader *reader, const char *flag,
-                                    const char *pattern, int32_t device)
+                                    struct flag_overrides *list, const char *pattern,
+                                    int32_t device)
 {
-    struct dgo_settings *settings = &reader->flags->settings;
-
-    if (!pattern || settings->override_count == DGO_OVERRIDE_MAX)
+    if (!pattern || *list->count == DGO_OVERRIDE_MAX)
         return too_much(reader, flag);
-    reader->flags->override[settings->override_count++] =
-        (struct dgo_override){.pattern = pattern, .device = device};
-    settings->override = reader->flags->override;
+    list->row[(*list->count)++] = (struct dgo_override){.pattern = pattern, .device = device};
     return DGO_OK;
 }
 
-/* The engine's patterns are ECMAScript's.  What POSIX has in other words is written in those; what
- * it has not got is refused rather than read wrongly. */
-static const char *posix_pattern(struct flag_reader *reader, const char *flag, const char *from,
-                                 size_t length)
+/* The model's, or the draft's. */
+static struct flag_overrides overrides_of(struct flag_reader *reader, bool of_draft)
 {
-    enum { WIDEST = 16 }; /* bytes that one escape becomes */
-    char made[1024];
-    struct dgo_text text = DGO_TEXT(made);
-    char *kept;
+    struct dgo_flags *flags = reader->flags;
+    struct dgo_settings *settings = of_draft ? &flags->draft : &flags->settings;
+    struct dgo_override *row = of_draft ? flags->draft_override : flags->override;
 
-    if (length >= sizeof made / WIDEST) {
-        (void)!dgo_fail(reader->err, DGO_ELIMIT, "%s: a pattern of %zu bytes", flag, length);
-        return NULL;
-    }
-    for (size_t i = 0; i < length; i++) {
-        const char next = i + 1 < length ? from[i + 1] : '\0';
-        const char *as = NULL;
-
-        if (from[i] == '\\') {
-            as = next == 'd' ? "[0-9]" : next == 'w' ? "[A-Za-z0-9_]" : next == 's' ? "[ ]" : NULL;
-            if (!as && ((next >= 'a' && next <= 'z') || (next >= 'A' && next <= 'Z') ||
-                        (next >= '1' && next <= '9')))
-                goto refused;
-            if (as)
-                dgo_text_addf(&text, "%s", as);
-            else
-                dgo_text_addf(&text, "\\%c", next);
-            i++;
-        } else if (from[i] == '(' && next == '?') {
-            if (i + 2 >= length || from[i + 2] != ':')
-                goto refused;
-            dgo_text_addf(&text, "(");
-            i += 2;
-        } else if (next == '?' && (from[i] == '*' || from[i] == '+' || from[i] == '?')) {
-            dgo_text_addf(&text, "%c", from[i]); /* lazy or greedy: found is found */
-            i++;
-        } else {
-            dgo_text_addf(&text, "%c", from[i]);
-        }
-    }
-    kept = take_text(reader, strlen(made) + 1);
-    if (!kept)
-        (void)!too_much(reader, flag);
-    else
-        memcpy(kept, made, strlen(made) + 1);
-    return kept;
-refused:
-    dgo_text_copy_escaped(made, 64, from, length);
-    (void)!dgo_fail(reader->err, DGO_EUNSUPPORTED,
-                    "%s: the pattern '%s' uses what is not read here; write it with letters, dots, "
-                    "lists and groups",
-                    flag, made);
-    return NULL;
+    settings->override = row;
+    return (struct flag_overrides){.row = row, .count = &settings->override_count};
 }
 
-/* Whether a buffer type is host memory: CPU, CUDA_Host, CPU_REPACK. */
-static bool is_host(const char *type, size_t length)
+static const char *keep_text(struct flag_reader *reader, const char *text, size_t length)
 {
-    static const char ending[] = "_Host";
+    char *kept = take_text(reader, length + 1);
 
-    return (length >= 3 && memcmp(type, "CPU", 3) == 0) ||
-           (length > sizeof ending - 1 &&
-            memcmp(type + length - (sizeof ending - 1), ending, sizeof ending - 1) == 0);
+    if (kept) {
+        memcpy(kept, text, length);
+        kept[length] = '\0';
+    }
+    return kept;
+}
+
+static enum dgo_status no_such_buffer(const struct flag_reader *reader, const char *flag,
+                                      const char *type, size_t length)
+{
+    char names[DGO_GPU_MAX * LLAMA_BUFFER_NAME_MAX];
+    struct dgo_text text = DGO_TEXT(names);
+    char shown[64];
+
+    for (uint32_t i = 0; i < reader->visible_count; i++) {
+        char name[LLAMA_BUFFER_NAME_MAX];
+
+        flag_buffer_name(reader, i, name);
+        dgo_text_addf(&text, ", %s", name);
+    }
+    dgo_text_copy_escaped(shown, sizeof shown, type, length);
+    return dgo_fail(reader->err, DGO_EUSAGE,
+                    "%s names the buffer type '%s'; the engine has CPU%s here, spelt like this",
+                    flag, shown, names);
 }
 
 /* The device's place is settled later: until then the card's index stands for it. */
-static enum dgo_status one_override(struct flag_reader *reader, const char *flag, const char *text,
-                                    size_t length)
+static enum dgo_status one_override(struct flag_reader *reader, const char *flag,
+                                    struct flag_overrides *list, const char *text, size_t length)
 {
-    const char *equals = memrchr(text, '=', length);
+    const char *equals = memchr(text, '=', length);
     const size_t pattern_length = equals ? (size_t)(equals - text) : 0;
     const char *type = text + pattern_length + 1;
     const size_t type_length = equals ? length - pattern_length - 1 : 0;
     int32_t device = DGO_OVERRIDE_HOST;
-    const char *pattern;
     uint32_t gpu = 0;
-    char shown[64];
 
-    if (pattern_length == 0 || type_length == 0)
+    if (type_length == 0)
         return flag_bad_value(reader, flag, text, "PATTERN=BUFFER, like \\.ffn_.*_exps=CPU");
-    if (flag_gpu_named(reader, type, type_length, &gpu)) {
+    if (flag_buffer_named(reader, type, type_length, &gpu))
         device = (int32_t)gpu;
-    } else if (!is_host(type, type_length)) {
-        dgo_text_copy_escaped(shown, sizeof shown, type, type_length);
-        return dgo_fail(reader->err, DGO_EUSAGE,
-                        "%s names the buffer type '%s'; there are CPU and the devices' names", flag,
-                        shown);
-    }
-    pattern = posix_pattern(reader, flag, text, pattern_length);
-    return pattern ? add_override(reader, flag, pattern, device)
-                   : (reader->err ? reader->err->status : DGO_EUSAGE);
+    else if (type_length != 3 || memcmp(type, "CPU", 3) != 0)
+        return no_such_buffer(reader, flag, type, type_length);
+    return add_override(reader, flag, list, keep_text(reader, text, pattern_length), device);
 }
 
 /* "PATTERN=BUFFER,PATTERN=BUFFER": the engine, too, splits at every comma. */
-enum dgo_status flag_override(struct flag_reader *reader, const char *flag, const char *value)
+enum dgo_status flag_override(struct flag_reader *reader, const char *flag, const char *value,
+                              bool of_draft)
 {
+    struct flag_overrides list = overrides_of(reader, of_draft);
+
     for (const char *at = value;;) {
         const size_t length = strcspn(at, ",");
-        const enum dgo_status status = one_override(reader, flag, at, length);
+        const enum dgo_status status = one_override(reader, flag, &list, at, length);
 
         if (status != DGO_OK || !at[length])
             return status;
@@ -142,19 +118,50 @@ enum dgo_status flag_override(struct flag_reader *reader, const char *flag, cons
     }
 }
 
+/* As the engine does, a pattern for each layer; more than the model has find nothing. */
 enum dgo_status flag_cpu_ffn(struct flag_reader *reader, const char *flag, const char *value)
 {
+    struct flag_overrides list = overrides_of(reader, false);
     int64_t count = 0;
-    enum dgo_status status =
-        flag_number(reader, flag, value, 0, reader->source->model->layer_count, &count);
+    enum dgo_status status = flag_number(reader, flag, value, 0, INT32_MAX, &count);
 
-    for (int64_t l = 0; l < count && status == DGO_OK; l++) {
+    for (int64_t l = 0; l < count && l < (int64_t)reader->source->model->layer_count && !status;
+         l++) {
         enum { SIZE = 64 };
         char *pattern = take_text(reader, SIZE);
 
         if (pattern)
             snprintf(pattern, SIZE, "blk\\.%d\\.ffn_(up|down|gate)\\.", (int)l);
-        status = add_override(reader, flag, pattern, DGO_OVERRIDE_HOST);
+        status = add_override(reader, flag, &list, pattern, DGO_OVERRIDE_HOST);
     }
     return status;
+}
+
+/* "FILE,FILE", or with a scale behind each, "FILE:0.5,FILE:1", which changes no memory. */
+enum dgo_status flag_adapters(struct flag_reader *reader, const char *flag, const char *value,
+                              bool scaled)
+{
+    struct dgo_flags *flags = reader->flags;
+
+    for (const char *at = value;;) {
+        const size_t length = strcspn(at, ","), name = scaled ? strcspn(at, ":,") : length;
+        char *end = NULL;
+
+        if (scaled && name < length)
+            (void)!strtof(at + name + 1, &end);
+        if (name == 0 || (scaled && (name == length || end == at + name + 1 ||
+                                     memchr(at + name + 1, ':', length - name - 1))))
+            return flag_bad_value(reader, flag, value,
+                                  scaled ? "FILE:SCALE,FILE:SCALE" : "FILE,FILE");
+        if (flags->adapter_count == DGO_ADAPTER_MAX)
+            return dgo_fail(reader->err, DGO_ELIMIT,
+                            "%s: more than %d adapters; give the largest ones", flag,
+                            DGO_ADAPTER_MAX);
+        flags->adapter[flags->adapter_count] = keep_text(reader, at, name);
+        if (!flags->adapter[flags->adapter_count++])
+            return too_much(reader, flag);
+        if (!at[length])
+            return DGO_OK;
+        at += length + 1;
+    }
 }

@@ -17,7 +17,7 @@ enum dgo_status flag_bad_value(const struct flag_reader *reader, const char *fla
     return dgo_fail(reader->err, DGO_EUSAGE, "%s takes %s, not '%s'", flag, wanted, text);
 }
 
-/* A whole number within [least, most]; the engine itself would also take "12abc" as 12. */
+/* A whole number within [least, most].  The engine would take "12k" for 12, which nobody means. */
 enum dgo_status flag_number(const struct flag_reader *reader, const char *flag, const char *value,
                             int64_t least, int64_t most, int64_t *result)
 {
@@ -26,11 +26,28 @@ enum dgo_status flag_number(const struct flag_reader *reader, const char *flag, 
 
     errno = 0;
     parsed = strtoll(value, &end, 10);
-    if (end == value || *end || errno || parsed < least || parsed > most)
+    if (end != value && *end && !errno)
+        return dgo_fail(reader->err, DGO_EUSAGE,
+                        "%s takes a whole number, not '%.40s': the engine would read %lld; write "
+                        "all of its digits",
+                        flag, value, parsed);
+    if (end == value || errno || parsed < least || parsed > most)
         return dgo_fail(reader->err, DGO_EUSAGE, "%s takes a number from %lld to %lld, not '%.40s'",
                         flag, (long long)least, (long long)most, value);
     *result = parsed;
     return DGO_OK;
+}
+
+/* A negative one is the whole batch: the engine's own count has no sign. */
+enum dgo_status flag_number_or_all(const struct flag_reader *reader, const char *flag,
+                                   const char *value, uint32_t *result)
+{
+    int64_t parsed = 0;
+    const enum dgo_status status = flag_number(reader, flag, value, INT32_MIN, INT32_MAX, &parsed);
+
+    if (status == DGO_OK)
+        *result = parsed < 0 ? INT32_MAX : (uint32_t)parsed;
+    return status;
 }
 
 enum dgo_status flag_number_u32(const struct flag_reader *reader, const char *flag,
@@ -72,11 +89,17 @@ enum dgo_status flag_fused(struct flag_reader *reader, const char *flag, const c
 enum dgo_status flag_layers(struct flag_reader *reader, const char *flag, const char *value,
                             int64_t *layers)
 {
-    if (strcmp(value, "auto") == 0 || strcmp(value, "all") == 0) {
-        *layers = -1;
-        return DGO_OK;
-    }
-    return flag_number(reader, flag, value, -2, INT32_MAX, layers);
+    enum dgo_status status = DGO_OK;
+
+    if (strcmp(value, "auto") == 0)
+        *layers = FLAG_LAYERS_AUTO;
+    else if (strcmp(value, "all") == 0)
+        *layers = FLAG_LAYERS_ALL;
+    else
+        status = flag_number(reader, flag, value, INT32_MIN, INT32_MAX, layers);
+    if (*layers < FLAG_LAYERS_ALL)
+        *layers = FLAG_LAYERS_ALL;
+    return status;
 }
 
 /* The CUDA and ROCm backends lost their split buffers with #24216; a model is then not loaded:
@@ -111,7 +134,7 @@ enum dgo_status flag_split_mode(struct flag_reader *reader, const char *flag, co
 /* "3,1", "3/1", "3,,1": shares apart by any run of commas and slashes. */
 enum dgo_status flag_shares(struct flag_reader *reader, const char *flag, const char *value)
 {
-    static const char wanted[] = "shares like 3,1 (at most 16)";
+    static const char wanted[] = "shares like 3,1 (at most 15)";
     float shares[DGO_GPU_MAX] = {0};
     uint32_t count = 0;
 
@@ -120,7 +143,7 @@ enum dgo_status flag_shares(struct flag_reader *reader, const char *flag, const 
         const float share = strtof(at, &end);
 
         if (end == at || (*end && *end != ',' && *end != '/') || !isfinite(share) || share < 0 ||
-            count == DGO_GPU_MAX)
+            count == LLAMA_SHARE_MAX)
             return flag_bad_value(reader, flag, value, wanted);
         shares[count++] = share;
         at = end;
@@ -151,6 +174,38 @@ void flag_device_name(const struct flag_reader *reader, uint32_t place,
     for (uint32_t i = 0; i < place; i++)
         number += flag_is_remote(reader, reader->visible[i]);
     snprintf(name, LLAMA_DEVICE_NAME_MAX, "RPC%u", (unsigned)number);
+}
+
+void flag_buffer_name(const struct flag_reader *reader, uint32_t place,
+                      char name[LLAMA_BUFFER_NAME_MAX])
+{
+    const struct dgo_machine *machine = reader->source->machine;
+    const uint32_t node = machine->gpu_node[reader->visible[place]];
+    uint32_t number = 0;
+
+    if (node == 0) {
+        flag_device_name(reader, place, name);
+        return;
+    }
+    for (uint32_t i = 0; i < place; i++) /* each server counts its own */
+        number += machine->gpu_node[reader->visible[i]] == node;
+    snprintf(name, LLAMA_BUFFER_NAME_MAX, "RPC%u[%s:%u]", (unsigned)number,
+             machine->node[node].host, (unsigned)machine->node[node].port);
+}
+
+bool flag_buffer_named(const struct flag_reader *reader, const char *name, size_t length,
+                       uint32_t *gpu)
+{
+    for (uint32_t i = 0; i < reader->visible_count; i++) {
+        char candidate[LLAMA_BUFFER_NAME_MAX];
+
+        flag_buffer_name(reader, i, candidate);
+        if (strlen(candidate) == length && memcmp(candidate, name, length) == 0) {
+            *gpu = reader->visible[i];
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The machine that --node describes under that address; 0: none. */
@@ -228,8 +283,8 @@ static enum dgo_status no_such_device(const struct flag_reader *reader, const ch
         dgo_text_addf(&text, "%s%s", i ? ", " : "", device);
     }
     dgo_text_copy_escaped(shown, sizeof shown, name, length);
-    return dgo_fail(reader->err, DGO_EUSAGE, "%s names '%s'; this machine has %s", flag, shown,
-                    names[0] ? names : "no GPU");
+    return dgo_fail(reader->err, DGO_EUSAGE, "%s names '%s'; this machine has %s, or say none",
+                    flag, shown, names[0] ? names : "no GPU");
 }
 
 enum dgo_status flag_devices(struct flag_reader *reader, const char *flag, const char *value,
@@ -246,8 +301,10 @@ enum dgo_status flag_devices(struct flag_reader *reader, const char *flag, const
             return no_such_device(reader, flag, at, length);
         for (uint32_t d = 0; d < settings->device_count; d++)
             if (settings->device_gpu[d] == gpu)
-                return dgo_fail(reader->err, DGO_EUSAGE, "%s names '%.*s' twice", flag, (int)length,
-                                at);
+                return dgo_fail(reader->err, DGO_EUSAGE,
+                                "%s names '%.*s' twice; name each card once, and give it the "
+                                "greater share with -ts",
+                                flag, (int)length, at);
         settings->device_gpu[settings->device_count++] = gpu;
         if (!at[length])
             return DGO_OK;
@@ -260,7 +317,8 @@ enum dgo_status flag_kv_type(struct flag_reader *reader, const char *flag, const
 {
     struct dgo_error err = {0};
 
-    if (dgo_kv_type_parse(value, type, &err) != DGO_OK)
+    /* The engine knows them in small letters only. */
+    if (dgo_kv_type_parse(value, type, &err) != DGO_OK || strcmp(dgo_kv_type_name(*type), value))
         return flag_bad_value(reader, flag, value,
                               "f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1");
     return DGO_OK;

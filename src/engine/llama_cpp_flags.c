@@ -6,17 +6,25 @@
 
 /* What is not computed yet, as the end of "--rpc is not supported: ". */
 static const char *const refusals[ACTION_COUNT] = {
-    [ACTION_MOE_CACHE] = "the cache of experts on the GPUs is not computed",
-    [ACTION_DRAFT_OVERRIDE] = "placing single tensors of the draft model is not computed",
+    [ACTION_MOE_CACHE] = "the cache of experts on the GPUs is not computed; leave it out, and "
+                         "count its MiB besides",
+    [ACTION_GONE_DRAFT_TOKENS] = "use --spec-draft-n-max, or --spec-ngram-mod-n-max",
+    [ACTION_GONE_DRAFT_LEAST] = "use --spec-draft-n-min, or --spec-ngram-mod-n-min",
+    [ACTION_GONE_NGRAM] = "use that of a kind of guesses, like --spec-ngram-simple-size-n",
+    [ACTION_GONE_LOADING] = "use --load-mode with none, mmap, mlock or dio",
+    [ACTION_GONE] = "leave it out",
     [ACTION_VISION] = "a file that is still to be fetched is not computed; give it with --mmproj",
-    [ACTION_ADAPTER] = "the memory of these adapters is not computed; plain --lora is",
+    [ACTION_ADAPTER] = "the memory of control vectors is not computed; leave it out: they are a "
+                       "row of each layer",
     [ACTION_EMBEDDING] = "embedding and reranking servers keep other outputs, which are not "
-                         "computed",
-    [ACTION_METADATA] = "the model is computed as its file says",
+                         "computed; leave it out for nearly the same figures",
+    [ACTION_METADATA] = "the model is computed as its file says; leave it out if it "
+                        "changes no size",
     [ACTION_SLOT_CONTEXT] = "give the whole context with -c instead",
     [ACTION_DRAFT] = "a file that is still to be fetched is not computed; give it with -md",
-    [ACTION_DEVICE_SAMPLING] = "sampling on the GPUs is not computed",
-    [ACTION_OTHER_MODEL] = "the model is the file given before the flags",
+    [ACTION_DEVICE_SAMPLING] = "sampling on the GPUs is not computed; leave it out",
+    [ACTION_OTHER_MODEL] = "the model is the file given before the flags; fetch it, and give "
+                           "that file",
 };
 
 enum { FIT_MARGIN_MIB = 1024 }; /* --fit-target */
@@ -38,18 +46,6 @@ static enum dgo_status unless_zero(const struct flag_reader *reader, const char 
     return status == DGO_OK && asked ? refuse(reader, flag, action) : status;
 }
 
-static enum dgo_status read_adapters(struct flag_reader *reader, const char *flag,
-                                     const char *value)
-{
-    if (strchr(value, ','))
-        return dgo_fail(reader->err, DGO_EUSAGE, "%s: give the flag once for each adapter", flag);
-    if (reader->flags->adapter_count == DGO_ADAPTER_MAX)
-        return dgo_fail(reader->err, DGO_ELIMIT, "%s: more than %d adapters", flag,
-                        DGO_ADAPTER_MAX);
-    reader->flags->adapter[reader->flags->adapter_count++] = value;
-    return DGO_OK;
-}
-
 static enum dgo_status read_projector_device(struct flag_reader *reader, const char *flag,
                                              const char *value)
 {
@@ -65,7 +61,6 @@ static enum dgo_status read_projector_device(struct flag_reader *reader, const c
     return DGO_OK;
 }
 
-/* "ngram-simple,draft-simple"; the last list counts. */
 /* Anything below one stands for the projector's own number. */
 static enum dgo_status read_picture_tokens(struct flag_reader *reader, const char *flag,
                                            const char *value)
@@ -77,6 +72,7 @@ static enum dgo_status read_picture_tokens(struct flag_reader *reader, const cha
     return status;
 }
 
+/* "ngram-simple,draft-simple"; the last list counts. */
 static enum dgo_status read_speculation(struct flag_reader *reader, const char *flag,
                                         const char *value)
 {
@@ -117,6 +113,18 @@ static enum dgo_status read_draft_tokens(struct flag_reader *reader, const char 
     return status;
 }
 
+/* What a flag means that only older builds have. */
+static enum dgo_status read_gone(struct flag_reader *reader, const char *flag,
+                                 enum flag_action action, const char *value)
+{
+    if (reader->build == 0 || reader->build >= LLAMA_GONE_BUILD)
+        return dgo_fail(reader->err, DGO_EUSAGE,
+                        "%s is gone from llama-server since build %d at "
+                        "the latest; %s",
+                        flag, LLAMA_GONE_BUILD, refusals[action]);
+    return action == ACTION_GONE_DRAFT_TOKENS ? read_draft_tokens(reader, flag, value) : DGO_OK;
+}
+
 static enum dgo_status read_fit(struct flag_reader *reader, const char *flag, const char *value)
 {
     const int truth = flag_truth(value);
@@ -155,11 +163,11 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
     case ACTION_BATCH:
         return flag_number_u32(reader, flag, value, &settings->batch_tokens);
     case ACTION_UBATCH:
-        return flag_number_u32(reader, flag, value, &settings->ubatch_tokens);
+        return flag_number_or_all(reader, flag, value, &settings->ubatch_tokens);
     case ACTION_N_CPU_MOE:
         return flag_number_u32(reader, flag, value, &settings->cpu_moe_layer_count);
     case ACTION_SLOTS:
-        return flag_number(reader, flag, value, -1, 256, &reader->slots);
+        return flag_number(reader, flag, value, INT32_MIN, 256, &reader->slots);
     case ACTION_MAIN_GPU:
         return flag_number(reader, flag, value, INT32_MIN, INT32_MAX, &reader->main_gpu);
     case ACTION_FLASH_ATTENTION:
@@ -180,11 +188,14 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
     case ACTION_REMOTE:
         return flag_servers(reader, flag, value);
     case ACTION_OVERRIDE:
-        return flag_override(reader, flag, value);
+        return flag_override(reader, flag, value, false);
+    case ACTION_DRAFT_OVERRIDE:
+        return flag_override(reader, flag, value, true);
     case ACTION_CPU_FFN:
         return flag_cpu_ffn(reader, flag, value);
     case ACTION_LORA:
-        return read_adapters(reader, flag, value);
+    case ACTION_LORA_SCALED:
+        return flag_adapters(reader, flag, value, action == ACTION_LORA_SCALED);
     case ACTION_PROJECTOR:
         reader->flags->projector = value;
         return DGO_OK;
@@ -281,6 +292,8 @@ static enum dgo_status without_value(struct flag_reader *reader, enum flag_actio
 enum dgo_status flag_apply(struct flag_reader *reader, enum flag_action action, const char *flag,
                            const char *value)
 {
+    if (action >= ACTION_GONE_DRAFT_TOKENS && action <= ACTION_GONE)
+        return read_gone(reader, flag, action, value);
     return value ? with_value(reader, action, flag, value) : without_value(reader, action, flag);
 }
 

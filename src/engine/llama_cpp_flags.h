@@ -32,6 +32,7 @@ enum flag_action {
     ACTION_CPU_FFN,
     ACTION_OVERRIDE,
     ACTION_LORA,
+    ACTION_LORA_SCALED,
     ACTION_PROJECTOR,
     ACTION_NO_PROJECTOR,
     ACTION_PROJECTOR_OFFLOAD,
@@ -55,9 +56,14 @@ enum flag_action {
     ACTION_NGRAM_MOD,
     ACTION_FIT,
     ACTION_FIT_TARGET,
+    ACTION_DRAFT_OVERRIDE,
     ACTION_MOE_CACHE,
-    ACTION_DRAFT_OVERRIDE, /* from here on: refused */
-    ACTION_VISION,
+    ACTION_GONE_DRAFT_TOKENS, /* from here on: refused by builds that have it no more */
+    ACTION_GONE_DRAFT_LEAST,
+    ACTION_GONE_NGRAM,
+    ACTION_GONE_LOADING,
+    ACTION_GONE,
+    ACTION_VISION, /* from here on: refused */
     ACTION_ADAPTER,
     ACTION_EMBEDDING,
     ACTION_METADATA,
@@ -97,19 +103,22 @@ struct flag_reader {
     struct dgo_flags *flags;
     /* Cards that the engine sees: this machine's, then those of --rpc in its order. */
     uint32_t visible[DGO_GPU_MAX], visible_count;
-    int64_t slots, gpu_layers, main_gpu, unified, draft_layers, draft_ubatch;
+    int64_t slots, main_gpu, unified, draft_ubatch;
+    int64_t gpu_layers, draft_layers; /* or one of FLAG_LAYERS_... */
     int64_t guess_tokens[GUESS_COUNT]; /* the most that each kind proposes at once */
     uint32_t guesses;                  /* a bit for each kind that is on */
     int64_t projector_gpu;             /* -1: the first device; PROJECTOR_HOST */
     bool devices_given, shares_given, layers_given, draft_devices_given, guesses_given;
 };
-enum { FLAG_PROJECTOR_HOST = -2 };
+enum { FLAG_PROJECTOR_HOST = -2, FLAG_LAYERS_AUTO = -1, FLAG_LAYERS_ALL = -2 };
 
 /* llama_cpp_flag_values.c: one value each; all fail with a sentence that names the flag. */
 enum dgo_status flag_bad_value(const struct flag_reader *reader, const char *flag,
                                const char *value, const char *wanted);
 enum dgo_status flag_number(const struct flag_reader *reader, const char *flag, const char *value,
                             int64_t least, int64_t most, int64_t *result);
+enum dgo_status flag_number_or_all(const struct flag_reader *reader, const char *flag,
+                                   const char *value, uint32_t *result);
 enum dgo_status flag_number_u32(const struct flag_reader *reader, const char *flag,
                                 const char *value, uint32_t *result);
 enum dgo_status flag_fused(struct flag_reader *reader, const char *flag, const char *value);
@@ -128,15 +137,26 @@ bool flag_gpu_named(const struct flag_reader *reader, const char *name, size_t l
 /* "host:port,host:port": their cards become visible from here on, as in the engine. */
 enum dgo_status flag_servers(struct flag_reader *reader, const char *flag, const char *value);
 bool flag_is_remote(const struct flag_reader *reader, uint32_t gpu);
+/* What the engine calls the buffers of the card at that place of `visible`: its name, and behind
+ * that of a server's card the server's address.  Its patterns take no other spelling. */
+enum { LLAMA_BUFFER_NAME_MAX = LLAMA_DEVICE_NAME_MAX + DGO_HOST_TEXT_MAX + 10 };
+void flag_buffer_name(const struct flag_reader *reader, uint32_t place,
+                      char name[LLAMA_BUFFER_NAME_MAX]);
+bool flag_buffer_named(const struct flag_reader *reader, const char *name, size_t length,
+                       uint32_t *gpu);
 /* What the engine calls the card at that place of `visible`. */
 void flag_device_name(const struct flag_reader *reader, uint32_t place,
                       char name[LLAMA_DEVICE_NAME_MAX]);
 /* The engine's words for yes and no: 1, 0; -1 neither. */
 int flag_truth(const char *value);
 
-/* llama_cpp_flag_tensors.c: patterns with buffer types, and the feed-forward of first layers. */
-enum dgo_status flag_override(struct flag_reader *reader, const char *flag, const char *value);
+/* llama_cpp_flag_tensors.c: patterns with buffer types, the feed-forward of first layers, lists of
+ * adapters. */
+enum dgo_status flag_override(struct flag_reader *reader, const char *flag, const char *value,
+                              bool of_draft);
 enum dgo_status flag_cpu_ffn(struct flag_reader *reader, const char *flag, const char *value);
+enum dgo_status flag_adapters(struct flag_reader *reader, const char *flag, const char *value,
+                              bool scaled);
 
 /* llama_cpp_flag_env.c: LLAMA_ARG_... of the source's environment, then of NAME=value words that
  * open its arguments; *first is set to the first word behind them. */

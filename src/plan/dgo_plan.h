@@ -40,10 +40,16 @@ enum dgo_flash_attention {
 
 /* Where single tensors go, whatever their layer says (-ot): the first row whose pattern is found in
  * a tensor's name counts. */
-enum { DGO_OVERRIDE_MAX = 512, DGO_OVERRIDE_HOST = -1 };
+enum {
+    DGO_OVERRIDE_MAX = 512,
+    DGO_OVERRIDE_HOST = -1,
+    /* A card that is none of the settings' devices: the engine ends as soon as a tensor goes there.
+     */
+    DGO_OVERRIDE_UNUSED = -3,
+};
 struct dgo_override {
-    const char *pattern; /* POSIX extended regular expression */
-    int32_t device;      /* in settings->device_gpu, or DGO_OVERRIDE_HOST */
+    const char *pattern; /* regular expression of ECMAScript, as the engine takes it */
+    int32_t device;      /* in settings->device_gpu, or one of those above */
 };
 
 /* Exactly what the engine is told; no field means "choose for me". */

@@ -237,22 +237,45 @@ static void add_adapter_tensor(const struct sizing *s, const struct dgo_tensor *
         add_tensor(s, &beside);
 }
 
+/* The engine loads a tensor onto any card, and ends when its graph comes to it on one that has no
+ * part in the context: "pre-allocated tensor ... in a buffer (CUDA0) that cannot run the
+ * operation".  A pattern that finds no tensor harms nobody. */
+static enum dgo_status check_overrides(const struct sizing *s, const struct dgo_model *model,
+                                       struct dgo_error *err)
+{
+    for (uint32_t i = 0; i < model->tensor_count && s->overrides; i++) {
+        const struct dgo_tensor *tensor = &model->tensor[i];
+        const bool loaded = tensor->class != DGO_TENSOR_LAYER ||
+                            tensor->layer < model->layer_count || s->settings->own_draft ||
+                            s->settings->states_out;
+
+        if (loaded && override_device(s->overrides, tensor->name) == DGO_OVERRIDE_UNUSED)
+            return dgo_fail(err, DGO_EINVAL,
+                            "-ot sends %.80s to a card that is not among the devices in use: the "
+                            "engine loads it and then ends; add the card with -dev, or send the "
+                            "tensor to CPU or a device in use",
+                            tensor->name);
+    }
+    return DGO_OK;
+}
+
 static enum dgo_status add_weights(const struct dgo_model *model,
                                    const struct dgo_settings *settings, struct plan_memory *memory,
                                    struct dgo_error *err)
 {
     struct sizing s = {.settings = settings, .memory = memory};
-    const enum dgo_status status = override_set_make(settings, &s.overrides, err);
+    enum dgo_status status = override_set_make(settings, &s.overrides, err);
 
     if (status)
         return status;
-    for (uint32_t i = 0; i < model->tensor_count; i++)
+    status = check_overrides(&s, model, err);
+    for (uint32_t i = 0; i < model->tensor_count && status == DGO_OK; i++)
         add_tensor(&s, &model->tensor[i]);
-    for (uint32_t a = 0; a < settings->adapter_count; a++)
+    for (uint32_t a = 0; a < settings->adapter_count && status == DGO_OK; a++)
         for (uint32_t i = 0; i < settings->adapter[a]->tensor_count; i++)
             add_adapter_tensor(&s, &settings->adapter[a]->tensor[i]);
     override_set_free(s.overrides);
-    return DGO_OK;
+    return status;
 }
 
 /* Devices of rpc-servers have no events in this build, so nothing is pipelined over them (its

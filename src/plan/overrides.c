@@ -1,19 +1,15 @@
 /* overrides.c - tensors that go elsewhere than their layer (-ot): patterns against names.
  *
- * llama.cpp takes the first pattern that std::regex_search finds in the name.  Plain patterns mean
- * the same to POSIX; whoever reads the flags refuses the others. */
+ * llama.cpp takes the first pattern that std::regex_search finds in the name. */
 #include "memory.h"
+#include "pattern.h"
 
-#include "dgo_text.h"
-
-#include <regex.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct override_set {
     uint32_t count;
     struct {
-        regex_t pattern;
+        struct pattern *pattern;
         int32_t device;
     } row[];
 };
@@ -23,23 +19,18 @@ void override_set_free(struct override_set *set)
     if (!set)
         return;
     for (uint32_t i = 0; i < set->count; i++)
-        regfree(&set->row[i].pattern);
+        pattern_free(set->row[i].pattern);
     free(set);
 }
 
 static enum dgo_status add_row(struct override_set *set, const struct dgo_override *row,
                                struct dgo_error *err)
 {
-    const int failed =
-        regcomp(&set->row[set->count].pattern, row->pattern, REG_EXTENDED | REG_NOSUB);
-    char shown[80];
+    const enum dgo_status status = pattern_make(row->pattern, &set->row[set->count].pattern, err);
 
-    if (failed) {
-        dgo_text_copy_escaped(shown, sizeof shown, row->pattern, strlen(row->pattern));
-        return dgo_fail(err, DGO_EINVAL, "the tensor pattern '%s' cannot be read", shown);
-    }
-    set->row[set->count++].device = row->device;
-    return DGO_OK;
+    if (status == DGO_OK)
+        set->row[set->count++].device = row->device;
+    return status;
 }
 
 enum dgo_status override_set_make(const struct dgo_settings *settings, struct override_set **made,
@@ -75,7 +66,7 @@ enum dgo_status override_set_make(const struct dgo_settings *settings, struct ov
 int32_t override_device(const struct override_set *set, const char *tensor_name)
 {
     for (uint32_t i = 0; set && i < set->count; i++)
-        if (regexec(&set->row[i].pattern, tensor_name, 0, NULL, 0) == 0)
+        if (pattern_finds(set->row[i].pattern, tensor_name))
             return set->row[i].device;
     return OVERRIDE_NONE;
 }

@@ -32,6 +32,15 @@ ROWS = [
     ("tiny-llama", r"-c 4096 -np 1 -ot blk\.[0-2]\.ffn=CPU"),
     ("tiny-llama", r"-c 4096 -np 1 -ot \.ffn_(up|down)=CUDA1,blk\.\d\.attn_q=CPU -ts 1,1"),
     ("tiny-llama", "-c 4096 -np 1 -ncffn 3"),
+    ("tiny-llama", "-c 4096 -np 1 -ncffn 99 -ngl -7"),
+    ("tiny-llama", "-c 4096 -np 1 -sm none -mg 1 -ot nothing_of_this_name=CUDA0"),
+    ("tiny-llama", r"-c 4096 -np 1 -ot ^(?!blk\.[12]\.).*ffn_(?:up|down)\b=CPU"),
+    ("tiny-llama", r"-c 4096 -np 1 -ot blk\.[\d]\.ffn_down=CPU"),
+    ("tiny-llama", "-c 4096 -np 1 -ot =CPU"),
+    ("tiny-llama", "-c 4096 --no-kv-unified"),  # of automatic slots: they stay in one cache
+    ("tiny-llama", "-c 4096 -np -3 -ub -1"),
+    ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied} --spec-type draft-simple -otd ffn_down=CPU"),
+    ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied} --spec-type draft-simple -devd CUDA1 -otd ffn_up=CUDA1,attn_q=CPU,nothing=CUDA0"),
     ("tiny-llama", "-c 4096 -np 1 --no-op-offload -ngl 3"),
     ("tiny-llama", "-c 20480 -np 40 -ngl 4"),  # flash attention is withdrawn: the first card has the product behind it
     ("tiny-llama", "-c 20480 -np 40 -ngl 4 -fa on"),
@@ -310,6 +319,17 @@ def encoder(box, row):
 REFUSED = [
     ("-sm tensor -fa off", "flash attention", "requires flash_attn"),
     ("-sm row", "refuses it on CUDA", "does not support split buffers"),
+    ("-sm none -mg 1 -ot ffn_down=CUDA0", "blk.0.ffn_down.weight to a card that is not among", "in a buffer .CUDA0. that cannot run"),
+    ("-ot ffn_down=cuda0", "CPU, CUDA0, CUDA1 here", "unknown buffer type"),
+    ("-ot ffn_down=CUDA_Host", "CPU, CUDA0, CUDA1 here", "unknown buffer type"),
+    ("-ot ffn_(down=CPU", "cannot be read: missing closing", "Mismatched"),
+    ("-ts 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "at most 15", "got 16 input configs"),
+    ("-ctk Q8_0", "q8_0", "Unsupported cache type"),
+    ("-b 1", "the engine ends at its start", "failed to add token"),
+    ("-np 3 -b 2", "fewer than 3 tokens", "n_outputs_max"),
+    ("-c 1", "the engine ends at its start", "failed to add token"),
+    ("--draft-max 5", "use --spec-draft-n-max", "use --spec-draft-n-max"),
+    ("--no-mmap", "use --load-mode", "invalid argument"),
 ]
 
 

@@ -86,8 +86,12 @@ static void test_read(void **state)
         {"slots", "-np 2", 0, "c8192 np2 b2048 ub512 f16/f16 ngl33 dev0,1"},
         {"automatic slots", "--parallel -1", 0, DEFAULT},
         {"slots in one cache", "-np 2 -kvu", 0, "c8192 np2 kvu b2048 ub512 f16/f16 ngl33 dev0,1"},
-        {"automatic slots apart", "--no-kv-unified", 0,
+        {"automatic slots stay in one cache", "--no-kv-unified", 0, DEFAULT},
+        {"four slots apart", "-np 4 --no-kv-unified", 0,
          "c8192 np4 b2048 ub512 f16/f16 ngl33 dev0,1"},
+        {"automatic slots by any number below zero", "-np -2", 0, DEFAULT},
+        {"a negative micro-batch is the batch", "-ub -1", 0,
+         "c8192 np4 kvu b2048 ub2147483647 f16/f16 ngl33 dev0,1"},
         {"batches", "-b 1024 -ub 256", 0, "c8192 np4 kvu b1024 ub256 f16/f16 ngl33 dev0,1"},
         {"micro-batch 0 is the batch", "-b 1024 -ub 0", 0,
          "c8192 np4 kvu b1024 ub1024 f16/f16 ngl33 dev0,1"},
@@ -104,6 +108,7 @@ static void test_read(void **state)
         {"all layers", "-ngl all", 0, DEFAULT},
         {"automatic layers", "-ngl auto", 0, DEFAULT},
         {"layers -1", "-ngl -1", 0, DEFAULT},
+        {"layers -7", "-ngl -7", 0, DEFAULT},
         {"shares", "-ts 3,1", 0, DEFAULT " ts3,1,0"},
         {"shares with slashes", "--tensor-split 3/1", 0, DEFAULT " ts3,1,0"},
         {"shares with a run of commas", "-ts 3,,1/2,", 0, DEFAULT " ts3,1,2"},
@@ -127,10 +132,12 @@ static void test_read(void **state)
         {"more experts' layers than there are", "--n-cpu-moe 99", 0, DEFAULT " ncmoe32"},
         {"flags without memory", "-t 8 --port 1 --jinja --no-warmup -fit off -fitt 512 --temp 0.7",
          0, DEFAULT},
-        {"flags of older builds", "--no-mmap --mlock -nocb", 0, DEFAULT},
+        {"flags of older builds", "--no-mmap --mlock --draft-max 5 -np 4 -kvu", 6500, DEFAULT},
         {"two values", "--control-vector-layer-range 1 2 -c 4096", 0,
          "c4096 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1"},
         {"n-grams need no memory", "--spec-type ngram-mod", 0, DEFAULT},
+        {"a variable of a server that embeds nothing", "LLAMA_ARG_EMBEDDINGS=0", 0, DEFAULT},
+        {"fifteen shares", "-ts 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", 0, DEFAULT " ts1,1,1"},
         {"zeros ask for nothing", "-ncffn 0 --moe-cache-mib 0", 0, DEFAULT},
         {"a value that looks like a flag", "--alias -c", 0, DEFAULT},
     };
@@ -164,16 +171,26 @@ static void test_refused(void **state)
         {"value missing", "-b 1 -c", DGO_EUSAGE, "-c needs a value"},
         {"second value missing", "--control-vector-layer-range 1", DGO_EUSAGE, "needs a value"},
         {"no number", "-c many", DGO_EUSAGE, "-c takes a number from 0 to 2147483647, not 'many'"},
-        {"number and more", "-c 12k", DGO_EUSAGE, "not '12k'"},
+        {"number and more", "-c 12k", DGO_EUSAGE, "not '12k': the engine would read 12"},
         {"number too big", "-c 99999999999", DGO_EUSAGE, "takes a number"},
         {"number far too big", "-c 99999999999999999999999", DGO_EUSAGE, "takes a number"},
-        {"negative", "-ub -1", DGO_EUSAGE, "takes a number"},
+        {"negative", "-c -1", DGO_EUSAGE, "takes a number"},
+        {"negative batch", "-b -1", DGO_EUSAGE, "takes a number"},
+        {"less than it tries", "-b 1 -np 1", DGO_EUSAGE, "-b 1: the engine ends"},
+        {"less than its slots", "-b 39 -np 40", DGO_EUSAGE, "fewer than 40 tokens"},
+        {"one token", "-c 1 -np 1", DGO_EUSAGE, "-c 1: the engine ends"},
+        {"no yes or no", "LLAMA_ARG_KV_OFFLOAD=no", DGO_EUSAGE, "takes on or off"},
+        {"gone: a count", "--draft-max 5", DGO_EUSAGE, "use --spec-draft-n-max"},
+        {"gone: a count as a variable", "LLAMA_ARG_DRAFT_MAX=5", DGO_EUSAGE, "is gone"},
+        {"gone: a way of loading", "--no-mmap", DGO_EUSAGE, "use --load-mode"},
+        {"gone: another word", "--simple-io", DGO_EUSAGE, "leave it out"},
         {"no slot", "-np 0", DGO_EUSAGE, "-np takes 1 or more"},
         {"too many slots", "-np 257", DGO_EUSAGE, "takes a number"},
         {"batch 0", "-b 0", DGO_EUSAGE, "-b takes 1 or more"},
+        {"cache type in large letters", "-ctk Q8_0", DGO_EUSAGE, "not 'Q8_0'"},
         {"cache type", "-ctk q9_9", DGO_EUSAGE, "not 'q9_9'"},
         {"flash attention", "-fa -ngl", DGO_EUSAGE, "-fa takes on, off or auto, not '-ngl'"},
-        {"layers", "-ngl -3", DGO_EUSAGE, "takes a number"},
+        {"layers", "-ngl many", DGO_EUSAGE, "takes a number"},
         {"split mode", "-sm rows", DGO_EUSAGE, "none, layer, row or tensor"},
         {"rows", "-sm row", DGO_EINVAL, "-sm row: the engine refuses it"},
         {"shares, a word", "-ts a,b", DGO_EUSAGE, "shares like 3,1"},
@@ -181,14 +198,20 @@ static void test_refused(void **state)
         {"shares, comma first", "-ts ,1", DGO_EUSAGE, "shares like 3,1"},
         {"shares, negative", "-ts 1,-1", DGO_EUSAGE, "shares like 3,1"},
         {"shares, no number", "-ts nan,1", DGO_EUSAGE, "shares like 3,1"},
-        {"too many shares", "-ts 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", DGO_EUSAGE, "at most 16"},
+        {"too many shares", "-ts 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", DGO_EUSAGE, "at most 15"},
         {"no such device", "-dev CUDA7", DGO_EUSAGE, "this machine has CUDA0, CUDA1"},
         {"empty device", "-dev CUDA0,", DGO_EUSAGE, "names ''"},
         {"device twice", "-dev CUDA0,CUDA0", DGO_EUSAGE, "twice"},
         {"main GPU", "-sm none -mg 2", DGO_EUSAGE, "sees 2 devices"},
-        {"a pattern of another world", "-ot '(?!x)exps=CPU'", DGO_EUNSUPPORTED, "pattern"},
         {"a buffer that is not there", "-ot exps=CUDA7", DGO_EUSAGE, "CUDA7"},
+        {"a buffer in small letters", "-ot exps=cuda0", DGO_EUSAGE, "CPU, CUDA0, CUDA1"},
+        {"pinned memory", "-ot exps=CUDA_Host", DGO_EUSAGE, "CPU, CUDA0, CUDA1"},
+        {"the first sign parts", "-ot a=b=CPU", DGO_EUSAGE, "'b=CPU'"},
         {"a pattern without a buffer", "-ot exps", DGO_EUSAGE, "PATTERN=BUFFER"},
+        {"a draft's pattern without one", "-otd exps", DGO_EUSAGE, "PATTERN=BUFFER"},
+        {"an adapter without a scale", "--lora-scaled a.gguf", DGO_EUSAGE, "FILE:SCALE"},
+        {"an adapter with a word for it", "--lora-scaled a.gguf:x", DGO_EUSAGE, "FILE:SCALE"},
+        {"an empty adapter", "--lora a.gguf,", DGO_EUSAGE, "FILE,FILE"},
         {"no kind of draft", "--spec-type draft-eagle", DGO_EUSAGE, "kinds"},
         {"remote", "--rpc h:1", DGO_EUSAGE, "--node h:1=FILE"},
         {"embedding", "--embedding", DGO_EUNSUPPORTED, "embedding"},
@@ -224,7 +247,7 @@ static void test_beside(void **state)
                   0, &settings, &err),
         DGO_OK);
     assert_int_equal(settings.override_count, 2);
-    assert_string_equal(read.override[0].pattern, "blk\\.[0-9]+\\.ffn");
+    assert_string_equal(read.override[0].pattern, "blk\\.\\d+\\.ffn");
     assert_int_equal(read.override[0].device, DGO_OVERRIDE_HOST);
     assert_int_equal(read.override[1].device, 1);
     assert_int_equal(read.draft.device_count, 1);
@@ -240,6 +263,24 @@ static void test_beside(void **state)
                      DGO_OK);
     assert_int_equal(read.picture_tokens, 0);
     assert_int_equal(read_text("--image-max-tokens many", 0, &settings, &err), DGO_EUSAGE);
+
+    assert_int_equal(read_text("-ot a=CUDA0 -sm none -mg 1 -ncffn 99", 0, &settings, &err), DGO_OK);
+    assert_int_equal(settings.override_count, 1 + 32);
+    assert_int_equal(read.override[0].device, DGO_OVERRIDE_UNUSED);
+    assert_int_equal(read_text("-md d.gguf -otd =CPU,b=CUDA1 -devd CUDA1", 0, &settings, &err),
+                     DGO_OK);
+    assert_int_equal(settings.override_count, 0);
+    assert_int_equal(read.draft.override_count, 2);
+    assert_string_equal(read.draft.override[0].pattern, "");
+    assert_int_equal(read.draft.override[1].device, 0); /* of its one device */
+    assert_int_equal(
+        read_text("--lora a.gguf,b.gguf --lora-scaled c.gguf:0.5,d.gguf:-1", 0, &settings, &err),
+        DGO_OK);
+    assert_int_equal(read.adapter_count, 4);
+    assert_string_equal(read.adapter[1], "b.gguf");
+    assert_string_equal(read.adapter[2], "c.gguf");
+    assert_int_equal(read_text("-ngl all", 0, &settings, &err), DGO_OK);
+    assert_false(read.fit); /* all of them were asked for */
 
     environment = variables;
     assert_int_equal(read_text("-c 4096 -fitt 512", 0, &settings, &err), DGO_OK);
