@@ -5,7 +5,7 @@
 
 Each run makes a sparse model of a few layers (or takes a file of FOLDER, as test-llama-archs writes them), loads it with the real
 server and lays its log beside `estimate`.  A difference is printed with the words that bring it again; --all prints every device.
-Weights and context must be the log's; compute where the estimate calls it a formula, else it must not be under.
+With --spelt what the engine refuses must be refused.  Weights and context must be the log's; compute where the estimate calls it a formula, else it must not be under.
 """
 import argparse
 import collections
@@ -28,9 +28,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 import books  # noqa: E402
 import e2e  # noqa: E402
+import hunt_words  # noqa: E402
 
 NEAR_MIB = 0.5
 PATIENCE_S = 60
+ENDED = re.compile(r"GGML_ASSERT|that cannot run the operation|error loading model|failed to load draft")
 TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210),
          "MXFP4": (39, 32, 17), "I64": (27, 1, 8)}
 
@@ -1031,7 +1033,7 @@ def one(job):
     ran = subprocess.run([str(e2e.PROGRAM), "estimate", str(path), "--gpus", str(machine), "--json", "--engine-build", "11669", "--", *words],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     started = not drafts(words) or any("all slots are idle" in line for line in lines)
-    loaded = started and any(row["compute"] for row in seen.values())
+    loaded = started and any(row["compute"] for row in seen.values()) and not any(ENDED.search(line) for line in lines)
     if ran.returncode not in (0, 3):
         return job, [] if not loaded else [("REFUSED", ran.stderr.strip())], []
     if not loaded:
@@ -1066,6 +1068,7 @@ def main():
     parser.add_argument("--partial", type=float, default=0.0, help="share of runs with parts in host memory")
     parser.add_argument("--odd", action="store_true", help="heads of 32, 80, 96, 112 or 192 values, where an architecture takes them")
     parser.add_argument("--wild", action="store_true", help="many slots, few rows, and tensors sent elsewhere")
+    parser.add_argument("--spelt", action="store_true", help="settings in every spelling, as variables too, and some that are refused")
     parser.add_argument("--draft", type=float, default=0.0, help="share of runs with a second model that drafts")
     parser.add_argument("--fed", type=float, default=0.0, help="share of runs with a second model that drafts out of what layers of the first one make")
     parser.add_argument("--keep", help="a folder for models and logs; a second hunt with the same seed reads the logs there")
@@ -1098,6 +1101,9 @@ def main():
                 words += fed_model(rng, shape, pathlib.Path(options.keep or folder), f"{options.seed}-{number}", "-fa" not in words)
             elif rng.random() < options.draft:
                 words += other_model(rng, shape, pathlib.Path(options.keep or folder), f"{options.seed}-{number}", "-fa" not in words)
+            if options.spelt:
+                words += hunt_words.more(rng, cards, layers, "-md" in words)
+                words = hunt_words.spell(rng, words)
             if options.wild:
                 words = wilder(rng, words, layers)
             jobs.append((number, path, name, cards, words, folder))
@@ -1109,6 +1115,7 @@ def main():
                 for device, source, theirs, ours, _ in rows:
                     errors["host" if device == "host" else source].append(ours - theirs)
                 tally.update(kind for kind, _ in wrong)
+                tally["loaded alike" if rows else "refused alike"] += bool(rows) or not wrong
                 if options.record and rows:
                     with open(options.record, "a", encoding="utf-8") as file:
                         figures = " ".join(f"{device}={theirs:.2f}" for device, _, theirs, _, _ in rows if device != "host")
