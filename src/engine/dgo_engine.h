@@ -206,7 +206,8 @@ struct dgo_flag_source {
  * `text`. */
 enum { DGO_ADAPTER_MAX = 16, DGO_PATTERN_TEXT_MAX = 24 * 1024 };
 struct dgo_flags {
-    struct dgo_settings settings; /* its overrides are those below, as the draft's: not to be copied alone */
+    struct dgo_settings
+        settings; /* its overrides are those below, as the draft's: not to be copied alone */
     char device_name[DGO_GPU_MAX][16]; /* of settings.device_gpu, as the engine calls them */
     bool fit; /* the engine may still change what does not fit: nothing that forbids it is given */
     uint64_t fit_margin_bytes; /* what it leaves free on each device */

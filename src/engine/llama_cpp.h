@@ -22,7 +22,7 @@ enum {
     LLAMA_BATCH_TOKENS = 2048,
     LLAMA_UBATCH_TOKENS = 512,
     LLAMA_SHARE_MAX = DGO_GPU_MAX - 1, /* of -ts: it refuses as many as it could have devices */
-    LLAMA_DRAFT_TOKENS = 3, /* --spec-draft-n-max */
+    LLAMA_DRAFT_TOKENS = 3,            /* --spec-draft-n-max */
     LLAMA_DEVICE_NAME_MAX = 16,
     LLAMA_LIST_MAX = DGO_GPU_MAX * 24, /* of names or shares of all cards */
 };

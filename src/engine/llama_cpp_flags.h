@@ -104,7 +104,7 @@ struct flag_reader {
     /* Cards that the engine sees: this machine's, then those of --rpc in its order. */
     uint32_t visible[DGO_GPU_MAX], visible_count;
     int64_t slots, main_gpu, unified, draft_ubatch;
-    int64_t gpu_layers, draft_layers; /* or one of FLAG_LAYERS_... */
+    int64_t gpu_layers, draft_layers;  /* or one of FLAG_LAYERS_... */
     int64_t guess_tokens[GUESS_COUNT]; /* the most that each kind proposes at once */
     uint32_t guesses;                  /* a bit for each kind that is on */
     int64_t projector_gpu;             /* -1: the first device; PROJECTOR_HOST */
