@@ -20,6 +20,8 @@ static const struct {
     {"SWA_FULL", "--swa-full", ""},
     {"FLASH_ATTN", "-fa", NULL},
     {"KV_OFFLOAD", "-kvo", "-nkvo"},
+    {"REPACK", "--repack", "-nr"},
+    {"NO_HOST", "--no-host", ""},
     {"CACHE_TYPE_K", "-ctk", NULL},
     {"CACHE_TYPE_V", "-ctv", NULL},
     {"RPC", "--rpc", NULL},

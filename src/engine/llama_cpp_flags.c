@@ -263,6 +263,13 @@ static enum dgo_status without_value(struct flag_reader *reader, enum flag_actio
     case ACTION_NO_OP_OFFLOAD:
         settings->op_offload = action == ACTION_OP_OFFLOAD;
         break;
+    case ACTION_NO_HOST:
+        settings->host_plain = true;
+        break;
+    case ACTION_REPACK:
+    case ACTION_NO_REPACK:
+        settings->repack_off = action == ACTION_NO_REPACK;
+        break;
     case ACTION_SWA_FULL:
         settings->swa_full = true;
         break;

@@ -71,6 +71,8 @@ struct dgo_settings {
     bool kv_on_host;                 /* -nkvo */
     bool swa_full;                   /* --swa-full */
     bool op_offload;                 /* default on */
+    bool host_plain;                 /* --no-host: not in pinned memory of the cards */
+    bool repack_off;                 /* --no-repack */
     uint32_t cpu_moe_layer_count;    /* -ncmoe; layer_count for -cmoe */
     bool remote;                     /* a device is on another machine (--rpc) */
     /* Compute buffers as the search for placements takes them: by each device's role, a little

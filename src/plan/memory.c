@@ -62,6 +62,23 @@ bool memory_expert_on_host(const struct dgo_tensor *tensor, const struct dgo_set
            is_routed_expert(tensor->name);
 }
 
+bool memory_is_repacked(const struct dgo_tensor *tensor, const struct dgo_settings *settings)
+{
+    /* Of a CPU with AVX2; with AVX-512 Q2_K too.  Eight rows are woven into one. */
+    static const char *const types[] = {"Q4_0", "Q4_K", "Q2_K", "IQ4_NL", "MXFP4"};
+    enum { WOVEN_ROWS = 8 };
+    const struct dgo_ggml_type *type = dgo_ggml_type(tensor->type);
+
+    /* Pinned memory of a card in use comes first. */
+    if (settings->repack_off || (settings->device_count > 0 && !settings->host_plain) || !type ||
+        tensor->dim_count < 2 || tensor->dim[1] % WOVEN_ROWS)
+        return false;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(type->name, types[i]) == 0)
+            return true;
+    return false;
+}
+
 /* Into the block's own books; the same rules as for a layer. */
 static void add_block_tensor(const struct sizing *s, const struct dgo_tensor *tensor)
 {
@@ -139,7 +156,7 @@ static void add_output_tensor(const struct sizing *s, const struct dgo_tensor *t
     memory->weights_bytes[l] += device;
     /* Tied embeddings: the output matrix is a second copy of the token embedding, except in host
      * memory, where the first one serves. */
-    if (tensor->class != DGO_TENSOR_INPUT)
+    if (tensor->class != DGO_TENSOR_INPUT || memory_is_repacked(tensor, s->settings))
         memory->host_weights_bytes[l] += tensor_host_bytes(tensor);
     memory->terms.output_weight = dgo_max_u64(memory->terms.output_weight, device);
 }

@@ -258,6 +258,10 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
 /* What a tensor of the file takes on a device. */
 uint64_t memory_tensor_device_bytes(const struct dgo_tensor *tensor);
 
+/* Whether host memory holds the matrix anew, laid out for the CPU's own products (CPU_REPACK): it
+ * then visits no device, and a table that is also looked up is there twice. */
+bool memory_is_repacked(const struct dgo_tensor *tensor, const struct dgo_settings *settings);
+
 /* Routed experts of the first layers, which -ncmoe keeps in host memory. */
 bool memory_expert_on_host(const struct dgo_tensor *tensor, const struct dgo_settings *settings);
 

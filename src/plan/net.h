@@ -22,6 +22,7 @@ struct net_tensor {
     int8_t backend;    /* that computes it; NET_NONE: the scheduler decides */
     uint8_t reusable;  /* a bit for each source of its own shape, which it may be written over */
     bool weight;       /* it draws its operation to its home */
+    bool stays;        /* never to another device */
     bool input, kept;  /* filled from outside; never given back */
     bool unused;       /* by any node: there is one of it, with a pipeline, too */
     bool light;        /* not drawn by weights: rotations, fused attention */

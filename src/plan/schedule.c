@@ -52,7 +52,9 @@ static int8_t drawn_to(const struct schedule *s, const struct net_tensor *node)
 
         if (!source->weight)
             continue;
-        return source->home == cpu && s->op_offload && node->many_rows ? 0 : source->home;
+        return source->home == cpu && !source->stays && s->op_offload && node->many_rows
+                   ? 0
+                   : source->home;
     }
     return NET_NONE;
 }

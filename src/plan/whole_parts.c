@@ -28,8 +28,12 @@ uint64_t whole_span(const struct builder *b, uint64_t row, uint64_t width)
 
 int32_t whole_stored(struct builder *b, const struct weight *w)
 {
-    return net_stored(&b->graph, w->tensor->size_bytes, memory_tensor_device_bytes(w->tensor),
-                      w->home, true);
+    const int32_t made = net_stored(&b->graph, w->tensor->size_bytes,
+                                    memory_tensor_device_bytes(w->tensor), w->home, true);
+
+    if (!b->graph.failed)
+        b->graph.tensor[made].stays = memory_is_repacked(w->tensor, b->to->settings);
+    return made;
 }
 
 int32_t whole_input(struct builder *b, int32_t *made, uint64_t bytes)

@@ -48,18 +48,22 @@ static int32_t product_device(const struct look *look, uint32_t l)
 {
     const char *const name = product_name(look->model);
     int32_t device = look->layer_device[l];
+    const bool looks_at_tensors = look->overrides || look->settings->host_plain;
 
-    for (uint32_t t = 0; t < look->model->tensor_count && look->overrides; t++) {
+    bool stays = false; /* laid out anew for the CPU */
+
+    for (uint32_t t = 0; t < look->model->tensor_count && looks_at_tensors; t++) {
         const struct dgo_tensor *tensor = &look->model->tensor[t];
         int32_t sent;
 
         if (tensor->class != DGO_TENSOR_LAYER || tensor->layer != l || !strstr(tensor->name, name))
             continue;
+        stays = memory_is_repacked(tensor, look->settings);
         sent = override_device(look->overrides, tensor->name);
         if (sent != OVERRIDE_NONE)
             device = sent == DGO_OVERRIDE_HOST ? ASSIGN_CPU : sent;
     }
-    return device == ASSIGN_CPU && look->offloads_behind ? 0 : device;
+    return device == ASSIGN_CPU && look->offloads_behind && !stays ? 0 : device;
 }
 
 /* Latent heads without an indexer: each stream's results are widened by themselves. */

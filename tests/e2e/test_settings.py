@@ -33,6 +33,10 @@ ROWS = [
     ("tiny-llama", r"-c 4096 -np 1 -ot \.ffn_(up|down)=CUDA1,blk\.\d\.attn_q=CPU -ts 1,1"),
     ("tiny-llama", "-c 4096 -np 1 -ncffn 3"),
     ("tiny-llama", "-c 4096 -np 1 -ncffn 99 -ngl -7"),
+    ("llama-3.2-1b", "-c 4096 -np 1 -ngl 4 --no-host"),  # its matrices are laid out for the CPU and stay there
+    ("llama-3.2-1b", "-c 4096 -np 1 -ngl 4 --no-host --no-repack"),
+    ("llama-3.2-1b", "-c 4096 -np 1 -ot ffn_(up|down)=CPU --no-host"),
+    ("llama-3.2-1b", "-c 4096 -np 1 -dev none"),  # the table of tokens lies there twice: as it is, and laid out to be the output
     ("tiny-llama", "-c 4096 -np 1 -sm none -mg 1 -ot nothing_of_this_name=CUDA0"),
     ("tiny-llama", r"-c 4096 -np 1 -ot ^(?!blk\.[12]\.).*ffn_(?:up|down)\b=CPU"),
     ("tiny-llama", r"-c 4096 -np 1 -ot blk\.[\d]\.ffn_down=CPU"),
