@@ -32,7 +32,7 @@ import hunt_words  # noqa: E402
 
 NEAR_MIB = 0.5
 PATIENCE_S = 60
-ENDED = re.compile(r"GGML_ASSERT|that cannot run the operation|error loading model|failed to load draft")
+ENDED = re.compile(r"GGML_ASSERT(?!.*VOCAB_TYPE_NONE)|that cannot run the operation|error loading model|failed to load draft")
 TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210),
          "MXFP4": (39, 32, 17), "I64": (27, 1, 8)}
 
