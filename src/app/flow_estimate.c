@@ -21,7 +21,8 @@ struct work {
 
     struct dgo_flags *flags;
     struct dgo_model *adapter[DGO_ADAPTER_MAX];
-    struct dgo_model *draft; /* a second one; NULL: none */
+    struct dgo_model *draft;    /* a second one; NULL: none */
+    struct dgo_feeding feeding; /* of such a draft, where it is fed */
     uint64_t margins_bytes[DGO_GPU_MAX];
 };
 
@@ -122,8 +123,11 @@ static enum dgo_status open_draft(struct work *work)
     if (flags->draft_fed ||
         (flags->draft_by_file && strcmp(work->draft->architecture, "dflash") == 0))
         flags->settings.rollback_tokens = flags->draft_tokens;
-    if (dgo_draft_is_fed(work->draft)) /* hidden states come out of it: logits of every token */
+    if (dgo_draft_is_fed(work->draft)) { /* hidden states come out of it: logits of every token */
         draft->output_row_count = draft->ubatch_tokens;
+        flags->settings.feeds = work->draft;
+        work->feeding.guess_tokens = flags->draft_tokens;
+    }
     flags->settings.states_out = draft->own_draft_alone = draft->own_draft;
     draft->draft_key_type = draft->key_type;
     draft->draft_value_type = draft->value_type;
@@ -154,10 +158,17 @@ static enum dgo_status add_draft(struct work *work)
     struct dgo_settings draft = work->flags->draft;
     struct dgo_machine *machine;
     struct dgo_estimate beside;
-    enum dgo_status status;
+    enum dgo_status status = DGO_OK;
 
     if (!work->draft)
         return DGO_OK;
+    if (work->flags->settings.feeds) {
+        status = dgo_feeding_find(work->flow->model, &work->flags->settings, work->estimate, &draft,
+                                  &work->feeding, work->err);
+        draft.feeding = &work->feeding;
+    }
+    if (status != DGO_OK)
+        return status;
     machine = machine_with_model(work);
     if (!machine)
         return dgo_fail(work->err, DGO_ENOMEM, "out of memory for the draft model");
@@ -170,7 +181,6 @@ static enum dgo_status add_draft(struct work *work)
     free(machine);
     if (status != DGO_OK)
         return dgo_error_prefix(work->err, status, "the draft model");
-    dgo_estimate_add_fed(work->estimate, work->flow->model, work->draft);
     dgo_estimate_add(work->estimate, &beside);
     return DGO_OK;
 }
@@ -237,7 +247,8 @@ static enum dgo_status make(void *data)
     name_devices(work);
     if (!work->flags->adapter_count && !work->flags->settings.override_count) {
         /* The dry run knows of no drafts. */
-        if (option_given(flow->options, OPTION_ASK_ENGINE) && !work->flags->settings.own_draft)
+        if (option_given(flow->options, OPTION_ASK_ENGINE) && !work->flags->settings.own_draft &&
+            !work->flags->settings.feeds)
             dry_run_use(flow, &work->flags->settings, work->estimate);
         if (!work->flags->draft_model && !work->flags->projector)
             measured_use(flow, &work->flags->settings, work->estimate); /* beats all others */

@@ -389,6 +389,16 @@ static void copy_text_key(const struct dgo_model *model, const char *name, char 
         dgo_text_copy_escaped(to, size, key->text, key->length);
 }
 
+/* A draft that other layers feed (EAGLE3, DFlash) uses the output of the model that it drafts for
+ * where it has none. */
+static bool is_fed(const struct dgo_model *model)
+{
+    char name[80];
+
+    snprintf(name, sizeof name, "%.48s.target_layers", model->architecture);
+    return dgo_model_find(model, name) != NULL;
+}
+
 static void describe(struct derive *d)
 {
     struct dgo_model *model = d->model;
@@ -407,8 +417,8 @@ static void describe(struct derive *d)
         model->vocab_size = narrow(input->dim[1]);
     else if (model->vocab_size == 0 && tokens && tokens->is_array)
         model->vocab_size = narrow(tokens->length);
-    model->tied_embeddings =
-        input && !find_tensor(model, "output.weight") && !(d->rule && d->rule->no_output);
+    model->tied_embeddings = input && !find_tensor(model, "output.weight") &&
+                             !(d->rule && d->rule->no_output) && !is_fed(model);
 }
 
 enum dgo_status layers_derive(struct dgo_model *model, struct dgo_error *err)

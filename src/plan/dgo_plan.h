@@ -89,6 +89,10 @@ struct dgo_settings {
                              for */
     bool states_out;      /* hidden states of all tokens are handed on, to such a draft; the engine
                            * then loads the model's block whether or not it is the one that drafts */
+    /* A draft model that some layers of this one feed (EAGLE3, DFlash, DSpark): what comes into
+     * them is kept.  Of such a draft: what feeds it.  Both outlive the settings; NULL: none. */
+    const struct dgo_model *feeds;
+    const struct dgo_feeding *feeding;
     uint32_t draft_ubatch_tokens;
     enum dgo_kv_type draft_key_type, draft_value_type;
     /* Outlive the settings; NULL: none. */
@@ -319,11 +323,23 @@ void dgo_estimate_judge(struct dgo_estimate *estimate);
 void dgo_estimate_add(struct dgo_estimate *estimate, const struct dgo_estimate *beside);
 
 /* Whether a draft model is fed what some layers of the model made (EAGLE3, DFlash, DSpark), as its
- * key `target_layers` says; and what the model keeps for it, on top of its own estimate: a bound.
- */
+ * key `target_layers` says. */
 bool dgo_draft_is_fed(const struct dgo_model *draft);
-void dgo_estimate_add_fed(struct dgo_estimate *estimate, const struct dgo_model *model,
-                          const struct dgo_model *draft);
+
+/* The model that feeds a draft, whose embeddings and output serve where the draft has none: on
+ * which of the draft's devices they lie, DGO_OVERRIDE_HOST, or DGO_FEEDING_ELSEWHERE. */
+struct dgo_feeding {
+    const struct dgo_model *model;
+    int32_t embedding_device, output_device;
+    uint32_t guess_tokens; /* that the draft makes at once, at most */
+};
+enum { DGO_FEEDING_ELSEWHERE = -3 };
+/* Of a model whose estimate is made; `guess_tokens` stays. */
+DGO_MUST_CHECK
+enum dgo_status dgo_feeding_find(const struct dgo_model *model, const struct dgo_settings *settings,
+                                 const struct dgo_estimate *estimate,
+                                 const struct dgo_settings *draft, struct dgo_feeding *feeding,
+                                 struct dgo_error *err);
 
 /* How a projector of pictures or sounds is used. */
 struct dgo_projector_use {

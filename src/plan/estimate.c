@@ -213,9 +213,11 @@ static bool replay_all(const struct assembly *a, uint32_t engine_devices)
     if (a->settings->sized_by_role ||
         !whole_compute_bytes(&placement, device_bytes, &estimate->host.compute_bytes))
         return false;
+    const uint64_t unsure = a->settings->feeding ? whole_fed_unsure_bytes(a->memory) : 0;
+
     for (uint32_t d = 0; d < engine_devices; d++) {
-        estimate->device[d].compute_bytes = device_bytes[d];
-        estimate->device[d].compute_source = DGO_FIGURE_FORMULA;
+        estimate->device[d].compute_bytes = device_bytes[d] + (device_bytes[d] > 0 ? unsure : 0);
+        estimate->device[d].compute_source = unsure > 0 ? DGO_FIGURE_BOUND : DGO_FIGURE_FORMULA;
     }
     return true;
 }
@@ -263,6 +265,8 @@ static void add_compute(const struct assembly *a)
         estimate->host.compute_bytes =
             (by_role ? memory_host_role_bytes : memory_host_compute_bytes)(
                 a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+    if (!whole)
+        memory_add_fed(estimate, a->memory->model, a->settings);
     if (!by_role)
         estimate->host.compute_bytes +=
             drawn ? draft.host

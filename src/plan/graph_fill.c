@@ -195,7 +195,8 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
     const struct recipe *recipe = recipe_find(model->architecture);
 
     memset(graph, 0, sizeof *graph);
-    if (!recipe || !model->verified || model->expert_used_count > GRAPH_USED_MAX)
+    if (!recipe || (!model->verified && !memory->terms.fed) ||
+        model->expert_used_count > GRAPH_USED_MAX)
         return false;
     if (!recipe_holds(recipe, memory->terms.rule) ||
         (recipe->flags & RECIPE_NO_EXPERTS && model->expert_count > 0))

@@ -220,7 +220,8 @@ struct plan_memory {
 
     struct memory_terms terms;
     struct memory_graph graph; /* filled where the family has one */
-    bool replayed;             /* it is */
+    bool graph_known;          /* it is */
+    bool replayed;             /* and device by device, too: not of drafts that are fed */
     struct memory_draft draft;
 };
 
@@ -246,6 +247,12 @@ struct memory_role {
 
 /* feature_draft.c: how many of the model's layers feed this draft model; 0: it is none of those. */
 uint32_t memory_fed_layer_count(const struct dgo_model *model);
+/* Whether layer `l` feeds the draft that the settings name. */
+bool memory_feeds(const struct dgo_settings *settings, uint32_t l);
+/* What a draft that is fed takes where its graph, or that of the model that feeds it, is not known:
+ * added to what the model, or the draft, would take by itself. */
+void memory_add_fed(struct dgo_estimate *estimate, const struct dgo_model *model,
+                    const struct dgo_settings *settings);
 
 /* All that does not depend on the placement.  Uses the settings' context, slots, batches, types,
  * -fa, -nkvo, --swa-full, -ncmoe, output rows; not -ngl, -ts, -dev.  The settings must have passed

@@ -78,6 +78,14 @@ int32_t net_unused_input(struct net *graph, uint64_t bytes)
     return made;
 }
 
+int32_t net_leaf(struct net *graph, uint64_t bytes)
+{
+    struct net_tensor tensor = blank(bytes);
+
+    tensor.leaf = true;
+    return push(graph, tensor);
+}
+
 int32_t net_stored(struct net *graph, uint64_t bytes, uint64_t device_bytes, int32_t home,
                    bool weight)
 {

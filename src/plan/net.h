@@ -24,6 +24,7 @@ struct net_tensor {
     bool weight;       /* it draws its operation to its home */
     bool stays;        /* never to another device */
     bool input, kept;  /* filled from outside; never given back */
+    bool leaf;         /* made of nothing, where its user runs: there from the beginning */
     bool unused;       /* by any node: there is one of it, with a pipeline, too */
     bool light;        /* not drawn by weights: rotations, fused attention */
     bool many_rows;    /* worth computing on a device where its weights do not lie */
@@ -57,6 +58,7 @@ void net_done(struct net *graph);
 /* Each gives the tensor's number. */
 int32_t net_input(struct net *graph, uint64_t bytes);
 int32_t net_unused_input(struct net *graph, uint64_t bytes);
+int32_t net_leaf(struct net *graph, uint64_t bytes);
 int32_t net_stored(struct net *graph, uint64_t bytes, uint64_t device_bytes, int32_t home,
                    bool weight);
 int32_t net_view(struct net *graph, int32_t of, uint64_t bytes);

@@ -104,6 +104,8 @@ static const struct recipe newest[] = {
     {"baichuan", RECIPE_ROPE_IN_7B | RECIPE_WHOLE},
     {"bloom", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
     {"dbrx", RECIPE_LAYER_NORM | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
+    {"dflash", RECIPE_WHOLE},
+    {"eagle3", RECIPE_WHOLE},
     {"falcon", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"gpt2", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
     {"gptneox", RECIPE_LAYER_NORM | RECIPE_WHOLE},

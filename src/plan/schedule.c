@@ -76,6 +76,17 @@ static void spread(struct net *graph, bool down, bool devices)
     }
 }
 
+static void place_leaves(struct net *graph)
+{
+    for (uint32_t i = 0; i < graph->node_count; i++) {
+        const struct net_tensor *node = &graph->tensor[graph->node[i]];
+
+        for (int k = 0; k < NET_SOURCES_MAX && node->source[k] != NET_NONE; k++)
+            if (graph->tensor[node->source[k]].leaf)
+                graph->tensor[node->source[k]].backend = node->backend;
+    }
+}
+
 static void assign_backends(struct schedule *s)
 {
     struct net *graph = s->graph;
@@ -90,6 +101,7 @@ static void assign_backends(struct schedule *s)
     spread(graph, false, true);
     spread(graph, true, false);
     spread(graph, false, false);
+    place_leaves(graph);
 }
 
 /* --- splits ---------------------------------------------------------------------------------- */
@@ -262,6 +274,9 @@ static void take_first(struct schedule *s)
             heap_take(&s->heap[tensor->backend], reserved_bytes(s, tensor));
         tensor->kept = tensor->kept || s->copies > 1;
     }
+    for (uint32_t t = 0; t < s->first_count; t++)
+        if (graph->tensor[t].leaf)
+            take(s, &graph->tensor[t]);
 }
 
 static void run(struct schedule *s)

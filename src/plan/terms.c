@@ -425,7 +425,8 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     fill_pipeline(settings, &w, token_bytes, terms);
     fill_alone(settings, &w, terms);
     terms->logits = logits_bytes(model, memory);
-    memory->replayed = !terms->adapted && graph_fill(model, settings, memory, &memory->graph);
+    memory->graph_known = !terms->adapted && graph_fill(model, settings, memory, &memory->graph);
+    memory->replayed = memory->graph_known && !terms->fed;
     terms->output_alone = output_alone_bytes(model, memory);
     if (memory->output_row_count < DGO_OFFLOAD_ROWS_MIN)
         terms->output_weight = 0;

@@ -18,8 +18,8 @@ int32_t whole_picked(struct builder *b, int32_t of, uint64_t width)
 /* The layer that picks rows: none does where hidden states of all tokens are handed out. */
 bool whole_is_last(const struct builder *b, uint32_t l)
 {
-    return l + 1 == b->memory->layer_count && !graph_picks_late(b->shape) &&
-           !b->to->settings->states_out;
+    return l + 1 == b->memory->layer_count && b->sort != WHOLE_DFLASH &&
+           !graph_picks_late(b->shape) && !b->to->settings->states_out;
 }
 
 /* From the last attention on only the wanted rows go on. */
@@ -252,46 +252,76 @@ static void keep_to_the_end(struct builder *b, int32_t tensor, bool kept)
         b->graph.tensor[tensor].kept = true;
 }
 
+/* What comes into the first layer, or of EAGLE3's out of its only one. */
+static int32_t stream_opened(struct builder *b)
+{
+    switch (b->sort) {
+    case WHOLE_BLOCK:
+        return whole_next_token_opened(b);
+    case WHOLE_EAGLE:
+        return whole_eagle_stream(b);
+    case WHOLE_DFLASH:
+        return whole_dflash_opened(b);
+    default:
+        return opened(b);
+    }
+}
+
+static int32_t logits_of(struct builder *b, int32_t stream)
+{
+    const uint64_t rows = b->rows;
+    const uint64_t width = b->words.tensor ? b->output.tensor->dim[1] : b->model->vocab_size;
+    const bool changed = b->output_bias.tensor || b->words.tensor || whole_corrects(b);
+    int32_t made =
+        whole_node(b, (struct net_op){.bytes = rows * width * sizeof(float),
+                                      .rows = rows,
+                                      .source = SOURCES(whole_stored(b, &b->output), stream),
+                                      .kept = !changed,
+                                      PLAIN});
+
+    if (b->output_bias.tensor)
+        made =
+            whole_node(b, (struct net_op){.bytes = rows * width * sizeof(float),
+                                          .source = SOURCES(made, whole_stored(b, &b->output_bias)),
+                                          .reusable = 1,
+                                          .kept = true,
+                                          PLAIN});
+    made = whole_scattered(b, made, rows);
+    return whole_corrects(b) ? whole_markov(b, made) : made;
+}
+
 static void build(struct builder *b)
 {
     const bool states_out = b->to->settings->states_out;
+    const bool early = b->sort == WHOLE_EAGLE || graph_picks_late(b->shape);
     const uint64_t rows = states_out ? b->tokens : b->rows;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
-    const uint64_t logits = b->rows * b->model->vocab_size * sizeof(float);
     int32_t stream;
 
     memset(&b->inputs, 0xff, sizeof b->inputs); /* NET_NONE, all of them */
     b->ahead.layer = UINT32_MAX;
     b->layer_embeddings.all = NET_NONE;
     b->norm_made.weight = NULL;
-    stream = b->block ? whole_next_token_opened(b) : opened(b);
-    for (uint32_t l = 0; l < b->memory->layer_count; l++)
+    stream = stream_opened(b);
+    for (uint32_t l = 0; l < b->memory->layer_count && b->sort != WHOLE_EAGLE; l++) {
+        keep_to_the_end(b, stream, memory_feeds(b->to->settings, l));
         stream = (b->shape->streams ? whole_streams_layer : layer)(b, l, stream);
+    }
     if (b->shape->streams)
         stream = whole_streams_close(b, stream);
-    keep_to_the_end(b, stream, keeps_last(b->shape));
-    if (graph_picks_late(b->shape))
+    keep_to_the_end(b, stream, b->sort == WHOLE_EAGLE || keeps_last(b->shape));
+    if (early)
         stream = whole_picked(b, stream, b->model->embedding_length);
     stream = whole_normed(b, &b->output_norm, stream, bytes, rows, b->memory->layer_count);
     stream = whole_changed(b, &b->output_norm_bias, stream, bytes, rows);
-    keep_to_the_end(b, stream, states_out || graph_mixes_embeddings(b->shape));
+    keep_to_the_end(b, stream,
+                    b->sort != WHOLE_EAGLE && (states_out || graph_mixes_embeddings(b->shape)));
     if (b->shape->rows_scaled)
         stream = whole_over(b, stream, NET_NONE, bytes);
     if (states_out)
         stream = whole_picked(b, stream, b->model->embedding_length);
-    stream = whole_node(b, (struct net_op){.bytes = logits,
-                                           .rows = b->rows,
-                                           .source = SOURCES(whole_stored(b, &b->output), stream),
-                                           .kept = !b->output_bias.tensor,
-                                           PLAIN});
-    if (b->output_bias.tensor)
-        whole_node(b, (struct net_op){.bytes = logits,
-                                      .rows = b->rows,
-                                      .source = SOURCES(stream, whole_stored(b, &b->output_bias)),
-                                      .reusable = 1,
-                                      .kept = true,
-                                      PLAIN});
-    if (b->block)
+    stream = logits_of(b, stream);
+    if (b->sort != WHOLE_MODEL)
         whole_picked_on_device(b, stream);
 }
 
@@ -308,7 +338,8 @@ static bool run_graphs(struct builder *b, uint64_t peak_bytes[NET_BACKENDS_MAX])
         uint64_t peak[NET_BACKENDS_MAX] = {0};
 
         b->tokens = tokens[i];
-        b->rows = dgo_min_u64(b->memory->output_row_count, rows_most[i]);
+        b->rows = b->memory->terms.fed ? b->tokens /* all of them, rounded up */
+                                       : dgo_min_u64(b->memory->output_row_count, rows_most[i]);
         net_init(&b->graph, b->to->device_count);
         build(b);
         made = net_schedule(&b->graph, b->memory->op_offload, b->to->pipeline ? MEMORY_COPIES : 1,
@@ -355,7 +386,7 @@ static bool is_compared(const struct builder *b)
 {
     const struct dgo_settings *settings = b->to->settings;
 
-    if (!b->memory->replayed || !b->memory->terms.rule->exact || b->memory->terms.adapted ||
+    if (!b->memory->graph_known || !b->memory->terms.rule->exact || b->memory->terms.adapted ||
         !(b->shape->recipe & RECIPE_WHOLE))
         return false;
     if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote || may_lose_fusion(b))
@@ -366,7 +397,7 @@ static bool is_compared(const struct builder *b)
     return !settings->own_draft_alone && (b->shape->state_count == 1 || states_are_deltas(b));
 }
 
-bool whole_graph_bytes(const struct whole_placement *placement, bool block,
+bool whole_graph_bytes(const struct whole_placement *placement, enum whole_sort sort,
                        uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes)
 {
     uint64_t peak_bytes[NET_BACKENDS_MAX] = {0};
@@ -374,7 +405,7 @@ bool whole_graph_bytes(const struct whole_placement *placement, bool block,
                         .memory = placement->memory,
                         .model = placement->memory->model,
                         .shape = &placement->memory->graph,
-                        .block = block};
+                        .sort = sort};
     bool made = false;
 
     if (!is_compared(&b) || override_set_make(placement->settings, &b.overrides, NULL) != DGO_OK)
@@ -393,5 +424,12 @@ bool whole_graph_bytes(const struct whole_placement *placement, bool block,
 bool whole_compute_bytes(const struct whole_placement *placement,
                          uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes)
 {
-    return whole_graph_bytes(placement, false, device_bytes, host_bytes);
+    enum whole_sort sort = WHOLE_MODEL;
+
+    if (placement->memory->terms.fed && !placement->settings->feeding)
+        return false;
+    if (placement->memory->terms.fed)
+        sort = strcmp(placement->memory->model->architecture, "eagle3") == 0 ? WHOLE_EAGLE
+                                                                             : WHOLE_DFLASH;
+    return whole_graph_bytes(placement, sort, device_bytes, host_bytes);
 }

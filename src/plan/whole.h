@@ -27,4 +27,8 @@ bool whole_draft_bytes(const struct whole_placement *placement,
                        const struct dgo_engine_rules *rules, uint64_t device_bytes[DGO_GPU_MAX],
                        uint64_t *host_bytes);
 
+/* What a drawn buffer of a draft that is fed may be short of on a device; 0: nothing.  EAGLE3's was
+ * by E in one of 21 launches, a corrected block of DSpark's by 5 rows for each slot. */
+uint64_t whole_fed_unsure_bytes(const struct plan_memory *memory);
+
 #endif

@@ -4,7 +4,6 @@
  * token and the hidden state before that, behind it the output and what picks the guesses. */
 #include "whole_parts.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 int32_t whole_next_token_opened(struct builder *b)
@@ -25,6 +24,14 @@ int32_t whole_next_token_opened(struct builder *b)
     return whole_product(b, &w[NEXT_JOINT], both, wide, b->tokens);
 }
 
+/* DFlash's guesses are all made at once. */
+static uint64_t picked_count(const struct builder *b)
+{
+    const uint64_t slots = b->to->settings->slot_count;
+
+    return b->sort == WHOLE_DFLASH ? slots * (1 + b->to->settings->feeding->guess_tokens) : slots;
+}
+
 /* A row is added to the logits; of each slot's the best are found and picked. */
 void whole_picked_on_device(struct builder *b, int32_t logits)
 {
@@ -33,7 +40,7 @@ void whole_picked_on_device(struct builder *b, int32_t logits)
     const int32_t all = whole_node(
         b, (struct net_op){.bytes = (b->rows + 1) * row, .source = SOURCES(logits), PLAIN});
 
-    for (uint64_t slot = 0; slot < b->to->settings->slot_count; slot++) {
+    for (uint64_t i = 0; i < picked_count(b); i++) {
         const int32_t one = net_view(&b->graph, all, row);
         const int32_t best = whole_node(
             b, (struct net_op){
@@ -84,7 +91,7 @@ bool whole_draft_bytes(const struct whole_placement *placement,
     if (make_block(placement, model, rules, &settings, &block)) {
         of_block.settings = &settings;
         of_block.memory = block.memory;
-        made = whole_graph_bytes(&of_block, true, device_bytes, host_bytes);
+        made = whole_graph_bytes(&of_block, WHOLE_BLOCK, device_bytes, host_bytes);
     }
     draft_block_free(&block);
     return made;

@@ -141,6 +141,14 @@ struct ahead {
     int32_t cache, kept;
 };
 
+/* What is built. */
+enum whole_sort {
+    WHOLE_MODEL,
+    WHOLE_BLOCK, /* a next-token block, as the only layer */
+    WHOLE_EAGLE, /* drafts that are fed */
+    WHOLE_DFLASH,
+};
+
 struct builder {
     const struct whole_placement *to;
     const struct dgo_model *model;
@@ -154,7 +162,8 @@ struct builder {
     struct weight layer_embedding, layer_embedding_product, layer_embedding_norm;
     struct weight split_up, joined_again; /* one stream and several */
     const struct dgo_tensor *rope;        /* its factors; on every device */
-    bool block;                           /* the only layer is a next-token block */
+    enum whole_sort sort;
+    struct weight words, markov[2]; /* of drafts that are fed */
 
     struct net graph;
     uint64_t tokens, rows; /* of the graph that is being built */
@@ -171,6 +180,7 @@ struct builder {
     struct ahead ahead;
     /* What comes in from outside, made when first used: that is the order of the engine, too. */
     struct inputs {
+        int32_t tokens; /* of drafts that are fed */
         int32_t positions, out_rows;
         int32_t query_scales;              /* of layers that positions are not rotated into */
         int32_t slots;                     /* whose states are read */
@@ -187,9 +197,17 @@ struct builder {
 int32_t whole_next_token_opened(struct builder *b);
 void whole_picked_on_device(struct builder *b, int32_t logits);
 
-/* whole.c: of the whole model, or of its next-token block alone. */
+/* whole_fed.c: what the layers of DFlash get, what comes out of EAGLE3's layer; behind the output
+ * logits of all the model's words, and those that DSpark corrects. */
+int32_t whole_dflash_opened(struct builder *b);
+int32_t whole_eagle_stream(struct builder *b);
+int32_t whole_scattered(struct builder *b, int32_t logits, uint64_t rows);
+bool whole_corrects(const struct builder *b);
+int32_t whole_markov(struct builder *b, int32_t logits);
+
+/* whole.c */
 DGO_MUST_CHECK
-bool whole_graph_bytes(const struct whole_placement *placement, bool block,
+bool whole_graph_bytes(const struct whole_placement *placement, enum whole_sort sort,
                        uint64_t device_bytes[DGO_GPU_MAX], uint64_t *host_bytes);
 
 /* whole_tensors.c.  False: the model has a tensor that is not known, or lacks one. */

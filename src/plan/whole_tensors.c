@@ -175,11 +175,26 @@ static bool note_if(struct builder *b, const struct dgo_tensor *tensor, const ch
     return true;
 }
 
+/* What only drafts that are fed have; the encoder's graph is not the one that is reserved. */
+static bool note_fed_tensor(struct builder *b, const struct dgo_tensor *tensor)
+{
+    const int32_t home =
+        tensor->class == DGO_TENSOR_INPUT ? whole_cpu(b) : whole_home(b, b->memory->layer_count);
+
+    return strcmp(tensor->name, "fc.weight") == 0 ||
+           strcmp(tensor->name, "enc.output_norm.weight") == 0 ||
+           note_if(b, tensor, "d2t", home, &b->words) ||
+           note_if(b, tensor, "markov_w1.weight", home, &b->markov[0]) ||
+           note_if(b, tensor, "markov_w2.weight", home, &b->markov[1]);
+}
+
 static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
 {
     const int32_t output_home = whole_home(b, b->memory->layer_count);
     const int32_t first_home = whole_home(b, 0);
 
+    if (b->memory->terms.fed && note_fed_tensor(b, tensor))
+        return true;
     switch (tensor->class) {
     case DGO_TENSOR_INPUT:
         if (note_if(b, tensor, "position_embd.weight", whole_cpu(b), &b->positions))
@@ -190,7 +205,7 @@ static bool note_tensor(struct builder *b, const struct dgo_tensor *tensor)
             return false;
         b->embedding =
             (struct weight){.tensor = tensor, .home = tensor_home(b, tensor, whole_cpu(b))};
-        if (b->model->tied_embeddings)
+        if (b->model->tied_embeddings && !b->memory->terms.fed)
             b->output =
                 (struct weight){.tensor = tensor, .home = tensor_home(b, tensor, output_home)};
         return true;
@@ -357,6 +372,38 @@ static bool take_ends(struct builder *b)
     return HAS(w, NEXT_JOINT, NEXT_TOKEN_NORM, NEXT_STATE_NORM);
 }
 
+/* Of the model that feeds it, where the draft has none. */
+static const struct dgo_tensor *shared_tensor(const struct dgo_model *model, bool output)
+{
+    const char *const name =
+        output && !model->tied_embeddings ? "output.weight" : "token_embd.weight";
+
+    for (uint32_t i = 0; i < model->tensor_count; i++)
+        if (strcmp(model->tensor[i].name, name) == 0)
+            return &model->tensor[i];
+    return NULL;
+}
+
+/* What lies on none of the draft's devices ends the engine. */
+static struct weight shared_weight(const struct builder *b, bool output)
+{
+    const struct dgo_feeding *feeding = b->to->settings->feeding;
+    const int32_t device = output ? feeding->output_device : feeding->embedding_device;
+    struct weight weight = {.home = device == DGO_OVERRIDE_HOST ? whole_cpu(b) : device};
+
+    if (device != DGO_FEEDING_ELSEWHERE)
+        weight.tensor = shared_tensor(feeding->model, output);
+    return weight;
+}
+
+static void share_ends(struct builder *b)
+{
+    if (!b->embedding.tensor)
+        b->embedding = shared_weight(b, false);
+    if (!b->output.tensor)
+        b->output = shared_weight(b, true);
+}
+
 bool whole_note_tensors(struct builder *b)
 {
     for (uint32_t i = 0; i < b->model->tensor_count; i++)
@@ -367,7 +414,9 @@ bool whole_note_tensors(struct builder *b)
         if (!has_mixer(b, l) || !has_feed(b, l) || !has_more(b, l))
             return false;
     }
-    if (b->block && !take_ends(b))
+    if (b->sort == WHOLE_BLOCK && !take_ends(b))
         return false;
+    if (b->memory->terms.fed)
+        share_ends(b);
     return b->embedding.tensor && b->output.tensor && b->output_norm.tensor;
 }
