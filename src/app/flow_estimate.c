@@ -119,15 +119,16 @@ static enum dgo_status open_draft(struct work *work)
         flags->settings.output_row_count =
             (uint32_t)dgo_min_u64(flags->settings.slot_count * (uint64_t)(1 + flags->draft_tokens),
                                   flags->settings.batch_tokens);
-    /* EAGLE3's states are not gone back from where only its file says what it is. */
+    /* EAGLE3 drafts nothing where only its file says what it is. */
     if (flags->draft_fed ||
         (flags->draft_by_file && strcmp(work->draft->architecture, "dflash") == 0))
         flags->settings.rollback_tokens = flags->draft_tokens;
     if (dgo_draft_is_fed(work->draft)) { /* hidden states come out of it: logits of every token */
         draft->output_row_count = draft->ubatch_tokens;
-        flags->settings.feeds = work->draft;
         work->feeding.guess_tokens = flags->draft_tokens;
     }
+    if (flags->settings.rollback_tokens > 0 && dgo_draft_is_fed(work->draft))
+        flags->settings.feeds = work->draft; /* else it is loaded, and drafts nothing */
     flags->settings.states_out = draft->own_draft_alone = draft->own_draft;
     draft->draft_key_type = draft->key_type;
     draft->draft_value_type = draft->value_type;
@@ -162,7 +163,7 @@ static enum dgo_status add_draft(struct work *work)
 
     if (!work->draft)
         return DGO_OK;
-    if (work->flags->settings.feeds) {
+    if (dgo_draft_is_fed(work->draft)) {
         status = dgo_feeding_find(work->flow->model, &work->flags->settings, work->estimate, &draft,
                                   &work->feeding, work->err);
         draft.feeding = &work->feeding;
