@@ -207,6 +207,14 @@ static bool read_layerless(struct encoder *e)
     return e->pixels > 0 && e->pixels <= NAMED_MAX;
 }
 
+/* In tokens; no more of them than one picture may have. */
+static uint64_t warm_up_side(const struct encoder_type *type, uint32_t picture_tokens)
+{
+    const uint64_t most = (uint64_t)sqrt(picture_tokens);
+
+    return picture_tokens > 0 ? dgo_min_u64(type->warm_up_side, most) : type->warm_up_side;
+}
+
 static bool read_sizes(struct encoder *e, uint32_t picture_tokens)
 {
     const struct encoder_type *type = e->type;
@@ -227,7 +235,7 @@ static bool read_sizes(struct encoder *e, uint32_t picture_tokens)
     if (type->flags & ENCODER_BY_MOST && picture_tokens > 0)
         e->pixels = (uint64_t)(sqrt(picture_tokens) * (double)(e->patch * e->merge));
     else if (type->warm_up_side > 0)
-        e->pixels = type->warm_up_side * e->patch * e->merge;
+        e->pixels = warm_up_side(type, picture_tokens) * e->patch * e->merge;
     if (type->flags & ENCODER_CAPPED && number_of(e, "vision.image_min_pixels") > 0 &&
         number_of(e, "vision.image_max_pixels") > 0)
         e->pixels = (uint64_t)sqrt((double)number_of(e, "vision.image_max_pixels"));

@@ -30,7 +30,9 @@ def note_line(books, line):
         # A projector's encoder has buffers of its own, made last; all others are the same ones again.
         encoder = "compute_meta" in found[1]
         books[device]["projector"] += float(found[4]) if encoder else 0
-        books[device][("projector " if encoder else "") + found[2] + " compute"] = float(found[4])
+        name = ("projector " if encoder else "") + found[2] + " compute"
+        # A file for pictures and sounds has two encoders.
+        books[device][name] = float(found[4]) + (books[device][name] if encoder else 0)
         books[device]["compute"] = sum(value for name, value in books[device].items() if name.endswith(" compute"))
     else:
         books[device][kind] += float(found[4])
