@@ -1030,7 +1030,7 @@ def one(job):
     lines = logged(path, cards, words)
     seen = books.read_log(lines)
     machine = pathlib.Path(folder) / f"cards-{cards}.yaml"
-    ran = subprocess.run([str(e2e.PROGRAM), "estimate", str(path), "--gpus", str(machine), "--json", "--engine-build", "11669", "--", *words],
+    ran = subprocess.run([str(e2e.PROGRAM), "estimate", str(path), "--gpus", str(machine), "--json", "--engine-build", e2e.build, "--", *words],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     started = not drafts(words) or any("all slots are idle" in line for line in lines)
     loaded = started and any(row["compute"] for row in seen.values()) and not any(ENDED.search(line) for line in lines)
@@ -1074,8 +1074,10 @@ def main():
     parser.add_argument("--keep", help="a folder for models and logs; a second hunt with the same seed reads the logs there")
     parser.add_argument("--jobs", type=int, default=2, help="engines at once")
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--engine-build", default="11669", help="the build that DUALGPUOPT_ENGINE is of, when it is not the packaged one")
     options = parser.parse_args()
     e2e.backend_built = e2e.backend()
+    e2e.build = options.engine_build
     with tempfile.TemporaryDirectory() as folder:
         for cards in range(1, 5):
             rows = "".join(f"  - {{name: Card {i}, total_mib: 819200, free_mib: {819000 - 64 * i}}}\n" for i in range(cards))
