@@ -49,12 +49,15 @@ static enum dgo_status fill_cell(struct making *making, const struct dgo_intent 
     return of_this_cell(status) ? DGO_OK : status;
 }
 
-static void choose_types(const struct dgo_intent *intent, struct context_table *table)
+static void choose_types(const struct dgo_model *model, const struct dgo_intent *intent,
+                         struct context_table *table)
 {
     static const enum dgo_kv_type usual[] = {DGO_KV_F16, DGO_KV_Q8_0, DGO_KV_Q4_0};
 
     /* Without flash attention the value cache cannot be quantised. */
-    table->type_count = intent->flash_attention_off ? 1 : sizeof usual / sizeof usual[0];
+    table->type_count = intent->flash_attention_off || !dgo_model_fuses_attention(model)
+                            ? 1
+                            : sizeof usual / sizeof usual[0];
     memcpy(table->type, usual, sizeof usual);
     if (intent->kv_type_given) {
         table->type_count = 1;
@@ -146,7 +149,7 @@ enum dgo_status context_table_make(const struct dgo_machine *machine, const stru
     making.plan = malloc(sizeof *making.plan);
     if (!making.plan)
         return dgo_fail(err, DGO_ENOMEM, "no memory for a table of contexts");
-    choose_types(intent, table);
+    choose_types(model, intent, table);
     choose_slots(intent, table);
     choose_sizes(model, intent, table);
     status = fill_longest(&making, intent);

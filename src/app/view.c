@@ -488,6 +488,8 @@ static void set_estimate(json_t *object, const struct dgo_machine *machine,
     json_object_set_new(object, "pipeline", json_boolean(estimate->pipeline));
     if (estimate->flash_attention_withdrawn)
         json_object_set_new(object, "flash_attention_withdrawn", json_true());
+    if (estimate->attention_kernel_missing)
+        json_object_set_new(object, "attention_kernel_missing", json_true());
     if (estimate->engine_refits)
         json_object_set_new(object, "engine_refits", json_true());
     json_object_set_new(object, "fits", json_boolean(estimate->fits));

@@ -226,7 +226,14 @@ void print_estimate(const struct dgo_machine *machine, const struct dgo_estimate
     print_device_table(machine, estimate);
     print_picture(estimate);
     print_fit(estimate);
-    if (estimate->flash_attention_withdrawn)
+    if (estimate->attention_kernel_missing)
+        printf("\nCards have no kernel for flash attention with heads or cache types like these: "
+               "%s.\n",
+               estimate->flash_attention_withdrawn
+                   ? "llama-server would\nswitch it off, and the figures count that"
+                   : "the CPU would\ncompute each layer's attention; leave -fa to auto, or use "
+                     "-fa off");
+    else if (estimate->flash_attention_withdrawn)
         printf("\nllama-server would switch flash attention off: a layer's attention would not run "
                "where the layer is.\nThe figures count that; -fa on keeps it.\n");
     if (estimate->engine_refits)

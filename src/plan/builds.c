@@ -5,12 +5,13 @@
 
 /* b9430 (ggml-org/llama.cpp#23861) stopped reserving logits for a whole micro-batch in the server.
  * FORM_10256 is what that build's dry runs reserve, the reference table; its servers take one E
- * less on later devices and do not unpack caches, as those of b10068, b10361, 0.4.0 and 0.5.0
- * (b11146), which were measured: FORM_11146.  Until b11669 (0.7.0) a second embedding input
- * appeared; which build brought it was not measured. */
+ * less on later devices, as those of b10068, b10361, 0.4.0 and 0.5.0 (b11146), which were measured:
+ * FORM_11146.  Until b11669 (0.7.0) a second embedding input appeared; which build brought it was
+ * not measured.  0.5.0 unpacks caches of types that it has no kernel for; 0.4.0 gives their
+ * attention to the CPU. */
 #define FORM_10256                                                                                 \
-    .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .cache_unpacked = true,         \
-    .rows_late = true, .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
+    .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .rows_late = true,              \
+    .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
 #define FORM_11146                                                                                 \
     .measured_build = 11146, .first_inputs = 1, .other_inputs = 1, .rows_late = true,              \
     .norms_told = true, .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
@@ -22,14 +23,20 @@ static const struct memory_build builds[] = {
     {.first_build = 0, FORM_10256, .exact = true},
     {.first_build = 9430, FORM_10256, .exact = true, .row_for_each_slot = true},
     {.first_build = 10257, FORM_11146, .exact = true, .row_for_each_slot = true},
+    {.first_build = 11146,
+     FORM_11146,
+     .exact = true,
+     .row_for_each_slot = true,
+     .cache_types_free = true},
     {.first_build = 11147,
      FORM_11669,
+     .cache_types_free = true,
      .row_for_each_slot = true,
      .other_inputs = 2,
-     .cache_unpacked = true,
      .shared_visitors = 2},
     {.first_build = 11669,
      FORM_11669,
+     .cache_types_free = true,
      .exact = true,
      .row_for_each_slot = true,
      .other_inputs = 1,

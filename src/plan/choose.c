@@ -236,10 +236,14 @@ enum dgo_status choose_begin(const struct dgo_machine *machine, const struct dgo
                    (intent->ctx_tokens == 0 && intent->objective == DGO_OBJECTIVE_CONTEXT),
         .ctx_free = intent->ctx_tokens == 0,
         .cpu_allowed = !intent->cpu_layers_refused,
-        .cache_open = intent_cache_open(intent),
         .ubatch_open = intent->ubatch_tokens == 0,
     };
-    return intent_request(machine, model, intent, rules, &planning->request, err);
+    const enum dgo_status status =
+        intent_request(machine, model, intent, rules, &planning->request, err);
+
+    planning->cache_open =
+        status == DGO_OK && intent_cache_open(intent, &planning->request.settings);
+    return status;
 }
 
 enum dgo_status choose_placement(struct planning *planning, bool *found, struct dgo_error *err)

@@ -242,8 +242,9 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
     const bool first = role->position == 0;
     const bool partial = has_part_on_host(memory, role->cpu_layer_count, role->output_on_cpu);
     const uint64_t states = states_bytes(memory, role);
-    const bool exact = !partial && is_exact(memory, role->pipeline);
-    const bool replayed = memory->replayed && (role->pipeline || first);
+    const bool exact = !partial && !memory->attention_on_cpu && is_exact(memory, role->pipeline);
+    const bool replayed =
+        memory->replayed && !memory->attention_on_cpu && (role->pipeline || first);
     uint64_t bytes = 0;
 
     if (source)
@@ -263,7 +264,8 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
         return bytes;
     if (source)
         *source = DGO_FIGURE_BOUND;
-    return closed_form_bytes(memory, role) + states;
+    bytes = closed_form_bytes(memory, role) + states;
+    return memory->attention_on_cpu ? bytes + MEMORY_COPIES * 2 * t->queries : bytes;
 }
 
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
@@ -317,6 +319,17 @@ static uint64_t scan_bytes(const struct plan_memory *memory)
     return t->scan == 0 ? 0 : (PARTS + 1) * t->scan + 2 * t->embedding + states_here_bytes(memory);
 }
 
+/* Fused attention that no card computes: what it reads and makes crosses, one layer's at a time. */
+static uint64_t crossing_attention_bytes(const struct plan_memory *memory, bool pipeline)
+{
+    const struct memory_terms *t = &memory->terms;
+    const uint64_t copies = pipeline ? MEMORY_COPIES : 1;
+
+    return memory->attention_on_cpu
+               ? copies * (t->layer_context_max + t->inputs + 2 * t->queries) + 2 * t->queries
+               : 0;
+}
+
 static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t device_count,
                                  bool pipeline, uint32_t cpu_layer_count, bool output_on_cpu)
 {
@@ -326,8 +339,9 @@ static uint64_t model_host_bytes(const struct plan_memory *memory, uint32_t devi
 
     if (pipeline)
         return MEMORY_COPIES * (t->inputs + t->rule->host_inputs * e) + t->rule->host_extra * e +
-               t->host_more;
-    bytes = t->inputs + t->rule->host_extra_alone * e + t->host_more;
+               t->host_more + crossing_attention_bytes(memory, true);
+    bytes = t->inputs + t->rule->host_extra_alone * e + t->host_more +
+            crossing_attention_bytes(memory, false);
     if (!has_part_on_host(memory, cpu_layer_count, output_on_cpu))
         return bytes;
     if (cpu_layer_count > 0 || memory->overrides)

@@ -43,6 +43,9 @@ const char *cut_refusal(const struct dgo_model *model, const struct dgo_settings
         return "it needs a device at least";
     if (settings->flash_attention != DGO_FA_ON)
         return "it needs flash attention; leave out -fa off";
+    if (!memory_has_kernels(model, settings, memory_build_find(build)))
+        return "it needs flash attention, and cards have no kernel for it with heads or cache "
+               "types like these; use -sm layer";
     if (packed && build > 0 && build < QUANTISED_BUILD)
         return "this build takes no quantised cache with it (llama.cpp #23792 brought it); use f16";
     if (settings->adapter_count > 0)

@@ -163,6 +163,8 @@ struct dgo_estimate {
                          */
     bool pipeline;      /* pipeline parallelism on: several copies of the inputs */
     bool flash_attention_withdrawn; /* the engine switches it off by itself, as -fa auto lets it */
+    bool attention_kernel_missing;  /* cards cannot compute it with such heads or cache types: it is
+                                     * withdrawn, or runs on the CPU where -fa on insists */
     bool fits;                      /* every device and the host */
     int32_t limiting_device;        /* index in device, -1 host, -2 none: only when !fits */
     uint64_t missing_bytes;         /* on the limiting device */
@@ -246,6 +248,10 @@ struct dgo_plan {
     struct dgo_partition partition;
     char kv_type[24]; /* of the cache, as that engine's flag takes it: "auto", "fp8" */
 };
+
+/* Whether CUDA has kernels for fused attention with the model's heads; without, plans do without
+ * flash attention, and so without quantised values.  Source: FORMULAS "Flash attention".  Pure. */
+bool dgo_model_fuses_attention(const struct dgo_model *model);
 
 /* Makes the plan.  What cannot fit is DGO_ENOFIT: err names the limiting GPU and the missing bytes,
  * and *plan holds the nearest placement with estimate.fits false (the one exception to "outputs on

@@ -404,12 +404,16 @@ enum dgo_status dgo_estimate_make(const struct dgo_machine *machine, const struc
     if (status)
         return status;
     assign_layers(machine, model, settings, a.layer_device, &a.block_device);
-    status = withdrawn_settle(model, &own, a.layer_device, err);
+    status = withdrawn_settle(model, memory_build_find(rules ? rules->build : 0), &own,
+                              a.layer_device, err);
     if (!status)
         status = memory_make(model, settings, rules, &memory, err);
     if (status)
         return status;
     status = assemble(&a, err);
     estimate->flash_attention_withdrawn = settings->flash_attention == DGO_FA_WITHDRAWN;
+    estimate->attention_kernel_missing =
+        memory.attention_on_cpu || (estimate->flash_attention_withdrawn &&
+                                    !memory_has_kernels(model, settings, memory.terms.rule));
     return status;
 }

@@ -88,8 +88,8 @@ void graph_widen_borrowed(struct memory_graph *graph);
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                 const struct plan_memory *memory, struct memory_graph *graph);
 
-/* What fused attention of such a layer takes beside its result: older builds unpack caches there.
- */
+/* What fused attention of such a layer takes beside its result on a card: CUDA's kernels unpack
+ * caches there. */
 uint64_t graph_unpacked_bytes(const struct memory_graph *graph, const struct graph_layer *layer);
 
 /* Whether a tensor's name in its layer is `part`; some leave out ".weight", or the only ".bias". */

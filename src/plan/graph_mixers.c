@@ -10,6 +10,19 @@ static bool is_packed(enum dgo_kv_type type)
     return type != DGO_KV_F16 && type != DGO_KV_F32;
 }
 
+/* CUDA's kernels for single tokens read packed caches as they are, where a head has 64, 128 or 256
+ * values; others that take several heads of queries for one of keys at once do not. */
+static bool reads_packed(const struct memory_graph *graph, const struct graph_layer *layer)
+{
+    const uint32_t head = layer->heads ? layer->queries / layer->heads : 0;
+    const bool quantised = memory_kv_type(graph->key_type)->block_values > 1 ||
+                           memory_kv_type(graph->value_type)->block_values > 1;
+
+    return graph->token_count <= graph->stream_count &&
+           (head == 64 || head == 128 || head == 256) &&
+           (quantised || layer->queries == layer->keys);
+}
+
 /* Latent values are a part of the keys. */
 uint64_t graph_unpacked_bytes(const struct memory_graph *graph, const struct graph_layer *layer)
 {
@@ -19,7 +32,7 @@ uint64_t graph_unpacked_bytes(const struct memory_graph *graph, const struct gra
     const uint64_t keys = latent ? graph->latent + graph->rotated : layer->keys;
     uint64_t width = 0;
 
-    if (!graph->rule->cache_unpacked)
+    if (!latent && reads_packed(graph, layer))
         return 0;
     if (is_packed(graph->key_type))
         width += keys;

@@ -137,8 +137,9 @@ static void fill_draft(const struct dgo_intent *intent, struct dgo_settings *set
 }
 
 static void fill_settings(const struct dgo_model *model, const struct dgo_intent *intent,
-                          struct search_request *request)
+                          const struct dgo_engine_rules *rules, struct search_request *request)
 {
+    const struct memory_build *rule = memory_build_find(rules ? rules->build : 0);
     struct dgo_settings *settings = &request->settings;
     uint32_t gpus[DGO_GPU_MAX];
 
@@ -152,7 +153,9 @@ static void fill_settings(const struct dgo_model *model, const struct dgo_intent
         settings->batch_tokens = settings->ubatch_tokens;
     settings->key_type = intent->kv_type_given ? intent->key_type : DGO_KV_F16;
     settings->value_type = intent->kv_type_given ? intent->value_type : DGO_KV_F16;
-    settings->flash_attention = intent->flash_attention_off ? DGO_FA_OFF : DGO_FA_ON;
+    settings->flash_attention =
+        intent->flash_attention_off || !memory_has_kernels(model, settings, rule) ? DGO_FA_OFF
+                                                                                  : DGO_FA_ON;
     settings->swa_full = intent->swa_full;
     fill_draft(intent, settings);
     settings->op_offload = true;
@@ -193,7 +196,7 @@ enum dgo_status intent_request(const struct dgo_machine *machine, const struct d
         .generated_tokens = intent->generated_tokens,
         .concurrent_requests = intent->concurrent_requests > 0 ? intent->concurrent_requests : 1,
     };
-    fill_settings(model, intent, request);
+    fill_settings(model, intent, rules, request);
     fill_margins(machine, intent, request);
     intent_set_ctx(request, intent_ctx_default(model));
     if (intent->ctx_tokens > 0 && intent->ctx_tokens != DGO_CTX_MAX)
@@ -201,10 +204,10 @@ enum dgo_status intent_request(const struct dgo_machine *machine, const struct d
     return memory_check(machine, model, &request->settings, err);
 }
 
-bool intent_cache_open(const struct dgo_intent *intent)
+bool intent_cache_open(const struct dgo_intent *intent, const struct dgo_settings *settings)
 {
     /* Without flash attention the engine refuses a quantised value cache. */
-    return !intent->kv_type_given && !intent->flash_attention_off;
+    return !intent->kv_type_given && settings->flash_attention == DGO_FA_ON;
 }
 
 void intent_set_cache(struct search_request *request, enum dgo_kv_type key, enum dgo_kv_type value)

@@ -33,7 +33,7 @@ enum dgo_status intent_request(const struct dgo_machine *machine, const struct d
                                struct dgo_error *err);
 
 /* Whether the plan may go to an 8-bit cache by itself. */
-bool intent_cache_open(const struct dgo_intent *intent);
+bool intent_cache_open(const struct dgo_intent *intent, const struct dgo_settings *settings);
 void intent_set_cache(struct search_request *request, enum dgo_kv_type key, enum dgo_kv_type value);
 
 /* Context of each slot: the longest that is worth planning, a multiple of the step. */

@@ -328,6 +328,9 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
     status = memory_context_fill(model, settings, memory, err);
     if (status)
         return status;
+    memory->attention_on_cpu =
+        memory_attention_fused(model, settings) &&
+        !memory_has_kernels(model, settings, memory_build_find(rules ? rules->build : 0));
     memory_terms_fill(model, settings, rules, memory);
     memory->host_output_bytes = (uint64_t)model->vocab_size * settings->slot_count * sizeof(float);
     memory->states_out = settings->states_out;
@@ -395,6 +398,9 @@ enum dgo_status memory_check_cache(const struct dgo_model *model,
             settings->flash_attention == DGO_FA_ON
                 ? "a %s value cache needs flash attention, which the engine has not for "
                   "this architecture; use -ctv f16"
+            : !memory_has_kernels(model, settings, memory_build_find(0))
+                ? "a %s value cache needs flash attention, and cards have no kernel for it with "
+                  "heads or cache types like these; use -ctv f16 (--kv-type f16)"
                 : "a %s value cache needs flash attention; leave out -fa off "
                   "(--no-flash-attention) or use -ctv f16 (--kv-type f16)",
             dgo_kv_type_name(settings->value_type));

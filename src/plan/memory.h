@@ -67,9 +67,9 @@ struct memory_build {
     uint8_t first_inputs;    /* tensors of width E that the first device of a pipeline keeps ... */
     uint8_t other_inputs;    /* ... and each later one: hidden state, residual */
     uint8_t first_extra;     /* times E at the first device's peak */
-    bool cache_unpacked;     /* packed caches are copied to f16 beside attention's result */
     bool norms_told;         /* a layer's norms are told to run with it */
     bool rows_late;          /* see RECIPE_ROWS_LATE */
+    bool cache_types_free;   /* cards fuse attention for any pair of types that they read */
     uint8_t shared_visitors; /* tensors of -ncmoe on the first device at once, of several devices */
     bool attention_place_known; /* where unfused attention runs over a cache in host memory */
     uint8_t host_inputs, host_extra, host_extra_alone; /* times E in host memory */
@@ -88,7 +88,7 @@ struct memory_terms {
     bool adapted;        /* LoRA adapters add their own products */
     bool studied;        /* this architecture's graphs were compared with the engine's */
     bool sliding_window; /* some layer has a window, and so a mask of its own */
-    bool attention_fused, values_transposed, cache_f16;
+    bool attention_fused, values_transposed;
     uint64_t embedding;       /* E: n_embd floats for each token of a micro-batch */
     uint64_t queries;         /* Q: the queries of one layer */
     uint64_t base;            /* the widest moment of an ordinary layer */
@@ -202,10 +202,11 @@ struct plan_memory {
     uint32_t batch_tokens, ubatch_tokens, output_row_count;
     uint32_t graph_tokens; /* of the graph that is reserved: a micro-batch, as many for each slot */
     bool kv_on_host, op_offload;
-    bool no_events;  /* of a device of another machine: nothing is pipelined */
-    bool overrides;  /* tensors are sent elsewhere than their layer (-ncmoe) */
-    bool states_out; /* hidden states of all tokens come out of the graph */
-    bool block_only; /* of the model only its next-token block runs */
+    bool no_events;        /* of a device of another machine: nothing is pipelined */
+    bool overrides;        /* tensors are sent elsewhere than their layer (-ncmoe) */
+    bool states_out;       /* hidden states of all tokens come out of the graph */
+    bool block_only;       /* of the model only its next-token block runs */
+    bool attention_on_cpu; /* fused, and no card has a kernel for it */
 
     /* Of a layer that lies on a GPU: there, and what it leaves in host memory (-ncmoe, -nkvo). */
     uint64_t weights_bytes[DGO_LAYER_MAX + 1], context_bytes[DGO_LAYER_MAX + 1];
@@ -311,14 +312,21 @@ bool memory_attention_fused(const struct dgo_model *model, const struct dgo_sett
  * withdrawn. */
 bool memory_values_transposed(const struct dgo_model *model, const struct dgo_settings *settings);
 
+/* kernels.c: whether cards can compute fused attention of one layer, and of all. */
+bool memory_layer_has_kernel(const struct dgo_model *model, const struct dgo_settings *settings,
+                             const struct memory_build *rule, uint32_t l);
+bool memory_has_kernels(const struct dgo_model *model, const struct dgo_settings *settings,
+                        const struct memory_build *rule);
+
 /* withdrawn.c: whether the graph touches the next state before the product behind attention, which
  * so runs on the CPU where the state lies there. */
 bool memory_states_come_first(const struct dgo_model *model);
 /* Where the engine may withdraw flash attention and would, for it finds a layer's attention
  * elsewhere than the layer, the settings become what is left. */
 DGO_MUST_CHECK
-enum dgo_status withdrawn_settle(const struct dgo_model *model, struct dgo_settings *settings,
-                                 const int32_t *layer_device, struct dgo_error *err);
+enum dgo_status withdrawn_settle(const struct dgo_model *model, const struct memory_build *rule,
+                                 struct dgo_settings *settings, const int32_t *layer_device,
+                                 struct dgo_error *err);
 
 /* terms.c */
 void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings *settings,

@@ -113,11 +113,13 @@ int32_t net_add(struct net *graph, const struct net_op *op)
     void *nodes = graph->node;
     int32_t made;
 
+    tensor.room_bytes = op->room_bytes;
     memcpy(tensor.source, op->source, sizeof tensor.source);
     tensor.root = op->written;
     tensor.reusable = op->reusable;
     tensor.light = op->light;
     tensor.kept = op->kept;
+    tensor.cpu_only = op->cpu_only;
     tensor.many_rows = op->rows >= DGO_OFFLOAD_ROWS_MIN;
     tensor.backend = op->on;
     made = push(graph, tensor);

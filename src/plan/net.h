@@ -16,6 +16,7 @@ enum { NET_TENSORS_MAX = 1 << 17 };
 struct net_tensor {
     uint64_t bytes;
     uint32_t row_padding_bytes; /* more on a device, behind a quantised tensor */
+    uint64_t room_bytes;        /* more on a device, where it is computed there */
     int32_t root;               /* of a view: the tensor whose memory it is */
     int32_t source[NET_SOURCES_MAX];
     int8_t home;       /* the backend where it lies before the graph is there; NET_NONE: nowhere */
@@ -27,6 +28,7 @@ struct net_tensor {
     bool leaf;         /* made of nothing, where its user runs: there from the beginning */
     bool unused;       /* by any node: there is one of it, with a pipeline, too */
     bool light;        /* not drawn by weights: rotations, fused attention */
+    bool cpu_only;     /* no device can compute it */
     bool many_rows;    /* worth computing on a device where its weights do not lie */
     uint32_t children; /* uses still to come, those of its views too */
     struct block block;
@@ -43,11 +45,11 @@ struct net {
 
 /* What a new node is besides its bytes; sources end with the first NET_NONE. */
 struct net_op {
-    uint64_t bytes;
+    uint64_t bytes, room_bytes;
     uint64_t rows;
     int32_t source[NET_SOURCES_MAX];
     uint8_t reusable;
-    bool light, kept;
+    bool light, kept, cpu_only;
     int32_t written; /* the tensor that it changes in place; NET_NONE: none */
     int8_t on;       /* told where to run; NET_NONE: not */
 };

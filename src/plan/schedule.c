@@ -1,7 +1,6 @@
 /* schedule.c - where each node of a graph is computed, and what that reserves on each backend.
  *
- * As ggml_backend_sched does it: FORMULAS "Parts in host memory" has the rules.  Operations that a
- * backend cannot do are not known here: all can do all. */
+ * As ggml_backend_sched does it: FORMULAS "Parts in host memory" has the rules. */
 #include "net.h"
 
 #include <stdlib.h>
@@ -69,6 +68,8 @@ static void spread(struct net *graph, bool down, bool devices)
     for (uint32_t i = 0; i < graph->node_count; i++) {
         struct net_tensor *node = &graph->tensor[graph->node[down ? i : graph->node_count - 1 - i]];
 
+        if (node->cpu_only)
+            continue;
         if (node->backend == NET_NONE)
             node->backend = at;
         else
@@ -94,7 +95,9 @@ static void assign_backends(struct schedule *s)
     for (uint32_t i = 0; i < graph->node_count; i++) {
         struct net_tensor *node = &graph->tensor[graph->node[i]];
 
-        if (node->backend == NET_NONE)
+        if (node->cpu_only)
+            node->backend = (int8_t)graph->device_count;
+        else if (node->backend == NET_NONE)
             node->backend = drawn_to(s, node);
     }
     spread(graph, true, true);
@@ -194,7 +197,8 @@ static uint64_t reserved_bytes(const struct schedule *s, const struct net_tensor
 {
     if ((uint32_t)tensor->backend == s->graph->device_count)
         return dgo_pad_u64(tensor->bytes, HOST_ALIGN);
-    return dgo_pad_u64(tensor->bytes + tensor->row_padding_bytes, MEMORY_DEVICE_ALIGN);
+    return dgo_pad_u64(tensor->bytes + tensor->row_padding_bytes + tensor->room_bytes,
+                       MEMORY_DEVICE_ALIGN);
 }
 
 static void take(struct schedule *s, struct net_tensor *tensor)

@@ -255,17 +255,16 @@ static uint64_t extra_bytes(const struct dgo_model *model, const struct dgo_sett
                         memory_key_number(model, "rope.dimension_count"));
         return scores + turned_over_bytes(settings, cells, w) + 2 * e + 2 * q + gates;
     }
-    if (!terms->rule->cache_unpacked) { /* an f32 cache is copied to f16, no other is */
-        const uint64_t copied = (settings->key_type == DGO_KV_F32 ? w->key : 0) +
-                                (settings->value_type == DGO_KV_F32 ? w->value : 0);
+    /* CUDA's kernels read f16: an f32 cache is copied before, others are unpacked behind the
+     * result. */
+    const uint64_t width = (settings->key_type == DGO_KV_F16 ? 0 : w->key) +
+                           (settings->value_type == DGO_KV_F16 ? 0 : w->value);
 
-        return copied > 0 ? 2 * e + 2 * q + 2 * cells * copied + 2 * gates : 0;
-    }
-    if (terms->cache_f16)
+    if (width == 0)
         return 0;
     if (terms->family == MEMORY_MLA)
         return 2 * e + w->heads * token_bytes * (w->key + latent) + 2 * cells * w->key;
-    return 2 * e + 2 * q + 2 * cells * (w->key + w->value) + 2 * gates;
+    return 2 * e + 2 * q + 2 * cells * width + 2 * gates;
 }
 
 /* Seen on build 11669, on a device alone: what packing leaves no hole for. */
@@ -408,7 +407,6 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     terms->sliding_window = w.window;
     terms->attention_fused = memory_attention_fused(model, settings);
     terms->values_transposed = memory_values_transposed(model, settings);
-    terms->cache_f16 = settings->key_type == DGO_KV_F16 && settings->value_type == DGO_KV_F16;
     terms->embedding = model->embedding_length * token_bytes;
     terms->host_more = graph_host_bytes(model, token_bytes);
     terms->queries = w.queries * token_bytes;

@@ -151,7 +151,9 @@ static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int3
     values = whole_as_f16(b, l, values, settings->value_type,
                           (uint64_t)layer->head_count_kv * layer->value_length);
     return whole_node(
-        b, (struct net_op){.bytes = bytes + graph_unpacked_bytes(b->shape, whole_kind(b, l)),
+        b, (struct net_op){.bytes = bytes,
+                           .room_bytes = graph_unpacked_bytes(b->shape, whole_kind(b, l)),
+                           .cpu_only = b->memory->attention_on_cpu,
                            .source = SOURCES(queries, keys, values, whole_mask(b, l),
                                              sinks->tensor ? whole_stored(b, sinks) : NET_NONE),
                            .light = true,

@@ -67,7 +67,8 @@ static bool make_block(const struct whole_placement *placement, const struct dgo
     if (settings->flash_attention == DGO_FA_WITHDRAWN)
         settings->flash_attention = DGO_FA_ON;
     if (draft_block_make(model, settings, rules, block, NULL) != DGO_OK ||
-        withdrawn_settle(block->model, settings, placement->layer_device, NULL) != DGO_OK)
+        withdrawn_settle(block->model, placement->memory->terms.rule, settings,
+                         placement->layer_device, NULL) != DGO_OK)
         return false;
     if (settings->flash_attention != DGO_FA_WITHDRAWN)
         return true;

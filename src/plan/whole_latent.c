@@ -76,8 +76,9 @@ static int32_t latent_fused(struct builder *b, uint32_t l, int32_t queries, int3
     const int32_t keys = whole_as_f16(b, l, read, type, g->latent + g->rotated);
 
     values = whole_as_f16(b, l, values, type, g->latent);
-    return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent) +
-                                                  graph_unpacked_bytes(g, whole_kind(b, l)),
+    return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
+                                         .room_bytes = graph_unpacked_bytes(g, whole_kind(b, l)),
+                                         .cpu_only = b->memory->attention_on_cpu,
                                          .source = SOURCES(queries, keys, values, whole_mask(b, l)),
                                          .light = true,
                                          PLAIN});

@@ -1,10 +1,10 @@
 /* withdrawn.c - whether the engine would switch flash attention off by itself (-fa auto).
  *
- * Before it reserves anything it lays out the graph of a token for each slot, and where one layer's
- * attention would not run on that layer's device it does without for all of them.  What attention
- * makes has no weight of its own: it runs where the rows of the cache were written just before it,
- * if that is a device, else where what comes next runs, if that is one.  FORMULAS "Flash
- * attention". */
+ * It does where no card has a kernel for it (kernels.c).  Else it lays out the graph of a token for
+ * each slot before it reserves anything, and where one layer's attention would not run on that
+ * layer's device it does without for all of them.  What attention makes has no weight of its own:
+ * it runs where the rows of the cache were written just before it, if that is a device, else where
+ * what comes next runs, if that is one.  FORMULAS "Flash attention". */
 #include "graph.h"
 
 #include <inttypes.h>
@@ -15,6 +15,7 @@ struct look {
     const struct dgo_model *model;
     const struct dgo_settings *settings;
     const struct override_set *overrides;
+    const struct memory_build *rule;
     const int32_t *layer_device;
     /* So many slots that the product behind attention runs on a device where its weight lies in
      * host memory; where heads are latent it has the tokens of one stream alone. */
@@ -110,6 +111,8 @@ static bool strays(const struct look *look, uint32_t l)
 
     if (layer->recurrent && layer->head_count_kv == 0)
         return false;
+    if (!memory_layer_has_kernel(look->model, look->settings, look->rule, l))
+        return home != ASSIGN_CPU;
     at = look->settings->kv_on_host ? ASSIGN_CPU : home;
     if (layer->head_count_kv ==
         0) /* it writes nothing: its queries' norm, by heads, comes before */
@@ -123,13 +126,15 @@ static bool strays(const struct look *look, uint32_t l)
 }
 
 static enum dgo_status find(const struct dgo_model *model, const struct dgo_settings *settings,
-                            const int32_t *layer_device, bool *withdrawn, struct dgo_error *err)
+                            const struct memory_build *rule, const int32_t *layer_device,
+                            bool *withdrawn, struct dgo_error *err)
 {
     struct override_set *overrides = NULL;
     enum dgo_status status = override_set_make(settings, &overrides, err);
     const struct look look = {.model = model,
                               .settings = settings,
                               .overrides = overrides,
+                              .rule = rule,
                               .layer_device = layer_device,
                               .offloads_behind = offloads(settings, settings->slot_count) &&
                                                  (settings->kv_unified || !latent_alone(model))};
@@ -142,8 +147,9 @@ static enum dgo_status find(const struct dgo_model *model, const struct dgo_sett
 }
 
 /* A packed cache of values keeps it: the engine then takes auto for on. */
-enum dgo_status withdrawn_settle(const struct dgo_model *model, struct dgo_settings *settings,
-                                 const int32_t *layer_device, struct dgo_error *err)
+enum dgo_status withdrawn_settle(const struct dgo_model *model, const struct memory_build *rule,
+                                 struct dgo_settings *settings, const int32_t *layer_device,
+                                 struct dgo_error *err)
 {
     bool withdrawn = false;
     enum dgo_status status;
@@ -152,7 +158,7 @@ enum dgo_status withdrawn_settle(const struct dgo_model *model, struct dgo_setti
         settings->split_mode == DGO_SPLIT_TENSOR ||
         memory_kv_type(settings->value_type)->block_values > 1)
         return DGO_OK;
-    status = find(model, settings, layer_device, &withdrawn, err);
+    status = find(model, settings, rule, layer_device, &withdrawn, err);
     if (withdrawn)
         settings->flash_attention = DGO_FA_WITHDRAWN;
     return status;

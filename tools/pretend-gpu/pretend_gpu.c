@@ -5,6 +5,7 @@
  * something is written, so full-size models without data ("sparse") fit into little RAM.
  * Variables: README.md beside this file.  ggml calls from several threads; what is shared after
  * start-up is the usage books, which lock themselves. */
+#include "attention.h"
 #include "cards.h"
 #include "ggml_internal.h"
 #include "usage.h"
@@ -211,6 +212,8 @@ static size_t type_tensor_size(ggml_backend_buffer_type_t type, const struct ggm
     const int64_t over = tensor->ne[0] % CUDA_ROW_PADDING;
 
     (void)type;
+    if (tensor->op == GGML_OP_FLASH_ATTN_EXT)
+        return pretend_attention_size(tensor);
     if (!ggml_is_quantized(tensor->type) || over == 0)
         return ggml_nbytes(tensor);
     return ggml_nbytes(tensor) + ggml_row_size(tensor->type, CUDA_ROW_PADDING - over);
@@ -425,6 +428,8 @@ static ggml_backend_buffer_type_t device_host_buffer_type(ggml_backend_dev_t dev
 static bool device_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op)
 {
     (void)device;
+    if (op->op == GGML_OP_FLASH_ATTN_EXT && !pretend_attention_supported(op))
+        return false;
     return ggml_backend_dev_supports_op(cpu_device(), op);
 }
 
