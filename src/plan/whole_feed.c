@@ -128,15 +128,17 @@ static int32_t shares_of(struct builder *b, int32_t odds, int32_t chosen, uint64
 
 static int32_t added_up(struct builder *b, int32_t results, uint64_t rows)
 {
-    const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
-    int32_t made = net_view(&b->graph, results, bytes);
+    const uint64_t row = b->model->embedding_length * sizeof(float), bytes = rows * row;
+    /* Of one expert's rows: those of the others lie between them. */
+    const uint64_t span = ((rows - 1) * b->model->expert_used_count + 1) * row;
+    int32_t made = net_view(&b->graph, results, span);
 
     if (b->model->expert_used_count == 1)
         return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(made), PLAIN});
     for (uint32_t i = 1; i < b->model->expert_used_count; i++)
         made = whole_node(
             b, (struct net_op){.bytes = bytes,
-                               .source = SOURCES(made, net_view(&b->graph, results, bytes)),
+                               .source = SOURCES(made, net_view(&b->graph, results, span)),
                                .reusable = 1,
                                PLAIN});
     return made;

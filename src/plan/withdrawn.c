@@ -34,20 +34,33 @@ bool memory_states_come_first(const struct dgo_model *model)
     return false;
 }
 
+/* Routed experts are asked for at once, and the product behind attention with them. */
+static bool is_routed(const struct dgo_model *model, uint32_t l)
+{
+    char name[DGO_TENSOR_NAME_MAX];
+
+    snprintf(name, sizeof name, "blk.%" PRIu32 ".ffn_gate_inp.weight", l);
+    return model->expert_count > 0 && graph_has_tensor(model, name);
+}
+
 /* The product behind attention: of latent heads the one that widens the values; where attention and
  * feed-forward are made of one norm, that of the feed-forward, which is put down first. */
-static const char *product_name(const struct dgo_model *model)
+static const char *product_name(const struct dgo_model *model, uint32_t l)
 {
     const enum graph_halves halves = recipe_halves(model);
 
-    if (halves != HALVES_IN_TURN && halves != HALVES_ATTENTION_FIRST)
-        return ".ffn_up";
+    if (halves != HALVES_IN_TURN && halves != HALVES_ATTENTION_FIRST) {
+        if (is_routed(model, l))
+            return ".ffn_gate_inp.weight";
+        return graph_has_tensor(model, "blk.0.ffn_gate.weight") ? ".ffn_gate.weight"
+                                                                : ".ffn_up.weight";
+    }
     return model->mla ? ".attn_v_b.weight" : ".attn_output.weight";
 }
 
 static int32_t product_device(const struct look *look, uint32_t l)
 {
-    const char *const name = product_name(look->model);
+    const char *const name = product_name(look->model, l);
     int32_t device = look->layer_device[l];
     const bool looks_at_tensors = look->overrides || look->settings->host_plain;
 
@@ -75,15 +88,6 @@ static bool latent_alone(const struct dgo_model *model)
     for (uint32_t l = 0; l < model->layer_count; l++)
         indexed = indexed || model->layer[l].index_key_length > 0;
     return model->mla && !indexed;
-}
-
-/* Routed experts are asked for at once, and the product behind attention with them. */
-static bool is_routed(const struct dgo_model *model, uint32_t l)
-{
-    char name[DGO_TENSOR_NAME_MAX];
-
-    snprintf(name, sizeof name, "blk.%" PRIu32 ".ffn_gate_inp.weight", l);
-    return model->expert_count > 0 && graph_has_tensor(model, name);
 }
 
 static int32_t next_device(const struct look *look, uint32_t l)
