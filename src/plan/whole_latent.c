@@ -76,12 +76,18 @@ static int32_t latent_fused(struct builder *b, uint32_t l, int32_t queries, int3
     const int32_t keys = whole_as_f16(b, l, read, type, g->latent + g->rotated);
 
     values = whole_as_f16(b, l, values, type, g->latent);
-    return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
-                                         .room_bytes = graph_unpacked_bytes(g, whole_kind(b, l)),
-                                         .cpu_only = b->memory->attention_on_cpu,
-                                         .source = SOURCES(queries, keys, values, whole_mask(b, l)),
-                                         .light = true,
-                                         PLAIN});
+    /* Copies of a cache in host memory are two: the values' is no part of the keys'. */
+    const uint64_t apart = b->memory->kv_on_host && graph_unpacked_bytes(g, whole_kind(b, l)) > 0
+                               ? b->memory->stream_count * whole_cells(b, l) * g->latent * 2
+                               : 0;
+
+    return whole_node(
+        b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
+                           .room_bytes = graph_unpacked_bytes(g, whole_kind(b, l)) + apart,
+                           .cpu_only = b->memory->attention_on_cpu,
+                           .source = SOURCES(queries, keys, values, whole_mask(b, l)),
+                           .light = true,
+                           PLAIN});
 }
 
 /* Values lie as keys do: they are turned over first. */
