@@ -84,17 +84,17 @@ class Spec:
 CONVOLUTION = 4  # tokens that a delta net's convolution sees
 
 SPECS = {
-    "tiny-llama": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4),
-    "tiny-llama-tied": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4, tied=True),
+    "tiny-llama": Spec("llama", 8, 256, 512, 4, 2, 64, 512, 4096, 1e4),
+    "tiny-llama-tied": Spec("llama", 8, 256, 512, 4, 2, 64, 512, 4096, 1e4, tied=True),
     "tiny-qwen3": Spec("qwen3", 8, 256, 512, 8, 2, 64, 512, 4096, 1e6, qk_norm=True),
-    "tiny-mixtral": Spec("llama", 8, 256, 512, 8, 4, 32, 512, 4096, 1e4, experts=4, experts_used=2),
+    "tiny-mixtral": Spec("llama", 8, 256, 512, 4, 2, 64, 512, 4096, 1e4, experts=4, experts_used=2),
     "tiny-qwen35": Spec("qwen35", 8, 256, 512, 4, 2, 64, 512, 4096, 1e7, qk_norm=True, rope_size=64,
                         interval=4, state_size=32, state_groups=2, state_heads=4,
                         next_token_blocks=1),
     "tiny-qwen35-wide": Spec("qwen35", 8, 256, 2048, 4, 2, 64, 512, 4096, 1e7, qk_norm=True,
                              rope_size=64, interval=4, state_size=32, state_groups=2,
                              state_heads=4, next_token_blocks=1),
-    "tiny-glm4moe": Spec("glm4moe", 6, 256, 512, 8, 2, 32, 512, 4096, 1e4, experts=4,
+    "tiny-glm4moe": Spec("glm4moe", 6, 256, 512, 4, 1, 64, 512, 4096, 1e4, experts=4,
                          experts_used=2, expert_feed_forward=128, dense_layers=1,
                          next_token_blocks=1),
     "llama-3.2-1b": Spec("llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5, "llama-bpe",
