@@ -60,8 +60,8 @@ static bool fuses(uint64_t head_size)
     return false;
 }
 
-static bool is_fused(const struct dgo_model *projector, bool sounds, bool on_card,
-                     enum dgo_flash_attention wish)
+/* Heads of queries behind a conformer, if it has such, are counted apart. */
+static bool has_kernel(const struct dgo_model *projector, bool sounds)
 {
     const char *const widths = sounds ? "audio.embedding_length" : "vision.embedding_length";
     const char *const counts =
@@ -69,8 +69,20 @@ static bool is_fused(const struct dgo_model *projector, bool sounds, bool on_car
     const uint64_t width = memory_key_number(projector, widths);
     const uint64_t heads = memory_key_number(projector, counts);
     const uint64_t told = sounds ? 0 : memory_key_number(projector, "vision.attention.head_dim");
+    const uint64_t asking = sounds ? memory_key_number(projector, "audio.projector.head_count") : 0;
 
-    return wish == DGO_FA_ON && (!on_card || (heads > 0 && fuses(told ? told : width / heads)));
+    return heads > 0 && fuses(told ? told : width / heads) &&
+           (asking == 0 || fuses(width / asking)) && !encoder_masks_heads(projector);
+}
+
+/* Of a type whose graph is not known. */
+static void bound(const struct dgo_model *projector, bool sounds, bool fused,
+                  struct encoder_need *need)
+{
+    if (sounds)
+        encoder_sounds_bound(projector, need);
+    else
+        encoder_bound(projector, fused, need);
 }
 
 /* What an encoder takes: its graph's where that is known, else a bound.  Attention that the card
@@ -79,24 +91,22 @@ static bool is_fused(const struct dgo_model *projector, bool sounds, bool on_car
 static bool encoder_need_of(const struct dgo_model *projector, bool sounds,
                             const struct dgo_projector_use *use, struct encoder_need *need)
 {
-    const enum dgo_flash_attention wish = use->flash_attention;
-    const bool fused = is_fused(projector, sounds, use->gpu >= 0, wish);
+    const bool wished = use->flash_attention == DGO_FA_ON;
+    const bool fused = wished && (use->gpu < 0 || has_kernel(projector, sounds));
     const struct encoder_use as_is = {fused, use->picture_tokens, sounds};
     const struct encoder_use on_cpu = {true, use->picture_tokens, sounds};
     struct encoder_need other = {0};
+    const bool known = encoder_bytes(projector, &as_is, need);
 
-    if (encoder_bytes(projector, &as_is, need)) {
-        if (fused || wish != DGO_FA_ON || !encoder_bytes(projector, &on_cpu, &other))
-            return true;
-        const uint64_t unfused_bytes = need->compute_bytes;
-
-        need->compute_bytes = dgo_max_u64(unfused_bytes, other.compute_bytes);
-        return unfused_bytes == other.compute_bytes; /* no attention that could be fused */
-    }
-    if (sounds)
-        encoder_sounds_bound(projector, need);
-    else
-        encoder_bound(projector, fused, need);
+    if (!known)
+        bound(projector, sounds, fused, need);
+    if (fused || !wished)
+        return known;
+    if (known && encoder_bytes(projector, &on_cpu, &other) &&
+        need->compute_bytes == other.compute_bytes)
+        return true; /* no attention that could be fused */
+    need->compute_bytes = dgo_max_u64(need->compute_bytes, other.compute_bytes);
+    need->input_bytes += need->attention_bytes;
     return false;
 }
 

@@ -374,5 +374,7 @@ bool encoder_bytes(const struct dgo_model *projector, const struct encoder_use *
         return false;
     need->input_bytes = inputs_bytes(&tape) - s.unfilled_bytes;
     need->compute_bytes = tape_peak(&tape);
+    need->attention_bytes = encoder_attention_bytes(s.rows, encoder.head_count * encoder.head_size,
+                                                    s.mask != TAPE_OUTSIDE);
     return true;
 }

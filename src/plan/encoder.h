@@ -149,8 +149,9 @@ bool encoder_read(const struct dgo_model *projector, const struct encoder_use *u
 const struct dgo_tensor *encoder_tensor(const struct encoder *encoder, const char *name);
 
 struct encoder_need {
-    uint64_t compute_bytes; /* of the device that the encoder is on */
-    uint64_t input_bytes;   /* in host memory, beside a card */
+    uint64_t compute_bytes;   /* of the device that the encoder is on */
+    uint64_t input_bytes;     /* in host memory, beside a card */
+    uint64_t attention_bytes; /* of one layer's fused attention, where the host computes it */
 };
 /* False: the graph is not known. */
 bool encoder_bytes(const struct dgo_model *projector, const struct encoder_use *use,
@@ -159,6 +160,11 @@ bool encoder_bytes(const struct dgo_model *projector, const struct encoder_use *
 /* Of any type: not under what was seen. */
 void encoder_sounds_bound(const struct dgo_model *projector, struct encoder_need *need);
 void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder_need *need);
+
+/* Queries and results in F32, keys and values in F16, and a mask in F16 for each of `masks`. */
+uint64_t encoder_attention_bytes(uint64_t rows, uint64_t width, uint64_t masks);
+/* SAM's masks are one for each head; cards have no kernel for that. */
+bool encoder_masks_heads(const struct dgo_model *projector);
 
 /* --- drawing; encoder_blocks.c --------------------------------------------------------------- */
 

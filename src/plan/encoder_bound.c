@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { SAM_SIDE = 64, SAM_TOKENS = SAM_SIDE * SAM_SIDE };
+
 struct picture {
     uint64_t patches;
     uint64_t bytes; /* its pixels, as floats */
@@ -15,11 +17,28 @@ static uint64_t sam_heads(const struct dgo_model *projector)
     return dgo_min_u64(memory_key_number(projector, "vision.sam.head_count"), 1 << 10);
 }
 
+static uint64_t sam_width(const struct dgo_model *projector)
+{
+    return dgo_min_u64(memory_key_number(projector, "vision.sam.embedding_length"), 1 << 16);
+}
+
+bool encoder_masks_heads(const struct dgo_model *projector)
+{
+    return sam_heads(projector) > 0;
+}
+
+uint64_t encoder_attention_bytes(uint64_t rows, uint64_t width, uint64_t masks)
+{
+    enum { HALF = 2 };
+
+    return rows * (2 * width * (sizeof(float) + HALF) + masks * rows * HALF);
+}
+
 /* The picture that the engine warms up with.  LLaVA's has the size that the file names; most others
  * take any size, and the engine's own choice for them is 46 x 46 tokens of four patches or less. */
 static struct picture warm_up_picture(const struct dgo_model *projector)
 {
-    enum { SIDE_LEAST = 2 * 46, SAM_TOKENS = 2 * 16 * 16 + 1, SAM_PIXELS = 1024 };
+    enum { SIDE_LEAST = 2 * 46, SAM_LEFT = 2 * 16 * 16 + 1, SAM_PIXELS = 1024 };
     const struct dgo_model_key *type = dgo_model_find(projector, "clip.projector_type");
     const bool as_named =
         type && type->text && type->length == 3 && memcmp(type->text, "mlp", 3) == 0;
@@ -30,7 +49,7 @@ static struct picture warm_up_picture(const struct dgo_model *projector)
     const uint64_t pixels = dgo_max_u64(image, side * patch);
 
     if (sam_heads(projector) > 0) /* what SAM leaves of any picture, and as many queries */
-        return (struct picture){.patches = SAM_TOKENS,
+        return (struct picture){.patches = SAM_LEFT,
                                 .bytes = 3 * SAM_PIXELS * SAM_PIXELS * sizeof(float)};
     return (struct picture){.patches = dgo_min_u64(side * side, 1 << 20) + 1,
                             .bytes = 3 * pixels * pixels * sizeof(float)};
@@ -40,12 +59,11 @@ static struct picture warm_up_picture(const struct dgo_model *projector)
  * lie by a mask for each head: that and its half, or that and the scores. */
 static uint64_t sam_bytes(const struct dgo_model *projector, bool fused)
 {
-    enum { SIDE = 64, TOKENS = SIDE * SIDE, ROWS = 12, MASK_AND_HALF = 6, MASK_AND_SCORES = 8 };
-    const uint64_t width =
-        dgo_min_u64(memory_key_number(projector, "vision.sam.embedding_length"), 1 << 16);
+    enum { ROWS = 12, MASK_AND_HALF = 6, MASK_AND_SCORES = 8 };
     const uint64_t score_bytes = fused ? MASK_AND_HALF : MASK_AND_SCORES;
 
-    return TOKENS * (ROWS * width * sizeof(float) + score_bytes * sam_heads(projector) * TOKENS);
+    return SAM_TOKENS * (ROWS * sam_width(projector) * sizeof(float) +
+                         score_bytes * sam_heads(projector) * SAM_TOKENS);
 }
 
 /* Masks of windows: of each pair of tokens, whatever the windows' size. */
@@ -89,6 +107,12 @@ void encoder_bound(const struct dgo_model *projector, bool fused, struct encoder
     need->compute_bytes = widest_bytes(projector, &picture, fused);
     need->input_bytes =
         picture.bytes + picture.patches * POSITIONS_BYTES + mask_bytes(projector, &picture);
+    need->attention_bytes =
+        encoder_masks_heads(projector)
+            ? encoder_attention_bytes(SAM_TOKENS, sam_width(projector), sam_heads(projector))
+            : encoder_attention_bytes(
+                  picture.patches,
+                  dgo_min_u64(memory_key_number(projector, "vision.embedding_length"), 1 << 16), 1);
 }
 
 /* --- sounds ---------------------------------------------------------------------------------- */
@@ -108,7 +132,8 @@ static uint64_t convolved_bytes(const struct dgo_model *projector, uint64_t band
     return PLANES * channels * (ENCODER_FRAMES / 2) * (bands / 2) * sizeof(float);
 }
 
-/* Three of a layer's widest moment, all heads' scores with it: conformers do not fuse attention. */
+/* Three of a layer's widest moment, all heads' scores with it: conformers do not fuse attention,
+ * but queries behind them may. */
 void encoder_sounds_bound(const struct dgo_model *projector, struct encoder_need *need)
 {
     enum { TOKENS = ENCODER_FRAMES / 2, PIECES = TOKENS / 4, TIMES = 3, ROWS = 7, SAMPLES = 640 };
@@ -130,4 +155,5 @@ void encoder_sounds_bound(const struct dgo_model *projector, struct encoder_need
     need->input_bytes =
         (ENCODER_FRAMES * bands + 2 * PIECES * width + PIECES * PIECES + masks * TOKENS * TOKENS) *
         sizeof(float);
+    need->attention_bytes = encoder_attention_bytes(TOKENS, width, masks > 0);
 }
