@@ -148,7 +148,7 @@ enum dgo_status flag_adapters(struct flag_reader *reader, const char *flag, cons
         char *end = NULL;
 
         if (scaled && name < length)
-            (void)!strtof(at + name + 1, &end);
+            (void)strtof(at + name + 1, &end);
         if (name == 0 || (scaled && (name == length || end == at + name + 1 ||
                                      memchr(at + name + 1, ':', length - name - 1))))
             return flag_bad_value(reader, flag, value,

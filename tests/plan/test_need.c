@@ -108,7 +108,7 @@ static void random_machines(void **state)
     (void)state;
     for (uint32_t n = 0; n < MACHINES; n++) {
         struct dgo_model *model = make_model(shapes[check_below(&random, 4)]);
-        const struct dgo_intent intent = {.ctx_tokens = 2048 << check_below(&random, 3)};
+        const struct dgo_intent intent = {.ctx_tokens = 2048u << check_below(&random, 3)};
         const uint32_t count = 1 + (uint32_t)check_below(&random, 3);
         struct make_card cards[3];
         struct dgo_needs needs;
