@@ -49,15 +49,10 @@ void dgo_estimate_add(struct dgo_estimate *estimate, const struct dgo_estimate *
     dgo_estimate_judge(estimate);
 }
 
-/* Head sizes that the CUDA backend fuses attention for; with others the engine falls back. */
+/* Heads that each have keys of their own. */
 static bool fuses(uint64_t head_size)
 {
-    static const uint64_t sizes[] = {40, 64, 72, 80, 96, 112, 128, 256};
-
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-        if (head_size == sizes[i])
-            return true;
-    return false;
+    return memory_heads_have_kernel(head_size, head_size, 1, 1);
 }
 
 /* Heads of queries behind a conformer, if it has such, are counted apart. */

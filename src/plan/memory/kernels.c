@@ -12,10 +12,10 @@ static const struct {
     {128, 128, 0}, {256, 256, 0}, {192, 128, 8}, {320, 256, 32}, {512, 512, 2}, {576, 512, 2},
 };
 
-static bool has_kernel(uint32_t key, uint32_t value, uint32_t heads, uint32_t heads_kv)
+bool memory_heads_have_kernel(uint64_t key, uint64_t value, uint64_t heads, uint64_t heads_kv)
 {
     for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
-        const uint32_t group = kernels[i].group;
+        const uint64_t group = kernels[i].group;
 
         if (kernels[i].key == key && kernels[i].value == value)
             return group == 0 ||
@@ -48,7 +48,8 @@ bool memory_layer_has_kernel(const struct dgo_model *model, const struct dgo_set
 
     return layer->head_count_kv == 0 ||
            (are_types_read(settings->key_type, settings->value_type, rule) &&
-            has_kernel(layer->key_length, value, layer->head_count, layer->head_count_kv));
+            memory_heads_have_kernel(layer->key_length, value, layer->head_count,
+                                     layer->head_count_kv));
 }
 
 bool dgo_model_fuses_attention(const struct dgo_model *model)

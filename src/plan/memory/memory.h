@@ -312,7 +312,9 @@ bool memory_attention_fused(const struct dgo_model *model, const struct dgo_sett
  * withdrawn. */
 bool memory_values_transposed(const struct dgo_model *model, const struct dgo_settings *settings);
 
-/* kernels.c: whether cards can compute fused attention of one layer, and of all. */
+/* kernels.c: whether cards can compute fused attention of heads so wide, of one layer, and of all.
+ */
+bool memory_heads_have_kernel(uint64_t key, uint64_t value, uint64_t heads, uint64_t heads_kv);
 bool memory_layer_has_kernel(const struct dgo_model *model, const struct dgo_settings *settings,
                              const struct memory_build *rule, uint32_t l);
 bool memory_has_kernels(const struct dgo_model *model, const struct dgo_settings *settings,
