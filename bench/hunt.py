@@ -317,6 +317,33 @@ class Latent(Shape):
         self.put(p + "ffn_norm.weight", w, kind="F32")
 
 
+class Sparse(Latent):
+    """Latent attention to the cells that an indexer picks, in every layer or in some of them."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, **options)
+        self.index_heads, self.index_width, self.best = rng.choice([32, 64]), 128, rng.choice([256, 1024, 2048])
+        self.period = rng.choice([1, 1, 2, 4]) if architecture == "glm-dsa" else 1
+
+    def indexes(self, layer):
+        return layer < 2 or (layer - 2) % self.period == 0
+
+    def keys(self):
+        a = f"{self.architecture}.attention.indexer"
+        keys = super().keys() | {f"{a}.head_count": self.index_heads, f"{a}.key_length": self.index_width, f"{a}.top_k": self.best}
+        return keys | ({f"{a}.types": [self.indexes(layer) for layer in range(self.layers)]} if self.period > 1 else {})
+
+    def mixer(self, p, layer):
+        super().mixer(p, layer)
+        if not self.indexes(layer):
+            return
+        for name in ("weight", "bias"):
+            self.put(p + f"indexer.k_norm.{name}", self.index_width, kind="F32")
+        self.put(p + "indexer.proj.weight", self.width, self.index_heads)
+        self.put(p + "indexer.attn_k.weight", self.width, self.index_width)
+        self.put(p + "indexer.attn_q_b.weight", self.ql, self.index_heads * self.index_width)
+
+
 class Expanded(Shape):
     """Latent keys and values that are expanded before the cache."""
 
@@ -786,6 +813,10 @@ FAMILIES |= {
     "spark2_5": lambda r: Shape(r, "spark2_5", gated=1, windows=r.choice([2, 4])),
     "muse-glimmer": lambda r: Shape(r, "muse-glimmer", gated=2, qk_norm=1, post_norm=1, tied=False, windows=r.choice([2, 4]), **{"%logit_scale": 0.06}),
     "mimo2": lambda r: Shape(r, "mimo2", moe=1, lead=1, probs_bias=1, windows=r.choice([2, 4]), sinks=1, tied=False, **LED),
+    "deepseek32": lambda r: Sparse(r, "deepseek32", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1),
+    "glm-dsa": lambda r: Sparse(r, "glm-dsa", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1),
+    "smallthinker": lambda r: Shape(r, "smallthinker", moe=1, windows_by=r.choice([0, 4]), qkv_bias=r.random() < .3),
+    "olmo": lambda r: Shape(r, "olmo", square=1, no_attn_norm=1, no_ffn_norm=1, no_output_norm=1, **{"%attention.clamp_kqv": r.choice([0.0, 8.0])}),
     "paddleocr": lambda r: Shape(r, "paddleocr", **{"%rope.dimension_sections": [16, 24, 24, 0]}),
     "deci": lambda r: Shape(r, "deci"),
     "granite_swa": lambda r: Shape(r, "granite_swa", sinks=1, windows=r.choice([2, 4]), **{"%attention.scale": 0.01, "%embedding_scale": 12.0,

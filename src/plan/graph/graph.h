@@ -66,6 +66,8 @@ struct recipe {
 const struct recipe *recipe_find(const char *architecture);
 /* Whether it was compared with builds of these rules, too. */
 bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule);
+/* Whether it is drawn device by device, too; else only as a whole. */
+bool recipe_has_roles(const struct recipe *recipe);
 enum graph_halves recipe_halves(const struct dgo_model *model);
 /* Whether norms are plain ones because the file has no epsilon for others. */
 bool recipe_norms_plainly(const struct dgo_model *model);

@@ -75,6 +75,20 @@ static void fill_latent(const struct dgo_model *model, struct memory_graph *grap
     graph->rotated = key_number(model, "rope.dimension_count");
     graph->head_key = key_number(model, "attention.key_length_mla");
     graph->head_value = key_number(model, "attention.value_length_mla");
+    graph->index_heads = key_number(model, "attention.indexer.head_count");
+    graph->index_width = key_number(model, "attention.indexer.key_length");
+    graph->index_best = key_number(model, "attention.indexer.top_k");
+}
+
+/* As CUDA's kernel for an indexer's scores has it; elsewhere the CPU computes them. */
+static bool index_known(const struct memory_graph *graph)
+{
+    enum { WIDTH = 128, HEADS = 64, HALF_THE_HEADS = 32 };
+
+    return graph->index_heads == 0 ||
+           (graph->index_width == WIDTH && graph->query_rank > 0 && graph->index_best > 0 &&
+            graph->key_type != DGO_KV_IQ4_NL &&
+            (graph->index_heads == HEADS || graph->index_heads == HALF_THE_HEADS));
 }
 
 /* Whether a key says that something is done, or by how much. */
@@ -221,7 +235,7 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
     fill_model(model, graph);
     fill_latent(model, graph);
     fill_turns(model, graph);
-    if (graph->streams && !streams_known(model, graph))
+    if (!index_known(graph) || (graph->streams && !streams_known(model, graph)))
         return false;
     if (!graph_fill_layers(model, graph))
         return false;

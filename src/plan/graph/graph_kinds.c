@@ -159,6 +159,7 @@ static void fill_mixer(const struct dgo_model *model, uint32_t recipe, uint32_t 
     kind->rotated = is_rotated(model, recipe, l);
     kind->heads_remade = norm_over_heads || kind->rotated;
     kind->mixer = (uint8_t)find_mixer(model, recipe, layer, traits_of);
+    kind->indexed = layer->index_key_length > 0;
     if (kind->mixer == GRAPH_ATTENTION && traits_of->tensor[T_ATTN_GATE])
         kind->gate = (uint32_t)traits_of->tensor[T_ATTN_GATE]->dim[1];
     kind->mixer_normed = traits_of->tensor[T_MIXER_NORM];

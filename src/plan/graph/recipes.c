@@ -123,6 +123,12 @@ static const struct recipe newest[] = {
     {"starcoder", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
 };
 
+/* The same, and drawn whole only: a search takes the bounds of its roles. */
+static const struct recipe whole_alone[] = {
+    {"deepseek32", RECIPE_WHOLE},
+    {"glm-dsa", RECIPE_WHOLE},
+};
+
 /* Whose attention and feed-forward run beside each other. */
 static const struct {
     const char *architecture;
@@ -162,13 +168,23 @@ const struct recipe *recipe_find(const char *architecture)
 {
     const struct recipe *found = find(recipes, sizeof recipes / sizeof recipes[0], architecture);
 
-    return found ? found : find(newest, sizeof newest / sizeof newest[0], architecture);
+    if (!found)
+        found = find(newest, sizeof newest / sizeof newest[0], architecture);
+    return found ? found
+                 : find(whole_alone, sizeof whole_alone / sizeof whole_alone[0], architecture);
+}
+
+bool recipe_has_roles(const struct recipe *recipe)
+{
+    return recipe < whole_alone ||
+           recipe >= whole_alone + sizeof whole_alone / sizeof whole_alone[0];
 }
 
 bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule)
 {
     const bool newest_alone =
-        recipe >= newest && recipe < newest + sizeof newest / sizeof newest[0];
+        !recipe_has_roles(recipe) ||
+        (recipe >= newest && recipe < newest + sizeof newest / sizeof newest[0]);
 
     return !newest_alone || rule->measured_build >= memory_build_find(0)->measured_build;
 }

@@ -302,6 +302,7 @@ static void build(struct builder *b)
     b->ahead.layer = UINT32_MAX;
     b->layer_embeddings.all = NET_NONE;
     b->norm_made.weight = NULL;
+    b->best_cells = NET_NONE;
     stream = stream_opened(b);
     for (uint32_t l = 0; l < b->memory->layer_count && b->sort != WHOLE_EAGLE; l++) {
         keep_to_the_end(b, stream, memory_feeds(b->to->settings, l));
@@ -405,6 +406,8 @@ static bool is_compared(const struct builder *b)
         return false;
     if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote || may_lose_fusion(b))
         return false;
+    if (b->sort != WHOLE_MODEL && b->shape->index_heads > 0)
+        return false; /* a block's attention is not sparse */
     if (settings->states_out &&
         (graph_picks_late(b->shape) || b->shape->has_state_space || b->shape->streams))
         return false;

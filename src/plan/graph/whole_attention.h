@@ -32,6 +32,11 @@ void whole_write_rows(struct builder *b, int32_t cache, int32_t rows, int32_t wh
 /* An f32 cache is copied to f16: of layer `l`, `width` values in each cell. */
 int32_t whole_as_f16(struct builder *b, uint32_t l, int32_t read, enum dgo_kv_type type,
                      uint64_t width);
+/* whole_index.c: the keys of an indexer go to its cache; the mask of what it picked, made of the
+ * norm and of the queries of low rank. */
+void whole_index_keys(struct builder *b, uint32_t l, int32_t in);
+int32_t whole_index_mask(struct builder *b, uint32_t l, int32_t in, int32_t ranked);
+
 /* Keys and values go to the cache; what queries make of it. */
 int32_t whole_attended(struct builder *b, uint32_t l, int32_t queries, int32_t keys,
                        int32_t values);

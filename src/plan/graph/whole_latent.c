@@ -1,29 +1,32 @@
 /* whole_latent.c - latent attention of a whole graph, over a cache that is latent or not. */
 #include "whole_attention.h"
 
-/* By way of a low rank, where the file has one. */
-static int32_t ranked_queries(struct builder *b, uint32_t l, int32_t in, uint64_t row)
+/* What the layer gets, by way of a low rank where the file has one. */
+static int32_t ranked(struct builder *b, uint32_t l, int32_t in)
 {
-    const struct memory_graph *g = b->shape;
     const struct weight *w = b->part[l];
-    const uint64_t rank = whole_floats(b, g->query_rank);
+    const uint64_t rank = whole_floats(b, b->shape->query_rank);
 
-    if (g->query_rank > 0) {
-        in = whole_product(b, &w[LATENT_Q], in, rank, b->tokens);
-        in = whole_normed(b, &w[LATENT_Q_NORM], in, rank, b->tokens, l);
-    }
-    return whole_product(b, &w[g->query_rank > 0 ? LATENT_Q_HEADS : ATTN_Q], in,
+    if (rank == 0)
+        return in;
+    in = whole_product(b, &w[LATENT_Q], in, rank, b->tokens);
+    return whole_normed(b, &w[LATENT_Q_NORM], in, rank, b->tokens, l);
+}
+
+static int32_t ranked_queries(struct builder *b, uint32_t l, int32_t of, uint64_t row)
+{
+    return whole_product(b, &b->part[l][b->shape->query_rank > 0 ? LATENT_Q_HEADS : ATTN_Q], of,
                          whole_floats(b, row), b->tokens);
 }
 
 /* Each head's queries, turned into the cache's space; behind them the rotated part. */
-static int32_t latent_queries(struct builder *b, uint32_t l, int32_t in)
+static int32_t latent_queries(struct builder *b, uint32_t l, int32_t of)
 {
     const struct memory_graph *g = b->shape;
     const struct weight *w = b->part[l];
     const uint64_t heads = b->model->layer[l].head_count;
     const uint64_t row = heads * g->head_key;
-    const int32_t made = ranked_queries(b, l, in, row);
+    const int32_t made = ranked_queries(b, l, of, row);
     int32_t absorbed, turned_part;
 
     absorbed = whole_product(b, &w[LATENT_K_HEADS],
@@ -67,17 +70,29 @@ static int32_t latent_values(struct builder *b, uint32_t l, int32_t read)
                       b->memory->kv_on_host ? whole_cpu(b) : whole_home(b, l), false);
 }
 
-static int32_t latent_fused(struct builder *b, uint32_t l, int32_t queries, int32_t read)
+/* What attention is made of; a mask is put down when it is asked for. */
+struct latent_parts {
+    int32_t in, ranked, queries, read;
+};
+
+static int32_t latent_mask(struct builder *b, uint32_t l, const struct latent_parts *of)
+{
+    return b->shape->index_heads > 0 ? whole_index_mask(b, l, of->in, of->ranked)
+                                     : whole_mask(b, l);
+}
+
+static int32_t latent_fused(struct builder *b, uint32_t l, const struct latent_parts *of)
 {
     const struct memory_graph *g = b->shape;
     const uint64_t heads = b->model->layer[l].head_count;
     const enum dgo_kv_type type = b->to->settings->key_type;
-    int32_t values = latent_values(b, l, read);
-    const int32_t keys = whole_as_f16(b, l, read, type, g->latent + g->rotated);
+    int32_t values = latent_values(b, l, of->read);
+    const int32_t keys = whole_as_f16(b, l, of->read, type, g->latent + g->rotated);
 
     values = whole_as_f16(b, l, values, type, g->latent);
     /* Copies of a cache in host memory are two: the values' is no part of the keys'. */
-    const uint64_t apart = b->memory->kv_on_host && graph_unpacked_bytes(g, whole_kind(b, l)) > 0
+    const bool in_host = b->memory->kv_on_host || whole_home(b, l) == whole_cpu(b);
+    const uint64_t apart = in_host && graph_unpacked_bytes(g, whole_kind(b, l)) > 0
                                ? b->memory->stream_count * whole_cells(b, l) * g->latent * 2
                                : 0;
 
@@ -85,13 +100,13 @@ static int32_t latent_fused(struct builder *b, uint32_t l, int32_t queries, int3
         b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
                            .room_bytes = graph_unpacked_bytes(g, whole_kind(b, l)) + apart,
                            .cpu_only = b->memory->attention_on_cpu,
-                           .source = SOURCES(queries, keys, values, whole_mask(b, l)),
+                           .source = SOURCES(of->queries, keys, values, latent_mask(b, l, of)),
                            .light = true,
                            PLAIN});
 }
 
 /* Values lie as keys do: they are turned over first. */
-static int32_t latent_plain(struct builder *b, uint32_t l, int32_t queries, int32_t read)
+static int32_t latent_plain(struct builder *b, uint32_t l, const struct latent_parts *of)
 {
     const struct memory_graph *g = b->shape;
     const uint64_t heads = b->model->layer[l].head_count;
@@ -102,12 +117,13 @@ static int32_t latent_plain(struct builder *b, uint32_t l, int32_t queries, int3
 
     values = whole_node(
         b, (struct net_op){.bytes = cells * g->latent / kind->block_values * kind->block_bytes,
-                           .source = SOURCES(latent_values(b, l, read)),
+                           .source = SOURCES(latent_values(b, l, of->read)),
                            PLAIN});
-    odds = whole_node(b, (struct net_op){.bytes = scores, .source = SOURCES(read, queries), PLAIN});
+    odds = whole_node(
+        b, (struct net_op){.bytes = scores, .source = SOURCES(of->read, of->queries), PLAIN});
     odds = whole_node(b, (struct net_op){.bytes = scores,
                                          .rows = heads * b->tokens,
-                                         .source = SOURCES(odds, whole_mask(b, l)),
+                                         .source = SOURCES(odds, latent_mask(b, l, of)),
                                          .reusable = 1,
                                          PLAIN});
     return whole_node(b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
@@ -120,7 +136,12 @@ int32_t whole_latent(struct builder *b, uint32_t l, int32_t in)
     const struct memory_graph *g = b->shape;
     const uint64_t heads = b->model->layer[l].head_count, width = g->latent + g->rotated;
     const uint64_t mixed = whole_floats(b, heads * g->head_value);
-    int32_t queries = latent_queries(b, l, in);
+    struct latent_parts of = {.in = in};
+
+    whole_index_keys(b, l, in);
+    of.ranked = ranked(b, l, in);
+    of.queries = latent_queries(b, l, of.ranked);
+
     const int32_t keys = latent_keys(b, l, in);
     const struct kept_rows cache = whole_cache(b, l, b->to->settings->key_type, width, width);
     int32_t made;
@@ -128,9 +149,9 @@ int32_t whole_latent(struct builder *b, uint32_t l, int32_t in)
     whole_write_rows(
         b, cache.cache, keys,
         whole_input(b, &whole_cache_inputs(b, l)->key_rows, b->tokens * sizeof(int64_t)));
-    queries = net_view(&b->graph, queries, whole_floats(b, heads * width));
-    made =
-        (b->memory->terms.attention_fused ? latent_fused : latent_plain)(b, l, queries, cache.read);
+    of.queries = net_view(&b->graph, of.queries, whole_floats(b, heads * width));
+    of.read = cache.read;
+    made = (b->memory->terms.attention_fused ? latent_fused : latent_plain)(b, l, &of);
     made = whole_product(b, &b->part[l][LATENT_V_HEADS],
                          net_view(&b->graph, made, whole_floats(b, heads * g->latent)), mixed,
                          b->tokens / b->memory->stream_count); /* its rows are those of a stream */
@@ -152,7 +173,7 @@ static int32_t expanded_queries(struct builder *b, uint32_t l, int32_t in)
     const struct dgo_layer *layer = &b->model->layer[l];
     const uint64_t row = (uint64_t)layer->head_count * layer->key_length;
     const uint64_t bytes = whole_floats(b, row);
-    const int32_t made = net_view(&b->graph, ranked_queries(b, l, in, row), bytes);
+    const int32_t made = net_view(&b->graph, ranked_queries(b, l, ranked(b, l, in), row), bytes);
 
     return whole_turned_key(b, l, whole_rotated(b, l, made, bytes), bytes);
 }

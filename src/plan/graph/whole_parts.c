@@ -108,16 +108,27 @@ static int8_t norm_place(const struct builder *b, uint32_t l)
                                                            : (int8_t)NET_NONE;
 }
 
+static int32_t normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
+                      uint64_t rows, uint32_t l, bool in_place)
+{
+    const int32_t norm = whole_node(b, (struct net_op){.bytes = bytes,
+                                                       .rows = rows,
+                                                       .source = SOURCES(of),
+                                                       .reusable = in_place,
+                                                       .written = NET_NONE,
+                                                       .on = norm_place(b, l)});
+
+    return whole_changed(b, w, norm, bytes, rows);
+}
+
 int32_t whole_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
                      uint64_t rows, uint32_t l)
 {
-    const int32_t norm =
-        whole_node(b, (struct net_op){.bytes = bytes,
-                                      .rows = rows,
-                                      .source = SOURCES(of),
-                                      .reusable = b->shape->recipe & RECIPE_LAYER_NORM ? 0 : 1,
-                                      .written = NET_NONE,
-                                      .on = norm_place(b, l)});
+    return normed(b, w, of, bytes, rows, l, !(b->shape->recipe & RECIPE_LAYER_NORM));
+}
 
-    return whole_changed(b, w, norm, bytes, rows);
+int32_t whole_layer_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
+                           uint64_t rows, uint32_t l)
+{
+    return normed(b, w, of, bytes, rows, l, false);
 }

@@ -37,6 +37,11 @@ enum part {
     LATENT_K_HEADS,
     LATENT_V_HEADS,
     LATENT_KV_HEADS,
+    INDEX_KEY, /* sparse attention: what picks its cells */
+    INDEX_KEY_NORM,
+    INDEX_KEY_NORM_BIAS,
+    INDEX_QUERIES,
+    INDEX_SHARES,
     DELTA_GATE,
     SSM_IN,
     SSM_CONV,
@@ -190,7 +195,9 @@ struct builder {
         struct cache_inputs {
             int32_t key_rows, value_rows, mask, key_turn, value_turn;
         } cache[2];
+        int32_t index_rows, index_mask, index_turn; /* of the cache that an indexer has */
     } inputs;
+    int32_t best_cells; /* that the last layer with an indexer picked; NET_NONE: none yet */
 };
 
 /* whole_draft.c: what a next-token block is fed with, and how its guesses are picked. */
@@ -247,6 +254,10 @@ int32_t whole_made(struct builder *b, int32_t first, int32_t second, uint64_t by
 /* Of layer `l`, which may say where it runs. */
 int32_t whole_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
                      uint64_t rows, uint32_t l);
+
+/* A layer norm, whatever the model's others are. */
+int32_t whole_layer_normed(struct builder *b, const struct weight *w, int32_t of, uint64_t bytes,
+                           uint64_t rows, uint32_t l);
 
 const struct graph_layer *whole_kind(const struct builder *b, uint32_t l);
 

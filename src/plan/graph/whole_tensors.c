@@ -29,6 +29,11 @@ static const char *const part_names[PART_COUNT] = {
     [LATENT_K_HEADS] = "attn_k_b.weight",
     [LATENT_V_HEADS] = "attn_v_b.weight",
     [LATENT_KV_HEADS] = "attn_kv_b.weight",
+    [INDEX_KEY] = "indexer.attn_k.weight",
+    [INDEX_KEY_NORM] = "indexer.k_norm.weight",
+    [INDEX_KEY_NORM_BIAS] = "indexer.k_norm.bias",
+    [INDEX_QUERIES] = "indexer.attn_q_b.weight",
+    [INDEX_SHARES] = "indexer.proj.weight",
     [DELTA_GATE] = "attn_gate.weight",
     [SSM_IN] = "ssm_in.weight",
     [SSM_CONV] = "ssm_conv1d.weight",
@@ -262,6 +267,12 @@ static bool has_heads(const struct builder *b, uint32_t l)
            (kind->borrows || kind->values_are_keys || w[ATTN_V].tensor);
 }
 
+static bool has_index(const struct builder *b, uint32_t l)
+{
+    return !whole_kind(b, l)->indexed || HAS(b->part[l], INDEX_KEY, INDEX_KEY_NORM,
+                                             INDEX_KEY_NORM_BIAS, INDEX_QUERIES, INDEX_SHARES);
+}
+
 static bool has_mixer(const struct builder *b, uint32_t l)
 {
     const struct weight *w = b->part[l];
@@ -274,7 +285,8 @@ static bool has_mixer(const struct builder *b, uint32_t l)
                (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
                                          : w[ATTN_Q].tensor != NULL);
     case GRAPH_LATENT:
-        return HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_K_HEADS, LATENT_V_HEADS) &&
+        return has_index(b, l) &&
+               HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_K_HEADS, LATENT_V_HEADS) &&
                (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
                                          : w[ATTN_Q].tensor != NULL);
     case GRAPH_DELTA:

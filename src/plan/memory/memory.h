@@ -134,6 +134,7 @@ struct graph_layer {
     bool dense_too;     /* a dense feed-forward of the experts' norm is added to them */
     bool thinned;       /* gemma3n: the feed-forward's gate is cut off below a height */
     bool embedded; /* an embedding of the token for this layer comes in behind the feed-forward */
+    bool indexed;  /* picks the cells that it and the layers behind it attend to */
     uint32_t heads, queries, keys, values, mixed, inner;
     uint32_t gate;           /* values of attention's own gate; 0: none */
     uint64_t borrowed_bytes; /* the cache that it attends to, as a copy on another device */
@@ -178,6 +179,7 @@ struct memory_graph {
         expert_groups_used; /* experts are chosen of the best groups; 0: of all */
     bool shares_scaled;
     uint32_t query_rank, latent, rotated, head_key, head_value; /* latent attention */
+    uint32_t index_heads, index_width, index_best;              /* sparse attention; 0: none */
     uint64_t shift_bytes, state_bytes;                          /* of a slot's state */
     uint64_t
         state_count; /* of a slot that come out of a layer: more where a draft may be refused */

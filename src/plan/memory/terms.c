@@ -424,7 +424,8 @@ void memory_terms_fill(const struct dgo_model *model, const struct dgo_settings 
     fill_alone(settings, &w, terms);
     terms->logits = logits_bytes(model, memory);
     memory->graph_known = !terms->adapted && graph_fill(model, settings, memory, &memory->graph);
-    memory->replayed = memory->graph_known && !terms->fed;
+    memory->replayed =
+        memory->graph_known && !terms->fed && recipe_has_roles(recipe_find(model->architecture));
     terms->output_alone = output_alone_bytes(model, memory);
     if (memory->output_row_count < DGO_OFFLOAD_ROWS_MIN)
         terms->output_weight = 0;
