@@ -499,6 +499,8 @@ enum dgo_status flow_prepare(struct flow *flow, const char *model_path, bool eng
     status = flow_read(flow, model_path, err); /* first: a wrong path is the likeliest mistake */
     if (status == DGO_OK)
         status = flow_look(flow, err);
+    if (!engine_needed)
+        stop_looking(flow); /* nothing is started: what the looks hold is in the plan's way */
     if (status == DGO_OK)
         status = flow_intend(flow, err);
     if (status == DGO_OK)
