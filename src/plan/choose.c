@@ -20,19 +20,26 @@ enum dgo_status choose_try_at(struct planning *planning, uint32_t ctx, enum dgo_
 }
 
 enum dgo_status choose_try_longest(struct planning *planning, uint32_t least, uint32_t most,
-                                   enum dgo_kv_type cache, bool *found, struct dgo_error *err)
+                                   enum dgo_kv_type cache, enum search_room room, bool *found,
+                                   struct dgo_error *err)
 {
     struct search_request request = planning->request;
     uint32_t ctx = 0;
     enum dgo_status status = DGO_OK;
 
     *found = false;
+    request.room = room;
     if (planning->cache_open)
         intent_set_cache(&request, cache, cache);
     status = intent_longest_ctx(&request, least, most, &ctx, err);
     if (status != DGO_OK || ctx == 0)
         return status;
-    return choose_try_at(planning, ctx, cache, SEARCH_GPUS, found, err);
+    return choose_try_at(planning, ctx, cache, room, found, err);
+}
+
+bool choose_experts_allowed(const struct planning *planning)
+{
+    return planning->cpu_allowed && planning->model->expert_count > 0;
 }
 
 /* Layers or experts in host memory: experts first, they are read sparsely and leave attention and
@@ -95,8 +102,20 @@ static enum dgo_status try_on_gpus(struct planning *planning, uint32_t ctx, enum
     return status;
 }
 
+/* All layers on GPUs, and as many experts of them as there is room for. */
+static enum dgo_status try_experts(struct planning *planning, uint32_t ctx, bool *found,
+                                   struct dgo_error *err)
+{
+    enum dgo_status status = choose_try_at(planning, ctx, DGO_KV_F16, SEARCH_EXPERTS, found, err);
+
+    if (status == DGO_OK && !*found && planning->cache_open)
+        status = choose_try_at(planning, ctx, DGO_KV_Q8_0, SEARCH_EXPERTS, found, err);
+    return status;
+}
+
 /* A context that was asked for, or the default one: an 8-bit cache before host memory, and where
- * the context was not asked for a shorter one before that.  What is tried later never has more
+ * the context was not asked for a shorter one before layers go there; experts are read sparsely,
+ * and a few of them there cost less than half of the context.  What is tried later never has more
  * context than what is tried before, so more memory never gives less context. */
 static enum dgo_status choose_at(struct planning *planning, uint32_t ctx, bool *found,
                                  struct dgo_error *err)
@@ -107,50 +126,75 @@ static enum dgo_status choose_at(struct planning *planning, uint32_t ctx, bool *
 
     if (status == DGO_OK && !*found && planning->cache_open)
         status = try_on_gpus(planning, ctx, DGO_KV_Q8_0, found, err);
+    if (status == DGO_OK && !*found && shorter && choose_experts_allowed(planning))
+        status = try_experts(planning, ctx, found, err);
     if (status == DGO_OK && !*found && shorter)
-        status = choose_try_longest(planning, floor, ctx, smallest_cache(planning), found, err);
+        status = choose_try_longest(planning, floor, ctx, smallest_cache(planning), SEARCH_GPUS,
+                                    found, err);
     if (status == DGO_OK && !*found)
         status = choose_try_host(planning, shorter ? floor : ctx, found, err);
     return status;
 }
 
-/* The longest context on GPUs, at least the floor: with an f16 cache if that reaches it, with an
- * 8-bit one where context is the objective. */
-static enum dgo_status choose_longest_on_gpus(struct planning *planning, bool *found,
-                                              struct dgo_error *err)
+/* The longest context in that room, at least the floor: with an f16 cache if that reaches it, with
+ * an 8-bit one where context is the objective. */
+static enum dgo_status choose_longest_in(struct planning *planning, enum search_room room,
+                                         bool *found, struct dgo_error *err)
 {
     const uint32_t floor = intent_ctx_floor(planning->model);
     const uint32_t cap = intent_ctx_cap(planning->model);
     const bool compress =
         planning->cache_open && planning->intent->objective == DGO_OBJECTIVE_CONTEXT;
-    enum dgo_status status = choose_try_longest(planning, floor, cap, DGO_KV_F16, found, err);
+    enum dgo_status status = choose_try_longest(planning, floor, cap, DGO_KV_F16, room, found, err);
 
     if (status == DGO_OK && compress && *found && intent_ctx(&planning->answer.settings) < cap) {
         const struct search_answer plain = planning->answer;
         bool more = false;
 
-        status = choose_try_longest(planning, floor, cap, DGO_KV_Q8_0, &more, err);
+        status = choose_try_longest(planning, floor, cap, DGO_KV_Q8_0, room, &more, err);
         if (!more)
             planning->answer = plain;
     }
     if (status == DGO_OK && !*found && planning->cache_open)
-        status =
-            choose_try_longest(planning, floor, compress ? cap : floor, DGO_KV_Q8_0, found, err);
+        status = choose_try_longest(planning, floor, compress ? cap : floor, DGO_KV_Q8_0, room,
+                                    found, err);
     return status;
 }
 
-/* The most context.  GPUs alone must carry at least the floor; where they cannot, the floor is
- * served with host memory; where that is refused or too small, whatever the GPUs can carry. */
+/* Experts in host memory make room for more, where `*found` on GPUs is not all the model can. */
+static enum dgo_status lengthen_with_experts(struct planning *planning, bool *found,
+                                             struct dgo_error *err)
+{
+    const uint32_t before = *found ? intent_ctx(&planning->answer.settings) : 0;
+    struct planning other = *planning;
+    bool more = false;
+    enum dgo_status status = DGO_OK;
+
+    if (!choose_experts_allowed(planning) || before >= intent_ctx_cap(planning->model))
+        return DGO_OK;
+    status = choose_longest_in(&other, SEARCH_EXPERTS, &more, err);
+    if (status != DGO_OK || !more || intent_ctx(&other.answer.settings) <= before)
+        return status;
+    planning->answer = other.answer;
+    *found = true;
+    return DGO_OK;
+}
+
+/* The most context: on GPUs, or with experts in host memory where that is more.  Where they cannot
+ * carry the floor, it is served with layers in host memory; where that is refused or too small,
+ * whatever the GPUs can carry. */
 static enum dgo_status choose_longest(struct planning *planning, bool *found, struct dgo_error *err)
 {
     const uint32_t floor = intent_ctx_floor(planning->model);
-    enum dgo_status status = choose_longest_on_gpus(planning, found, err);
+    enum dgo_status status = choose_longest_in(planning, SEARCH_GPUS, found, err);
 
+    if (status == DGO_OK)
+        status = lengthen_with_experts(planning, found, err);
     if (status == DGO_OK && !*found)
         status = choose_try_host(planning, floor, found, err);
     if (status == DGO_OK && !*found)
         status = choose_try_longest(planning, INTENT_CTX_STEP, floor, smallest_cache(planning),
-                                    found, err);
+                                    SEARCH_GPUS, found, err);
     return status;
 }
 
@@ -210,7 +254,8 @@ static enum dgo_status shrink_ubatch(struct planning *planning, struct dgo_error
         !planning->longest || ctx >= cap || room_of(planning) != SEARCH_GPUS)
         return DGO_OK;
     other.request.settings.ubatch_tokens = CHOOSE_UBATCH_MIN;
-    status = choose_try_longest(&other, ctx, cap, planning->answer.settings.key_type, &found, err);
+    status = choose_try_longest(&other, ctx, cap, planning->answer.settings.key_type, SEARCH_GPUS,
+                                &found, err);
     if (status == DGO_OK && found && intent_ctx(&other.answer.settings) > ctx)
         planning->answer = other.answer;
     return status;

@@ -39,10 +39,14 @@ DGO_MUST_CHECK
 enum dgo_status choose_try_at(struct planning *planning, uint32_t ctx, enum dgo_kv_type cache,
                               enum search_room room, bool *found, struct dgo_error *err);
 
-/* The longest context on GPUs with this cache, and its placement. */
+/* Whether experts may go to host memory while all layers are on GPUs. */
+bool choose_experts_allowed(const struct planning *planning);
+
+/* The longest context in that room with this cache, and its placement. */
 DGO_MUST_CHECK
 enum dgo_status choose_try_longest(struct planning *planning, uint32_t least, uint32_t most,
-                                   enum dgo_kv_type cache, bool *found, struct dgo_error *err);
+                                   enum dgo_kv_type cache, enum search_room room, bool *found,
+                                   struct dgo_error *err);
 
 /* Layers or experts in host memory. */
 DGO_MUST_CHECK

@@ -77,14 +77,34 @@ static enum dgo_status offer_longest(const struct planning *planning, struct dgo
 {
     struct planning other = *planning;
     const uint32_t ctx = intent_ctx(&plan->settings), cap = intent_ctx_cap(planning->model);
+    const bool experts = plan->settings.cpu_moe_layer_count > 0 && choose_experts_allowed(planning);
     bool found = false;
     enum dgo_status status = DGO_OK;
 
     other.request.most_spare = false;
     if (ctx < cap)
-        status = choose_try_longest(&other, ctx, cap, cache, &found, err);
+        status = choose_try_longest(&other, ctx, cap, cache, experts ? SEARCH_EXPERTS : SEARCH_GPUS,
+                                    &found, err);
     if (status == DGO_OK && found)
         add_alternative(plan, &other.answer, "%s", why);
+    return status;
+}
+
+/* Less context, and none of the experts in host memory that the most of it took. */
+static enum dgo_status offer_gpus_alone(const struct planning *planning, struct dgo_plan *plan,
+                                        struct dgo_error *err)
+{
+    struct planning other = *planning;
+    bool found = false;
+    enum dgo_status status = DGO_OK;
+
+    if (!planning->longest || plan->settings.cpu_moe_layer_count == 0)
+        return DGO_OK;
+    status =
+        choose_try_longest(&other, intent_ctx_floor(planning->model), intent_ctx(&plan->settings),
+                           plan->settings.key_type, SEARCH_GPUS, &found, err);
+    if (status == DGO_OK && found)
+        add_alternative(plan, &other.answer, "longest context on the GPUs alone");
     return status;
 }
 
@@ -149,6 +169,8 @@ static enum dgo_status fill_alternatives(const struct planning *planning, struct
     const enum dgo_kv_type own = plan->settings.key_type;
     enum dgo_status status = offer_longest(planning, plan, own, "longest context", err);
 
+    if (status == DGO_OK)
+        status = offer_gpus_alone(planning, plan, err);
     if (status == DGO_OK)
         status = offer_default_split(planning, plan, err);
     if (status == DGO_OK)

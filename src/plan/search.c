@@ -183,33 +183,48 @@ static enum dgo_status solve_confirmed(struct search *search, uint64_t spare, bo
     return DGO_OK;
 }
 
-/* The fewest layers whose experts must leave, by halving: each that leaves only makes room. */
-static enum dgo_status load_fewest_experts(struct search *search, bool *found,
-                                           struct dgo_error *err)
+/* The fewest layers whose experts must leave, by halving: each that leaves only makes room on the
+ * cards. */
+static enum dgo_status halve_experts(struct search *search, bool *found, uint32_t *fewest,
+                                     struct dgo_error *err)
 {
     uint32_t low = 0, high = search->request->model->layer_count;
     enum dgo_status status = variants_load(search, high, err);
 
-    *found = false;
     if (status == DGO_OK)
         status = variants_fit(search, 0, 0, found, err);
-    if (status != DGO_OK || !*found)
-        return status;
-    while (high - low > 1) {
+    while (status == DGO_OK && *found && high - low > 1) {
         const uint32_t middle = low + (high - low) / 2;
         bool fits = false;
 
         status = variants_load(search, middle, err);
         if (status == DGO_OK)
             status = variants_fit(search, 0, 0, &fits, err);
-        if (status != DGO_OK)
-            return status;
         if (fits)
             high = middle;
         else
             low = middle;
     }
-    return variants_load(search, high, err);
+    *fewest = high;
+    return status;
+}
+
+/* Host memory is asked for the fewest alone: it may hold them where it could not hold all. */
+static enum dgo_status load_fewest_experts(struct search *search, bool *found,
+                                           struct dgo_error *err)
+{
+    uint32_t fewest = 0;
+    enum dgo_status status;
+
+    *found = false;
+    search->host_endless = true;
+    status = halve_experts(search, found, &fewest, err);
+    search->host_endless = false;
+    if (status == DGO_OK && *found)
+        status = variants_load(search, fewest, err);
+    if (status == DGO_OK && *found)
+        status = variants_fit(search, 0, 0, found, err);
+    return status;
 }
 
 enum dgo_status search_fits(const struct search_request *request, bool *fits, struct dgo_error *err)
@@ -224,6 +239,15 @@ enum dgo_status search_fits(const struct search_request *request, bool *fits, st
         status = variants_load(search, request->model->layer_count, err);
     if (status == DGO_OK)
         status = variants_fit(search, 0, 0, fits, err);
+    /* As many as host memory holds, where it cannot hold all. */
+    const uint32_t held = variants_experts_held(search);
+
+    if (status == DGO_OK && !*fits && request->room == SEARCH_EXPERTS && held > 0 &&
+        held < request->model->layer_count) {
+        status = variants_load(search, held, err);
+        if (status == DGO_OK)
+            status = variants_fit(search, 0, 0, fits, err);
+    }
     free(search);
     return status;
 }

@@ -140,7 +140,19 @@ static bool host_holds(const struct search *search, uint32_t cpu_layers, bool si
 {
     const struct dgo_host *host = &search->request->machine->host;
 
-    return !host->memory_known || host_bytes(search, cpu_layers, single) <= host->free_bytes;
+    return search->host_endless || !host->memory_known ||
+           host_bytes(search, cpu_layers, single) <= host->free_bytes;
+}
+
+uint32_t variants_experts_held(const struct search *search)
+{
+    const struct dgo_host *host = &search->request->machine->host;
+    uint32_t count = search->memory.layer_count;
+    uint64_t bytes = dgo_min_u64(host_bytes(search, 0, true), host_bytes(search, 0, false));
+
+    while (host->memory_known && count > 0 && bytes > host->free_bytes)
+        bytes -= search->memory.kept_weights_bytes[--count];
+    return count;
 }
 
 /* How many first layers may go to the CPU; false when host memory is too small for any variant. */

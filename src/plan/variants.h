@@ -18,6 +18,7 @@ struct search {
     struct place_problem problem;
     uint32_t gpu_count, gpu[DGO_GPU_MAX]; /* device of the problem -> GPU of the machine */
     uint64_t withheld_bytes[DGO_GPU_MAX]; /* by repair, by GPU of the machine */
+    bool host_endless;                    /* host memory is not asked for now */
 };
 
 /* Heap memory: free() it. */
@@ -28,6 +29,9 @@ enum dgo_status variants_new(const struct search_request *request, struct search
 /* Memory and cost of the settings with the experts of `cpu_moe` layers in host memory. */
 DGO_MUST_CHECK
 enum dgo_status variants_load(struct search *search, uint32_t cpu_moe, struct dgo_error *err);
+
+/* Of how many first layers host memory can hold what they leave there, all loaded so. */
+uint32_t variants_experts_held(const struct search *search);
 
 /* The speed model anew, for so many requests at once. */
 void variants_cost(struct search *search, uint32_t concurrent);

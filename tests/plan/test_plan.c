@@ -160,7 +160,7 @@ static const struct {
     {.name = "experts before layers",
      .shape = &make_moe30b,
      .cards = {A3060},
-     .ctx = 4096,
+     .ctx = 8192,
      .gpus = 1,
      .experts = true},
     {.name = "refused, it does not fit",
@@ -371,6 +371,60 @@ static void host_too_small(void **unused)
     assert_false(plan.estimate.fits);
     assert_non_null(strstr(err.text, "GPU 0 "));
     assert_non_null(strstr(err.text, "host memory"));
+    make_model_done(model);
+}
+
+/* Host memory too small for all experts, and large enough for those that no card has room for. */
+static void host_holds_some_experts(void **unused)
+{
+    static struct dgo_machine machine;
+    static struct dgo_plan plan;
+    const struct make_card cards[] = {A3060};
+    struct dgo_model *model = make_model(&make_moe30b);
+    uint32_t ctx[2];
+
+    (void)unused;
+    make_machine(&machine, cards, 1);
+    machine.host.free_bytes = 9 * DGO_GIB;
+    for (uint32_t longest = 0; longest < 2; longest++) {
+        const struct dgo_intent intent = {.ctx_tokens = longest ? DGO_CTX_MAX : 0};
+
+        assert_int_equal(dgo_plan_make(&machine, model, &intent, NULL, &plan, NULL), DGO_OK);
+        check_plan(&machine, model, &plan.settings, &plan.estimate, &plan.predicted, "experts");
+        assert_true(plan.settings.cpu_moe_layer_count > 0);
+        assert_true(plan.settings.cpu_moe_layer_count < model->layer_count);
+        assert_int_equal(plan.estimate.host.layer_count, 0);
+        ctx[longest] = plan.estimate.ctx_tokens_per_slot;
+    }
+    assert_int_equal(ctx[0], 8192); /* the default is kept */
+    assert_true(ctx[1] > ctx[0]);
+    make_model_done(model);
+}
+
+/* The most that fits is with experts in host memory, and what the GPUs alone can do stands beside
+ * it; who refuses host memory gets that. */
+static void experts_make_room_for_context(void **unused)
+{
+    static struct dgo_machine machine;
+    static struct dgo_plan plan, alone;
+    const struct make_card cards[] = {{24576, 18800, 936}};
+    const struct dgo_intent most = {.ctx_tokens = DGO_CTX_MAX};
+    const struct dgo_intent refused = {.ctx_tokens = DGO_CTX_MAX, .cpu_layers_refused = true};
+    struct dgo_model *model = make_model(&make_moe30b);
+    bool told = false;
+
+    (void)unused;
+    make_machine(&machine, cards, 1);
+    assert_int_equal(dgo_plan_make(&machine, model, &refused, NULL, &alone, NULL), DGO_OK);
+    assert_int_equal(alone.settings.cpu_moe_layer_count, 0);
+    assert_int_equal(dgo_plan_make(&machine, model, &most, NULL, &plan, NULL), DGO_OK);
+    assert_int_equal(plan.estimate.ctx_tokens_per_slot, model->context_length / 256 * 256);
+    assert_true(plan.estimate.ctx_tokens_per_slot > alone.estimate.ctx_tokens_per_slot);
+    assert_true(plan.settings.cpu_moe_layer_count > 0);
+    for (uint32_t i = 0; i < plan.alternative_count; i++)
+        told |= strstr(plan.alternative[i].why, "GPUs alone") &&
+                plan.alternative[i].estimate.ctx_tokens == alone.estimate.ctx_tokens;
+    assert_true(told);
     make_model_done(model);
 }
 
@@ -669,6 +723,8 @@ int main(void)
         cmocka_unit_test(window_kept_whole),
         cmocka_unit_test(nofit_names_card_and_bytes),
         cmocka_unit_test(host_too_small),
+        cmocka_unit_test(host_holds_some_experts),
+        cmocka_unit_test(experts_make_room_for_context),
         cmocka_unit_test(margins_are_honoured),
         cmocka_unit_test(safe_leaves_more),
         cmocka_unit_test(unknown_bandwidth_is_told),
