@@ -247,4 +247,9 @@ struct dgo_gpu_facts {
 };
 bool dgo_gpu_facts(const char *name, struct dgo_gpu_facts *facts);
 
+/* What the card's PCIe link carries in one direction, less line coding; 0: not known.  The
+ * generation drops while a card idles and the width does not, so the highest generation and the
+ * narrower width tell what it gives under load; of a generation later than 6, what 6 gives. */
+double dgo_gpu_pcie_bytes_per_s(const struct dgo_gpu *gpu);
+
 #endif

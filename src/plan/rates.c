@@ -55,23 +55,9 @@ static void fill_cards(struct rates *rates, const struct dgo_machine *machine)
     }
 }
 
-/* PCIe, from what the slot can do (an idle card shows less); 0 unknown. */
 static double pcie_rate(const struct dgo_gpu *gpu)
 {
-    static const double lane_rate[] = {0, 0.25e9, 0.5e9, 0.985e9, 1.969e9, 3.938e9, 7.563e9};
-    uint32_t gen = 0, width = 0;
-
-    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN))
-        gen = gpu->pcie_gen;
-    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_GEN_MAX) && gpu->pcie_gen_max > gen)
-        gen = gpu->pcie_gen_max;
-    if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH))
-        width = gpu->pcie_width;
-    else if (dgo_gpu_knows(gpu, DGO_GPU_PCIE_WIDTH_MAX))
-        width = gpu->pcie_width_max;
-    if (gen >= sizeof lane_rate / sizeof lane_rate[0])
-        gen = sizeof lane_rate / sizeof lane_rate[0] - 1;
-    return lane_rate[gen] * width * COST_PCIE_SHARE;
+    return dgo_gpu_pcie_bytes_per_s(gpu) * COST_PCIE_SHARE;
 }
 
 static double slower_known(double a, double b)

@@ -1,4 +1,5 @@
 /* test_link.c - how two cards reach each other, from the driver's answers. */
+#include "driver.h"
 #include "rig.h"
 
 #define CARDS "card A\nmemory 1024 0 0\n%s\ncard B\nmemory 1024 0 0\n%s\n"
@@ -58,6 +59,37 @@ static void test_links(void **state)
     }
 }
 
+static void test_card_rate(void **state)
+{
+    static const struct {
+        const char *name;
+        uint32_t gen, gen_max, width, width_max; /* 0: not known */
+        double want_gbs;
+    } cases[] = {
+        {"nothing known", 0, 0, 0, 0, 0},           {"no width", 4, 4, 0, 0, 0},
+        {"no generation", 0, 0, 16, 16, 0},         {"idle", 1, 4, 16, 16, 31.508},
+        {"only what it is now", 3, 0, 8, 0, 7.877}, {"only what it can be", 0, 4, 0, 8, 15.754},
+        {"a narrower slot", 4, 4, 4, 16, 7.877},    {"wider than it can be", 4, 4, 16, 8, 15.754},
+        {"later than known", 8, 8, 16, 16, 121},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct dgo_gpu gpu = {0};
+
+        if (cases[i].gen)
+            GPU_SET(&gpu, PCIE_GEN, pcie_gen, cases[i].gen);
+        if (cases[i].gen_max)
+            GPU_SET(&gpu, PCIE_GEN_MAX, pcie_gen_max, cases[i].gen_max);
+        if (cases[i].width)
+            GPU_SET(&gpu, PCIE_WIDTH, pcie_width, cases[i].width);
+        if (cases[i].width_max)
+            GPU_SET(&gpu, PCIE_WIDTH_MAX, pcie_width_max, cases[i].width_max);
+        const double difference = dgo_gpu_pcie_bytes_per_s(&gpu) / 1e9 - cases[i].want_gbs;
+        CHECK_ROW(difference < 0.001 && difference > -0.001, cases[i].name);
+    }
+}
+
 static void test_kind_names(void **state)
 {
     (void)state;
@@ -70,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_links, rig_setup, rig_teardown),
+        cmocka_unit_test(test_card_rate),
         cmocka_unit_test(test_kind_names),
     };
 
