@@ -202,6 +202,8 @@ struct values sketch_beside(struct sketch *s, struct values a, struct values b);
 struct values sketch_two(struct sketch *s, struct values x, const char *first, const char *second);
 /* Element by element, `gate`'s and `up`'s. */
 struct values sketch_gated(struct sketch *s, struct values gate, struct values up);
+/* The first `width` values of each row by a gate of the others. */
+struct values sketch_half_gated(struct sketch *s, struct values x, uint64_t width);
 /* A convolution of a picture of side x side that has `x.width` channels. */
 struct values sketch_convolved(struct sketch *s, struct values x, const char *name, uint64_t kernel,
                                uint64_t rows);
@@ -211,13 +213,13 @@ struct values sketch_reordered(struct sketch *s, struct values x);
 struct values sketch_chosen(struct sketch *s, uint64_t rows, struct values x);
 /* MiniCPM-V 4.6: windows of four tokens attend to themselves and become one. */
 struct values sketch_merger_inside(struct sketch *s, struct values x);
-/* Heads of equal width; `mask` may be TAPE_OUTSIDE. */
 /* A convolution of each channel alone; `kernel`: a side, and what a value of a piece takes. */
 struct kernel {
     uint32_t side, value_bytes;
 };
 struct kernel sketch_kernel(struct sketch *s, const struct dgo_tensor *tensor);
 struct values sketch_apart(struct sketch *s, struct values x, struct kernel kernel, uint64_t rows);
+/* Heads of equal width; `mask` may be TAPE_OUTSIDE. */
 struct values sketch_attend(struct sketch *s, struct values q, struct values k, struct values v,
                             uint64_t heads, tape_ref mask);
 

@@ -188,6 +188,17 @@ struct values sketch_gated(struct sketch *s, struct values gate, struct values u
     return gate;
 }
 
+struct values sketch_half_gated(struct sketch *s, struct values x, uint64_t width)
+{
+    enum { OVER_SECOND = 2 };
+    const struct values gate = sketch_made(s, width, x.rows, sketch_viewed(s, x.width, x.rows, x));
+
+    x.ref = TAPE_PUT(s->tape, sketch_bytes(width, x.rows), OVER_SECOND, tape_view(s->tape, x.ref),
+                     gate.ref);
+    x.width = width;
+    return x;
+}
+
 /* Rows are led to the experts that score highest; what those make is weighed and added up. */
 struct values sketch_experts(struct sketch *s, const struct encoder_layer *layer, struct values x)
 {

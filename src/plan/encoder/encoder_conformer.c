@@ -3,7 +3,7 @@
  */
 #include "encoder.h"
 
-enum { LAYER_NORM = false, OVER_FIRST = 1, OVER_SECOND = 2 };
+enum { LAYER_NORM = false, OVER_FIRST = 1 };
 
 static struct values normed(struct sketch *s, struct values x)
 {
@@ -115,12 +115,8 @@ static struct values along_time(struct sketch *s, struct values x, uint32_t l)
 {
     enum { FILLED = 4 }; /* frames on each side */
     const uint64_t width = x.width, rows = x.rows;
-    struct values y = sketch_by(s, normed(s, x), l, "conv_pw1");
-    const struct values gate = sketch_made(s, width, rows, sketch_viewed(s, y.width, y.rows, y));
+    struct values y = sketch_half_gated(s, sketch_by(s, normed(s, x), l, "conv_pw1"), width);
 
-    y.ref = TAPE_PUT(s->tape, sketch_bytes(width, rows), OVER_SECOND, tape_view(s->tape, y.ref),
-                     gate.ref);
-    y.width = width;
     y = sketch_turned(s, y);
     y = sketch_made(s, width, rows + FILLED, y);
     y = sketch_made(s, width, rows + FILLED, y); /* rolled */

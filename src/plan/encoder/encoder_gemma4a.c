@@ -1,7 +1,7 @@
 /* encoder_gemma4a.c - Gemma 4's conformer: attention within blocks of 12 rows and the 12 before. */
 #include "encoder.h"
 
-enum { RMS_NORM = true, OVER_FIRST = 1, OVER_SECOND = 2 };
+enum { RMS_NORM = true, OVER_FIRST = 1 };
 enum { BLOCK = 12, REACH = 2 * BLOCK, PLACES = BLOCK + 1 };
 
 static struct values normed(struct sketch *s, struct values x)
@@ -90,12 +90,8 @@ static struct values along_time(struct sketch *s, struct values x, uint32_t l)
 {
     enum { FILLED = 4 }; /* frames before */
     const uint64_t width = x.width, rows = x.rows;
-    struct values y = sketch_by(s, normed(s, x), l, "conv_pw1");
-    const struct values gate = sketch_made(s, width, rows, sketch_viewed(s, y.width, y.rows, y));
+    struct values y = sketch_half_gated(s, sketch_by(s, normed(s, x), l, "conv_pw1"), width);
 
-    y.ref = TAPE_PUT(s->tape, sketch_bytes(width, rows), OVER_SECOND, tape_view(s->tape, y.ref),
-                     gate.ref);
-    y.width = width;
     y = sketch_made(s, width, rows + FILLED, sketch_turned(s, y));
     y = sketch_made(s, width, rows + FILLED, y); /* rolled */
     y = sketch_made(s, width, rows, y);
