@@ -36,6 +36,10 @@ void dgo_text_add_escaped(struct dgo_text *text, const char *bytes, size_t lengt
 bool dgo_text_copy(char *to, size_t to_size, const char *from);
 bool dgo_text_copy_escaped(char *to, size_t to_size, const char *from, size_t from_length);
 
+/* Whether it is one of an array's texts. */
+bool dgo_text_in(const char *text, const char *const *array, size_t count);
+#define DGO_TEXT_IN(text, array) dgo_text_in(text, array, sizeof(array) / sizeof(array)[0])
+
 /* Decodes one UTF-8 character at bytes (length > 0).  Returns its length 1..4 and the code point,
  * or 0 when the bytes are no valid UTF-8 (overlong, surrogate, above U+10FFFF, cut). */
 uint32_t dgo_utf8_decode(const char *bytes, size_t length, uint32_t *code_point);

@@ -144,6 +144,14 @@ void dgo_text_add_escaped(struct dgo_text *text, const char *bytes, size_t lengt
     }
 }
 
+bool dgo_text_in(const char *text, const char *const *array, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(text, array[i]) == 0)
+            return true;
+    return false;
+}
+
 bool dgo_text_copy(char *to, size_t to_size, const char *from)
 {
     struct dgo_text text = {.data = to, .size = to_size};

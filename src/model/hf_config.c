@@ -65,10 +65,7 @@ struct reading {
 
 static bool is_text_part(const char *key)
 {
-    for (size_t i = 0; i < sizeof text_parts / sizeof text_parts[0]; i++)
-        if (strcmp(key, text_parts[i]) == 0)
-            return true;
-    return false;
+    return DGO_TEXT_IN(key, text_parts);
 }
 
 static void copy_text(char *to, size_t size, const struct dgo_json_value *value)
@@ -215,8 +212,7 @@ static enum dgo_status check(struct hf_config *config, struct dgo_error *err)
                           : !config->vocab_size  ? "vocab_size"
                                                  : NULL;
 
-    for (size_t i = 0; i < sizeof attention_free / sizeof attention_free[0]; i++)
-        config->attention_free |= strcmp(config->model_type, attention_free[i]) == 0;
+    config->attention_free = DGO_TEXT_IN(config->model_type, attention_free);
     if (!missing && !config->head_count && !config->attention_free)
         missing = "num_attention_heads";
     if (missing)

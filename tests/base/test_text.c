@@ -70,6 +70,18 @@ static void test_an_escape_is_never_cut(void **state)
     assert_string_equal(buffer, "abcdef");
 }
 
+static void test_one_of_an_array(void **state)
+{
+    static const char *const kinds[] = {"mamba", "mamba2", ""};
+
+    (void)state;
+    assert_true(DGO_TEXT_IN("mamba2", kinds));
+    assert_true(DGO_TEXT_IN("", kinds));
+    assert_false(DGO_TEXT_IN("mamba3", kinds));
+    assert_false(DGO_TEXT_IN("Mamba", kinds));
+    assert_false(dgo_text_in("mamba", kinds, 0));
+}
+
 static void test_any_bytes_give_printable_utf8(void **state)
 {
     uint64_t random = check_seed();
@@ -94,9 +106,8 @@ static void test_any_bytes_give_printable_utf8(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_builder_stops_at_its_size),
-    cmocka_unit_test(test_escaping),
-    cmocka_unit_test(test_an_escape_is_never_cut),
+    cmocka_unit_test(test_builder_stops_at_its_size),     cmocka_unit_test(test_escaping),
+    cmocka_unit_test(test_an_escape_is_never_cut),        cmocka_unit_test(test_one_of_an_array),
     cmocka_unit_test(test_any_bytes_give_printable_utf8),
 };
 

@@ -164,7 +164,7 @@ static bool cut_delta(const struct cutter *c, const char *name, uint64_t block,
             one_segment(cut, axis, c->head_keys * c->groups, granularity, (uint32_t)ratio);
         else
             one_segment(cut, axis, tensor->dim[axis == CUT_1], granularity, 1);
-    } else if (CUT_IS_ONE_OF(name, per_head)) {
+    } else if (DGO_TEXT_IN(name, per_head)) {
         const enum cut_axis axis = strstr(name, "weight") ? CUT_1 : CUT_0;
 
         if (c->delta_interleaved)
@@ -239,7 +239,7 @@ static bool cut_layer_tensor(const struct cutter *c, const char *name, uint32_t 
     uint32_t block;
 
     cut->axis = CUT_WHOLE;
-    if (CUT_IS_ONE_OF(name, feed_forward)) {
+    if (DGO_TEXT_IN(name, feed_forward)) {
         block = block_of_either(c, l, "ffn_down.weight", "ffn_down_exps.weight");
         cut_feed_forward(c, name, block, l, tensor, cut);
         return block > 0;
@@ -265,7 +265,7 @@ static bool cut_layer_tensor(const struct cutter *c, const char *name, uint32_t 
             (void)cut_delta(c, name, block, tensor, cut); /* what it does not know is whole */
         return true;
     }
-    if (!CUT_IS_ONE_OF(name, attention))
+    if (!DGO_TEXT_IN(name, attention))
         return true;
     block = block_of_either(c, l, "attn_output.weight", "ssm_out.weight");
     return block > 0 && cut_attention(c, name, block, l, tensor, cut);

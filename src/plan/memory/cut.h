@@ -12,9 +12,6 @@ struct cut_part {
     uint64_t weights_bytes, context_bytes;
 };
 
-bool cut_is_one_of(const char *name, const char *const *names, size_t count);
-#define CUT_IS_ONE_OF(name, names) cut_is_one_of(name, names, sizeof(names) / sizeof(names)[0])
-
 /* Why the engine would not cut this model with these settings, a sentence; NULL: it would. */
 const char *cut_refusal(const struct dgo_model *model, const struct dgo_settings *settings,
                         const struct dgo_engine_rules *rules);

@@ -1,17 +1,7 @@
 /* cut_refusal.c - why the engine would not run a model with -sm tensor. */
 #include "cut.h"
 
-#include <string.h>
-
 enum { QUANTISED_BUILD = 9500 }; /* #23792, merged on 2026-06-01, some days after b9430 */
-
-bool cut_is_one_of(const char *name, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
-}
 
 /* "LLAMA_SPLIT_MODE_TENSOR not implemented for architecture": all that build 11669 says it of,
  * asked with a small model of each of 131 architectures; and those its source of b10256 lists
@@ -35,9 +25,9 @@ const char *cut_refusal(const struct dgo_model *model, const struct dgo_settings
     const bool packed = memory_kv_type(settings->key_type)->block_values > 1 ||
                         memory_kv_type(settings->value_type)->block_values > 1;
 
-    if (CUT_IS_ONE_OF(model->architecture, refused_architectures))
+    if (DGO_TEXT_IN(model->architecture, refused_architectures))
         return "the engine does not implement it for this architecture; use -sm layer";
-    if (CUT_IS_ONE_OF(model->architecture, not_computed))
+    if (DGO_TEXT_IN(model->architecture, not_computed))
         return "its pieces are not computed for this architecture; use -sm layer";
     if (settings->device_count == 0)
         return "it needs a device at least";

@@ -16,10 +16,7 @@ static const char *const drafters[] = {"qwen35", "qwen35moe", "qwen3next", "glm4
 
 static bool can_draft(const struct dgo_model *model)
 {
-    for (size_t i = 0; i < sizeof drafters / sizeof drafters[0]; i++)
-        if (strcmp(model->architecture, drafters[i]) == 0)
-            return true;
-    return false;
+    return DGO_TEXT_IN(model->architecture, drafters);
 }
 
 const char *dgo_own_draft_refusal(const struct dgo_model *model)

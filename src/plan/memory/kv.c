@@ -231,10 +231,7 @@ bool memory_rolls_back(const struct dgo_model *model)
                                         "nemotron_h", "nemotron_h_moe", "qwen4exp", "bailingmoe3",
                                         "glm5-next",  "kimi-k3"};
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(model->architecture, names[i]) == 0)
-            return true;
-    return false;
+    return DGO_TEXT_IN(model->architecture, names);
 }
 
 enum dgo_status memory_context_fill(const struct dgo_model *model,

@@ -73,10 +73,7 @@ bool memory_is_repacked(const struct dgo_tensor *tensor, const struct dgo_settin
     if (settings->repack_off || (settings->device_count > 0 && !settings->host_plain) || !type ||
         tensor->dim_count < 2 || tensor->dim[1] % WOVEN_ROWS)
         return false;
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(type->name, types[i]) == 0)
-            return true;
-    return false;
+    return DGO_TEXT_IN(type->name, types);
 }
 
 /* Into the block's own books; the same rules as for a layer. */

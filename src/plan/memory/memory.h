@@ -14,6 +14,7 @@
 #define PLAN_MEMORY_H
 
 #include "dgo_plan.h"
+#include "dgo_text.h"
 
 /* How an allocation is rounded up; FORMULAS "Allocation". */
 enum {

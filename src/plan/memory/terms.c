@@ -17,11 +17,7 @@ static bool is_studied(const struct dgo_model *model)
 
     if (!model->verified)
         return false;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(model->architecture, names[i]) == 0)
-            return true;
-    }
-    return false;
+    return DGO_TEXT_IN(model->architecture, names);
 }
 
 /* A next-token block is attention, whatever the layers are. */

@@ -28,10 +28,7 @@ bool memory_states_come_first(const struct dgo_model *model)
     static const char *const names[] = {"falcon-h1", "granitehybrid", "jamba",  "lfm2",
                                         "lfm2moe",   "nemotron_h",    "plamo2", "nemotron_h_moe"};
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(model->architecture, names[i]) == 0)
-            return true;
-    return false;
+    return DGO_TEXT_IN(model->architecture, names);
 }
 
 /* Routed experts are asked for at once, and the product behind attention with them. */
