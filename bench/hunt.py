@@ -218,7 +218,8 @@ class Shape:
 
     def write(self, path):
         self.put("token_embd.weight", self.width, self.vocabulary)
-        self.put(self.o["output_norm"] or "output_norm.weight", self.width, kind="F32")
+        if not self.o["no_output_norm"]:
+            self.put(self.o["output_norm"] or "output_norm.weight", self.width, kind="F32")
         if self.o["norm_bias"]:
             self.put("output_norm.bias", self.width, kind="F32")
         if self.o["output_bias"]:
@@ -373,6 +374,23 @@ class Expanded(Shape):
         self.put(p + "attn_kv_a_mqa.weight", w, self.kl + self.rope)
         self.put(p + "attn_kv_b.weight", self.kl, h * (self.nope + self.vh))
         self.put(p + "attn_output.weight", h * self.vh, w)
+
+
+class Grouped(Shape):
+    """Groups of experts that share one more, each as wide as a head."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, qk_norm=1, moe=1, **options)
+        self.each = rng.choice([1, 2, 4])
+
+    def keys(self):
+        a = self.architecture
+        return super().keys() | {f"{a}.expert_chunk_feed_forward_length": self.head, f"{a}.experts_per_group": self.each, f"{a}.expert_group_scale": 0.05}
+
+    def routed(self, p):
+        super().routed(p)
+        for name, rows, columns in (("gate", self.width, self.head), ("up", self.width, self.head), ("down", self.head, self.width)):
+            self.put(p + f"ffn_{name}_chexps.weight", rows, columns, self.experts // self.each)
 
 
 class Delta(Shape):
@@ -815,7 +833,9 @@ FAMILIES |= {
     "mimo2": lambda r: Shape(r, "mimo2", moe=1, lead=1, probs_bias=1, windows=r.choice([2, 4]), sinks=1, tied=False, **LED),
     "deepseek32": lambda r: Sparse(r, "deepseek32", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1),
     "glm-dsa": lambda r: Sparse(r, "glm-dsa", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1),
-    "smallthinker": lambda r: Shape(r, "smallthinker", moe=1, windows_by=r.choice([0, 4]), qkv_bias=r.random() < .3),
+    "grovemoe": lambda r: Grouped(r, "grovemoe", tied=False),
+    "smallthinker": lambda r: Shape(r, "smallthinker", moe=1, qkv_bias=r.random() < .3, **({"%attention.sliding_window": 4096} if r.random() < .6 else {}),
+                                    **{"%expert_gating_func": r.choice([1, 2])}),
     "olmo": lambda r: Shape(r, "olmo", square=1, no_attn_norm=1, no_ffn_norm=1, no_output_norm=1, **{"%attention.clamp_kqv": r.choice([0.0, 8.0])}),
     "paddleocr": lambda r: Shape(r, "paddleocr", **{"%rope.dimension_sections": [16, 24, 24, 0]}),
     "deci": lambda r: Shape(r, "deci"),

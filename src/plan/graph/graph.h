@@ -73,6 +73,10 @@ enum graph_halves recipe_halves(const struct dgo_model *model);
 bool recipe_norms_plainly(const struct dgo_model *model);
 /* Whether the output norm's rows are multiplied before the logits: those that are kept are not. */
 bool recipe_scales_rows(const struct dgo_model *model);
+/* Whether the router is asked with what comes into a layer. */
+bool recipe_asks_first(const struct dgo_model *model);
+/* Whether norms have no weights. */
+bool recipe_norms_barely(const struct dgo_model *model);
 /* How many first layers are rotated without a window, where only windows are. */
 uint32_t recipe_rotated_first(const struct dgo_model *model);
 

@@ -154,6 +154,7 @@ static bool has_window(const struct dgo_model *model)
 static void fill_model(const struct dgo_model *model, struct memory_graph *graph)
 {
     enum { LAYERS_OF_7B = 32 }; /* the engine knows Baichuan 7B by them */
+    enum { PERIOD = 4 };        /* smallthinker: as many layers as that are all rotated */
 
     graph->embedding = model->embedding_length;
     graph->streams = graph->recipe & RECIPE_STREAMS;
@@ -174,9 +175,11 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
     if (graph->recipe & RECIPE_POSITIONS_BY_FILE && has_sections(model))
         graph->recipe |= RECIPE_POSITIONS_4;
     graph->rows_scaled = recipe_scales_rows(model);
+    graph->router_first = recipe_asks_first(model);
+    graph->norms_bare = recipe_norms_barely(model);
     if (recipe_norms_plainly(model))
         graph->recipe |= RECIPE_LAYER_NORM;
-    if (!has_window(model))
+    if (!has_window(model) || (graph->router_first && model->layer_count == PERIOD))
         graph->recipe &= ~(uint32_t)RECIPE_ROPE_IN_WINDOWS;
     graph->halves = (uint8_t)recipe_halves(model);
     if (graph->recipe & RECIPE_ROPE_IN_7B && model->layer_count != LAYERS_OF_7B)

@@ -167,6 +167,12 @@ static void fill_mixer(const struct dgo_model *model, uint32_t recipe, uint32_t 
     kind->values_are_keys = kind->values_normed && !traits_of->tensor[T_VALUES];
 }
 
+/* Norms that have no tensors. */
+static void norm_barely(struct graph_layer *kind)
+{
+    kind->normed_before = kind->feed_normed_before = true;
+}
+
 static void fill_feed(const struct dgo_model *model, const struct layer_traits *traits_of,
                       struct graph_layer *kind)
 {
@@ -280,6 +286,8 @@ bool graph_fill_layers(const struct dgo_model *model, struct memory_graph *graph
             fill_borrower(model, graph, &kind);
         fill_feed(model, &layers[l], &kind);
         kind.thinned = graph->streams && l < THINNED;
+        if (graph->norms_bare)
+            norm_barely(&kind);
         const uint32_t number = find_kind(graph, &kind);
 
         if (number == GRAPH_KINDS_MAX)

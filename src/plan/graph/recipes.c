@@ -126,6 +126,8 @@ static const struct recipe newest[] = {
 /* The same, and drawn whole only: a search takes the bounds of its roles. */
 static const struct recipe whole_alone[] = {
     {"deepseek32", RECIPE_WHOLE},
+    {"olmo", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"smallthinker", RECIPE_SHARES_NORMED | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE},
     {"glm-dsa", RECIPE_WHOLE},
 };
 
@@ -203,6 +205,16 @@ bool recipe_norms_plainly(const struct dgo_model *model)
 bool recipe_scales_rows(const struct dgo_model *model)
 {
     return strcmp(model->architecture, "minicpm3") == 0;
+}
+
+bool recipe_asks_first(const struct dgo_model *model)
+{
+    return strcmp(model->architecture, "smallthinker") == 0;
+}
+
+bool recipe_norms_barely(const struct dgo_model *model)
+{
+    return strcmp(model->architecture, "olmo") == 0;
 }
 
 uint32_t recipe_rotated_first(const struct dgo_model *model)

@@ -138,9 +138,10 @@ static int32_t layer(struct builder *b, uint32_t l, int32_t in)
         return feed_alone(b, l, in);
     if (whole_reads_first(b, l))
         whole_read_ahead(b, l);
-    if (w[ATTN_NORM].tensor)
+    if (kind->normed_before)
         made = whole_normed_by(b, l, ATTN_NORM, ATTN_NORM_BIAS, in);
     made = whole_mixed(b, l, in, made);
+    whole_choose_first(b, l, in);
     if (!kind->routed)
         whole_look_ahead(b, l);
     if (own_first)

@@ -144,10 +144,6 @@ static int32_t added_up(struct builder *b, int32_t results, uint64_t rows)
     return made;
 }
 
-struct choice {
-    int32_t experts, shares;
-};
-
 /* Only the experts of the groups whose two best ones add up to most are left to choose from. */
 static int32_t of_best_groups(struct builder *b, int32_t by, uint64_t rows)
 {
@@ -172,12 +168,13 @@ static int32_t of_best_groups(struct builder *b, int32_t by, uint64_t rows)
     return net_view(&b->graph, made, all);
 }
 
-static struct choice choose(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+/* By what the router said. */
+static struct choice chosen_by(struct builder *b, uint32_t l, int32_t said, uint64_t rows)
 {
     const struct weight *w = b->part[l];
     const uint64_t bytes = rows * b->model->expert_count * sizeof(float);
     const bool raw = b->shape->recipe & RECIPE_ROUTER_RAW;
-    int32_t said = whole_product(b, &w[ROUTER], in, bytes, rows), odds, by, order;
+    int32_t odds, by, order;
     struct choice choice;
 
     odds = said = whole_changed(b, &w[ROUTER_BIAS], said, bytes, rows);
@@ -192,6 +189,29 @@ static struct choice choose(struct builder *b, uint32_t l, int32_t in, uint64_t 
     choice.experts = net_view(&b->graph, order, bytes);
     choice.shares = shares_of(b, odds, choice.experts, bytes, rows);
     return choice;
+}
+
+static struct choice choose(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+{
+    const uint64_t bytes = rows * b->model->expert_count * sizeof(float);
+
+    if (b->shape->router_first)
+        return b->choice;
+    return chosen_by(b, l, whole_product(b, &b->part[l][ROUTER], in, bytes, rows), rows);
+}
+
+void whole_choose_first(struct builder *b, uint32_t l, int32_t in)
+{
+    const bool last = whole_is_last(b, l);
+    int32_t said;
+
+    if (!b->shape->router_first || !whole_kind(b, l)->routed)
+        return;
+    said = whole_product(b, &b->part[l][ROUTER], in, whole_floats(b, b->model->expert_count),
+                         b->tokens);
+    if (last)
+        said = whole_picked(b, said, b->model->expert_count);
+    b->choice = chosen_by(b, l, said, last ? b->rows : b->tokens);
 }
 
 /* What the chosen experts make of it, one row for each. */

@@ -97,12 +97,13 @@ int32_t whole_made(struct builder *b, int32_t first, int32_t second, uint64_t by
     return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(first, second), PLAIN});
 }
 
-/* A norm is told to run with its layer where all layers are on devices, or few tokens come. */
+/* A norm with a weight is told to run with its layer where all layers are on devices, or few tokens
+ * come. */
 static int8_t norm_place(const struct builder *b, uint32_t l)
 {
     enum { FEW_TOKENS = 32 };
 
-    if (l >= b->memory->layer_count || !b->shape->rule->norms_told)
+    if (l >= b->memory->layer_count || !b->shape->rule->norms_told || b->shape->norms_bare)
         return NET_NONE;
     return b->to->all_on_devices || b->tokens < FEW_TOKENS ? (int8_t)whole_home(b, l)
                                                            : (int8_t)NET_NONE;

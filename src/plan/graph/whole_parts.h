@@ -139,6 +139,11 @@ struct scanned {
     int32_t all, values, scan;
 };
 
+/* Of experts, for each row: their numbers and their shares of the result. */
+struct choice {
+    int32_t experts, shares;
+};
+
 /* The state of the last tokens that layer `layer` is read for before the rest of a layer before it
  * is put down, for the engine asks for it at once. */
 struct ahead {
@@ -183,6 +188,7 @@ struct builder {
     } norm_made;            /* the last layer norm's weight: what is used twice is copied once */
     struct scanned scanned; /* what the rest of a state space's layer is made of */
     struct ahead ahead;
+    struct choice choice; /* that was made first */
     /* What comes in from outside, made when first used: that is the order of the engine, too. */
     struct inputs {
         int32_t tokens; /* of drafts that are fed */
@@ -301,6 +307,8 @@ int32_t whole_kimi(struct builder *b, uint32_t l, int32_t normed);
 /* Where all is put down that layer `l` is asked for at once: the next layer may ask for its state.
  */
 void whole_look_ahead(struct builder *b, uint32_t l);
+/* Where the router is asked with what comes into the layer: before attention's product. */
+void whole_choose_first(struct builder *b, uint32_t l, int32_t in);
 /* Dense, or routed over experts; of `rows` rows. */
 int32_t whole_feed(struct builder *b, uint32_t l, int32_t in, uint64_t rows);
 int32_t whole_dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows);

@@ -430,5 +430,6 @@ bool whole_note_tensors(struct builder *b)
         return false;
     if (b->memory->terms.fed)
         share_ends(b);
-    return b->embedding.tensor && b->output.tensor && b->output_norm.tensor;
+    return b->embedding.tensor && b->output.tensor &&
+           (b->output_norm.tensor || b->shape->norms_bare);
 }

@@ -171,6 +171,8 @@ struct memory_graph {
     uint32_t embedding, vocabulary;
     bool positions_added;     /* a table's rows are added to the embeddings */
     bool embeddings_normed;   /* before the first layer */
+    bool router_first;        /* it is asked with what comes into the layer */
+    bool norms_bare;          /* they have no weights, which the file does not show */
     bool rows_scaled;         /* behind the output norm, whose rows are kept */
     bool streams;             /* several go from layer to layer, made where the output lies */
     uint32_t layer_embedding; /* width of a token's embedding for one layer; 0: none */

@@ -41,11 +41,14 @@ static bool is_routed(const struct dgo_model *model, uint32_t l)
 }
 
 /* The product behind attention: of latent heads the one that widens the values; where attention and
- * feed-forward are made of one norm, that of the feed-forward, which is put down first. */
+ * feed-forward are made of one norm, that of the feed-forward, which is put down first; a router
+ * that is asked with what comes into the layer. */
 static const char *product_name(const struct dgo_model *model, uint32_t l)
 {
     const enum graph_halves halves = recipe_halves(model);
 
+    if (recipe_asks_first(model) && is_routed(model, l))
+        return ".ffn_gate_inp.weight";
     if (halves != HALVES_IN_TURN && halves != HALVES_ATTENTION_FIRST) {
         if (is_routed(model, l))
             return ".ffn_gate_inp.weight";
