@@ -26,7 +26,12 @@ enum setting_id {
 };
 extern const struct option_spec setting_specs[SETTING_COUNT];
 
-enum { CONFIG_FOLDER_MAX = 32, CONFIG_GROUP_MAX = 32, CONFIG_TEXT_MAX = 1 << 20 };
+enum {
+    CONFIG_FOLDER_MAX = 32,
+    CONFIG_GROUP_MAX = 32,
+    CONFIG_MEMBER_MAX = 256, /* of a group; each is compared with all others */
+    CONFIG_TEXT_MAX = 1 << 20
+};
 
 /* A value that may come from a list. */
 struct config_folders {

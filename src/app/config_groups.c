@@ -67,6 +67,9 @@ static enum dgo_status read_members(const struct reading *reading, const struct 
     if (list->kind != YAML_LIST || !list->first)
         return fail_at(reading, list, "groups.%.60s.members must be a list like [qwen, gemma]",
                        group->name);
+    if (list->child_count > CONFIG_MEMBER_MAX)
+        return fail_at(reading, list, "groups.%.60s has more than %d members", group->name,
+                       CONFIG_MEMBER_MAX);
     group->member = dgo_arena_take_array(reading->arena, list->child_count, sizeof(char *));
     if (!group->member)
         return dgo_fail(reading->err, DGO_ENOMEM, "out of memory");
@@ -156,6 +159,8 @@ static enum dgo_status check_members(const struct config_groups *groups, const c
                                      const char *const *members, uint32_t count,
                                      struct dgo_error *err)
 {
+    if (count > CONFIG_MEMBER_MAX)
+        return dgo_fail(err, DGO_ELIMIT, "a group has at most %d members", CONFIG_MEMBER_MAX);
     for (uint32_t m = 0; m < count; m++) {
         const struct config_group *other = config_group_of(groups, members[m]);
         char shown[128];

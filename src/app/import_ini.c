@@ -2,10 +2,12 @@
  * without their dashes, [*] for all. */
 #include "import.h"
 
+#include "dgo_text.h"
 #include "flag_look.h"
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -19,53 +21,80 @@ enum {
 
 struct ini_line {
     uint32_t number;
-    char section[KEY_MAX]; /* "" before the first */
-    bool opens;            /* [section] */
-    char key[KEY_MAX], value[VALUE_MAX];
+    bool opens;          /* [section] */
+    const char *section; /* "" before the first */
+    const char *key, *value;
 };
 
-/* The text between blanks; false: it is longer than there is room for. */
-static bool take(const char *from, size_t length, char *to, size_t size)
+/* The lines that say something; their words are cut out of `text`. */
+struct ini {
+    char *text;
+    struct ini_line *line;
+    uint32_t count;
+};
+
+/* The text between blanks, ended where it lies; NULL: `size` bytes do not hold it. */
+static const char *cut_out(char *from, size_t length, size_t size)
 {
     while (length && isspace((unsigned char)*from))
         from++, length--;
     while (length && isspace((unsigned char)from[length - 1]))
         length--;
-    if (length >= size)
-        return false;
-    memcpy(to, from, length);
-    to[length] = '\0';
-    return true;
+    from[length] = '\0';
+    return length < size ? from : NULL;
 }
 
-/* The next line that says something, from *at on; false: the end, or a line that is none. */
-static bool next_line(const char **at, struct ini_line *line, bool *bad)
+/* What stands between `first` and `end`; false: neither [name] nor key = value, or too long. */
+static bool read_line(char *first, char *end, struct ini_line *line)
 {
-    *bad = false;
-    while (**at) {
-        const char *start = *at;
-        const size_t length = strcspn(start, "\n");
-        const char *first = start + strspn(start, " \t\r"), *equals;
+    char *mark = memchr(first, *first == '[' ? ']' : '=', (size_t)(end - first));
 
-        *at += length + (start[length] == '\n');
-        line->number++;
-        if (first >= start + length || *first == ';' || *first == '#')
-            continue;
-        line->opens = *first == '[';
-        if (line->opens) {
-            const char *close = memchr(first, ']', length - (size_t)(first - start));
-
-            *bad = !close || close == first + 1 ||
-                   !take(first + 1, (size_t)(close - first) - 1, line->section, KEY_MAX);
-            return !*bad;
-        }
-        equals = memchr(first, '=', length - (size_t)(first - start));
-        *bad = !equals || equals == first ||
-               !take(first, (size_t)(equals - first), line->key, KEY_MAX) ||
-               !take(equals + 1, length - (size_t)(equals - start) - 1, line->value, VALUE_MAX);
-        return !*bad;
+    line->opens = *first == '[';
+    if (!mark || mark == first || (line->opens && mark == first + 1))
+        return false;
+    if (line->opens) {
+        line->section = cut_out(first + 1, (size_t)(mark - first) - 1, KEY_MAX);
+        return line->section != NULL;
     }
-    return false;
+    line->key = cut_out(first, (size_t)(mark - first), KEY_MAX);
+    line->value = cut_out(mark + 1, (size_t)(end - mark) - 1, VALUE_MAX);
+    return line->key && line->value;
+}
+
+static enum dgo_status too_much(struct dgo_error *err)
+{
+    return dgo_fail(err, DGO_ELIMIT, "more than %d sections, %d lines, or %d lines in [*]",
+                    IMPORT_ENTRY_MAX, LINES_MAX, COMMON_LINES_MAX);
+}
+
+static enum dgo_status read_lines(struct ini *ini, struct dgo_error *err)
+{
+    const char *section = "";
+    uint32_t number = 0, sections = 0, common = 0;
+    size_t length;
+
+    for (char *at = ini->text; *at; at += length) {
+        struct ini_line line = {.section = section};
+        char *const end = at + strcspn(at, "\n"), *const first = at + strspn(at, " \t\r");
+
+        length = (size_t)(end - at) + (*end == '\n');
+        line.number = ++number;
+        if (first >= end || *first == ';' || *first == '#')
+            continue;
+        if (!read_line(first, end, &line))
+            return dgo_fail(err, DGO_EFORMAT,
+                            "line %u: neither [name] nor key = value, or too long",
+                            (unsigned)number);
+        section = line.section;
+        sections += line.opens;
+        common += strcmp(section, "*") == 0;
+        if (ini->count == LINES_MAX || sections > IMPORT_ENTRY_MAX || common > COMMON_LINES_MAX)
+            return too_much(err);
+        ini->line[ini->count++] = line;
+    }
+    if (!sections)
+        return dgo_fail(err, DGO_EFORMAT, "it has no [section], as llama.cpp's presets.ini has");
+    return DGO_OK;
 }
 
 /* What the router does with a model, not how the model runs. */
@@ -73,10 +102,7 @@ static bool is_router_key(const char *key)
 {
     static const char *const keys[] = {"load-on-startup", "stop-timeout", "version"};
 
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (strcmp(keys[i], key) == 0)
-            return true;
-    return false;
+    return DGO_TEXT_IN(key, keys);
 }
 
 /* 1, 0; -1 neither. */
@@ -134,63 +160,56 @@ static void take_key(struct import_entry *entry, const struct ini_line *line)
 }
 
 /* Whether the section has a line of its own for what [*] says. */
-static bool says_itself(const char *text, const char *section, const char *key)
+static bool says_itself(const struct ini *ini, const char *section, const char *key)
 {
-    struct ini_line line = {0};
-    bool bad;
+    for (uint32_t i = 0; i < ini->count; i++) {
+        const struct ini_line *line = &ini->line[i];
 
-    while (next_line(&text, &line, &bad))
-        if (!line.opens && strcmp(line.section, section) == 0 && strcmp(line.key, key) == 0)
+        if (!line->opens && strcmp(line->key, key) == 0 && strcmp(line->section, section) == 0)
             return true;
+    }
     return false;
 }
 
-static bool read_section(const struct import_call *call, const char *section, uint32_t number)
+static bool read_section(const struct import_call *call, const struct ini *ini,
+                         const struct ini_line *head)
 {
-    struct import_entry *entry = import_begin(call, section, number);
-    const char *at = call->text;
-    struct ini_line line = {0};
-    bool bad;
+    struct import_entry *entry = import_begin(call, head->section, head->number);
 
     if (!entry)
         return false;
-    while (next_line(&at, &line, &bad))
-        if (!line.opens &&
-            (strcmp(line.section, section) == 0 ||
-             (strcmp(line.section, "*") == 0 && !says_itself(call->text, section, line.key))))
-            take_key(entry, &line);
+    for (uint32_t i = 0; i < ini->count; i++) {
+        const struct ini_line *line = &ini->line[i];
+
+        if (!line->opens &&
+            (strcmp(line->section, head->section) == 0 ||
+             (strcmp(line->section, "*") == 0 && !says_itself(ini, head->section, line->key))))
+            take_key(entry, line);
+    }
     import_end(entry);
     return true;
 }
 
-/* Read once for its form and its sections, then once more for each of these. */
 enum dgo_status import_llama_preset(const struct import_call *call, struct dgo_error *err)
 {
-    const char *at = call->text;
-    struct ini_line line = {0};
-    uint32_t sections = 0, lines = 0, common = 0;
-    bool bad;
+    struct ini ini = {0};
+    enum dgo_status status = DGO_ENOMEM;
 
     if (strlen(call->text) != call->length)
         return dgo_fail(err, DGO_EFORMAT, "it holds a NUL byte: no text");
-    while (next_line(&at, &line, &bad)) {
-        lines++;
-        sections += line.opens;
-        common += strcmp(line.section, "*") == 0;
+    ini.text = strdup(call->text);
+    ini.line = calloc(LINES_MAX, sizeof *ini.line);
+    if (ini.text && ini.line)
+        status = read_lines(&ini, err);
+    for (uint32_t i = 0; i < ini.count && status == DGO_OK; i++) {
+        const struct ini_line *line = &ini.line[i];
+
+        if (line->opens && strcmp(line->section, "*") != 0 && !read_section(call, &ini, line))
+            status = DGO_ENOMEM;
     }
-    if (bad)
-        return dgo_fail(err, DGO_EFORMAT, "line %u: neither [name] nor key = value, or too long",
-                        (unsigned)line.number);
-    if (sections > IMPORT_ENTRY_MAX || lines > LINES_MAX || common > COMMON_LINES_MAX)
-        return dgo_fail(err, DGO_ELIMIT, "more than %d sections, %d lines, or %d lines in [*]",
-                        IMPORT_ENTRY_MAX, LINES_MAX, COMMON_LINES_MAX);
-    if (!sections)
-        return dgo_fail(err, DGO_EFORMAT, "it has no [section], as llama.cpp's presets.ini has");
-    at = call->text;
-    line = (struct ini_line){0};
-    while (next_line(&at, &line, &bad))
-        if (line.opens && strcmp(line.section, "*") != 0 &&
-            !read_section(call, line.section, line.number))
-            return dgo_fail(err, DGO_ENOMEM, "out of memory for presets");
-    return DGO_OK;
+    if (status == DGO_ENOMEM)
+        (void)dgo_fail(err, DGO_ENOMEM, "out of memory for presets");
+    free(ini.line);
+    free(ini.text);
+    return status;
 }

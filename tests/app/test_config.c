@@ -281,7 +281,8 @@ static void test_groups_that_cannot_be(void **state)
 /* Of several members: none twice, and no more groups than there is room for. */
 static void test_members_and_groups_have_bounds(void **state)
 {
-    const char *twice[] = {"a", "b", "a"}, *one[] = {"m0"};
+    const char *twice[] = {"a", "b", "a"}, *one[] = {"m0"}, *many[CONFIG_MEMBER_MAX + 1];
+    const struct config *config = NULL;
     char text[64 * (CONFIG_GROUP_MAX + 1)];
     struct dgo_error err = {0};
     char *made = NULL;
@@ -291,6 +292,17 @@ static void test_members_and_groups_have_bounds(void **state)
     assert_int_not_equal(
         config_edit("ctx: 1\n", 7, "groups.x.members", twice, 3, &made, &length, &err), DGO_OK);
     assert_non_null(strstr(err.text, "'a' stands twice among the members"));
+    for (int m = 0; m <= CONFIG_MEMBER_MAX; m++)
+        many[m] = "a"; /* they are counted before they are compared */
+    assert_int_equal(config_edit("ctx: 1\n", 7, "groups.x.members", many, CONFIG_MEMBER_MAX + 1,
+                                 &made, &length, &err),
+                     DGO_ELIMIT);
+    at = (size_t)snprintf(text, sizeof text, "groups: {x: {members: [a");
+    for (int m = 0; m < CONFIG_MEMBER_MAX; m++)
+        at += (size_t)snprintf(text + at, sizeof text - at, ",m%d", m);
+    (void)snprintf(text + at, sizeof text - at, "]}}\n");
+    assert_int_equal(parse(text, home, &config, &err), DGO_EFORMAT);
+    assert_non_null(strstr(err.text, "groups.x has more than 256 members"));
     at = (size_t)snprintf(text, sizeof text, "groups:\n");
     for (int g = 0; g < CONFIG_GROUP_MAX; g++)
         at += (size_t)snprintf(text + at, sizeof text - at, "  g%d: {members: [n%d]}\n", g, g);
