@@ -78,6 +78,7 @@ static void fill_layer(struct cost_model *cost, const struct plan_memory *memory
                                 : cost->prompt_tokens / 2;
 
     cost->launch_s[l] = COST_LAYER_LAUNCH + (experts > 0 ? COST_EXPERTS_LAUNCH : 0);
+    cost->expert_read_bytes[l] = experts * stepped;
     cost->read_bytes[l] =
         dense_here + (experts - kept) * stepped + (double)memory->context_bytes[l] * cache;
     cost->kept_read_bytes[l] = kept * stepped + (double)memory->kept_context_bytes[l] * cache;
@@ -112,7 +113,9 @@ static void fill_layers(struct cost_model *cost, const struct plan_memory *memor
     cost->read_bytes[output] = (double)memory->weights_bytes[output];
     cost->decode_flops[output] =
         2 * parameters_per_byte * cost->read_bytes[output] * cost->concurrent;
-    cost->host_read_bytes[output] = (double)memory->host_weights_bytes[output];
+    /* Tied, it is read there as well, though it has no bytes of its own. */
+    cost->host_read_bytes[output] =
+        fmax((double)memory->host_weights_bytes[output], cost->read_bytes[output]);
     /* One row of logits for the whole prompt. */
     cost->touched_bytes[output] = cost->read_bytes[output] / cost->ubatch_count;
     cost->host_fetched_bytes[output] = cost->host_read_bytes[output] / cost->ubatch_count;
@@ -140,7 +143,7 @@ double cost_decode_s(const struct cost_model *cost, int32_t gpu, uint32_t layer)
     return fmax(cost->read_bytes[layer] / cost->rates.gpu_rate[gpu],
                 cost->decode_flops[layer] / cost->rates.gpu_flops[gpu]) +
            kept + cost->launch_s[layer] * cost->rates.launch_share[gpu] +
-           (kept > 0 ? 2 * COST_HOP_HOST : 0);
+           (kept > 0 ? COST_EXPERTS_VISIT : 0);
 }
 
 double cost_prefill_s(const struct cost_model *cost, int32_t gpu, uint32_t layer)
@@ -228,93 +231,4 @@ double cost_prompt_s(const struct cost_model *cost, const struct dgo_estimate *e
     if (!estimate->pipeline)
         return sum * cost->ubatch_count;
     return sum * cost->batch_count + slowest * cost_pipeline_repeats(cost);
-}
-
-/* Layers by bytes read for each byte held, greatest first: what a full card is best filled with. */
-static void order_by_density(const struct cost_model *cost, const struct plan_memory *memory,
-                             uint16_t order[DGO_LAYER_MAX + 1])
-{
-    for (uint32_t i = 0; i <= cost->layer_count; i++) {
-        const double held = (double)(memory->weights_bytes[i] + memory->context_bytes[i]);
-        uint32_t at = i;
-
-        while (at > 0) {
-            const uint32_t other = order[at - 1];
-            const double other_held =
-                (double)(memory->weights_bytes[other] + memory->context_bytes[other]);
-
-            if (cost->read_bytes[other] * held >= cost->read_bytes[i] * other_held)
-                break;
-            order[at] = order[at - 1];
-            at--;
-        }
-        order[at] = (uint16_t)i;
-    }
-}
-
-/* The most bytes read that `room` can hold. */
-static double densest_read(const struct cost_model *cost, const struct plan_memory *memory,
-                           const uint16_t *order, double room)
-{
-    double read = 0;
-
-    for (uint32_t i = 0; i <= cost->layer_count && room > 0; i++) {
-        const uint32_t l = order[i];
-        const double held = (double)(memory->weights_bytes[l] + memory->context_bytes[l]);
-        const double part = held > room ? room / held : 1;
-
-        read += cost->read_bytes[l] * part;
-        room -= held;
-    }
-    return read;
-}
-
-/* The fastest reader that is left: a GPU, or COST_CPU, which reads whatever there is. */
-static int32_t fastest_unused(const struct rates *rates, uint32_t used)
-{
-    int32_t best = COST_CPU;
-    double rate = rates->host_rate;
-
-    for (uint32_t g = 0; g < rates->gpu_count; g++)
-        if (!(used >> g & 1) && rates->gpu_rate[g] > rate) {
-            best = (int32_t)g;
-            rate = rates->gpu_rate[g];
-        }
-    return best;
-}
-
-static double least_launch_share(const struct rates *rates)
-{
-    double least = 1; /* the CPU's */
-
-    for (uint32_t g = 0; g < rates->gpu_count; g++)
-        least = fmin(least, rates->launch_share[g]);
-    return least;
-}
-
-double cost_lower_bound_s(const struct cost_model *cost, const struct plan_memory *memory,
-                          const uint64_t room_bytes[DGO_GPU_MAX])
-{
-    const struct rates *rates = &cost->rates;
-    const double launch_share = least_launch_share(rates);
-    uint16_t order[DGO_LAYER_MAX + 1];
-    double left = 0, seconds = 0;
-    uint32_t used = 0;
-
-    order_by_density(cost, memory, order);
-    for (uint32_t l = 0; l <= cost->layer_count; l++)
-        left += cost->read_bytes[l];
-    for (int32_t g = fastest_unused(rates, 0); g != COST_CPU; g = fastest_unused(rates, used)) {
-        const double can = densest_read(cost, memory, order, (double)room_bytes[g]);
-        const double part = fmin(left, can);
-
-        used |= UINT32_C(1) << g;
-        seconds += part / rates->gpu_rate[g];
-        left -= part;
-    }
-    if (left > 0)
-        seconds += left / rates->host_rate;
-    for (uint32_t l = 0; l <= cost->layer_count; l++)
-        seconds += cost->kept_read_bytes[l] / rates->host_rate + cost->launch_s[l] * launch_share;
-    return seconds;
 }

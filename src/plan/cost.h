@@ -29,7 +29,8 @@ struct cost_model {
      * (-ncmoe, -nkvo); by the CPU when the layer is there. */
     double read_bytes[DGO_LAYER_MAX + 1], kept_read_bytes[DGO_LAYER_MAX + 1];
     double host_read_bytes[DGO_LAYER_MAX + 1];
-    double decode_flops[DGO_LAYER_MAX + 1]; /* of one token for each concurrent request */
+    double expert_read_bytes[DGO_LAYER_MAX + 1]; /* of its routed experts, wherever they are */
+    double decode_flops[DGO_LAYER_MAX + 1];      /* of one token for each concurrent request */
     /* One micro-batch: operations, weights touched on the device, weights fetched from the host. */
     double flops[DGO_LAYER_MAX + 1], touched_bytes[DGO_LAYER_MAX + 1];
     double fetched_bytes[DGO_LAYER_MAX + 1], host_fetched_bytes[DGO_LAYER_MAX + 1];
@@ -61,9 +62,9 @@ double cost_decode_step_s(const struct cost_model *cost, const struct dgo_estima
 /* Seconds of the whole prompt. */
 double cost_prompt_s(const struct cost_model *cost, const struct dgo_estimate *estimate);
 
-/* A decode step can take no less: layers cut anywhere fill the fastest cards first.  room_bytes[g]
- * is what GPU g has for weights and cache under the most favourable role, 0 when it may not be
- * used; what no GPU can hold is read by the host. */
+/* A decode step of these settings can take no less, whatever layers go where and whichever experts
+ * stay in host memory (bound.c).  room_bytes[g] is what GPU g has for weights and cache under the
+ * most favourable role, 0 when it may not be used. */
 double cost_lower_bound_s(const struct cost_model *cost, const struct plan_memory *memory,
                           const uint64_t room_bytes[DGO_GPU_MAX]);
 

@@ -362,8 +362,9 @@ static void tell_speed(const struct telling *to)
         to->cost.prompt_tokens, to->cost.ubatch_count, prompt,
         predicted->prefill_tokens_per_second);
     say(to,
-        "  lower bound: layers cut anywhere, fastest cards filled first, could save %.2f %% of a "
-        "step",
+        "  lower bound: with this context, cache and micro-batch, layers cut anywhere%s could save "
+        "no more than %.2f %% of a step",
+        to->model->expert_count > 0 ? " and experts wherever they like" : "",
         predicted->lower_bound_gap / (1 + predicted->lower_bound_gap) * 100);
     if (predicted->bandwidth_assumed)
         say(to,

@@ -33,7 +33,9 @@
 #define COST_EXPERTS_LAUNCH 36e-6
 #define COST_HOP_DIRECT     15e-6
 #define COST_HOP_HOST       45e-6
-#define COST_HOP_SOCKETS    60e-6
+/* Experts in host memory beside a layer on a card: there and back. */
+#define COST_EXPERTS_VISIT (2 * COST_HOP_HOST)
+#define COST_HOP_SOCKETS   60e-6
 /* A round trip on a local network (0.1-0.3 ms, reference). */
 #define COST_HOP_NETWORK 200e-6
 

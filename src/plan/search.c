@@ -11,6 +11,9 @@
 /* The estimate may not agree at once where a role's bytes follow the placement itself. */
 #define REPAIR_MAX 4
 
+/* Of a step, and no more than sums in another order differ by. */
+#define GAP_NONE 1e-9
+
 /* The -ngl, -dev and -ts that make the engine place layers like `answer`.  Integer counts are
  * exact: the engine compares float(i)/n with float(sum)/n, and both roundings are monotone. */
 static void write_settings(const struct search *search, const struct place_answer *answer,
@@ -74,7 +77,8 @@ static void predict(struct search *search, const struct dgo_estimate *estimate,
     const double bound = cost_lower_bound_s(cost, &search->memory, rooms);
 
     *predicted = (struct dgo_prediction){
-        .lower_bound_gap = bound > 0 && together > bound ? (together - bound) / bound : 0,
+        .lower_bound_gap =
+            bound > 0 && together > bound * (1 + GAP_NONE) ? (together - bound) / bound : 0,
         .bandwidth_assumed = cost->rates.host_assumed && estimate->host.layer_count > 0,
         .prompt_tokens = cost->prompt_tokens,
         .generated_tokens = cost->generated_tokens,

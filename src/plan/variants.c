@@ -326,6 +326,18 @@ enum dgo_status variants_solve(struct search *search, uint64_t extra, uint64_t s
     return DGO_OK;
 }
 
+/* Of a row of cards; short runs at its ends take less (fill_rooms). */
+static uint64_t least_of_several(const struct place_device *device)
+{
+    uint64_t least =
+        dgo_min_u64(device->head_fixed_bytes,
+                    dgo_min_u64(device->tail_fixed_bytes[0], device->tail_fixed_bytes[1]));
+
+    for (uint32_t role = 0; role < PLACE_ROLE_COUNT; role++)
+        least = dgo_min_u64(least, device->fixed_bytes[role]);
+    return least;
+}
+
 /* What each card has for weights and cache in its most favourable role: for the lower bound. */
 void variants_widest_rooms(struct search *search, uint64_t rooms[DGO_GPU_MAX])
 {
@@ -339,13 +351,9 @@ void variants_widest_rooms(struct search *search, uint64_t rooms[DGO_GPU_MAX])
         for (uint32_t d = 0; d < search->problem.device_count; d++) {
             const struct place_device *device = &search->problem.device[d];
 
-            /* Short runs at the ends take less (fill_rooms). */
-            uint64_t least =
-                dgo_min_u64(device->head_fixed_bytes,
-                            dgo_min_u64(device->tail_fixed_bytes[0], device->tail_fixed_bytes[1]));
+            const uint64_t least =
+                single ? device->fixed_bytes[PLACE_FIRST | PLACE_LAST] : least_of_several(device);
 
-            for (uint32_t role = 0; role < PLACE_ROLE_COUNT; role++)
-                least = dgo_min_u64(least, device->fixed_bytes[role]);
             rooms[search->gpu[d]] =
                 dgo_max_u64(rooms[search->gpu[d]], minus(device->room_bytes, least));
         }

@@ -49,6 +49,23 @@ static void reads_weights_and_half_the_cache(void **unused)
     make_model_done(model);
 }
 
+/* Tied embeddings have no output matrix of their own in host memory; it is read there all the same.
+ */
+static void reads_tied_output_on_the_cpu(void **unused)
+{
+    struct make_shape shape = make_8b;
+
+    shape.tied = true;
+    struct dgo_model *model = make_model(&shape);
+    const struct dgo_settings settings = settings_of(model, 8192);
+
+    (void)unused;
+    fill(&make_3090, 1, model, &settings);
+    assert_true(memory.host_weights_bytes[model->layer_count] < model->input_bytes);
+    assert_true(cost.host_read_bytes[model->layer_count] >= (double)model->input_bytes);
+    make_model_done(model);
+}
+
 /* Of 128 experts 8 are read for a token; a whole micro-batch touches nearly all. */
 static void reads_the_active_experts(void **unused)
 {
@@ -240,6 +257,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_weights_and_half_the_cache),
+        cmocka_unit_test(reads_tied_output_on_the_cpu),
         cmocka_unit_test(reads_the_active_experts),
         cmocka_unit_test(reads_the_window_only),
         cmocka_unit_test(assumes_what_is_unknown),
