@@ -381,7 +381,12 @@ class Grouped(Shape):
 
     def __init__(self, rng, architecture, **options):
         super().__init__(rng, architecture, qk_norm=1, moe=1, **options)
-        self.each = rng.choice([1, 2, 4])
+        self.most = rng.choice([1, 2, 4])
+
+    @property
+    def each(self):
+        """The engine takes no fewer groups than experts of each token."""
+        return max(n for n in (1, 2, 4) if n <= self.most and self.experts // n >= self.used)
 
     def keys(self):
         a = self.architecture

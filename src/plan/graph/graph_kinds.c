@@ -23,6 +23,7 @@ enum trait {
     T_EXPERT_SCALE,
     T_SHARED,
     T_SHARED_GATE,
+    T_GROUPS,
     T_DOWN,
     T_POST_ATTN_NORM,
     T_POST_FEED_NORM,
@@ -68,6 +69,7 @@ static const struct {
     {"ffn_norm_exps.weight", T_ASIDE_NORM},
     {"attn_kv_b.weight", T_EXPANDED},
     {"ffn_gate_inp_shexp.weight", T_SHARED_GATE},
+    {"ffn_down_chexps.weight", T_GROUPS},
 };
 
 /* The tensor's rows where a trait tells by its shape. */
@@ -195,6 +197,7 @@ static void fill_feed(const struct dgo_model *model, const struct layer_traits *
     kind->experts_fused = traits_of->tensor[T_GATE_UP];
     kind->experts_scaled = traits_of->tensor[T_EXPERT_SCALE];
     kind->choice_biased = traits_of->tensor[T_CHOICE_BIAS];
+    kind->grouped = kind->routed && traits_of->tensor[T_GROUPS];
     kind->shared = traits_of->tensor[T_SHARED];
     kind->shared_ungated = kind->shared && !traits_of->tensor[T_SHARED_OWN_GATE];
     kind->shared_gated = traits_of->tensor[T_SHARED_GATE];

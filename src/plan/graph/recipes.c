@@ -126,6 +126,7 @@ static const struct recipe newest[] = {
 /* The same, and drawn whole only: a search takes the bounds of its roles. */
 static const struct recipe whole_alone[] = {
     {"deepseek32", RECIPE_WHOLE},
+    {"grovemoe", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"olmo", RECIPE_LAYER_NORM | RECIPE_WHOLE},
     {"smallthinker", RECIPE_SHARES_NORMED | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE},
     {"glm-dsa", RECIPE_WHOLE},

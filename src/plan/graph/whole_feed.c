@@ -51,7 +51,7 @@ int32_t whole_dense(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 
 /* By a factor for each expert, repeated for all tokens first. */
 static int32_t scaled_by_expert(struct builder *b, const struct weight *w, int32_t of,
-                                int32_t chosen, uint64_t bytes, uint64_t rows)
+                                struct choice choice, uint64_t bytes, uint64_t rows)
 {
     const struct weight scale = {.tensor = w->scale, .home = w->scale_home};
     int32_t factors;
@@ -60,44 +60,45 @@ static int32_t scaled_by_expert(struct builder *b, const struct weight *w, int32
         return of;
     factors = net_view(&b->graph, whole_stored(b, &scale), b->model->expert_count * sizeof(float));
     factors = whole_made(b, factors, NET_NONE, rows * b->model->expert_count * sizeof(float));
-    factors =
-        whole_node(b, (struct net_op){.bytes = rows * b->model->expert_used_count * sizeof(float),
-                                      .source = SOURCES(factors, chosen),
-                                      PLAIN});
+    factors = whole_node(b, (struct net_op){.bytes = rows * choice.used * sizeof(float),
+                                            .source = SOURCES(factors, choice.experts),
+                                            PLAIN});
     return whole_node(b, (struct net_op){.bytes = bytes,
-                                         .rows = rows * b->model->expert_used_count,
+                                         .rows = rows * choice.used,
                                          .source = SOURCES(of, factors),
                                          .reusable = 1,
                                          PLAIN});
 }
 
+/* `bias`: PART_COUNT where there is none. */
 static int32_t expert_product(struct builder *b, uint32_t l, enum part weight, enum part bias,
-                              int32_t of, int32_t chosen, uint64_t width, uint64_t rows)
+                              int32_t of, struct choice choice, uint64_t width, uint64_t rows)
 {
-    const uint64_t bytes = width * b->model->expert_used_count * rows * sizeof(float);
-    const struct weight *added = &b->part[l][bias];
+    const uint64_t bytes = width * choice.used * rows * sizeof(float);
+    const struct weight *added = bias == PART_COUNT ? &none : &b->part[l][bias];
     int32_t made = whole_node(
-        b, (struct net_op){.bytes = bytes,
-                           .rows = rows,
-                           .source = SOURCES(whole_stored(b, &b->part[l][weight]), of, chosen),
-                           PLAIN});
+        b,
+        (struct net_op){.bytes = bytes,
+                        .rows = rows,
+                        .source = SOURCES(whole_stored(b, &b->part[l][weight]), of, choice.experts),
+                        PLAIN});
 
-    made = scaled_by_expert(b, &b->part[l][weight], made, chosen, bytes, rows);
+    made = scaled_by_expert(b, &b->part[l][weight], made, choice, bytes, rows);
     if (added->tensor)
-        made =
-            whole_node(b, (struct net_op){.bytes = bytes,
-                                          .rows = rows * b->model->expert_used_count,
-                                          .source = SOURCES(made, whole_stored(b, added), chosen),
-                                          .reusable = 1,
-                                          PLAIN});
+        made = whole_node(
+            b, (struct net_op){.bytes = bytes,
+                               .rows = rows * choice.used,
+                               .source = SOURCES(made, whole_stored(b, added), choice.experts),
+                               .reusable = 1,
+                               PLAIN});
     return made;
 }
 
 /* The chosen experts' shares of the result. */
-static int32_t shares_of(struct builder *b, int32_t odds, int32_t chosen, uint64_t odds_bytes,
-                         uint64_t rows)
+static int32_t shares_of(struct builder *b, int32_t odds, int32_t chosen, uint32_t used,
+                         uint64_t odds_bytes, uint64_t rows)
 {
-    const uint64_t bytes = b->model->expert_used_count * rows * sizeof(float);
+    const uint64_t bytes = used * rows * sizeof(float);
     int32_t shares = whole_node(
         b, (struct net_op){.bytes = bytes,
                            .source = SOURCES(net_view(&b->graph, odds, odds_bytes), chosen),
@@ -126,16 +127,16 @@ static int32_t shares_of(struct builder *b, int32_t odds, int32_t chosen, uint64
     return shares;
 }
 
-static int32_t added_up(struct builder *b, int32_t results, uint64_t rows)
+static int32_t added_up(struct builder *b, int32_t results, uint32_t used, uint64_t rows)
 {
     const uint64_t row = b->model->embedding_length * sizeof(float), bytes = rows * row;
     /* Of one expert's rows: those of the others lie between them. */
-    const uint64_t span = ((rows - 1) * b->model->expert_used_count + 1) * row;
+    const uint64_t span = ((rows - 1) * used + 1) * row;
     int32_t made = net_view(&b->graph, results, span);
 
-    if (b->model->expert_used_count == 1)
+    if (used == 1)
         return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(made), PLAIN});
-    for (uint32_t i = 1; i < b->model->expert_used_count; i++)
+    for (uint32_t i = 1; i < used; i++)
         made = whole_node(
             b, (struct net_op){.bytes = bytes,
                                .source = SOURCES(made, net_view(&b->graph, results, span)),
@@ -168,14 +169,23 @@ static int32_t of_best_groups(struct builder *b, int32_t by, uint64_t rows)
     return net_view(&b->graph, made, all);
 }
 
-/* By what the router said. */
-static struct choice chosen_by(struct builder *b, uint32_t l, int32_t said, uint64_t rows)
+/* An expert's number becomes that of its group. */
+static int32_t group_numbers(struct builder *b, int32_t experts, uint64_t bytes)
+{
+    const int32_t numbers = whole_made(b, experts, NET_NONE, bytes);
+
+    return whole_made(b, whole_over(b, numbers, NET_NONE, bytes), NET_NONE, bytes);
+}
+
+/* By what the router said; `groups`: so many groups are chosen, 0: experts. */
+static struct choice chosen_by(struct builder *b, uint32_t l, int32_t said, uint64_t groups,
+                               uint64_t rows)
 {
     const struct weight *w = b->part[l];
     const uint64_t bytes = rows * b->model->expert_count * sizeof(float);
     const bool raw = b->shape->recipe & RECIPE_ROUTER_RAW;
     int32_t odds, by, order;
-    struct choice choice;
+    struct choice choice = {.used = b->model->expert_used_count};
 
     odds = said = whole_changed(b, &w[ROUTER_BIAS], said, bytes, rows);
     if (!(b->shape->recipe & RECIPE_SHARES_LATE))
@@ -183,11 +193,17 @@ static struct choice chosen_by(struct builder *b, uint32_t l, int32_t said, uint
             b, (struct net_op){
                    .bytes = bytes, .rows = rows, .source = SOURCES(odds), .reusable = 1, PLAIN});
     by = whole_changed(b, &w[CHOICE_BIAS], raw ? said : odds, bytes, rows);
+    if (whole_kind(b, l)->grouped) /* by something else than their shares */
+        by = whole_over(b, said, NET_NONE, bytes);
     if (b->shape->expert_groups > 0)
         by = of_best_groups(b, by, rows);
     order = whole_made(b, by, NET_NONE, bytes);
     choice.experts = net_view(&b->graph, order, bytes);
-    choice.shares = shares_of(b, odds, choice.experts, bytes, rows);
+    if (groups > 0 && groups < b->model->expert_count) {
+        choice.used = (uint32_t)dgo_min_u64(choice.used, groups);
+        choice.experts = group_numbers(b, choice.experts, choice.used * rows * sizeof(float));
+    }
+    choice.shares = shares_of(b, odds, choice.experts, choice.used, bytes, rows);
     return choice;
 }
 
@@ -197,7 +213,7 @@ static struct choice choose(struct builder *b, uint32_t l, int32_t in, uint64_t 
 
     if (b->shape->router_first)
         return b->choice;
-    return chosen_by(b, l, whole_product(b, &b->part[l][ROUTER], in, bytes, rows), rows);
+    return chosen_by(b, l, whole_product(b, &b->part[l][ROUTER], in, bytes, rows), 0, rows);
 }
 
 void whole_choose_first(struct builder *b, uint32_t l, int32_t in)
@@ -211,30 +227,30 @@ void whole_choose_first(struct builder *b, uint32_t l, int32_t in)
                          b->tokens);
     if (last)
         said = whole_picked(b, said, b->model->expert_count);
-    b->choice = chosen_by(b, l, said, last ? b->rows : b->tokens);
+    b->choice = chosen_by(b, l, said, 0, last ? b->rows : b->tokens);
 }
 
 /* What the chosen experts make of it, one row for each. */
-static int32_t expert_inner(struct builder *b, uint32_t l, int32_t in, int32_t chosen,
+static int32_t expert_inner(struct builder *b, uint32_t l, int32_t in, struct choice choice,
                             uint64_t rows)
 {
     const uint64_t inner = b->model->expert_feed_forward_length;
-    const uint64_t bytes = inner * b->model->expert_used_count * rows * sizeof(float);
+    const uint64_t bytes = inner * choice.used * rows * sizeof(float);
     int32_t gate, up;
 
     if (whole_kind(b, l)->experts_ungated) {
-        up = expert_product(b, l, EXP_UP, EXP_UP_BIAS, in, chosen, inner, rows);
+        up = expert_product(b, l, EXP_UP, EXP_UP_BIAS, in, choice, inner, rows);
         return whole_over(b, up, NET_NONE, bytes);
     }
     if (b->part[l][EXP_GATE_UP].tensor) {
         const int32_t both =
-            expert_product(b, l, EXP_GATE_UP, EXP_GATE_UP_BIAS, in, chosen, 2 * inner, rows);
+            expert_product(b, l, EXP_GATE_UP, EXP_GATE_UP_BIAS, in, choice, 2 * inner, rows);
 
         gate = net_view(&b->graph, both, bytes);
         up = net_view(&b->graph, both, bytes);
     } else {
-        gate = expert_product(b, l, EXP_GATE, EXP_GATE_BIAS, in, chosen, inner, rows);
-        up = expert_product(b, l, EXP_UP, EXP_UP_BIAS, in, chosen, inner, rows);
+        gate = expert_product(b, l, EXP_GATE, EXP_GATE_BIAS, in, choice, inner, rows);
+        up = expert_product(b, l, EXP_UP, EXP_UP_BIAS, in, choice, inner, rows);
     }
     return whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(gate, up), PLAIN});
 }
@@ -295,15 +311,15 @@ static int32_t expert_results(struct builder *b, uint32_t l, struct choice choic
                               uint64_t rows)
 {
     const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
-    const uint64_t used = b->model->expert_used_count;
+    const uint64_t used = choice.used;
     const bool shares_first = b->shape->recipe & RECIPE_SHARES_FIRST;
     int32_t made = net_view(&b->graph, in, wide), shares;
 
     if (shares_first)
         made = shared_out(b, repeated(b, made, wide * used), choice.shares, wide * used);
-    made = expert_inner(b, l, made, choice.experts, rows);
-    made = expert_product(b, l, EXP_DOWN, EXP_DOWN_BIAS, made, choice.experts,
-                          b->model->embedding_length, rows);
+    made = expert_inner(b, l, made, choice, rows);
+    made = expert_product(b, l, EXP_DOWN, EXP_DOWN_BIAS, made, choice, b->model->embedding_length,
+                          rows);
     shares = net_view(&b->graph, choice.shares, used * rows * sizeof(float));
     return shares_first ? made : shared_out(b, made, shares, wide * used);
 }
@@ -314,20 +330,54 @@ static bool added_at_once(const struct builder *b)
     return b->model->expert_used_count != 1;
 }
 
+/* The experts' sum, and what those of their groups make of it. */
+static int32_t grouped(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
+    const uint64_t inner = w[GROUP_DOWN].tensor->dim[0];
+    const int32_t said =
+        whole_product(b, &w[ROUTER], in, rows * b->model->expert_count * sizeof(float), rows);
+    const bool at_once = added_at_once(b);
+    struct choice choice = chosen_by(b, l, said, 0, rows);
+    int32_t sum = expert_results(b, l, choice, in, rows), made, gate, up;
+
+    sum = at_once ? added_up(b, sum, choice.used, rows) : sum;
+    choice = chosen_by(b, l, said, w[GROUP_DOWN].tensor->dim[2], rows);
+    sum = at_once ? sum : added_up(b, sum, 1, rows);
+    made = net_view(&b->graph, sum, wide);
+    gate = expert_product(b, l, GROUP_GATE, PART_COUNT, made, choice, inner, rows);
+    up = expert_product(b, l, GROUP_UP, PART_COUNT, made, choice, inner, rows);
+    made = whole_made(b, gate, up, inner * choice.used * rows * sizeof(float));
+    made = expert_product(b, l, GROUP_DOWN, PART_COUNT, made, choice, b->model->embedding_length,
+                          rows);
+    made =
+        shared_out(b, made, net_view(&b->graph, choice.shares, choice.used * rows * sizeof(float)),
+                   wide * choice.used);
+    made = whole_over(b, added_up(b, made, choice.used, rows), NET_NONE, wide);
+    return whole_sum(b, sum, made, wide, rows);
+}
+
 static int32_t routed(struct builder *b, uint32_t l, int32_t in, uint64_t rows)
 {
     const uint64_t wide = rows * b->model->embedding_length * sizeof(float);
     const bool at_once = added_at_once(b);
+
+    if (whole_kind(b, l)->grouped)
+        return grouped(b, l, in, rows);
+
     int32_t made = expert_results(b, l, choose(b, l, in, rows), in, rows), dense;
 
     if (whole_kind(b, l)->dense_too) { /* of the same */
-        made = at_once ? added_up(b, made, rows) : made;
+        made = at_once ? added_up(b, made, b->model->expert_used_count, rows) : made;
         dense = whole_dense(b, l, in, rows);
-        return whole_sum(b, dense, at_once ? made : added_up(b, made, rows), wide, rows);
+        return whole_sum(b, dense,
+                         at_once ? made : added_up(b, made, b->model->expert_used_count, rows),
+                         wide, rows);
     }
     if (!at_once)
         whole_look_ahead(b, l);
-    made = added_up(b, made, rows);
+    made = added_up(b, made, b->model->expert_used_count, rows);
     if (at_once)
         whole_look_ahead(b, l);
     if (whole_kind(b, l)->shared)
@@ -351,10 +401,10 @@ int32_t whole_twins(struct builder *b, uint32_t l, int32_t residual, uint64_t ro
 
     made = whole_normed(b, &w[TWIN_NORM], residual, wide, rows, l);
     made = expert_results(b, l, choice, made, rows);
-    made = added_at_once(b) ? added_up(b, made, rows) : made;
+    made = added_at_once(b) ? added_up(b, made, b->model->expert_used_count, rows) : made;
     dense = whole_dense(b, l, whole_normed(b, &w[FFN_NORM], residual, wide, rows, l), rows);
     dense = whole_normed(b, &w[POST_DENSE_NORM], dense, wide, rows, l);
-    made = added_at_once(b) ? made : added_up(b, made, rows);
+    made = added_at_once(b) ? made : added_up(b, made, b->model->expert_used_count, rows);
     made = whole_normed(b, &w[POST_EXPERTS_NORM], made, wide, rows, l);
     return whole_sum(b, dense, made, wide, rows);
 }

@@ -100,6 +100,9 @@ enum part {
     EXP_UP_BIAS,
     EXP_DOWN,
     EXP_DOWN_BIAS,
+    GROUP_GATE, /* an expert for each group of them */
+    GROUP_UP,
+    GROUP_DOWN,
     SHARED_ROUTER,
     SHARED_GATE,
     SHARED_UP,
@@ -142,6 +145,7 @@ struct scanned {
 /* Of experts, for each row: their numbers and their shares of the result. */
 struct choice {
     int32_t experts, shares;
+    uint32_t used;
 };
 
 /* The state of the last tokens that layer `layer` is read for before the rest of a layer before it

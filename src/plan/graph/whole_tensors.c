@@ -92,6 +92,9 @@ static const char *const part_names[PART_COUNT] = {
     [EXP_UP_BIAS] = "ffn_up_exps.bias",
     [EXP_DOWN] = "ffn_down_exps.weight",
     [EXP_DOWN_BIAS] = "ffn_down_exps.bias",
+    [GROUP_GATE] = "ffn_gate_chexps.weight",
+    [GROUP_UP] = "ffn_up_chexps.weight",
+    [GROUP_DOWN] = "ffn_down_chexps.weight",
     [SHARED_ROUTER] = "ffn_gate_inp_shexp.weight",
     [SHARED_GATE] = "ffn_gate_shexp.weight",
     [SHARED_UP] = "ffn_up_shexp.weight",
@@ -329,7 +332,7 @@ static bool has_feed(const struct builder *b, uint32_t l)
         !(HAS(w, SHARED_UP, SHARED_DOWN) &&
           (kind->shared_ungated ? !w[SHARED_ROUTER].tensor : w[SHARED_GATE].tensor != NULL)))
         return false;
-    if (!HAS(w, ROUTER, EXP_DOWN))
+    if (!HAS(w, ROUTER, EXP_DOWN) || (kind->grouped && !HAS(w, GROUP_GATE, GROUP_UP, GROUP_DOWN)))
         return false;
     if (kind->experts_ungated)
         return w[EXP_UP].tensor;

@@ -135,6 +135,7 @@ struct graph_layer {
     bool dense_too;     /* a dense feed-forward of the experts' norm is added to them */
     bool thinned;       /* gemma3n: the feed-forward's gate is cut off below a height */
     bool embedded; /* an embedding of the token for this layer comes in behind the feed-forward */
+    bool grouped;  /* experts of groups of experts come behind those */
     bool indexed;  /* picks the cells that it and the layers behind it attend to */
     uint32_t heads, queries, keys, values, mixed, inner;
     uint32_t gate;           /* values of attention's own gate; 0: none */
