@@ -708,6 +708,44 @@ class Kimi(Latent):
         self.put(p + "attn_output.weight", inner, w)
 
 
+class Mixing(Shape):
+    """RWKV 7: a state in place of a cache, mixed over time and over channels."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, norm_bias=1, tied=False, width=rng.choice([1024, 2048, 2560, 4096]), **options)
+        self.side = 64
+        self.ranks = {name: rng.choice([32, 64, 96, 128]) for name in "wavg"}
+
+    def keys(self):
+        a = self.architecture
+        keys = super().keys() | {f"{a}.wkv.head_size": self.side, f"{a}.token_shift_count": 2, f"{a}.attention.head_count": 0}
+        return keys | {f"{a}.attention.{name}_lora_rank": self.ranks[letter]
+                       for name, letter in (("decay", "w"), ("iclr", "a"), ("value_residual_mix", "v"), ("gate", "g"))}
+
+    def mixer(self, p, layer):
+        w = self.width
+        for name in ("attn_norm", "attn_norm_2", "time_mix_ln"):
+            for part in ("weight", "bias"):
+                self.put(p + f"{name}.{part}", w, kind="F32")
+        for name in "wav":
+            rank = self.ranks["a" if name == "v" and layer == 0 else name]
+            self.put(p + f"time_mix_{name}0.weight", w, kind="F32")
+            self.put(p + f"time_mix_{name}1.weight", w, rank)
+            self.put(p + f"time_mix_{name}2.weight", rank, w)
+        self.put(p + "time_mix_g1.weight", w, self.ranks["g"])
+        self.put(p + "time_mix_g2.weight", self.ranks["g"], w)
+        self.put(p + "time_mix_lerp_fused.weight", w, 1, 1, 6, kind="F32")
+        for name in ("k_k", "k_a", "r_k"):
+            self.put(p + f"time_mix_{name}.weight", w, kind="F32")
+        for name in ("key", "value", "receptance", "output"):
+            self.put(p + f"time_mix_{name}.weight", w, w)
+
+    def dense(self, p, inner, suffix=""):
+        self.put(p + "channel_mix_lerp_k.weight", self.width, 1, 1, kind="F32")
+        self.put(p + "channel_mix_key.weight", self.width, inner)
+        self.put(p + "channel_mix_value.weight", inner, self.width)
+
+
 PLAIN_OLD = {"square": 1, "fused_qkv": 1, "qkv_bias": 1, "out_bias": 1, "norm_bias": 1, "no_gate": 1, "ffn_bias": 1}
 
 FAMILIES = {
@@ -836,6 +874,7 @@ FAMILIES |= {
     "spark2_5": lambda r: Shape(r, "spark2_5", gated=1, windows=r.choice([2, 4])),
     "muse-glimmer": lambda r: Shape(r, "muse-glimmer", gated=2, qk_norm=1, post_norm=1, tied=False, windows=r.choice([2, 4]), **{"%logit_scale": 0.06}),
     "mimo2": lambda r: Shape(r, "mimo2", moe=1, lead=1, probs_bias=1, windows=r.choice([2, 4]), sinks=1, tied=False, **LED),
+    "rwkv7": lambda r: Mixing(r, "rwkv7", embedding_norm=1),
     "deepseek32": lambda r: Sparse(r, "deepseek32", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1),
     "glm-dsa": lambda r: Sparse(r, "glm-dsa", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1),
     "grovemoe": lambda r: Grouped(r, "grovemoe", tied=False),

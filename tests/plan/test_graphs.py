@@ -22,7 +22,7 @@ NEAR_MIB = 0.5
 NEAR_SHARE = 0.95
 BUILD = "11669"
 OLDER_BUILD = "11146"
-NOT_COMPARED_BEFORE = ("gemma4", "gemma3n", "lfm2", "kimi-linear", "granitehybridmoe", "exaone4+windows", "deepseek32", "glm-dsa", "smallthinker", "grovemoe",
+NOT_COMPARED_BEFORE = ("gemma4", "gemma3n", "lfm2", "kimi-linear", "granitehybridmoe", "exaone4+windows", "deepseek32", "glm-dsa", "smallthinker", "grovemoe", "rwkv7",
                        "olmo")
 PARTIAL_FLAGS = {"-ngl", "-ncmoe", "-nkvo", "-ot"}
 

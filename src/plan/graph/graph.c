@@ -145,6 +145,7 @@ static tape_ref draw_mixer(struct drawing *d, const struct graph_layer *layer, t
     case GRAPH_STATE_AND_ATTENTION:
         return draw_both(d, layer, normed);
     case GRAPH_ATTENTION:
+    case GRAPH_MIXING: /* as a whole only */
     case GRAPH_NO_MIXER:
         break;
     }

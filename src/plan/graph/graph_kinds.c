@@ -128,6 +128,8 @@ static enum graph_mixer find_mixer(const struct dgo_model *model, uint32_t recip
                                    const struct dgo_layer *layer,
                                    const struct layer_traits *traits_of)
 {
+    if (layer->recurrent && memory_key_number(model, "wkv.head_size"))
+        return GRAPH_MIXING;
     if (layer->recurrent && traits_of->tensor[T_STATE_SKIP])
         return layer->head_count_kv > 0 ? GRAPH_STATE_AND_ATTENTION : GRAPH_STATE_SPACE;
     if (layer->recurrent && memory_key_number(model, "shortconv.l_cache"))

@@ -128,6 +128,7 @@ static const struct recipe whole_alone[] = {
     {"deepseek32", RECIPE_WHOLE},
     {"grovemoe", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"olmo", RECIPE_LAYER_NORM | RECIPE_WHOLE},
+    {"rwkv7", RECIPE_LAYER_NORM | RECIPE_NO_ROPE | RECIPE_WHOLE},
     {"smallthinker", RECIPE_SHARES_NORMED | RECIPE_ROPE_IN_WINDOWS | RECIPE_WHOLE},
     {"glm-dsa", RECIPE_WHOLE},
 };

@@ -231,7 +231,7 @@ static int32_t opened(struct builder *b)
 
         made = whole_sum(b, made, rows, wide, b->tokens);
     }
-    if (b->embedding_norm.tensor) {
+    if (b->embedding_norm.tensor && !whole_mixes(b)) {
         made = whole_normed(b, &b->embedding_norm, made, wide, b->tokens, 0);
         made = whole_changed(b, &b->embedding_norm_bias, made, wide, b->tokens);
     }
@@ -305,7 +305,10 @@ static void build(struct builder *b)
     b->norm_made.weight = NULL;
     b->best_cells = NET_NONE;
     stream = stream_opened(b);
-    for (uint32_t l = 0; l < b->memory->layer_count && b->sort != WHOLE_EAGLE; l++) {
+    if (whole_mixes(b))
+        stream = whole_mixing(b, stream);
+    for (uint32_t l = 0; l < b->memory->layer_count && b->sort != WHOLE_EAGLE && !whole_mixes(b);
+         l++) {
         keep_to_the_end(b, stream, memory_feeds(b->to->settings, l));
         stream = (b->shape->streams ? whole_streams_layer : layer)(b, l, stream);
     }

@@ -125,6 +125,30 @@ enum part {
     LOW_IN, /* a product of low rank beside attention */
     LOW_OUT,
     LOW_NORM,
+    MIX_LERP, /* RWKV 7 */
+    MIX_RECEPTANCES,
+    MIX_W0,
+    MIX_W1,
+    MIX_W2,
+    MIX_A0,
+    MIX_A1,
+    MIX_A2,
+    MIX_V0,
+    MIX_V1,
+    MIX_V2,
+    MIX_KEYS,
+    MIX_VALUES,
+    MIX_K_K,
+    MIX_K_A,
+    MIX_R_K,
+    MIX_NORM,
+    MIX_NORM_BIAS,
+    MIX_G1,
+    MIX_G2,
+    MIX_OUT,
+    CHANNEL_LERP,
+    CHANNEL_KEY,
+    CHANNEL_VALUE,
     PART_COUNT,
 };
 
@@ -308,6 +332,9 @@ bool whole_reads_first(const struct builder *b, uint32_t l);
 void whole_convolution(struct builder *b, uint32_t l, int32_t normed);
 int32_t whole_convolution_out(struct builder *b, uint32_t l);
 int32_t whole_kimi(struct builder *b, uint32_t l, int32_t normed);
+/* whole_mixing.c: all layers that mix over time, of the embeddings. */
+bool whole_mixes(const struct builder *b);
+int32_t whole_mixing(struct builder *b, int32_t embeddings);
 /* Where all is put down that layer `l` is asked for at once: the next layer may ask for its state.
  */
 void whole_look_ahead(struct builder *b, uint32_t l);

@@ -117,6 +117,30 @@ static const char *const part_names[PART_COUNT] = {
     [LOW_IN] = "laurel_l.weight",
     [LOW_OUT] = "laurel_r.weight",
     [LOW_NORM] = "laurel_post_norm.weight",
+    [MIX_LERP] = "time_mix_lerp_fused.weight",
+    [MIX_RECEPTANCES] = "time_mix_receptance.weight",
+    [MIX_W0] = "time_mix_w0.weight",
+    [MIX_W1] = "time_mix_w1.weight",
+    [MIX_W2] = "time_mix_w2.weight",
+    [MIX_A0] = "time_mix_a0.weight",
+    [MIX_A1] = "time_mix_a1.weight",
+    [MIX_A2] = "time_mix_a2.weight",
+    [MIX_V0] = "time_mix_v0.weight",
+    [MIX_V1] = "time_mix_v1.weight",
+    [MIX_V2] = "time_mix_v2.weight",
+    [MIX_KEYS] = "time_mix_key.weight",
+    [MIX_VALUES] = "time_mix_value.weight",
+    [MIX_K_K] = "time_mix_k_k.weight",
+    [MIX_K_A] = "time_mix_k_a.weight",
+    [MIX_R_K] = "time_mix_r_k.weight",
+    [MIX_NORM] = "time_mix_ln.weight",
+    [MIX_NORM_BIAS] = "time_mix_ln.bias",
+    [MIX_G1] = "time_mix_g1.weight",
+    [MIX_G2] = "time_mix_g2.weight",
+    [MIX_OUT] = "time_mix_output.weight",
+    [CHANNEL_LERP] = "channel_mix_lerp_k.weight",
+    [CHANNEL_KEY] = "channel_mix_key.weight",
+    [CHANNEL_VALUE] = "channel_mix_value.weight",
 };
 
 /* --- the file's tensors ---------------------------------------------------------------------- */
@@ -270,6 +294,15 @@ static bool has_heads(const struct builder *b, uint32_t l)
            (kind->borrows || kind->values_are_keys || w[ATTN_V].tensor);
 }
 
+/* The first layer's values are pulled towards nothing. */
+static bool has_mixing(const struct weight *w, uint32_t l)
+{
+    return HAS(w, MIX_LERP, MIX_RECEPTANCES, MIX_W0, MIX_W1, MIX_W2, MIX_A0, MIX_A1, MIX_A2,
+               MIX_KEYS, MIX_VALUES, MIX_K_K, MIX_K_A, MIX_R_K, MIX_NORM, MIX_NORM_BIAS, MIX_G1,
+               MIX_G2, MIX_OUT, CHANNEL_LERP, CHANNEL_KEY, CHANNEL_VALUE) &&
+           (l == 0 || HAS(w, MIX_V0, MIX_V1, MIX_V2));
+}
+
 static bool has_index(const struct builder *b, uint32_t l)
 {
     return !whole_kind(b, l)->indexed || HAS(b->part[l], INDEX_KEY, INDEX_KEY_NORM,
@@ -305,6 +338,8 @@ static bool has_mixer(const struct builder *b, uint32_t l)
         return HAS(w, ATTN_Q, ATTN_K, ATTN_V, KIMI_CONV_Q, KIMI_CONV_K, KIMI_CONV_V, KIMI_DECAY_IN,
                    KIMI_DECAY_OUT, KIMI_GATE_IN, KIMI_GATE_OUT, SSM_DT, SSM_A, SSM_BETA, SSM_NORM,
                    ATTN_OUT);
+    case GRAPH_MIXING:
+        return has_mixing(w, l);
     case GRAPH_NO_MIXER:
         return true;
     default:

@@ -152,6 +152,7 @@ enum graph_mixer {
     GRAPH_STATE_SPACE,
     GRAPH_STATE_AND_ATTENTION, /* side by side */
     GRAPH_CONVOLUTION,
+    GRAPH_MIXING, /* over time, and the feed-forward over channels: RWKV 7 */
 };
 
 enum { GRAPH_KINDS_MAX = 8 };
