@@ -397,9 +397,11 @@ enum rm_push rm_lane_push(struct rm_lane *lane, struct rm_thread *self, uint64_t
 void rm_lane_admit_keyed(struct rm_lane *lane, uint64_t ref, struct rm_dead *dead);
 void rm_lane_raise(struct rm_lane *lane, struct rm_thread *self, uint64_t ref,
                    enum dgo_level level);
+uint32_t rm_lane_queued(const struct rm_lane *lane);
+
+/* rm_take.c */
 uint32_t rm_lane_take(struct rm_lane *lane, struct rm_entry *entries, uint32_t most);
 bool rm_lane_return(struct rm_lane *lane, const struct rm_entry *entries, uint32_t count);
-uint32_t rm_lane_queued(const struct rm_lane *lane);
 
 /* rm_shard.c */
 uint32_t rm_shard_of(struct rm_thread *self, const struct rm_lane *lane);

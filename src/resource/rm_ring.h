@@ -55,4 +55,10 @@ static inline void add_places(struct rm_lane *lane, uint32_t count)
     atomic_fetch_add_explicit(&lane->places, count, memory_order_relaxed);
 }
 
+/* rm_lane.c: the keyed slot left the key table; if its job has ended already, it is free now. */
+void rm_lane_let_go(struct rm_lane *lane, uint64_t ref);
+
+/* rm_lane.c: what waits in front of the rings goes into them. */
+void rm_lane_empty_front(struct rm_lane *lane, struct rm_dead *dead);
+
 #endif

@@ -5,7 +5,8 @@
  *     rm_lane_wake may_run_one_more rm_worker_main
  * mirrors src/resource/rm_threads.c: rm_worker_block rm_worker_share rm_lane_join
  * mirrors src/resource/rm_keeper.c: watch_worker is_anything_on tick rm_keeper_arm
- * mirrors src/resource/rm_lane.c: rm_lane_push rm_lane_take rm_lane_return rm_lane_close
+ * mirrors src/resource/rm_lane.c: rm_lane_push rm_lane_close
+ * mirrors src/resource/rm_take.c: rm_lane_take rm_lane_return
  *
  * A doze may end at any step; how often one is begun stands for time (0.3 to 1.2 ms each). The
  * keeper's tick stands still where it would change nothing, and never wakes a lane just to be sure

@@ -4,7 +4,7 @@
  * mirrors src/resource/rm_hand.h: rm_hand_fill rm_hand_settle rm_hand_next rm_hand_close rm_hand_open
  * mirrors src/resource/rm_threads.c: rm_lane_spawn rm_worker_share
  * mirrors src/resource/rm_worker.c: run_batch
- * mirrors src/resource/rm_lane.c: rm_lane_return
+ * mirrors src/resource/rm_take.c: rm_lane_return
  *
  * The worker's stores wait in its store buffer (x86; a channel, drained in order by `memory`) and
  * its loads overtake them; membarrier(2), a locked instruction and the end of a thread wait until

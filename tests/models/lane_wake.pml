@@ -3,7 +3,8 @@
  * mirrors src/resource/rm_worker.c: rm_lane_has_work may_run_one_more release pick_idle
  *     rm_lane_wake look_again stand_up rest gather work rm_worker_main
  * mirrors src/resource/rm_threads.c: rm_worker_block rm_worker_unblock
- * mirrors src/resource/rm_lane.c: rm_lane_push push_locked push_inbox empty_inbox rm_lane_take
+ * mirrors src/resource/rm_lane.c: rm_lane_push push_locked push_inbox empty_inbox
+ * mirrors src/resource/rm_take.c: rm_lane_take
  * mirrors src/resource/rm_shard.c: rm_shard_push rm_shards_have_work rm_shards_move
  *
  * A shard is an inbox of one thread: published by one locked instruction, emptied with the lock. So

@@ -2,8 +2,9 @@
  *
  * mirrors src/resource/rm_manager.c: dgo_resource_stop cancel_waiting join_threads
  * mirrors src/resource/rm_manager.c: wait_for_outsiders
- * mirrors src/resource/rm_lane.c: rm_lane_close push_locked push_inbox rm_lane_take
- *     rm_lane_push_late rm_lane_seal
+ * mirrors src/resource/rm_lane.c: rm_lane_close push_locked push_inbox rm_lane_push_late
+ *     rm_lane_seal
+ * mirrors src/resource/rm_take.c: rm_lane_take
  * mirrors src/resource/rm_strand.c: kick run_in_caller
  * mirrors src/resource/rm_shard.c: rm_shard_push rm_shards_close
  * mirrors src/resource/rm_worker.c: run_batch look_again rest rm_run_here
