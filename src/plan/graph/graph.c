@@ -80,6 +80,17 @@ static void open_inputs(struct drawing *d)
     d->states_again = tape_input(d->tape, g->slot_count * POSITION_BYTES);
 }
 
+/* Embeddings for single layers: older builds multiply them at once. */
+static tape_ref looked_up(struct drawing *d)
+{
+    const uint64_t bytes = graph_embedded_bytes(d->graph) * d->graph->layer_count;
+    const tape_ref input = tape_input(d->tape, bytes);
+
+    if (graph_mixes_embeddings(d->graph))
+        return input;
+    return TAPE_PUT(d->tape, bytes, 1, tape_view(d->tape, input));
+}
+
 /* The first device gets the embeddings, and beside them those of tokens that are given as
  * embeddings: a copy of them is made and never given back. */
 static void open_stream(struct drawing *d, bool first)
@@ -89,10 +100,10 @@ static void open_stream(struct drawing *d, bool first)
     /* Where positions are looked up next, in host memory, all of it stays there. */
     if (first && !d->graph->positions_added && graph_mixes_embeddings(d->graph)) {
         const tape_ref given = tape_input(d->tape, embedding),
-                       looked_up = tape_input(d->tape, embedding);
+                       found = tape_input(d->tape, embedding);
         const tape_ref slots = tape_input(d->tape, d->graph->token_count * ROW_INDEX_BYTES);
         const tape_ref copy = TAPE_PUT(d->tape, embedding, 0, given);
-        const tape_ref mixed = draw_written(d, copy, looked_up, slots);
+        const tape_ref mixed = draw_written(d, copy, found, slots);
 
         tape_expand(d->tape, mixed);
     }
@@ -101,7 +112,7 @@ static void open_stream(struct drawing *d, bool first)
     if (!first)
         return;
     if (d->graph->layer_embedding > 0)
-        d->looked_up = tape_input(d->tape, graph_embedded_bytes(d->graph) * d->graph->layer_count);
+        d->looked_up = looked_up(d);
     if (d->graph->recipe & RECIPE_SCALED_ROWS)
         d->stream = TAPE_PUT(d->tape, embedding, 1, d->stream,
                              tape_input(d->tape, d->graph->token_count * sizeof(float)));
@@ -343,15 +354,13 @@ static uint32_t choose_layers(const struct memory_graph *graph, uint32_t first, 
     return count;
 }
 
-/* Older builds: the last layer's result is kept where guesses may be made of it. */
+/* Older builds: the last layer's result is kept, for guesses may be made of it. */
 static void pick_late(struct drawing *d)
 {
-    const tape_ref all = d->stream;
-
+    d->last_kept = d->stream;
     d->row_count = d->graph->row_count;
-    d->stream = TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, all, d->rows_wanted);
-    if (d->graph->recipe & RECIPE_LAST_KEPT)
-        d->last_kept = all;
+    d->stream =
+        TAPE_PUT(d->tape, draw_bytes(d, d->graph->embedding), 0, d->last_kept, d->rows_wanted);
 }
 
 static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t first,
@@ -373,7 +382,7 @@ static void draw_run(struct drawing *d, const struct memory_role *role, uint32_t
         d->picks_rows = last && !g->states_out && !graph_picks_late(g);
         if (last || has_kind(layer, role))
             draw_layer(d, layer);
-        if (last && !g->states_out && graph_picks_late(g))
+        if (last && !g->states_out && graph_picks_late(g) && !g->late_normed)
             pick_late(d);
     }
 }
@@ -384,9 +393,10 @@ static void draw_output(struct drawing *d)
 {
     const struct memory_graph *g = d->graph;
     const tape_ref normed = draw_norm(d, g->embedding, d->stream);
+    const bool all = g->states_out || (graph_picks_late(g) && g->late_normed);
     tape_ref wanted = normed;
 
-    if (g->states_out) {
+    if (all) {
         d->row_count = g->row_count;
         wanted = TAPE_PUT(d->tape, draw_bytes(d, g->embedding), 0, normed, d->rows_wanted);
     }
@@ -394,7 +404,7 @@ static void draw_output(struct drawing *d)
         wanted = draw_product(d, g->embedding, wanted);
     d->stream = draw_product(d, g->vocabulary, wanted);
     tape_expand(d->tape, d->stream);
-    if (g->states_out || g->rows_scaled)
+    if (all || g->rows_scaled)
         TAPE_WRITE(d->tape, normed);
 }
 

@@ -42,8 +42,6 @@ enum recipe_flag {
     RECIPE_LAST_NORM_TOLD = 1 << 22,  /* the norm behind the feed-forward is told where to run */
     RECIPE_WHOLE = 1 << 17,           /* whole.c knows where all of it runs */
     RECIPE_WHOLE_NEWEST = 1 << 21,    /* compared so with the newest build alone */
-    RECIPE_ROWS_LATE = 1 << 23,       /* older builds pick the wanted rows behind the last layer */
-    RECIPE_LAST_KEPT = 1 << 24,       /* and keep what it gives for all tokens */
 };
 
 /* How a layer's halves follow each other; beside each other: what is added to what. */
@@ -105,7 +103,12 @@ bool graph_has_tensor(const struct dgo_model *model, const char *name);
 
 /* Builds since 11147 take embeddings among tokens: a second way in that is always reserved. */
 bool graph_mixes_embeddings(const struct memory_graph *graph);
+/* Whether the wanted rows are picked behind the last layer, and what it gives for all tokens is
+ * kept: graph->late_normed says whether as it is or normed. */
 bool graph_picks_late(const struct memory_graph *graph);
+void recipe_fill_late(const struct dgo_model *model, struct memory_graph *graph);
+/* Whether the hidden states of all tokens come to the output layer for that. */
+bool recipe_norms_all(const struct dgo_model *model, const struct memory_build *rule);
 
 /* A graph while it is put down. */
 struct drawing {
@@ -118,7 +121,7 @@ struct drawing {
         embedded; /* embeddings for single layers: as read, and as layers get them */
     tape_ref stream_turned, stream_active; /* where there are four: graph_streams.c */
     tape_ref embeddings;                   /* the stream before the first layer */
-    tape_ref last_kept;                    /* RECIPE_LAST_KEPT's; TAPE_OUTSIDE: none */
+    tape_ref last_kept; /* what the last layer gives for all tokens; TAPE_OUTSIDE: it is not kept */
     tape_ref positions, rows_wanted, states, states_again, query_scales;
     /* For layers that attend to everything, and for those with windows. */
     tape_ref key_rows[2], value_rows[2], mask[2], key_turn[2], value_turn[2];

@@ -40,8 +40,8 @@ static tape_ref make_all(struct drawing *d)
     const uint64_t bytes = graph_embedded_bytes(d->graph) * d->graph->layer_count;
     const tape_ref product = TAPE_PUT(d->tape, bytes, 0, d->embeddings);
     const tape_ref normed = TAPE_PUT(d->tape, bytes, 0, tape_view(d->tape, product));
-    const tape_ref scaled =
-        d->graph->streams ? d->looked_up : TAPE_PUT(d->tape, bytes, 1, d->looked_up);
+    const bool late = !d->graph->streams && graph_mixes_embeddings(d->graph);
+    const tape_ref scaled = late ? TAPE_PUT(d->tape, bytes, 1, d->looked_up) : d->looked_up;
     const tape_ref sum = TAPE_PUT(d->tape, bytes, 1, normed, tape_view(d->tape, scaled));
 
     return TAPE_PUT(d->tape, bytes, 0, tape_view(d->tape, sum)); /* layer behind layer */

@@ -169,6 +169,7 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
     graph->expert_inner = model->expert_feed_forward_length;
     graph->shared_inner = shared_inner(model);
     fill_groups(model, graph);
+    recipe_fill_late(model, graph);
     graph->shares_scaled = key_is_set(model, "expert_weights_scale", 1.0);
     if (key_is_set(model, "embedding_scale", 1.0))
         graph->recipe |= RECIPE_SCALED;
@@ -201,11 +202,6 @@ static bool streams_known(const struct dgo_model *model, const struct memory_gra
            key_number(model, "altup.active_idx") == 0;
 }
 
-static bool is_newest(const struct memory_build *rule)
-{
-    return rule->measured_build >= memory_build_find(0)->measured_build;
-}
-
 bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settings,
                 const struct plan_memory *memory, struct memory_graph *graph)
 {
@@ -220,11 +216,12 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
         return false;
     graph->recipe = recipe->flags;
     graph->rule = memory->terms.rule;
-    if (graph->recipe & RECIPE_WHOLE_NEWEST && is_newest(graph->rule))
+    if (graph->recipe & RECIPE_WHOLE_NEWEST && graph->rule->all_graphs)
         graph->recipe |= RECIPE_WHOLE;
     if (!graph_mixes_embeddings(graph))
         graph->recipe &= ~(uint32_t)RECIPE_SCALED_ROWS;
     graph->fused = memory_attention_fused(model, settings);
+    graph->turns_values = !graph->fused && !memory_values_transposed(model, settings);
     graph->key_type = settings->key_type;
     graph->value_type = settings->value_type;
     graph->token_count = memory->graph_tokens;

@@ -51,6 +51,17 @@ static tape_ref copied(struct drawing *d, const struct graph_layer *layer, bool 
     return is_f32 ? TAPE_PUT(d->tape, cells * width * F16_BYTES, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE;
 }
 
+/* Values that lie as keys do are turned over for plain attention. */
+static tape_ref turned_over(struct drawing *d, const struct graph_layer *layer)
+{
+    const struct memory_graph *g = d->graph;
+    const struct dgo_ggml_type *type = memory_kv_type(g->value_type);
+    const uint64_t cells = g->stream_count * (layer->window ? g->window_cells : g->cells);
+    const uint64_t row = layer->values / type->block_values * type->block_bytes;
+
+    return g->turns_values ? TAPE_PUT(d->tape, cells * row, 0, TAPE_OUTSIDE) : TAPE_OUTSIDE;
+}
+
 /* Whether that cache's rows are turned: an input of no bytes stands for no matrix. */
 static bool is_turn(const struct drawing *d, tape_ref turn)
 {
@@ -82,10 +93,12 @@ static tape_ref against_cache(struct drawing *d, const struct graph_layer *layer
         return TAPE_PUT(d->tape, mixed + graph_unpacked_bytes(g, layer), 0, queries,
                         copied(d, layer, g->key_type == DGO_KV_F32, layer->keys),
                         copied(d, layer, g->value_type == DGO_KV_F32, layer->values), mask);
+    const tape_ref values = turned_over(d, layer);
     tape_ref scores = TAPE_PUT(d->tape, draw_bytes(d, layer->heads * cells), 0, queries);
 
     scores = TAPE_PUT(d->tape, draw_bytes(d, layer->heads * cells), 1, scores, mask);
-    return TAPE_PUT(d->tape, mixed, 0, tape_view(d->tape, TAPE_PUT(d->tape, mixed, 0, scores)));
+    return TAPE_PUT(d->tape, mixed, 0,
+                    tape_view(d->tape, TAPE_PUT(d->tape, mixed, 0, values, scores)));
 }
 
 /* Whether queries and keys are views of one product still. */
@@ -105,7 +118,7 @@ static void keep(struct drawing *d, const struct graph_layer *layer, tape_ref ke
     tape_expand(d->tape, keys_first ? keys : values);
     tape_expand(d->tape, keys_first ? values : keys);
     TAPE_WRITE(d->tape, tape_view(d->tape, keys), d->key_rows[window]);
-    if (cut && !d->graph->fused && !is_turn(d, d->value_turn[window]))
+    if (cut && !d->graph->fused && !d->graph->turns_values && !is_turn(d, d->value_turn[window]))
         values = draw_product(d, layer->values, values); /* they are scattered one by one */
     TAPE_WRITE(d->tape, tape_view(d->tape, values), d->value_rows[window]);
 }

@@ -115,8 +115,8 @@ tape_ref draw_kimi_delta(struct drawing *d, tape_ref normed)
 static void keep_others(struct drawing *d)
 {
     const struct memory_graph *g = d->graph;
-    const uint64_t bytes = g->slot_count > 1 ? (g->slot_count - 1) * g->state_bytes : 0;
-    const tape_ref others = TAPE_PUT(d->tape, bytes, 0, d->states_again);
+    const uint64_t count = g->rule->others_read && g->slot_count > 1 ? g->slot_count - 1 : 0;
+    const tape_ref others = TAPE_PUT(d->tape, count * g->state_bytes, 0, d->states_again);
 
     TAPE_WRITE(d->tape, tape_view(d->tape, others));
 }

@@ -36,8 +36,7 @@ static const struct recipe recipes[] = {
                    RECIPE_WHOLE_NEWEST},
     {"glm4", RECIPE_POSITIONS_BY_FILE | RECIPE_LAST_NORM_TOLD | RECIPE_WHOLE},
     {"glm4moe", RECIPE_POSITIONS_BY_FILE | RECIPE_WHOLE},
-    {"gpt-oss",
-     RECIPE_SHARES_LATE | RECIPE_KEYS_FIRST | RECIPE_ROWS_LATE | RECIPE_RESULT_KEPT | RECIPE_WHOLE},
+    {"gpt-oss", RECIPE_SHARES_LATE | RECIPE_KEYS_FIRST | RECIPE_RESULT_KEPT | RECIPE_WHOLE},
     {"granite", RECIPE_WHOLE},
     {"granite_swa", RECIPE_WHOLE_NEWEST},
     {"granitehybrid", RECIPE_SHARES_NORMED | RECIPE_WHOLE_NEWEST},
@@ -81,13 +80,10 @@ static const struct recipe recipes[] = {
     {"qwen2moe", RECIPE_GATE_PROPORTION | RECIPE_WHOLE},
     {"qwen2vl", RECIPE_POSITIONS_4 | RECIPE_WHOLE_NEWEST},
     {"qwen3", RECIPE_WHOLE},
-    {"qwen35", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_ROWS_LATE | RECIPE_LAST_KEPT |
-                   RECIPE_WHOLE},
-    {"qwen35moe", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_ROWS_LATE | RECIPE_LAST_KEPT |
-                      RECIPE_WHOLE},
+    {"qwen35", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
+    {"qwen35moe", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"qwen3moe", RECIPE_SHARES_NORMED | RECIPE_WHOLE},
-    {"qwen3next", RECIPE_SHARES_NORMED | RECIPE_KEYS_REPEATED | RECIPE_ROWS_LATE |
-                      RECIPE_LAST_KEPT | RECIPE_WHOLE},
+    {"qwen3next", RECIPE_SHARES_NORMED | RECIPE_KEYS_REPEATED | RECIPE_WHOLE},
     {"qwen3vl", RECIPE_POSITIONS_4 | RECIPE_WHOLE},
     {"qwen3vlmoe", RECIPE_POSITIONS_4 | RECIPE_SHARES_NORMED | RECIPE_WHOLE},
     {"seed_oss", RECIPE_WHOLE},
@@ -133,6 +129,21 @@ static const struct recipe whole_alone[] = {
     {"glm-dsa", RECIPE_WHOLE},
 };
 
+/* Which pick the wanted rows behind the last layer in older builds, for all hidden states may be
+ * asked for: they are kept, normed or as they come out of the layer. */
+static const struct {
+    const char *architecture;
+    uint8_t since; /* of struct memory_build's rows_late: from which on it does */
+    bool normed;
+} late[] = {
+    {"bailingmoe3", LATE_MANY, true}, {"cohere2moe", LATE_FEW, true},
+    {"gemma4", LATE_FEW, true},       {"gpt-oss", LATE_MANY, false},
+    {"hy_v3", LATE_MANY, true},       {"mimo2", LATE_MANY, false},
+    {"nemotron_h", LATE_MANY, true},  {"nemotron_h_moe", LATE_MANY, true},
+    {"qwen35", LATE_FEW, true},       {"qwen35moe", LATE_FEW, true},
+    {"qwen3next", LATE_MANY, true},
+};
+
 /* Whose attention and feed-forward run beside each other. */
 static const struct {
     const char *architecture;
@@ -157,7 +168,25 @@ bool graph_mixes_embeddings(const struct memory_graph *graph)
 
 bool graph_picks_late(const struct memory_graph *graph)
 {
-    return graph->rule->rows_late && graph->recipe & RECIPE_ROWS_LATE;
+    return graph->late_since > 0 && graph->rule->rows_late >= graph->late_since;
+}
+
+void recipe_fill_late(const struct dgo_model *model, struct memory_graph *graph)
+{
+    for (size_t i = 0; i < sizeof late / sizeof late[0]; i++) {
+        if (strcmp(late[i].architecture, model->architecture) != 0)
+            continue;
+        graph->late_since = late[i].since;
+        graph->late_normed = late[i].normed;
+    }
+}
+
+bool recipe_norms_all(const struct dgo_model *model, const struct memory_build *rule)
+{
+    struct memory_graph graph = {.rule = rule};
+
+    recipe_fill_late(model, &graph);
+    return graph_picks_late(&graph) && graph.late_normed;
 }
 
 static const struct recipe *find(const struct recipe *table, size_t count, const char *architecture)
@@ -190,7 +219,7 @@ bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule)
         !recipe_has_roles(recipe) ||
         (recipe >= newest && recipe < newest + sizeof newest / sizeof newest[0]);
 
-    return !newest_alone || rule->measured_build >= memory_build_find(0)->measured_build;
+    return !newest_alone || rule->all_graphs;
 }
 
 static bool is_cohere_moe(const struct dgo_model *model)

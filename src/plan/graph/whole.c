@@ -198,6 +198,8 @@ static int32_t embeddings(struct builder *b)
     (void)outside;
     if (mixes)
         mixed_embeddings(b, table);
+    else if (b->layer_embedding.tensor && !b->shape->streams)
+        whole_look_up(b);
     if (b->shape->recipe & RECIPE_SCALED)
         made = whole_node(
             b, (struct net_op){
@@ -217,7 +219,7 @@ static int32_t opened(struct builder *b)
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
     int32_t made;
 
-    if (b->layer_embedding.tensor && !b->shape->streams)
+    if (b->layer_embedding.tensor && !b->shape->streams && graph_mixes_embeddings(b->shape))
         whole_look_up(b);
     made = embeddings(b);
     b->layer_embeddings.stream = made;
@@ -240,9 +242,7 @@ static int32_t opened(struct builder *b)
 
 static bool keeps_last(const struct memory_graph *shape)
 {
-    const bool late = graph_picks_late(shape);
-
-    return (late && shape->recipe & RECIPE_LAST_KEPT) ||
+    return (graph_picks_late(shape) && !shape->late_normed) ||
            (graph_mixes_embeddings(shape) && shape->recipe & RECIPE_RESULT_KEPT);
 }
 
@@ -293,9 +293,10 @@ static int32_t logits_of(struct builder *b, int32_t stream)
 
 static void build(struct builder *b)
 {
-    const bool states_out = b->to->settings->states_out;
-    const bool early = b->sort == WHOLE_EAGLE || graph_picks_late(b->shape);
-    const uint64_t rows = states_out ? b->tokens : b->rows;
+    const bool late = graph_picks_late(b->shape);
+    const bool all_normed = b->to->settings->states_out || (late && b->shape->late_normed);
+    const bool early = b->sort == WHOLE_EAGLE || (late && !all_normed);
+    const uint64_t rows = all_normed ? b->tokens : b->rows;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
     int32_t stream;
 
@@ -319,11 +320,10 @@ static void build(struct builder *b)
         stream = whole_picked(b, stream, b->model->embedding_length);
     stream = whole_normed(b, &b->output_norm, stream, bytes, rows, b->memory->layer_count);
     stream = whole_changed(b, &b->output_norm_bias, stream, bytes, rows);
-    keep_to_the_end(b, stream,
-                    b->sort != WHOLE_EAGLE && (states_out || graph_mixes_embeddings(b->shape)));
+    keep_to_the_end(b, stream, b->sort != WHOLE_EAGLE);
     if (b->shape->rows_scaled)
         stream = whole_over(b, stream, NET_NONE, bytes);
-    if (states_out)
+    if (all_normed)
         stream = whole_picked(b, stream, b->model->embedding_length);
     stream = logits_of(b, stream);
     if (b->sort != WHOLE_MODEL)
@@ -387,23 +387,9 @@ static bool states_are_deltas(const struct builder *b)
 }
 
 /* With the engine: whole layers on devices of this machine, and one state of each slot. */
-/* Seen 10 MiB off once; why is not known. */
-static bool unpacks_beside_convolutions(const struct builder *b)
-{
-    bool convolves = false;
-
-    for (uint32_t k = 0; k < b->shape->kind_count; k++)
-        convolves = convolves || b->shape->kind[k].mixer == GRAPH_CONVOLUTION;
-    return convolves && b->shape->fused &&
-           (b->shape->key_type != DGO_KV_F16 || b->shape->value_type != DGO_KV_F16);
-}
-
 static bool is_compared(const struct builder *b)
 {
     const struct dgo_settings *settings = b->to->settings;
-
-    if (unpacks_beside_convolutions(b))
-        return false;
 
     if (!b->memory->graph_known || !b->memory->terms.rule->exact || b->memory->terms.adapted ||
         !(b->shape->recipe & RECIPE_WHOLE))

@@ -6,12 +6,19 @@ static uint64_t all_bytes(const struct builder *b)
     return whole_floats(b, (uint64_t)b->shape->layer_embedding * b->memory->layer_count);
 }
 
+static int32_t multiplied(struct builder *b, int32_t looked_up)
+{
+    return whole_over(b, looked_up, NET_NONE, all_bytes(b));
+}
+
 void whole_look_up(struct builder *b)
 {
     const int32_t tokens = net_input(&b->graph, b->tokens * sizeof(int32_t));
+    int32_t made = whole_made(b, whole_stored(b, &b->layer_embedding), tokens, all_bytes(b));
 
-    b->layer_embeddings.looked_up =
-        whole_made(b, whole_stored(b, &b->layer_embedding), tokens, all_bytes(b));
+    if (!b->shape->streams && !graph_mixes_embeddings(b->shape))
+        made = multiplied(b, net_view(&b->graph, made, all_bytes(b)));
+    b->layer_embeddings.looked_up = made;
 }
 
 /* Those of all layers at once: what was looked up and a product of the stream's beginning. */
@@ -26,8 +33,8 @@ static int32_t make_all(struct builder *b)
     made = whole_over(b, made, NET_NONE, bytes);
     made = whole_normed(b, &b->layer_embedding_norm, net_view(&b->graph, made, bytes), bytes, rows,
                         untold);
-    if (!b->shape->streams)
-        scaled = whole_over(b, scaled, NET_NONE, bytes);
+    if (!b->shape->streams && graph_mixes_embeddings(b->shape))
+        scaled = multiplied(b, scaled);
     made =
         whole_node(b, (struct net_op){.bytes = bytes,
                                       .source = SOURCES(made, net_view(&b->graph, scaled, bytes)),

@@ -308,7 +308,7 @@ static int32_t slots_part(struct builder *b, int32_t *made, uint64_t count)
 /* States of all slots but one are read once more, to be kept where they are. */
 static void keep_others(struct builder *b, int32_t cache)
 {
-    const uint64_t others = b->to->settings->slot_count - 1;
+    const uint64_t others = b->shape->rule->others_read ? b->to->settings->slot_count - 1 : 0;
     const uint64_t bytes = b->shape->state_bytes;
     const int32_t rows = net_view(&b->graph, cache, bytes * (others + 1));
     const int32_t made = whole_node(

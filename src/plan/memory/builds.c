@@ -10,22 +10,32 @@
  * not measured.  0.5.0 unpacks caches of types that it has no kernel for; 0.4.0 gives their
  * attention to the CPU. */
 #define FORM_10256                                                                                 \
-    .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .rows_late = true,              \
-    .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
+    .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .shared_visitors = 2,           \
+    .host_extra = 2, .host_extra_alone = 2
 #define FORM_11146                                                                                 \
-    .measured_build = 11146, .first_inputs = 1, .other_inputs = 1, .rows_late = true,              \
+    .measured_build = 11146, .first_inputs = 1, .other_inputs = 1, .rows_late = LATE_MANY,         \
     .norms_told = true, .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
 #define FORM_11669                                                                                 \
     .measured_build = 11669, .first_inputs = 3, .first_extra = 1, .norms_told = true,              \
-    .host_inputs = 2, .host_extra = 2, .host_extra_alone = 4
+    .others_read = true, .host_inputs = 2, .host_extra = 2, .host_extra_alone = 4
 
 static const struct memory_build builds[] = {
-    {.first_build = 0, FORM_10256, .exact = true},
-    {.first_build = 9430, FORM_10256, .exact = true, .row_for_each_slot = true},
+    {.first_build = 0, FORM_10256, .exact = true, .rows_late = LATE_FEW},
+    {.first_build = 9430,
+     FORM_10256,
+     .exact = true,
+     .row_for_each_slot = true,
+     .rows_late = LATE_FEW},
+    {.first_build = 10069,
+     FORM_10256,
+     .exact = true,
+     .row_for_each_slot = true,
+     .rows_late = LATE_MANY},
     {.first_build = 10257, FORM_11146, .exact = true, .row_for_each_slot = true},
     {.first_build = 11146,
      FORM_11146,
      .exact = true,
+     .all_graphs = true,
      .row_for_each_slot = true,
      .cache_types_free = true},
     {.first_build = 11147,
@@ -38,6 +48,7 @@ static const struct memory_build builds[] = {
      FORM_11669,
      .cache_types_free = true,
      .exact = true,
+     .all_graphs = true,
      .row_for_each_slot = true,
      .other_inputs = 1,
      .shared_visitors = 1,

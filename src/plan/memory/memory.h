@@ -59,17 +59,21 @@ enum memory_family {
 
 #define MEMORY_COPIES UINT64_C(4) /* GGML_SCHED_MAX_COPIES: inputs under pipeline parallelism */
 
+enum { LATE_NONE, LATE_FEW, LATE_MANY };
+
 /* One row for each range of builds whose compute buffers follow the same form (builds.c). */
 struct memory_build {
     uint32_t first_build;    /* the row holds from here to the next row */
     uint32_t measured_build; /* the one it was compared with */
     bool exact;              /* false: between two measured builds; the greater of both forms */
+    bool all_graphs;         /* compared with it for every architecture of recipes.c */
     bool row_for_each_slot;  /* logits are reserved for a row a slot, else for a micro-batch */
     uint8_t first_inputs;    /* tensors of width E that the first device of a pipeline keeps ... */
     uint8_t other_inputs;    /* ... and each later one: hidden state, residual */
     uint8_t first_extra;     /* times E at the first device's peak */
+    bool others_read;        /* states of all slots but one are read once more in each layer */
     bool norms_told;         /* a layer's norms are told to run with it */
-    bool rows_late;          /* see RECIPE_ROWS_LATE */
+    uint8_t rows_late;       /* which architectures pick rows late: recipes.c */
     bool cache_types_free;   /* cards fuse attention for any pair of types that they read */
     uint8_t shared_visitors; /* tensors of -ncmoe on the first device at once, of several devices */
     bool attention_place_known; /* where unfused attention runs over a cache in host memory */
@@ -163,6 +167,7 @@ struct memory_graph {
     const struct memory_build *rule;
     uint8_t halves; /* enum graph_halves */
     bool fused;
+    bool turns_values; /* attention is not fused, though the cache was laid out for it */
     enum dgo_kv_type key_type, value_type;
     bool states_out; /* hidden states of all tokens are handed out */
     uint64_t token_count, row_count, slot_count, stream_count; /* of the micro-batch */
@@ -190,7 +195,9 @@ struct memory_graph {
         state_count; /* of a slot that come out of a layer: more where a draft may be refused */
     uint32_t convolution, state_inner, state_groups, state_size, state_heads;
     bool selective, parts_normed; /* Mamba 1: steps of low rank; steps and both parts are normed */
-    bool states_unsure;           /* several slots beside attention: seen by 2E off, so a bound */
+    uint8_t late_since;   /* rows are picked late with rules from this rows_late on; 0: never */
+    bool late_normed;     /* and the hidden states that are kept are normed */
+    bool states_unsure;   /* several slots beside attention: seen by 2E off, so a bound */
     bool has_state_space; /* a part of a layer may be computed on the next device: see replay.c */
     uint32_t kind_count, layer_count;
     uint32_t leading_count; /* first layers of kinds that do not come again */

@@ -342,11 +342,7 @@ static uint64_t logits_bytes(const struct dgo_model *model, const struct plan_me
 static uint64_t output_alone_bytes(const struct dgo_model *model, const struct plan_memory *memory)
 {
     const uint64_t rows = memory->output_row_count * sizeof(float);
-    /* A delta net's graph picked the wanted rows behind the last layer, not in it. */
-    const uint64_t wide = memory->terms.family == MEMORY_DELTA && memory->terms.rule->rows_late
-                              ? memory->terms.embedding
-                              : 0;
-
+    const uint64_t wide = recipe_norms_all(model, memory->terms.rule) ? memory->terms.embedding : 0;
     const uint64_t fed = memory->terms.fed ? 3 * memory->terms.embedding : 0;
 
     return rows * model->vocab_size * (fed ? 2 : 1) +
