@@ -102,7 +102,10 @@ static void run_table(const char *path, bool has_rows, uint32_t build, struct dg
         truth_machine(row.cards, &machine);
         CHECK_ROW(truth_settings(&row, &machine, &settings), row.args);
 
-        const struct dgo_engine_rules rules = {.build = row.full_rows ? 9000 : build};
+        if (row.full_rows)
+            settings.output_row_count = UINT32_MAX;
+
+        const struct dgo_engine_rules rules = {.build = build};
 
         if (dgo_estimate_make(&machine, models[m], &settings, &rules, NULL, &estimate, &err)) {
             print_error("%s %s %s: %s\n", row.model, row.cards, row.args, err.text);
