@@ -237,7 +237,8 @@ struct dgo_plan {
     struct dgo_settings settings;
     struct dgo_estimate estimate;
     struct dgo_prediction predicted;
-    bool every_gpu; /* as the intent wished */
+    bool every_gpu;    /* as the intent wished */
+    uint32_t gpu_mask; /* the same: bit per GPU that may be used; 0: all */
     /* Of each GPU of the machine, in use or not; what dgo_plan_shrink lets grow. */
     uint64_t margin_bytes[DGO_GPU_MAX];
     uint32_t alternative_count;

@@ -274,6 +274,27 @@ static bool in_plan(const struct dgo_estimate *estimate, uint32_t gpu)
     return false;
 }
 
+/* Why a GPU takes no part. */
+static void tell_left_out(const struct telling *to, uint32_t g)
+{
+    const struct dgo_gpu *gpu = &to->machine->gpu[g];
+    const uint64_t room = assign_free_bytes(gpu);
+    const uint64_t overhead = memory_overhead_bytes(gpu), margin = to->plan->margin_bytes[g];
+    char why[128] = "";
+
+    if (to->plan->gpu_mask != 0 && !(to->plan->gpu_mask >> g & 1))
+        snprintf(why, sizeof why, "it is not among those allowed");
+    else if (!dgo_gpu_knows(gpu, DGO_GPU_FREE_BYTES))
+        snprintf(why, sizeof why, "its free memory is unknown");
+    else if (room <= overhead + margin)
+        snprintf(why, sizeof why, "of %.0f MiB free, overhead takes %.0f and the margin %.0f",
+                 mib(room), mib(overhead), mib(margin));
+    else
+        snprintf(why, sizeof why, "what it saves is not worth a card more");
+    say(to, "  GPU %" PRIu32 "%s%s is left out: %s", g, gpu->name[0] ? " " : "", gpu->name,
+        gpu->problem[0] ? gpu->problem : why);
+}
+
 static void tell_split(const struct telling *to)
 {
     const struct dgo_estimate *estimate = &to->plan->estimate;
@@ -297,10 +318,7 @@ static void tell_split(const struct telling *to)
             to->cost.prompt_tokens, to->cost.generated_tokens, VARIANTS_CARD_PRICE * 100);
     for (uint32_t g = 0; g < to->machine->gpu_count; g++)
         if (!in_plan(estimate, g))
-            say(to, "  GPU %" PRIu32 "%s%s is left out: %s", g,
-                to->machine->gpu[g].name[0] ? " " : "", to->machine->gpu[g].name,
-                to->machine->gpu[g].problem[0] ? to->machine->gpu[g].problem
-                                               : "not allowed, too full, or it saves too little");
+            tell_left_out(to, g);
 }
 
 /* "702 GB/s (0.75 of 936)" */
@@ -315,28 +333,100 @@ static void tell_rate(const struct cost_model *cost, uint32_t gpu, char text[96]
                  rate / COST_BANDWIDTH_SHARE, cost->rates.assumed[gpu] ? ", assumed" : "");
 }
 
+/* The layers of a device, the output layer as the last. */
+static uint32_t layer_at(const struct telling *to, const struct dgo_device_estimate *device,
+                         uint32_t i)
+{
+    return i < device->layer_count ? device->layer_first + i : to->memory.layer_count;
+}
+
+/* What the CPU reads for a device's layers: experts that stay in host memory. */
+static void tell_kept(const struct telling *to, const struct dgo_device_estimate *device,
+                      char text[160])
+{
+    const struct cost_model *cost = &to->cost;
+    const char *source = cost->rates.host_assumed      ? " (assumed)"
+                         : cost->rates.host_calibrated ? " (calibrated)"
+                                                       : "";
+    double bytes = 0;
+    uint32_t visits = 0;
+
+    text[0] = '\0';
+    for (uint32_t i = 0; i < device->layer_count; i++) {
+        bytes += cost->kept_read_bytes[layer_at(to, device, i)];
+        visits += cost->kept_read_bytes[layer_at(to, device, i)] > 0;
+    }
+    if (visits > 0)
+        snprintf(text, 160,
+                 "; the CPU reads %.3f GB beside at %.0f GB/s%s, %" PRIu32
+                 " times there and back in %.2f ms",
+                 bytes / 1e9, cost->rates.host_rate / 1e9, source, visits,
+                 visits * COST_EXPERTS_VISIT * 1e3);
+}
+
 /* Tells and returns the seconds of a device's share of a decode step. */
 static double tell_device_speed(const struct telling *to, const struct dgo_device_estimate *device)
 {
     const struct cost_model *cost = &to->cost;
     const int32_t gpu = (int32_t)device->gpu_index;
     double bytes = 0, launches = 0, seconds = 0;
-    char rate[96];
+    char rate[96], kept[160];
     const uint32_t count = device->layer_count + device->holds_output;
 
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t l =
-            i < device->layer_count ? device->layer_first + i : to->memory.layer_count;
+        const uint32_t l = layer_at(to, device, i);
 
         bytes += cost->read_bytes[l];
         launches += cost->launch_s[l] * cost->rates.launch_share[gpu];
         seconds += cost_decode_s(cost, gpu, l);
     }
     tell_rate(cost, device->gpu_index, rate);
+    tell_kept(to, device, kept);
     say(to,
-        "  %s reads %.3f GB for a token at %s and launches %" PRIu32 " layers in %.2f ms: %.3f ms",
-        device->name, bytes / 1e9, rate, count, launches * 1e3, seconds * 1e3);
+        "  %s reads %.3f GB for a token at %s and launches %" PRIu32
+        " layers in %.2f ms%s: %.3f ms",
+        device->name, bytes / 1e9, rate, count, launches * 1e3, kept, seconds * 1e3);
     return seconds;
+}
+
+/* A device's share of one micro-batch of the prompt. */
+static void tell_device_prompt(const struct telling *to, const struct dgo_device_estimate *device)
+{
+    const struct cost_model *cost = &to->cost;
+    const int32_t gpu = (int32_t)device->gpu_index;
+    double flops = 0, fetched = 0, seconds = 0;
+    char fetching[64] = "";
+
+    for (uint32_t i = 0; i < device->layer_count + device->holds_output; i++) {
+        const uint32_t l = layer_at(to, device, i);
+
+        flops += cost->flops[l];
+        fetched += cost->fetched_bytes[l];
+        seconds += cost_prefill_s(cost, gpu, l);
+    }
+    if (fetched > 0)
+        snprintf(fetching, sizeof fetching, " and fetches %.3f GB at %.1f GB/s", fetched / 1e9,
+                 cost->rates.upload_rate / 1e9);
+    say(to, "    %s computes %.2f TFLOP at %.1f TFLOPS%s: %.1f ms", device->name, flops / 1e12,
+        cost->rates.gpu_flops[gpu] / 1e12, fetching, seconds * 1e3);
+}
+
+static void tell_prompt(const struct telling *to)
+{
+    const struct dgo_estimate *estimate = &to->plan->estimate;
+    const struct cost_model *cost = &to->cost;
+    const double repeats = cost_pipeline_repeats(cost);
+    char way[96] = "";
+
+    if (estimate->pipeline && repeats > 0)
+        snprintf(way, sizeof way, ", %.0f through all cards and %.0f more behind the slowest",
+                 cost->batch_count, repeats);
+    say(to, "  a prompt of %.0f tokens is %.0f micro-batch%s of %.0f%s, %.3f s: %.0f tokens/s",
+        cost->prompt_tokens, cost->ubatch_count, cost->ubatch_count > 1 ? "es" : "",
+        cost->ubatch_tokens, way, cost_prompt_s(cost, estimate),
+        to->plan->predicted.prefill_tokens_per_second);
+    for (uint32_t d = 0; d < estimate->device_count; d++)
+        tell_device_prompt(to, &estimate->device[d]);
 }
 
 static void tell_speed(const struct telling *to)
@@ -344,7 +434,6 @@ static void tell_speed(const struct telling *to)
     const struct dgo_estimate *estimate = &to->plan->estimate;
     const struct dgo_prediction *predicted = &to->plan->predicted;
     const double step = cost_decode_step_s(&to->cost, estimate);
-    const double prompt = cost_prompt_s(&to->cost, estimate);
     double parts = 0;
 
     say(to, "speed of one request, at half of its context:");
@@ -358,9 +447,7 @@ static void tell_speed(const struct telling *to)
         parts += tell_device_speed(to, &estimate->device[d]);
     say(to, "  a step is %.3f ms with %.0f us for handing on: %.1f tokens/s", step * 1e3,
         (step - parts) * 1e6, predicted->decode_tokens_per_second);
-    say(to, "  a prompt of %.0f tokens is %.0f micro-batches and %.3f s: %.0f tokens/s",
-        to->cost.prompt_tokens, to->cost.ubatch_count, prompt,
-        predicted->prefill_tokens_per_second);
+    tell_prompt(to);
     say(to,
         "  lower bound: with this context, cache and micro-batch, layers cut anywhere%s could save "
         "no more than %.2f %% of a step",

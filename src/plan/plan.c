@@ -190,6 +190,7 @@ static void write_plan(const struct planning *planning, struct dgo_plan *plan)
     plan->predicted = planning->answer.predicted;
     plan->alternative_count = 0;
     plan->every_gpu = planning->request.every_gpu;
+    plan->gpu_mask = planning->request.gpu_mask;
     memcpy(plan->margin_bytes, planning->request.margin_bytes, sizeof plan->margin_bytes);
 }
 
