@@ -127,7 +127,7 @@ void cost_make(const struct dgo_machine *machine, const struct plan_memory *memo
     memset(cost, 0, sizeof *cost);
     cost->layer_count = memory->layer_count;
     cost->op_offload = memory->op_offload;
-    rates_make(machine, &cost->rates);
+    rates_make(machine, request->gpu_mask, &cost->rates);
     fill_request(cost, memory, request);
     fill_layers(cost, memory, request->slot_count);
 }
@@ -153,11 +153,11 @@ double cost_prefill_s(const struct cost_model *cost, int32_t gpu, uint32_t layer
                     cost->host_fetched_bytes[layer] / cost->rates.host_rate);
     /* Large batches are computed on a GPU even so: the weights travel there each time. */
     if (gpu == COST_CPU)
-        return cost->host_fetched_bytes[layer] / cost->rates.upload_rate +
+        return cost->host_fetched_bytes[layer] / cost->rates.best_upload_rate +
                cost->flops[layer] / cost->rates.best_flops;
     return fmax(cost->flops[layer] / cost->rates.gpu_flops[gpu],
                 cost->touched_bytes[layer] / cost->rates.gpu_rate[gpu]) +
-           cost->fetched_bytes[layer] / cost->rates.upload_rate +
+           cost->fetched_bytes[layer] / cost->rates.upload_rate[gpu] +
            cost->launch_s[layer] * cost->rates.launch_share[gpu];
 }
 
@@ -169,7 +169,8 @@ double cost_hop_decode_s(const struct cost_model *cost, int32_t from, int32_t to
 double cost_hop_prefill_s(const struct cost_model *cost, int32_t from, int32_t to)
 {
     if (from == COST_CPU || to == COST_CPU)
-        return COST_HOP_HOST + cost->hop_bytes / cost->rates.upload_rate;
+        return COST_HOP_HOST +
+               cost->hop_bytes / cost->rates.upload_rate[to == COST_CPU ? from : to];
     return cost->rates.hop_s[from][to] + cost->hop_bytes / cost->rates.link_rate[from][to];
 }
 

@@ -40,6 +40,7 @@ struct cost_model {
  * chat), `concurrent` of them at once (0: 1), each at half of its slot's context. */
 struct cost_request {
     uint32_t slot_count, concurrent;
+    uint32_t gpu_mask; /* bit per GPU that may be used; 0: all */
     double prompt_tokens, generated_tokens;
 };
 void cost_make(const struct dgo_machine *machine, const struct plan_memory *memory,

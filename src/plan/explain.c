@@ -406,7 +406,7 @@ static void tell_device_prompt(const struct telling *to, const struct dgo_device
     }
     if (fetched > 0)
         snprintf(fetching, sizeof fetching, " and fetches %.3f GB at %.1f GB/s", fetched / 1e9,
-                 cost->rates.upload_rate / 1e9);
+                 cost->rates.upload_rate[gpu] / 1e9);
     say(to, "    %s computes %.2f TFLOP at %.1f TFLOPS%s: %.1f ms", device->name, flops / 1e12,
         cost->rates.gpu_flops[gpu] / 1e12, fetching, seconds * 1e3);
 }
@@ -492,6 +492,7 @@ void dgo_plan_explain(const struct dgo_machine *machine, const struct dgo_model 
     /* Of one request: what the prediction is told for. */
     cost_make(machine, &to->memory,
               &(struct cost_request){.slot_count = plan->settings.slot_count,
+                                     .gpu_mask = plan->gpu_mask,
                                      .prompt_tokens = plan->predicted.prompt_tokens,
                                      .generated_tokens = plan->predicted.generated_tokens},
               &to->cost);

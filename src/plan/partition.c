@@ -337,7 +337,7 @@ enum dgo_status dgo_partition_make(const struct dgo_partition_rules *rules,
         status = dgo_fail(err, DGO_ENOMEM, "no memory to search for a partition");
         goto out;
     }
-    rates_make(request->machine, rates);
+    rates_make(request->machine, 0, rates);
     cut->rules = rules;
     cut->request = request;
     cut->rates = rates;

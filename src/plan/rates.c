@@ -51,7 +51,6 @@ static void fill_cards(struct rates *rates, const struct dgo_machine *machine)
         rates->gpu_flops[g] = flops[g] * COST_FLOPS_SHARE;
         rates->launch_share[g] = 1;
         use_measured(rates, &machine->gpu[g], g);
-        rates->best_flops = fmax(rates->best_flops, rates->gpu_flops[g]);
     }
 }
 
@@ -72,7 +71,7 @@ static void fill_links(struct rates *rates, const struct dgo_machine *machine)
     for (uint32_t a = 0; a < machine->gpu_count; a++) {
         const double own = pcie_rate(&machine->gpu[a]);
 
-        rates->upload_rate = fmax(rates->upload_rate, own);
+        rates->upload_rate[a] = own > 0 ? own : 2 * COST_LINK_BANDWIDTH;
         for (uint32_t b = 0; b < machine->gpu_count; b++) {
             const struct dgo_link *link = &machine->link[a][b];
             const bool direct = link->kind == DGO_LINK_NVLINK || (link->p2p_known && link->p2p);
@@ -90,8 +89,19 @@ static void fill_links(struct rates *rates, const struct dgo_machine *machine)
                                                               : COST_HOP_HOST;
         }
     }
-    if (!(rates->upload_rate > 0))
-        rates->upload_rate = 2 * COST_LINK_BANDWIDTH;
+}
+
+/* Layers on the CPU have their prompts computed on a card. */
+static void fill_best(struct rates *rates, uint32_t gpu_mask)
+{
+    for (uint32_t g = 0; g < rates->gpu_count; g++) {
+        if (gpu_mask != 0 && !(gpu_mask >> g & 1))
+            continue;
+        rates->best_flops = fmax(rates->best_flops, rates->gpu_flops[g]);
+        rates->best_upload_rate = fmax(rates->best_upload_rate, rates->upload_rate[g]);
+    }
+    if (!(rates->best_upload_rate > 0))
+        rates->best_upload_rate = 2 * COST_LINK_BANDWIDTH;
 }
 
 static void fill_host(struct rates *rates, const struct dgo_host *host)
@@ -106,12 +116,13 @@ static void fill_host(struct rates *rates, const struct dgo_host *host)
     }
 }
 
-void rates_make(const struct dgo_machine *machine, struct rates *rates)
+void rates_make(const struct dgo_machine *machine, uint32_t gpu_mask, struct rates *rates)
 {
     memset(rates, 0, sizeof *rates);
     rates->gpu_count = machine->gpu_count;
     fill_cards(rates, machine);
     fill_links(rates, machine);
+    fill_best(rates, gpu_mask);
     fill_host(rates, &machine->host);
 }
 

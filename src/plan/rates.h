@@ -33,30 +33,32 @@
 #define COST_EXPERTS_LAUNCH 36e-6
 #define COST_HOP_DIRECT     15e-6
 #define COST_HOP_HOST       45e-6
-/* Experts in host memory beside a layer on a card: there and back. */
-#define COST_EXPERTS_VISIT (2 * COST_HOP_HOST)
-#define COST_HOP_SOCKETS   60e-6
+#define COST_HOP_SOCKETS    60e-6
 /* A round trip on a local network (0.1-0.3 ms, reference). */
 #define COST_HOP_NETWORK 200e-6
+/* Experts in host memory beside a layer on a card: there and back. */
+#define COST_EXPERTS_VISIT (2 * COST_HOP_HOST)
 
 struct rates {
     uint32_t gpu_count;
     double gpu_rate[DGO_GPU_MAX];  /* bytes per second that decoding reaches */
     double gpu_flops[DGO_GPU_MAX]; /* operations per second that prompts reach */
     double
-        launch_share[DGO_GPU_MAX]; /* launches take this part of the constants above; 1 unknown */
-    bool assumed[DGO_GPU_MAX];     /* the card's bandwidth was not known */
-    bool calibrated[DGO_GPU_MAX];  /* its decode rate was measured with the engine */
-    double best_flops;
-    double host_rate;   /* bytes per second that the CPU reads weights with */
-    double upload_rate; /* host memory to a GPU, for weights that stay there */
+        launch_share[DGO_GPU_MAX];   /* launches take this part of the constants above; 1 unknown */
+    bool assumed[DGO_GPU_MAX];       /* the card's bandwidth was not known */
+    bool calibrated[DGO_GPU_MAX];    /* its decode rate was measured with the engine */
+    double best_flops;               /* of the cards that may be used, as best_upload_rate */
+    double host_rate;                /* bytes per second that the CPU reads weights with */
+    double upload_rate[DGO_GPU_MAX]; /* host memory to that GPU, for weights that stay there */
+    double best_upload_rate;
     bool host_assumed, host_calibrated;
     double hop_s[DGO_GPU_MAX][DGO_GPU_MAX];     /* latency of handing on */
     double link_rate[DGO_GPU_MAX][DGO_GPU_MAX]; /* bytes per second between two cards */
     bool direct[DGO_GPU_MAX][DGO_GPU_MAX];      /* not through host memory */
 };
 
-void rates_make(const struct dgo_machine *machine, struct rates *rates);
+/* `gpu_mask` has a bit for each GPU that may be used; 0: all. */
+void rates_make(const struct dgo_machine *machine, uint32_t gpu_mask, struct rates *rates);
 
 /* Seconds of adding up `bytes` over the cards in `gpu` and giving each the sum: a ring of
  * 2(N-1)/N of the bytes over the slowest link, and N-1 steps of the slowest hand-over. */

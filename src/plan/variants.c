@@ -52,6 +52,7 @@ void variants_cost(struct search *search, uint32_t concurrent)
     cost_make(request->machine, &search->memory,
               &(struct cost_request){.slot_count = search->settings.slot_count,
                                      .concurrent = concurrent,
+                                     .gpu_mask = request->gpu_mask,
                                      .prompt_tokens = request->prompt_tokens,
                                      .generated_tokens = request->generated_tokens},
               &search->cost);

@@ -49,6 +49,41 @@ static void reads_weights_and_half_the_cache(void **unused)
     make_model_done(model);
 }
 
+static double fetch_s(const struct dgo_gpu *gpu, const struct dgo_model *model, uint32_t mask)
+{
+    struct dgo_settings settings = settings_of(model, 8192);
+
+    settings.cpu_moe_layer_count = model->layer_count;
+    make_machine(&machine, (const struct make_card[]){make_3090, make_3090}, 2);
+    for (uint32_t g = 0; g < 2; g++) {
+        machine.gpu[g].pcie_gen = gpu[g].pcie_gen;
+        machine.gpu[g].pcie_width = gpu[g].pcie_width;
+        machine.gpu[g].known |= UINT64_C(1) << DGO_GPU_PCIE_GEN | UINT64_C(1) << DGO_GPU_PCIE_WIDTH;
+    }
+    assert_int_equal(memory_make(model, &settings, NULL, &memory, NULL), DGO_OK);
+    cost_make(&machine, &memory, &(struct cost_request){.slot_count = 1, .gpu_mask = mask}, &cost);
+    return cost.fetched_bytes[0] / cost.rates.upload_rate[1];
+}
+
+/* Experts in host memory come over the link of the card that computes with them, not over the best
+ * one of the machine; layers on the CPU over the best of those that may be used. */
+static void fetches_over_its_own_link(void **unused)
+{
+    static const struct dgo_gpu links[] = {{.pcie_gen = 4, .pcie_width = 16},
+                                           {.pcie_gen = 4, .pcie_width = 4}};
+    struct dgo_model *model = make_model(&make_moe30b);
+    const double wide = fetch_s((const struct dgo_gpu[]){links[0], links[0]}, model, 0);
+    const double narrow = fetch_s(links, model, 0);
+
+    (void)unused;
+    assert_true(NEAR(narrow, 4 * wide));
+    assert_true(cost_prefill_s(&cost, 1, 0) - cost_prefill_s(&cost, 0, 0) > 2.9 * wide);
+    assert_true(NEAR(cost.rates.best_upload_rate, cost.rates.upload_rate[0]));
+    fetch_s(links, model, 2);
+    assert_true(NEAR(cost.rates.best_upload_rate, cost.rates.upload_rate[1]));
+    make_model_done(model);
+}
+
 /* Tied embeddings have no output matrix of their own in host memory; it is read there all the same.
  */
 static void reads_tied_output_on_the_cpu(void **unused)
@@ -258,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_weights_and_half_the_cache),
         cmocka_unit_test(reads_tied_output_on_the_cpu),
+        cmocka_unit_test(fetches_over_its_own_link),
         cmocka_unit_test(reads_the_active_experts),
         cmocka_unit_test(reads_the_window_only),
         cmocka_unit_test(assumes_what_is_unknown),
