@@ -386,24 +386,10 @@ static bool states_are_deltas(const struct builder *b)
     return true;
 }
 
-/* Seen 10 MiB under with experts in host memory; why is not known. */
-static bool unpacks_beside_convolutions(const struct builder *b)
-{
-    bool convolves = false;
-
-    for (uint32_t k = 0; k < b->shape->kind_count; k++)
-        convolves = convolves || b->shape->kind[k].mixer == GRAPH_CONVOLUTION;
-    return convolves && b->shape->fused && (b->memory->overrides || !b->to->all_on_devices) &&
-           (b->shape->key_type != DGO_KV_F16 || b->shape->value_type != DGO_KV_F16);
-}
-
 /* With the engine: whole layers on devices of this machine, and one state of each slot. */
 static bool is_compared(const struct builder *b)
 {
     const struct dgo_settings *settings = b->to->settings;
-
-    if (unpacks_beside_convolutions(b))
-        return false;
 
     if (!b->memory->graph_known || !b->memory->terms.rule->exact || b->memory->terms.adapted ||
         !(b->shape->recipe & RECIPE_WHOLE))

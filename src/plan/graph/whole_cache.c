@@ -138,6 +138,13 @@ int32_t whole_as_f16(struct builder *b, uint32_t l, int32_t read, enum dgo_kv_ty
         (struct net_op){.bytes = cells * width * sizeof(uint16_t), .source = SOURCES(read), PLAIN});
 }
 
+/* Of cards' kernels there may be one for some layers only. */
+static bool without_kernel(const struct builder *b, uint32_t l)
+{
+    return b->memory->attention_on_cpu &&
+           !memory_layer_has_kernel(b->model, b->to->settings, b->memory->terms.rule, l);
+}
+
 static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int32_t keys,
                             int32_t values, uint64_t bytes)
 {
@@ -153,7 +160,7 @@ static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int3
     return whole_node(
         b, (struct net_op){.bytes = bytes,
                            .room_bytes = graph_unpacked_bytes(b->shape, whole_kind(b, l)),
-                           .cpu_only = b->memory->attention_on_cpu,
+                           .cpu_only = without_kernel(b, l),
                            .source = SOURCES(queries, keys, values, whole_mask(b, l),
                                              sinks->tensor ? whole_stored(b, sinks) : NET_NONE),
                            .light = true,

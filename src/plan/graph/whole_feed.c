@@ -115,10 +115,11 @@ static int32_t shares_of(struct builder *b, int32_t odds, int32_t chosen, uint32
         shares = net_view(&b->graph, shares, bytes);
         total = whole_node(
             b, (struct net_op){.bytes = rows * sizeof(float), .source = SOURCES(shares), PLAIN});
-        total = whole_node(
-            b, (struct net_op){.bytes = rows * sizeof(float), .source = SOURCES(total), PLAIN});
-        shares =
-            whole_node(b, (struct net_op){.bytes = bytes, .source = SOURCES(shares, total), PLAIN});
+        total = whole_over(b, total, NET_NONE, rows * sizeof(float));
+        /* Over the sum, where one expert is all of it. */
+        shares = whole_node(
+            b, (struct net_op){
+                   .bytes = bytes, .source = SOURCES(shares, total), .reusable = 2, PLAIN});
         shares = net_view(&b->graph, shares, bytes);
     }
     if (b->shape->shares_scaled)
