@@ -59,6 +59,15 @@ static int32_t product(struct builder *b, uint32_t l, enum part part, int32_t of
     return whole_product(b, &b->part[l][part], of, whole_floats(b, width), b->tokens);
 }
 
+/* Mamba 1 sees its tokens slot by slot, delta nets at the end: a product has as many rows as a slot
+ * has tokens. */
+static int32_t product_by_slots(struct builder *b, uint32_t l, enum part part, int32_t of,
+                                uint64_t width)
+{
+    return whole_product(b, &b->part[l][part], of, whole_floats(b, width),
+                         b->tokens / b->to->settings->slot_count);
+}
+
 static int32_t seen(struct builder *b, int32_t of, uint64_t width)
 {
     return net_view(&b->graph, of, whole_floats(b, width));
@@ -164,8 +173,7 @@ int32_t whole_delta(struct builder *b, uint32_t l, int32_t normed)
     gate = seen(b, product(b, l, DELTA_GATE, normed, inner), inner);
     made = whole_sum(b, made, made_of(b, gate, inner), bytes, b->tokens);
     /* Its rows are those of a slot. */
-    made = whole_product(b, &w[SSM_OUT], seen(b, made, inner), wide,
-                         b->tokens / b->to->settings->slot_count);
+    made = product_by_slots(b, l, SSM_OUT, seen(b, made, inner), b->model->embedding_length);
     return net_view(&b->graph, made, wide);
 }
 
@@ -280,13 +288,13 @@ static struct scan_parts selective_parts(struct builder *b, uint32_t l, int32_t 
 {
     const struct memory_graph *g = b->shape;
     const uint64_t rank = g->state_heads, row = rank + 2 * (uint64_t)g->state_size;
-    const int32_t both = product(b, l, SSM_X, values, row);
+    const int32_t both = product_by_slots(b, l, SSM_X, values, row);
     struct scan_parts parts = {.values = seen(b, values, g->state_inner)};
 
     parts.steps = part_normed(b, l, SSM_STEPS_NORM, both, row, rank);
     if (!g->parts_normed)
         parts.steps = made_of(b, parts.steps, rank);
-    parts.steps = product(b, l, SSM_STEPS, parts.steps, g->state_inner);
+    parts.steps = product_by_slots(b, l, SSM_STEPS, parts.steps, g->state_inner);
     parts.steps = whole_changed(b, &b->part[l][SSM_DT], parts.steps,
                                 whole_floats(b, g->state_inner), b->tokens);
     parts.in = part_normed(b, l, SSM_B_NORM, both, row, g->state_size);
@@ -323,7 +331,8 @@ void whole_scan(struct builder *b, uint32_t l, int32_t normed)
 {
     const struct memory_graph *g = b->shape;
     const uint64_t slots = b->to->settings->slot_count, states = g->state_bytes * slots;
-    const int32_t all = product(b, l, SSM_IN, normed, product_width(g));
+    const int32_t all = g->selective ? product_by_slots(b, l, SSM_IN, normed, product_width(g))
+                                     : product(b, l, SSM_IN, normed, product_width(g));
     const int32_t input = behind_kept(b, all), cache = whole_state_cache(b, l, g->state_bytes);
     struct scan_parts parts;
     int32_t values, scan;
@@ -366,8 +375,6 @@ int32_t whole_scan_out(struct builder *b, uint32_t l)
                             g->state_groups * b->tokens, l);
     if (!g->selective)
         return whole_product(b, &w[SSM_OUT], seen(b, made, inner), wide, b->tokens);
-    /* Its rows are those of a slot. */
-    made = whole_product(b, &w[SSM_OUT], seen(b, made, inner), wide,
-                         b->tokens / b->to->settings->slot_count);
+    made = product_by_slots(b, l, SSM_OUT, seen(b, made, inner), b->model->embedding_length);
     return net_view(&b->graph, made, wide);
 }
