@@ -32,6 +32,8 @@ void whole_write_rows(struct builder *b, int32_t cache, int32_t rows, int32_t wh
 /* An f32 cache is copied to f16: of layer `l`, `width` values in each cell. */
 int32_t whole_as_f16(struct builder *b, uint32_t l, int32_t read, enum dgo_kv_type type,
                      uint64_t width);
+/* Fused, and cards have no kernel for this layer's. */
+bool whole_attends_on_cpu(const struct builder *b, uint32_t l);
 /* whole_index.c: the keys of an indexer go to its cache; the mask of what it picked, made of the
  * norm and of the queries of low rank. */
 void whole_index_keys(struct builder *b, uint32_t l, int32_t in);

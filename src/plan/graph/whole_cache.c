@@ -138,8 +138,8 @@ int32_t whole_as_f16(struct builder *b, uint32_t l, int32_t read, enum dgo_kv_ty
         (struct net_op){.bytes = cells * width * sizeof(uint16_t), .source = SOURCES(read), PLAIN});
 }
 
-/* Of cards' kernels there may be one for some layers only. */
-static bool without_kernel(const struct builder *b, uint32_t l)
+/* Of models with heads of two sizes cards may have a kernel for those of one. */
+bool whole_attends_on_cpu(const struct builder *b, uint32_t l)
 {
     return b->memory->attention_on_cpu &&
            !memory_layer_has_kernel(b->model, b->to->settings, b->memory->terms.rule, l);
@@ -160,7 +160,7 @@ static int32_t attend_fused(struct builder *b, uint32_t l, int32_t queries, int3
     return whole_node(
         b, (struct net_op){.bytes = bytes,
                            .room_bytes = graph_unpacked_bytes(b->shape, whole_kind(b, l)),
-                           .cpu_only = without_kernel(b, l),
+                           .cpu_only = whole_attends_on_cpu(b, l),
                            .source = SOURCES(queries, keys, values, whole_mask(b, l),
                                              sinks->tensor ? whole_stored(b, sinks) : NET_NONE),
                            .light = true,

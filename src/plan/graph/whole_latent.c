@@ -99,7 +99,7 @@ static int32_t latent_fused(struct builder *b, uint32_t l, const struct latent_p
     return whole_node(
         b, (struct net_op){.bytes = whole_floats(b, heads * g->latent),
                            .room_bytes = graph_unpacked_bytes(g, whole_kind(b, l)) + apart,
-                           .cpu_only = b->memory->attention_on_cpu,
+                           .cpu_only = whole_attends_on_cpu(b, l),
                            .source = SOURCES(of->queries, keys, values, latent_mask(b, l, of)),
                            .light = true,
                            PLAIN});

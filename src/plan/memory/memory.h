@@ -220,7 +220,7 @@ struct plan_memory {
     bool overrides;        /* tensors are sent elsewhere than their layer (-ncmoe) */
     bool states_out;       /* hidden states of all tokens come out of the graph */
     bool block_only;       /* of the model only its next-token block runs */
-    bool attention_on_cpu; /* fused, and no card has a kernel for it */
+    bool attention_on_cpu; /* fused, and cards lack a kernel for a layer's */
 
     /* Of a layer that lies on a GPU: there, and what it leaves in host memory (-ncmoe, -nkvo). */
     uint64_t weights_bytes[DGO_LAYER_MAX + 1], context_bytes[DGO_LAYER_MAX + 1];
