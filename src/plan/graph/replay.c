@@ -36,6 +36,19 @@ static uint64_t brought_bytes(const struct memory_graph *g, const struct memory_
     return MEMORY_COPIES * bytes;
 }
 
+/* The next layer's state is read before the result of a single expert is put in order, which is
+ * made on the next device then, as is its sum with the residual. */
+static uint64_t single_expert_bytes(const struct memory_graph *g, const struct memory_role *role)
+{
+    bool convolves = false;
+
+    for (uint32_t k = 0; k < g->kind_count; k++)
+        convolves = convolves || g->kind[k].mixer == GRAPH_CONVOLUTION;
+    return convolves && g->expert_used_count == 1 && role->pipeline && role->position > 0
+               ? (MEMORY_COPIES + 1) * g->embedding * g->token_count * sizeof(float)
+               : 0;
+}
+
 bool memory_replay_bytes(const struct memory_graph *graph, const struct memory_role *role,
                          uint64_t *bytes)
 {
@@ -44,7 +57,7 @@ bool memory_replay_bytes(const struct memory_graph *graph, const struct memory_r
     graph_draw(graph, role, &tape);
     if (tape.overflown)
         return false;
-    *bytes = tape_peak(&tape) + brought_bytes(graph, role);
+    *bytes = tape_peak(&tape) + brought_bytes(graph, role) + single_expert_bytes(graph, role);
     if (role->pipeline && role->position > 0)
         *bytes += MEMORY_COPIES * (graph->rule->other_inputs - 1U) * graph->embedding *
                   graph->token_count * sizeof(float);

@@ -330,21 +330,37 @@ static void build(struct builder *b)
         whole_picked_on_device(b, stream);
 }
 
-/* The graph of a micro-batch and that of a token for each slot are both reserved. */
+static bool convolves_queries(const struct builder *b)
+{
+    for (uint32_t k = 0; k < b->shape->kind_count; k++)
+        if (b->shape->kind[k].mixer == GRAPH_KIMI_DELTA)
+            return true;
+    return false;
+}
+
+/* The graph of a micro-batch and that of a token for each slot are both reserved; of Kimi's delta
+ * nets also that of a micro-batch of one slot, which is not rounded up. */
 static bool run_graphs(struct builder *b, uint64_t peak_bytes[NET_BACKENDS_MAX])
 {
     const uint64_t slots = b->to->settings->slot_count;
-    const uint64_t tokens[] = {b->memory->graph_tokens, slots};
-    /* Of a micro-batch before it is rounded up to as many for each slot. */
-    const uint64_t rows_most[] = {b->memory->ubatch_tokens, slots};
+    const uint64_t micro_batch = b->memory->ubatch_tokens;
+    /* Rows: of a micro-batch before it is rounded up to as many for each slot. */
+    const struct {
+        uint64_t tokens, slots, rows_most;
+    } graphs[] = {{b->memory->graph_tokens, slots, micro_batch},
+                  {slots, slots, slots},
+                  {micro_batch, 1, micro_batch}};
+    const size_t count = slots > 1 && convolves_queries(b) ? 3 : 2;
     bool made = true;
 
-    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0] && made; i++) {
+    for (size_t i = 0; i < count && made; i++) {
         uint64_t peak[NET_BACKENDS_MAX] = {0};
 
-        b->tokens = tokens[i];
-        b->rows = b->memory->terms.fed ? b->tokens /* all of them, rounded up */
-                                       : dgo_min_u64(b->memory->output_row_count, rows_most[i]);
+        b->tokens = graphs[i].tokens;
+        b->slots = graphs[i].slots;
+        b->rows = b->memory->terms.fed
+                      ? b->tokens /* all of them, rounded up */
+                      : dgo_min_u64(b->memory->output_row_count, graphs[i].rows_most);
         net_init(&b->graph, b->to->device_count);
         build(b);
         made = net_schedule(&b->graph, b->memory->op_offload, b->to->pipeline ? MEMORY_COPIES : 1,

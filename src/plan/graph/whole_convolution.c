@@ -6,7 +6,7 @@
 static int32_t behind_kept(struct builder *b, int32_t cache, int32_t kept, uint64_t kept_bytes,
                            int32_t values, uint64_t width)
 {
-    const uint64_t slots = b->to->settings->slot_count;
+    const uint64_t slots = b->slots;
     const uint64_t bytes = whole_floats(b, width) + kept_bytes * slots;
     const int32_t input = whole_made(b, kept, values, bytes);
 
@@ -30,7 +30,7 @@ void whole_convolution(struct builder *b, uint32_t l, int32_t normed)
 {
     const uint64_t width = b->model->embedding_length, wide = whole_floats(b, width);
     const int32_t all = whole_product(b, &b->part[l][SHORT_IN], net_view(&b->graph, normed, wide),
-                                      3 * wide, b->tokens / b->to->settings->slot_count);
+                                      3 * wide, b->tokens / b->slots);
     const int32_t values = whole_made(b, third(b, all), third(b, all), wide);
 
     b->scanned.all = all;
@@ -51,7 +51,7 @@ int32_t whole_convolution_out(struct builder *b, uint32_t l)
 
     made = whole_node(
         b, (struct net_op){.bytes = wide, .source = SOURCES(gate, made), .reusable = 2, PLAIN});
-    made = whole_product(b, &w[SHORT_OUT], made, wide, b->tokens / b->to->settings->slot_count);
+    made = whole_product(b, &w[SHORT_OUT], made, wide, b->tokens / b->slots);
     return net_view(&b->graph, made, wide);
 }
 
@@ -63,7 +63,7 @@ enum { PARTS = 3 }; /* queries, keys, values */
 static int32_t part_in(struct builder *b, uint32_t l, enum part product, int32_t normed,
                        int32_t cache, int32_t kept)
 {
-    const uint64_t slots = b->to->settings->slot_count, width = b->shape->state_inner;
+    const uint64_t slots = b->slots, width = b->shape->state_inner;
     const uint64_t shift = b->shape->shift_bytes, own = shift / PARTS;
     const int32_t old = net_view(&b->graph, kept, (slots - 1) * shift + own);
     const int32_t made =
@@ -109,7 +109,7 @@ static int32_t kimi_result(struct builder *b, uint32_t l, int32_t normed)
     static const enum part products[PARTS] = {ATTN_Q, ATTN_K, ATTN_V};
     static const enum part kernels[PARTS] = {KIMI_CONV_Q, KIMI_CONV_K, KIMI_CONV_V};
     const struct memory_graph *g = b->shape;
-    const uint64_t states = g->state_bytes * b->to->settings->slot_count;
+    const uint64_t states = g->state_bytes * b->slots;
     const uint64_t heads = whole_floats(b, g->state_inner / g->state_size);
     const int32_t shifts = whole_state_cache(b, l, g->shift_bytes);
     const int32_t kept = whole_read_state(b, shifts, g->shift_bytes);

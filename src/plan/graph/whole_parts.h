@@ -204,7 +204,7 @@ struct builder {
     struct weight words, markov[2]; /* of drafts that are fed */
 
     struct net graph;
-    uint64_t tokens, rows; /* of the graph that is being built */
+    uint64_t tokens, rows, slots; /* of the graph that is being built */
     struct layer_embeddings {
         int32_t looked_up; /* as read, for all layers */
         int32_t stream;    /* what went into the first layer */

@@ -37,7 +37,7 @@ int32_t whole_read_state(struct builder *b, int32_t cache, uint64_t slot_bytes)
                                                                           slots * sizeof(int32_t))),
                                       PLAIN});
     whole_write_state(b, cache, net_view(&b->graph, made, 0));
-    return net_view(&b->graph, made, slot_bytes * slots);
+    return net_view(&b->graph, made, slot_bytes * b->slots);
 }
 
 /* As wide as `of` is, and not written over it. */
