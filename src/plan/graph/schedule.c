@@ -203,7 +203,7 @@ static uint64_t reserved_bytes(const struct schedule *s, const struct net_tensor
 
 static void take(struct schedule *s, struct net_tensor *tensor)
 {
-    if (tensor->block.bytes == 0)
+    if (!tensor->block.taken)
         tensor->block = heap_take(&s->heap[tensor->backend], reserved_bytes(s, tensor));
 }
 
@@ -215,7 +215,7 @@ static bool take_over(struct net *graph, struct net_tensor *node)
         struct net_tensor *source = &graph->tensor[node->source[i]];
 
         if (!(node->reusable >> i & 1) || source->root != NET_NONE || source->kept ||
-            source->block.bytes == 0 || source->children != 1 || source->bytes != node->bytes)
+            !source->block.taken || source->children != 1 || source->bytes != node->bytes)
             continue;
         node->block = source->block;
         node->backend = source->backend;

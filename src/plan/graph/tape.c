@@ -138,7 +138,8 @@ static void let_go(struct heap *heap, struct tape_tensor *tensor)
     if (!tensor->is_taken || tensor->user_count > 0 || tensor->view_count > 0)
         return;
     tensor->is_taken = false;
-    heap_give(heap, &(struct block){tensor->at, padded(tensor->bytes)});
+    if (tensor->bytes > 0) /* what stands for nothing leaves no hole */
+        heap_give(heap, &(struct block){tensor->at, padded(tensor->bytes), true});
 }
 
 uint64_t tape_peak(struct tape *tape)
