@@ -372,27 +372,6 @@ static bool run_graphs(struct builder *b, uint64_t peak_bytes[NET_BACKENDS_MAX])
     return made;
 }
 
-/* Beside state spaces the engine may find its fused attention elsewhere than the layer, and then
- * does without. */
-static bool may_lose_fusion(const struct builder *b)
-{
-    const bool turned = !(b->shape->recipe & RECIPE_NO_ROPE);
-
-    if (!b->shape->has_state_space)
-        return false;
-    for (uint32_t l = 0; l < b->memory->layer_count; l++) {
-        const uint8_t mixer = whole_kind(b, l)->mixer;
-
-        if (mixer != GRAPH_ATTENTION && mixer != GRAPH_STATE_AND_ATTENTION)
-            continue;
-        if (b->to->settings->kv_on_host)
-            return true;
-        if (!turned && b->memory->terms.attention_fused && b->to->layer_device[l] == ASSIGN_CPU)
-            return true;
-    }
-    return false;
-}
-
 /* Only delta nets are drawn with the states that a refused guess goes back to. */
 static bool states_are_deltas(const struct builder *b)
 {
@@ -410,7 +389,7 @@ static bool is_compared(const struct builder *b)
     if (!b->memory->graph_known || !b->memory->terms.rule->exact || b->memory->terms.adapted ||
         !(b->shape->recipe & RECIPE_WHOLE))
         return false;
-    if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote || may_lose_fusion(b))
+    if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote)
         return false;
     if (b->sort != WHOLE_MODEL && b->shape->index_heads > 0)
         return false; /* a block's attention is not sparse */

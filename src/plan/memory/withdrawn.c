@@ -40,6 +40,16 @@ static bool is_routed(const struct dgo_model *model, uint32_t l)
     return model->expert_count > 0 && graph_has_tensor(model, name);
 }
 
+/* A layer that is a feed-forward alone; one that borrows its cache has the product behind it. */
+static bool only_feeds(const struct dgo_model *model, uint32_t l)
+{
+    char name[DGO_TENSOR_NAME_MAX];
+
+    snprintf(name, sizeof name, "blk.%" PRIu32 ".attn_output.weight", l);
+    return !model->layer[l].recurrent && model->layer[l].head_count_kv == 0 &&
+           !graph_has_tensor(model, name);
+}
+
 /* The product behind attention: of latent heads the one that widens the values; where attention and
  * feed-forward are made of one norm, that of the feed-forward, which is put down first; a router
  * that is asked with what comes into the layer. */
@@ -93,8 +103,10 @@ static bool latent_alone(const struct dgo_model *model)
 static int32_t next_device(const struct look *look, uint32_t l)
 {
     const struct dgo_model *model = look->model;
-    const uint32_t state = model->layer[l].recurrent ? l : l + 1;
+    uint32_t state = model->layer[l].recurrent ? l : l + 1;
 
+    while (state < model->layer_count && only_feeds(model, state) && !is_routed(model, state))
+        state++; /* put down with the rest */
     if (memory_states_come_first(model) && state < model->layer_count &&
         model->layer[state].recurrent && (state == l || !is_routed(model, l)))
         return look->settings->kv_on_host ? ASSIGN_CPU : look->layer_device[state];
@@ -113,7 +125,7 @@ static bool strays(const struct look *look, uint32_t l)
     const int32_t home = look->layer_device[l];
     int32_t at;
 
-    if (layer->recurrent && layer->head_count_kv == 0)
+    if ((layer->recurrent && layer->head_count_kv == 0) || only_feeds(look->model, l))
         return false;
     if (!memory_layer_has_kernel(look->model, look->settings, look->rule, l))
         return home != ASSIGN_CPU;
