@@ -151,6 +151,17 @@ static bool has_window(const struct dgo_model *model)
     return false;
 }
 
+/* ALiBi, which the file seldom names; of Baichuan the one with 40 layers has it. */
+static bool biases_scores(const struct dgo_model *model)
+{
+    static const char *const always[] = {"bloom", "refact"};
+    enum { LAYERS_OF_13B = 40 };
+
+    return DGO_TEXT_IN(model->architecture, always) ||
+           key_is_set(model, "attention.max_alibi_bias", 0) ||
+           (strcmp(model->architecture, "baichuan") == 0 && model->layer_count == LAYERS_OF_13B);
+}
+
 static void fill_model(const struct dgo_model *model, struct memory_graph *graph)
 {
     enum { LAYERS_OF_7B = 32 }; /* the engine knows Baichuan 7B by them */
@@ -185,6 +196,7 @@ static void fill_model(const struct dgo_model *model, struct memory_graph *graph
     graph->halves = (uint8_t)recipe_halves(model);
     if (graph->recipe & RECIPE_ROPE_IN_7B && model->layer_count != LAYERS_OF_7B)
         graph->recipe |= RECIPE_NO_ROPE;
+    graph->scores_biased = biases_scores(model);
     graph->positions_added = graph_has_tensor(model, "position_embd.weight");
     graph->embeddings_normed = graph_has_tensor(model, "token_embd_norm.weight") &&
                                graph_has_tensor(model, "output_norm.weight");

@@ -11,7 +11,8 @@ static bool is_packed(enum dgo_kv_type type)
 }
 
 /* CUDA's kernels for single tokens read packed caches as they are, where a head has 64, 128 or 256
- * values; others that take several heads of queries for one of keys at once do not. */
+ * values; others that take several heads of queries for one of keys at once do not, and do not
+ * compute ALiBi. */
 static bool reads_packed(const struct memory_graph *graph, const struct graph_layer *layer)
 {
     const uint32_t head = layer->heads ? layer->queries / layer->heads : 0;
@@ -20,7 +21,7 @@ static bool reads_packed(const struct memory_graph *graph, const struct graph_la
 
     return graph->token_count <= graph->stream_count &&
            (head == 64 || head == 128 || head == 256) &&
-           (quantised || layer->queries == layer->keys);
+           (quantised || layer->queries == layer->keys || graph->scores_biased);
 }
 
 /* Latent values are a part of the keys. */

@@ -177,6 +177,7 @@ struct memory_graph {
     uint64_t scattered_values; /* of a row: transposed ones are scattered one by one; else 1 */
     uint32_t embedding, vocabulary;
     bool positions_added;     /* a table's rows are added to the embeddings */
+    bool scores_biased;       /* ALiBi: by how far away a token is */
     bool embeddings_normed;   /* before the first layer */
     bool router_first;        /* it is asked with what comes into the layer */
     bool norms_bare;          /* they have no weights, which the file does not show */
