@@ -6,6 +6,11 @@
 #include "cost.h"
 #include "memory.h"
 
+/* Faster than the published bandwidth, and it was no memory that was read.  What is not known ends
+ * where no memory is for years: the fastest card of 2026 has 8 TB/s. */
+#define PEAK_SHARE_MAX   1.25
+#define PEAK_UNKNOWN_MAX 64e12
+
 /* More of a token's time than this in launches, and the rest says nothing about reading. */
 #define LAUNCH_SHARE_MAX 0.8
 
@@ -67,8 +72,25 @@ static double prompt_operations(const struct solving *s)
     return sum * s->cost.ubatch_count;
 }
 
-static enum dgo_status solve(const struct solving *s, const struct dgo_timing *timing, bool on_cpu,
-                             struct dgo_calibration *calibration, struct dgo_error *err)
+/* A cache that holds the model, or times that are wrong, must not be planned with. */
+static enum dgo_status check_rate(const struct dgo_gpu *card, double bytes_per_s,
+                                  struct dgo_error *err)
+{
+    const bool known = card && dgo_gpu_knows(card, DGO_GPU_BANDWIDTH_BYTES_PER_S);
+    const double most = known ? PEAK_SHARE_MAX * card->bandwidth_bytes_per_s : PEAK_UNKNOWN_MAX;
+
+    if (bytes_per_s <= most)
+        return DGO_OK;
+    return dgo_fail(err, DGO_EINVAL,
+                    "the engine's times say that %.0f GB/s are read, more than the memory can "
+                    "(%.0f GB/s): a cache holds the model, or the times are wrong; take a larger "
+                    "model",
+                    bytes_per_s / 1e9, (known ? card->bandwidth_bytes_per_s : most) / 1e9);
+}
+
+static enum dgo_status solve(const struct solving *s, const struct dgo_timing *timing,
+                             const struct dgo_gpu *card, struct dgo_calibration *calibration,
+                             struct dgo_error *err)
 {
     const double layer_s =
         calibration->layer_launch_s > 0 ? calibration->layer_launch_s : COST_LAYER_LAUNCH;
@@ -79,7 +101,11 @@ static enum dgo_status solve(const struct solving *s, const struct dgo_timing *t
                         "launches take %.3f of %.3f ms of a token: the model is too small to tell "
                         "how fast it is read; take a larger one",
                         launches * 1e3, timing->token_s * 1e3);
-    calibration->decode_bytes_per_s = token_bytes(s, on_cpu) / (timing->token_s - launches);
+    calibration->decode_bytes_per_s = token_bytes(s, !card) / (timing->token_s - launches);
+    const enum dgo_status status = check_rate(card, calibration->decode_bytes_per_s, err);
+
+    if (status != DGO_OK)
+        return status;
     /* The output layer is read once for the prompt's last token: it has no operations of note. */
     const double output_s =
         s->cost.read_bytes[s->cost.layer_count] / calibration->decode_bytes_per_s;
@@ -115,7 +141,7 @@ enum dgo_status dgo_calibration_solve(const struct dgo_machine *machine, int32_t
                                          .prompt_tokens = timing->prompt_tokens,
                                          .generated_tokens = timing->generated_tokens},
                   &s->cost);
-        status = solve(s, timing, on_cpu, &found, err);
+        status = solve(s, timing, on_cpu ? NULL : &machine->gpu[gpu], &found, err);
     }
     free(s);
     if (status == DGO_OK)

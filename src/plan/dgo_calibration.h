@@ -36,7 +36,8 @@ double dgo_calibration_launch_s(const struct dgo_model *tiny, const struct dgo_t
 
 /* Fills decode_bytes_per_s and prompt_flops from `calibration->layer_launch_s` (0: the constant of
  * the speed model).  `gpu` is an index of the machine or DGO_CALIBRATE_CPU.  DGO_EINVAL where the
- * launches take most of the time: the model is too small to tell how fast the device reads. */
+ * launches take most of the time: the model is too small to tell how fast the device reads; and
+ * where it would read faster than its memory can. */
 DGO_MUST_CHECK
 enum dgo_status dgo_calibration_solve(const struct dgo_machine *machine, int32_t gpu,
                                       const struct dgo_model *model,

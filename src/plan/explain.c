@@ -340,14 +340,16 @@ static uint32_t layer_at(const struct telling *to, const struct dgo_device_estim
     return i < device->layer_count ? device->layer_first + i : to->memory.layer_count;
 }
 
+static const char *host_rate_source(const struct rates *rates)
+{
+    return rates->host_assumed ? " (assumed)" : rates->host_calibrated ? " (calibrated)" : "";
+}
+
 /* What the CPU reads for a device's layers: experts that stay in host memory. */
 static void tell_kept(const struct telling *to, const struct dgo_device_estimate *device,
                       char text[160])
 {
     const struct cost_model *cost = &to->cost;
-    const char *source = cost->rates.host_assumed      ? " (assumed)"
-                         : cost->rates.host_calibrated ? " (calibrated)"
-                                                       : "";
     double bytes = 0;
     uint32_t visits = 0;
 
@@ -360,7 +362,7 @@ static void tell_kept(const struct telling *to, const struct dgo_device_estimate
         snprintf(text, 160,
                  "; the CPU reads %.3f GB beside at %.0f GB/s%s, %" PRIu32
                  " times there and back in %.2f ms",
-                 bytes / 1e9, cost->rates.host_rate / 1e9, source, visits,
+                 bytes / 1e9, cost->rates.host_rate / 1e9, host_rate_source(&cost->rates), visits,
                  visits * COST_EXPERTS_VISIT * 1e3);
 }
 
@@ -442,7 +444,7 @@ static void tell_speed(const struct telling *to)
     if (estimate->host.layer_count > 0)
         say(to, "  CPU computes %" PRIu32 " layers at %.0f GB/s%s: %.3f ms",
             estimate->host.layer_count, to->cost.rates.host_rate / 1e9,
-            to->cost.rates.host_assumed ? " (assumed)" : "", parts * 1e3);
+            host_rate_source(&to->cost.rates), parts * 1e3);
     for (uint32_t d = 0; d < estimate->device_count; d++)
         parts += tell_device_speed(to, &estimate->device[d]);
     say(to, "  a step is %.3f ms with %.0f us for handing on: %.1f tokens/s", step * 1e3,

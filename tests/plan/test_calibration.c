@@ -88,6 +88,41 @@ static void a_model_of_launches_tells_no_rate(void **state)
     make_model_done(model);
 }
 
+/* A cache that holds the model, or an engine whose clock is wrong. */
+static void no_memory_is_faster_than_it_can(void **state)
+{
+    static const struct {
+        const char *name;
+        double bandwidth_gbs, token_s;
+        int32_t gpu;
+        enum dgo_status want;
+    } rates[] = {
+        {"near the peak", 1008, 0.00505, 0, DGO_OK},
+        {"beyond it", 1008, 0.003, 0, DGO_EINVAL},
+        {"peak unknown", 0, 0.003, 0, DGO_OK},
+        {"no memory is so fast", 0, 0.00001, 0, DGO_EINVAL},
+        {"nor that of a CPU", 1008, 0.00001, DGO_CALIBRATE_CPU, DGO_EINVAL},
+    };
+    struct dgo_model *model = make_model(&make_8b);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        const struct dgo_timing timing = {
+            .generated_tokens = 64, .prompt_tokens = 64, .token_s = rates[i].token_s};
+        struct dgo_calibration found = {.layer_launch_s = 1e-9};
+        struct dgo_error err = {0};
+
+        make_machine(&machine, (struct make_card[]){{24576, 24000, rates[i].bandwidth_gbs}}, 1);
+        CHECK_ROW_U64(
+            dgo_calibration_solve(&machine, rates[i].gpu, model, &rules, &timing, &found, &err),
+            rates[i].want, rates[i].name);
+        CHECK_ROW((found.decode_bytes_per_s > 0) == (rates[i].want == DGO_OK), rates[i].name);
+        CHECK_ROW(rates[i].want == DGO_OK || strstr(err.text, "more than the memory can"),
+                  rates[i].name);
+    }
+    make_model_done(model);
+}
+
 /* A measured overhead takes the place of the assumed one. */
 static void overhead_counts(void **state)
 {
@@ -114,6 +149,7 @@ int main(void)
         cmocka_unit_test(a_plan_predicts_what_was_measured),
         cmocka_unit_test(the_cpu_is_a_device_too),
         cmocka_unit_test(a_model_of_launches_tells_no_rate),
+        cmocka_unit_test(no_memory_is_faster_than_it_can),
         cmocka_unit_test(overhead_counts),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
