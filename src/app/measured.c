@@ -3,23 +3,41 @@
 #include "measured.h"
 
 #include "dgo_store.h"
+#include "dgo_units.h"
 #include "view.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+/* The log rounds each buffer to hundredths of a MiB. */
+#define ROUNDED_BYTES (DGO_MIB / 10)
+
 struct search {
     struct dgo_estimate measured;
     struct dgo_estimate named; /* the same devices, as the launch called them */
     bool used;
+    bool other_model; /* lay under that path then */
 };
+
+/* Whether these are the weights that are planned now. */
+static bool same_weights(uint64_t planned_bytes, const struct dgo_launch_figure *figure)
+{
+    const uint64_t measured = figure->measured_bytes;
+    const uint64_t apart =
+        measured > planned_bytes ? measured - planned_bytes : planned_bytes - measured;
+
+    return figure->planned_bytes == planned_bytes ||
+           (figure->measured_known && apart <= ROUNDED_BYTES);
+}
 
 static void take_figure(struct search *search, const struct dgo_launch_figure *figure)
 {
-    if (figure->kind != DGO_BUFFER_COMPUTE || !figure->measured_known)
-        return;
     for (uint32_t d = 0; d < search->named.device_count; d++) {
         if (strcmp(search->named.device[d].name, figure->device) != 0)
+            continue;
+        if (figure->kind == DGO_BUFFER_MODEL)
+            search->other_model |= !same_weights(search->named.device[d].weights_bytes, figure);
+        if (figure->kind != DGO_BUFFER_COMPUTE || !figure->measured_known)
             continue;
         search->measured.device[d].compute_bytes = figure->measured_bytes;
         search->measured.device[d].compute_source = DGO_FIGURE_MEASURED;
@@ -58,7 +76,7 @@ void measured_use(struct flow *flow, const struct dgo_settings *settings,
                                  },
                                  found, &search, NULL);
     free(text);
-    if (!search.used)
+    if (!search.used || search.other_model)
         return;
     dgo_estimate_judge(&search.measured);
     /* It ran with that: what a margin may now be short of is no reason to refuse it. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What launches of the real engine teach the next plan: compute buffers, and what a card loses outside the engine's books."""
 import json
+import shutil
 import struct
 
 from daemon import Daemon
@@ -162,6 +163,20 @@ def compute_is_measured(box):
     check_equal(plan(box, *gpus, binary=wrapper(box, "true"))["compute_source"], "formula", "the source for another binary")
     use_driver(box)
     check_equal(plan(box)["compute_source"], "formula", "the source on cards that are not described")
+
+
+@case("another model under the same path is not spoken for")
+def other_model(box):
+    path = box.folder / "model.gguf"
+    words = [path, "--engine", engine(), "--use", "0", "--json", "--gpus", box.use(MACHINE)]
+    sources = []
+    for name in ("tiny-llama", "tiny-qwen3"):
+        shutil.copyfile(model(name), path)
+        sources.append(json_of(box.run("plan", *words))["devices"][0]["compute_source"])
+        if name == "tiny-llama":
+            check_equal(box.run("run", *words, "--threads", "1", "--once").code, 0, "exit")
+            sources.append(json_of(box.run("plan", *words))["devices"][0]["compute_source"])
+    check_equal(sources, ["formula", "measured", "formula"], "sources before a launch, after it, and of another file")
 
 
 if __name__ == "__main__":
