@@ -68,9 +68,9 @@ static const char *product_name(const struct dgo_model *model, uint32_t l)
     return model->mla ? ".attn_v_b.weight" : ".attn_output.weight";
 }
 
-static int32_t product_device(const struct look *look, uint32_t l)
+/* Where what a weight of the layer is multiplied with runs. */
+static int32_t weight_device(const struct look *look, uint32_t l, const char *name)
 {
-    const char *const name = product_name(look->model, l);
     int32_t device = look->layer_device[l];
     const bool looks_at_tensors = look->overrides || look->settings->host_plain;
 
@@ -88,6 +88,22 @@ static int32_t product_device(const struct look *look, uint32_t l)
             device = sent == DGO_OVERRIDE_HOST ? ASSIGN_CPU : sent;
     }
     return device == ASSIGN_CPU && look->offloads_behind && !stays ? 0 : device;
+}
+
+static int32_t product_device(const struct look *look, uint32_t l)
+{
+    return weight_device(look, l, product_name(look->model, l));
+}
+
+/* The mask of sparse attention comes between the cache's rows and attention; it is made where the
+ * indexer's last product is. */
+static int32_t mask_device(const struct look *look, uint32_t l)
+{
+    char name[DGO_TENSOR_NAME_MAX];
+
+    snprintf(name, sizeof name, "blk.%" PRIu32 ".indexer.proj.weight", l);
+    return graph_has_tensor(look->model, name) ? weight_device(look, l, ".indexer.proj.weight")
+                                               : look->layer_device[l];
 }
 
 /* Latent heads without an indexer: each stream's results are widened by themselves. */
@@ -136,6 +152,8 @@ static bool strays(const struct look *look, uint32_t l)
                      offloads(look->settings, layer->head_count * look->settings->slot_count)
                  ? 0
                  : home;
+    if (at == home && home != ASSIGN_CPU)
+        at = mask_device(look, l);
     if (at == ASSIGN_CPU)
         at = next_device(look, l);
     return at != home;
