@@ -1,28 +1,11 @@
-/* view.c - the machine, the model, an estimate and a plan as JSON. */
-#include "view.h"
+/* view.c - an estimate, a plan and a comparison as JSON, and how all views are made. */
+#include "view_internal.h"
 
 #include "dgo_app.h"
 #include "dgo_text.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* One view to be made, as a job of view_formatting: in its caller, unless that is the UI thread.
- * Each maker uses the fields it needs. */
-struct view {
-    json_t *(*make)(const struct view *view);
-    const struct dgo_machine *machine;
-    const struct dgo_model *model;
-    const struct dgo_estimate *estimate;
-    const struct dgo_settings *settings;
-    const struct dgo_plan *plan;
-    const struct dgo_alternative *alternative;
-    const struct dgo_command *command;
-    const struct dgo_comparison *comparison;
-    const struct dgo_report *report;
-    json_t *made;
-};
 
 static enum dgo_status job_view(void *data)
 {
@@ -32,15 +15,11 @@ static enum dgo_status job_view(void *data)
     return view->made ? DGO_OK : DGO_ENOMEM;
 }
 
-static json_t *make_view(struct view *view)
+json_t *view_make(struct view *view)
 {
     app_run(COMPONENT_VIEW_FORMATTING, job_view, view);
     return view->made;
 }
-
-/* Listed of one model; ggml has 40.  A broken file may name thousands: what is beyond is left out.
- */
-enum { TYPES_MAX = 64 };
 
 void view_add_recorded(json_t *object, const struct dgo_origin *origin)
 {
@@ -74,361 +53,6 @@ json_t *view_text(const char *text)
     value = json_string(escaped);
     free(escaped);
     return value;
-}
-
-static void set_text(json_t *object, const char *key, const char *text)
-{
-    json_object_set_new(object, key, view_text(text));
-}
-
-static json_t *text_or_null(const char *text)
-{
-    return text[0] ? view_text(text) : json_null();
-}
-
-/* JSON knows no largest integer, jansson does. */
-static json_t *count_value(uint64_t value)
-{
-    return value > INT64_MAX ? json_real((double)value) : json_integer((json_int_t)value);
-}
-
-static void set_count(json_t *object, const char *key, uint64_t value)
-{
-    json_object_set_new(object, key, count_value(value));
-}
-
-static void set_number(json_t *object, const char *key, double value)
-{
-    if (isfinite(value)) /* JSON has no word for the others */
-        json_object_set_new(object, key, json_real(value));
-}
-
-static void set_rate(json_t *object, const char *key, double value)
-{
-    if (value > 0)
-        set_number(object, key, value);
-}
-
-static const char *vendor_name(enum dgo_gpu_vendor vendor)
-{
-    static const char *const names[] = {"unknown", "nvidia", "amd", "intel"};
-
-    return (unsigned)vendor < sizeof names / sizeof names[0] ? names[vendor] : names[0];
-}
-
-static json_t *number_uint64_t(uint64_t value)
-{
-    return count_value(value);
-}
-static json_t *number_uint32_t(uint32_t value)
-{
-    return json_integer((json_int_t)value);
-}
-static json_t *number_int32_t(int32_t value)
-{
-    return json_integer((json_int_t)value);
-}
-static json_t *number_double(double value)
-{
-    return json_real(value);
-}
-
-static json_t *view_process(const struct dgo_gpu_process *process)
-{
-    json_t *object = json_object();
-
-    set_count(object, "pid", process->pid);
-    if (process->start_ticks)
-        set_count(object, "start_ticks", process->start_ticks);
-    json_object_set_new(object, "name", text_or_null(process->name));
-    if (process->used_known)
-        set_count(object, "used_bytes", process->used_bytes);
-    json_object_set_new(object, "compute", json_boolean(process->compute));
-    json_object_set_new(object, "graphics", json_boolean(process->graphics));
-    if (process->busy_known)
-        set_count(object, "busy_permille", process->busy_permille);
-    set_text(object, "role", dgo_process_role_name(process->role));
-    json_object_set_new(object, "owner", text_or_null(process->owner));
-    json_object_set_new(object, "container", text_or_null(process->container));
-    json_object_set_new(object, "command", text_or_null(process->command));
-    return object;
-}
-
-/* What slows the card now, in words. */
-static json_t *view_throttle(uint32_t mask)
-{
-    json_t *list = json_array();
-
-    for (int why = 0; why < DGO_THROTTLE_COUNT; why++)
-        if (mask >> why & 1)
-            json_array_append_new(list, json_string(dgo_throttle_name((enum dgo_throttle)why)));
-    return list;
-}
-
-static json_t *view_slice(const struct dgo_gpu_slice *slice)
-{
-    json_t *object = json_object();
-
-    json_object_set_new(object, "name", text_or_null(slice->name));
-    json_object_set_new(object, "uuid", text_or_null(slice->uuid));
-    if (slice->memory_known) {
-        set_count(object, "total_bytes", slice->total_bytes);
-        set_count(object, "used_bytes", slice->used_bytes);
-        set_count(object, "free_bytes", slice->free_bytes);
-    }
-    return object;
-}
-
-/* The rows of fields.def that are numbers for machines, in words. */
-static void set_words(json_t *object, const struct dgo_gpu *gpu)
-{
-    json_t *slices;
-
-    if (dgo_gpu_knows(gpu, DGO_GPU_THROTTLE_MASK))
-        json_object_set_new(object, "throttle", view_throttle(gpu->throttle_mask));
-    if (dgo_gpu_knows(gpu, DGO_GPU_RECOVERY_ACTION))
-        set_text(object, "recovery", dgo_recovery_name(gpu->recovery_action));
-    if (!gpu->sliced)
-        return;
-    slices = json_array();
-    for (uint32_t i = 0; i < gpu->slice_count; i++)
-        json_array_append_new(slices, view_slice(&gpu->slice[i]));
-    json_object_set_new(object, "slices", slices);
-}
-
-static json_t *view_gpu(const struct dgo_gpu *gpu, uint32_t index)
-{
-    json_t *object = json_object();
-
-    set_count(object, "index", index);
-    json_object_set_new(object, "name", text_or_null(gpu->name));
-    set_text(object, "vendor", vendor_name(gpu->vendor));
-    json_object_set_new(object, "uuid", text_or_null(gpu->uuid));
-    json_object_set_new(object, "pci_id", text_or_null(gpu->pci_id));
-    if (gpu->problem[0])
-        set_text(object, "problem", gpu->problem);
-#define X(id, type, name, title)                                                                   \
-    if (dgo_gpu_knows(gpu, DGO_GPU_##id))                                                          \
-        json_object_set_new(object, #name, number_##type(gpu->name));
-#include "fields.def"
-#undef X
-    set_words(object, gpu);
-    if (gpu->processes_known) {
-        json_t *processes = json_array();
-
-        for (uint32_t i = 0; i < gpu->process_count; i++)
-            json_array_append_new(processes, view_process(&gpu->process[i]));
-        json_object_set_new(object, "processes", processes);
-        set_count(object, "processes_not_listed", gpu->process_more);
-    }
-    return object;
-}
-
-static json_t *view_links(const struct dgo_machine *machine)
-{
-    json_t *links = json_array();
-
-    for (uint32_t a = 0; a < machine->gpu_count; a++)
-        for (uint32_t b = a + 1; b < machine->gpu_count; b++) {
-            const struct dgo_link *link = &machine->link[a][b];
-            json_t *object = json_pack("{s:[ii], s:s}", "between", (int)a, (int)b, "kind",
-                                       dgo_link_kind_name(link->kind));
-
-            if (link->p2p_known)
-                json_object_set_new(object, "p2p", json_boolean(link->p2p));
-            set_rate(object, "bandwidth_bytes_per_s", link->bandwidth_bytes_per_s);
-            json_array_append_new(links, object);
-        }
-    return links;
-}
-
-static json_t *view_host(const struct dgo_host *host)
-{
-    json_t *object = json_object();
-
-    if (host->memory_known) {
-        set_count(object, "total_bytes", host->total_bytes);
-        set_count(object, "free_bytes", host->free_bytes);
-    }
-    set_rate(object, "bandwidth_bytes_per_s", host->bandwidth_bytes_per_s);
-    set_rate(object, "decode_bytes_per_s", host->decode_bytes_per_s);
-    if (host->core_count)
-        set_count(object, "core_count", host->core_count);
-    return object;
-}
-
-static json_t *make_machine(const struct view *view)
-{
-    const struct dgo_machine *machine = view->machine;
-    json_t *gpus = json_array(), *object;
-
-    for (uint32_t i = 0; i < machine->gpu_count; i++)
-        json_array_append_new(gpus, view_gpu(&machine->gpu[i], i));
-    object = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.machine/1",
-                       "simulated", (int)machine->origin.simulated, "source",
-                       view_text(machine->source), "driver", text_or_null(machine->driver), "gpus",
-                       gpus, "links", view_links(machine), "host", view_host(&machine->host));
-    view_add_recorded(object, &machine->origin);
-    return object;
-}
-
-json_t *view_machine(const struct dgo_machine *machine)
-{
-    return make_view(&(struct view){.make = make_machine, .machine = machine});
-}
-
-static json_t *view_layer(const struct dgo_layer *layer, uint32_t index)
-{
-    json_t *object = json_pack("{s:i, s:I}", "index", (int)index, "weights_bytes",
-                               (json_int_t)layer->weights_bytes);
-
-    if (layer->expert_bytes)
-        set_count(object, "expert_bytes", layer->expert_bytes);
-    set_count(object, "head_count", layer->head_count);
-    set_count(object, "head_count_kv", layer->head_count_kv);
-    set_count(object, "key_length", layer->key_length);
-    set_count(object, "value_length", layer->value_length);
-    set_count(object, "feed_forward_length", layer->feed_forward_length);
-    json_object_set_new(object, "sliding_window", json_boolean(layer->sliding_window));
-    json_object_set_new(object, "recurrent", json_boolean(layer->recurrent));
-    return object;
-}
-
-struct type_sum {
-    uint32_t id;
-    uint64_t tensor_count, bytes;
-};
-
-static int by_bytes(const void *a, const void *b)
-{
-    const struct type_sum *one = a, *other = b;
-
-    return one->bytes != other->bytes ? (one->bytes < other->bytes ? 1 : -1)
-                                      : (one->id > other->id) - (one->id < other->id);
-}
-
-static struct type_sum *sum_of(struct type_sum *sums, uint32_t *count, uint32_t id)
-{
-    uint32_t i = 0;
-
-    while (i < *count && sums[i].id != id)
-        i++;
-    if (i == TYPES_MAX)
-        return NULL;
-    if (i == *count)
-        sums[(*count)++] = (struct type_sum){.id = id};
-    return &sums[i];
-}
-
-/* Bytes and tensors by type, largest first: what "Q4_K - Medium" really is. */
-static json_t *view_types(const struct dgo_model *model)
-{
-    struct type_sum sums[TYPES_MAX] = {{0}};
-    json_t *types = json_array();
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < model->tensor_count; i++) {
-        struct type_sum *sum = sum_of(sums, &count, model->tensor[i].type);
-
-        if (sum) {
-            sum->tensor_count++;
-            sum->bytes += model->tensor[i].size_bytes;
-        }
-    }
-    for (uint32_t i = 0; i < model->weight_type_count; i++)
-        json_array_append_new(
-            types, json_pack("{s:o, s:o, s:o}", "type", view_text(model->weight_type[i].name),
-                             "tensor_count", count_value(model->weight_type[i].tensor_count),
-                             "bytes", count_value(model->weight_type[i].size_bytes)));
-    qsort(sums, count, sizeof sums[0], by_bytes);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct dgo_ggml_type *type = dgo_ggml_type(sums[i].id);
-        char unknown[32];
-        struct dgo_text text = DGO_TEXT(unknown);
-
-        dgo_text_addf(&text, "type %u", (unsigned)sums[i].id);
-        json_array_append_new(types,
-                              json_pack("{s:s, s:o, s:o}", "type", type ? type->name : unknown,
-                                        "tensor_count", count_value(sums[i].tensor_count), "bytes",
-                                        count_value(sums[i].bytes)));
-    }
-    return types;
-}
-
-/* What only a folder has. */
-static void set_folder(json_t *object, const struct dgo_model *model)
-{
-    const struct dgo_quantization *quantization = &model->quantization;
-    json_t *stored = json_object();
-
-    set_text(object, "model_class", model->model_class);
-    set_text(object, "dtype", model->dtype);
-    if (model->vision_bytes)
-        set_count(object, "vision_bytes", model->vision_bytes);
-    if (!quantization->method[0]) {
-        json_decref(stored);
-        return;
-    }
-    set_text(stored, "method", quantization->method);
-    if (quantization->bits)
-        set_count(stored, "bits", quantization->bits);
-    if (quantization->group_size)
-        set_count(stored, "group_size", quantization->group_size);
-    json_object_set_new(object, "quantization", stored);
-}
-
-static json_t *make_model(const struct view *view)
-{
-    const struct dgo_model *model = view->model;
-    json_t *object = json_object();
-    json_t *layers = json_array();
-    const char *file_type = dgo_file_type_name(model->file_type);
-
-    set_text(object, "schema", "dualgpuopt.model/1");
-    set_text(object, "format", dgo_model_format_name(model->format));
-    set_text(object, "architecture", model->architecture);
-    json_object_set_new(object, "architecture_verified", json_boolean(model->verified));
-    json_object_set_new(object, "name", text_or_null(model->name));
-    json_object_set_new(object, "file_type", file_type ? view_text(file_type) : json_null());
-    if (model->format == DGO_FORMAT_GGUF)
-        set_count(object, "gguf_version", model->gguf_version);
-    else
-        set_folder(object, model);
-    set_count(object, "shard_count", model->shard_count);
-    set_count(object, "file_bytes", model->file_bytes);
-    set_count(object, "tensor_count", model->tensor_count + model->source_tensor_count);
-    set_count(object, "parameter_count", model->parameter_count);
-    if (model->context_length)
-        set_count(object, "context_length", model->context_length);
-    set_count(object, "embedding_length", model->embedding_length);
-    set_count(object, "vocab_size", model->vocab_size);
-    set_count(object, "layer_count", model->layer_count);
-    if (model->mtp_layer_count)
-        set_count(object, "mtp_layer_count", model->mtp_layer_count);
-    json_object_set_new(object, "tied_embeddings", json_boolean(model->tied_embeddings));
-    if (model->expert_count) {
-        set_count(object, "expert_count", model->expert_count);
-        set_count(object, "expert_used_count", model->expert_used_count);
-    }
-    if (model->sliding_window)
-        set_count(object, "sliding_window", model->sliding_window);
-    set_count(object, "kv_bytes_per_token", dgo_model_kv_bytes_per_token(model));
-    json_object_set_new(object, "tokenizer",
-                        json_pack("{s:o, s:o}", "model", text_or_null(model->tokenizer), "pre",
-                                  text_or_null(model->tokenizer_pre)));
-    set_count(object, "input_bytes", model->input_bytes);
-    set_count(object, "output_bytes", model->output_bytes);
-    set_count(object, "table_bytes", model->table_bytes);
-    json_object_set_new(object, "types", view_types(model));
-    for (uint32_t i = 0; i < model->layer_count; i++)
-        json_array_append_new(layers, view_layer(&model->layer[i], i));
-    json_object_set_new(object, "layers", layers);
-    return object;
-}
-
-json_t *view_model(const struct dgo_model *model)
-{
-    return make_view(&(struct view){.make = make_model, .model = model});
 }
 
 static json_t *view_device(const struct dgo_machine *machine,
@@ -518,7 +142,7 @@ static json_t *make_estimate(const struct view *view)
 
 json_t *view_estimate(const struct dgo_machine *machine, const struct dgo_estimate *estimate)
 {
-    return make_view(
+    return view_make(
         &(struct view){.make = make_estimate, .machine = machine, .estimate = estimate});
 }
 
@@ -567,7 +191,7 @@ static json_t *make_alternative(const struct view *view)
 json_t *view_alternative(const struct dgo_machine *machine,
                          const struct dgo_alternative *alternative)
 {
-    return make_view(
+    return view_make(
         &(struct view){.make = make_alternative, .machine = machine, .alternative = alternative});
 }
 
@@ -604,7 +228,7 @@ static json_t *make_settings(const struct view *view)
 
 json_t *view_settings(const struct dgo_settings *settings)
 {
-    return make_view(&(struct view){.make = make_settings, .settings = settings});
+    return view_make(&(struct view){.make = make_settings, .settings = settings});
 }
 
 static void set_command(json_t *object, const struct dgo_command *command)
@@ -672,7 +296,7 @@ static json_t *make_plan(const struct view *view)
 json_t *view_plan(const struct dgo_machine *machine, const struct dgo_model *model,
                   const struct dgo_plan *plan, const struct dgo_command *command)
 {
-    return make_view(&(struct view){
+    return view_make(&(struct view){
         .make = make_plan, .machine = machine, .model = model, .plan = plan, .command = command});
 }
 
@@ -751,6 +375,6 @@ static json_t *make_comparison(const struct view *view)
 json_t *view_comparison(const struct dgo_machine *machine, const struct dgo_comparison *comparison,
                         const struct dgo_report *report)
 {
-    return make_view(&(struct view){
+    return view_make(&(struct view){
         .make = make_comparison, .machine = machine, .comparison = comparison, .report = report});
 }
