@@ -506,6 +506,8 @@ enum dgo_status yaml_tree_parse_foreign(const char *bytes, size_t length, struct
 
 const struct yaml_node *yaml_child(const struct yaml_node *map, const char *key)
 {
+    if (map->kind != YAML_MAP) /* what is in a list has no keys */
+        return NULL;
     for (const struct yaml_node *child = map->first; child; child = child->next)
         if (strcmp(child->key, key) == 0)
             return child;

@@ -232,6 +232,21 @@ static void test_commands(void **state)
     }
 }
 
+/* Lists where llama-swap has maps. */
+static void test_lists_for_maps(void **state)
+{
+    static const char model[] = "models:\n  a: [{cmd: llama-server -m /a}]\n";
+    static const char macros[] = "macros: [{m: /a}]\nmodels: {a: {cmd: 'llama-server -m ${m}'}}\n";
+    struct dgo_error err = {0};
+
+    (void)state;
+    assert_int_equal(read_text(IMPORT_LLAMA_SWAP, model, strlen(model), &err), DGO_OK);
+    assert_non_null(strstr(told.bytes, "a model is a map with cmd"));
+    assert_int_equal(told.presets, 0);
+    assert_int_equal(read_text(IMPORT_LLAMA_SWAP, macros, strlen(macros), &err), DGO_OK);
+    assert_int_equal(told.presets, 0);
+}
+
 /* More words than a preset holds, and one that is too long: nothing is cut in silence. */
 static void test_a_command_has_bounds(void **state)
 {
@@ -257,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_no_ini),
         cmocka_unit_test(test_ini_has_bounds),
         cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_lists_for_maps),
         cmocka_unit_test(test_a_command_has_bounds),
     };
 
