@@ -17,11 +17,11 @@ VARIABLES = {
     "-ngl": "N_GPU_LAYERS", "-ts": "TENSOR_SPLIT", "-sm": "SPLIT_MODE", "-mg": "MAIN_GPU", "-dev": "DEVICE", "-ot": "OVERRIDE_TENSOR",
     "-ncmoe": "N_CPU_MOE", "-ncffn": "N_CPU_FFN", "-fitt": "FIT_TARGET", "-ngld": "N_GPU_LAYERS_DRAFT", "--spec-type": "SPEC_TYPE",
     "-ctkd": "SPEC_DRAFT_CACHE_TYPE_K", "-ctvd": "SPEC_DRAFT_CACHE_TYPE_V", "--spec-draft-n-max": "SPEC_DRAFT_N_MAX", "-ncmoed": "SPEC_DRAFT_N_CPU_MOE",
-    "--spec-draft-n-ubatch": "SPEC_DRAFT_N_UBATCH",
+    "--spec-draft-n-ubatch": "SPEC_DRAFT_N_UBATCH", "--pooling": "POOLING", "--kv-unified-per-slot": "KV_UNIFIED_PER_SLOT",
 }
 SWITCHES = {"-kvu": ("KV_UNIFIED", "1"), "-no-kvu": ("KV_UNIFIED", "off"), "-nkvo": ("KV_OFFLOAD", "false"), "-cmoe": ("CPU_MOE", "on"),
-            "--swa-full": ("SWA_FULL", "enabled"), "-cmoed": ("SPEC_DRAFT_CPU_MOE", "true")}
-ALONE = {*SWITCHES, "--no-op-offload", "--op-offload", "--no-host", "-nr", "--no-warmup", "--lora-init-without-apply", "-kvo"}
+            "--swa-full": ("SWA_FULL", "enabled"), "--embedding": ("EMBEDDINGS", "1"), "-cmoed": ("SPEC_DRAFT_CPU_MOE", "true")}
+ALONE = {*SWITCHES, "--rerank", "-bs", "--check-tensors", "--no-mmproj", "--no-op-offload", "--op-offload", "--no-host", "-nr", "--no-warmup", "--lora-init-without-apply", "-kvo"}
 
 TENSORS = ("ffn_down", "attn_q", "ffn_(up|gate)", r"blk\.[0-1]\.", r"blk\.\d\.ffn_(?:up|down)\b", r"^(?!blk\.[12]\.).*attn_", r"[\d]\.attn_k", "_norm",
            "^output", "nothing_of_this_name", r"exps\.weight$", "")
@@ -30,6 +30,8 @@ ODD = (["-ot", "ffn_down=cuda0"], ["-ot", "ffn_down=CUDA_Host"], ["-ot", "ffn_(d
        ["-ts", ",1"], ["-ctk", "Q8_0"], ["-ctk", "q4_k"], ["-dev", "CUDA9"], ["-dev", "NONE"], ["-sm", "none", "-mg", "9"], ["-b", "1"], ["-b", "0"],
        ["-np", "0"], ["-np", "257"], ["-fa", "perhaps"], ["-sm", "row"], ["--draft-max", "4"], ["--no-mmap"], ["-ncmoe", "-1"], ["-c", "-1"],
        ["--spec-type", "draft-eagle"], ["-ngl", "many"], ["--no-such-flag"], ["-otd", "a=cpu"], ["LLAMA_ARG_KV_OFFLOAD=no"], ["-c"])
+
+POOLINGS = ("none", "mean", "cls", "last", "rank")
 
 
 def pairs(words):
@@ -75,6 +77,10 @@ def more(rng, cards, layers, has_draft):
         (.08, lambda: ["--spec-type", rng.choice(["none", "ngram-mod", "ngram-simple,ngram-cache"])] if not has_draft else []),
         (.3 * has_draft, lambda: ["-otd", overrides(rng, cards)]),
         (.2 * has_draft, lambda: rng.choice([["-ncmoed", "1"], ["-cmoed"]])),
+        (.2 * (not has_draft), lambda: rng.choice([["--embedding"], ["--rerank"], []]) + rng.choice([[], ["--pooling", rng.choice(POOLINGS)]])),
+        (.05, lambda: ["-b", rng.choice(["-1", "-5", "32"])]), (.05, lambda: ["-ub", "-1"]),
+        (.06, lambda: ["--kv-unified-per-slot", rng.choice(["0", "300", "2048"])]),
+        (.05, lambda: ["-bs"] * (not has_draft)), (.05, lambda: ["--check-tensors"]), (.05, lambda: ["--no-mmproj"]),
         (.06, lambda: list(rng.choice(ODD))),
     ]
     made = []

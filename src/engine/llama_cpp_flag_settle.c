@@ -122,6 +122,8 @@ static void settle_draft(struct flag_reader *reader)
     draft->cpu_moe_layer_count = own.cpu_moe_layer_count;
     draft->own_draft = own.own_draft;
     draft->output_row_count = draft->slot_count;
+    draft->embeds = draft->samples_on_device = false;
+    draft->pooling = DGO_POOLING_UNSAID;
     if (reader->draft_ubatch > 0)
         draft->ubatch_tokens = (uint32_t)reader->draft_ubatch;
     draft->gpu_layer_count =
@@ -151,6 +153,12 @@ static void settle_guesses(struct flag_reader *reader)
     flags->settings.draft_ubatch_tokens = (uint32_t)reader->draft_ubatch;
 }
 
+/* Of hidden states all are wanted; a pooling alone is enough, which then does nothing else. */
+static bool wants_all_rows(const struct dgo_settings *settings)
+{
+    return settings->embeds || settings->pooling > DGO_POOLING_NONE;
+}
+
 /* With guesses to verify a server wants a row of logits for each of them and one more; what a
  * next-token block guessed in vain is gone back from. */
 static void settle_rows(struct flag_reader *reader)
@@ -158,7 +166,11 @@ static void settle_rows(struct flag_reader *reader)
     struct dgo_flags *flags = reader->flags;
     int64_t most = 0;
 
-    for (uint32_t guess = 0; guess < GUESS_COUNT; guess++)
+    if (wants_all_rows(&flags->settings))
+        flags->settings.output_row_count = flags->settings.batch_tokens;
+    else if (reader->batch < 0) /* the engine's least of both */
+        flags->settings.output_row_count = 1;
+    for (uint32_t guess = 0; guess < GUESS_COUNT && flags->settings.output_row_count == 0; guess++)
         if (reader->guesses >> guess & 1 && reader->guess_tokens[guess] > most)
             most = reader->guess_tokens[guess];
     if (most > 0)
@@ -183,6 +195,30 @@ static void settle_projector(struct flag_reader *reader)
     else if (gpu < 0 && reader->visible_count > 0)
         gpu = reader->visible[0];
     reader->flags->projector_gpu = (int32_t)gpu;
+}
+
+/* Negative ones are counts without a sign to the engine, which takes as many as there can be.  An
+ * embedding server computes a prompt at once, as it compares them: with their signs. */
+static enum dgo_status settle_batch(struct flag_reader *reader)
+{
+    struct dgo_settings *settings = &reader->flags->settings;
+    int64_t batch = reader->batch;
+
+    if (settings->embeds && batch > reader->ubatch)
+        batch = reader->ubatch;
+    if (batch == 0)
+        return dgo_fail(reader->err, DGO_EUSAGE, "%s takes 1 or more",
+                        reader->batch == 0 ? "-b" : "-ub with --embedding");
+    settings->batch_tokens = batch < 0 ? INT32_MAX : (uint32_t)batch;
+    settings->ubatch_tokens = reader->ubatch < 0    ? INT32_MAX
+                              : reader->ubatch == 0 ? settings->batch_tokens
+                                                    : (uint32_t)reader->ubatch;
+    if (reader->batch < 0 && !wants_all_rows(settings) && settings->slot_count > 1)
+        return dgo_fail(reader->err, DGO_EUSAGE,
+                        "-b %lld: the engine ends at its start with so many tokens at once for "
+                        "more than one slot; give a number above 0",
+                        (long long)reader->batch);
+    return DGO_OK;
 }
 
 /* At its start the engine computes two tokens, and wants a row of logits for each slot. */
@@ -228,16 +264,18 @@ enum dgo_status flag_settle(struct flag_reader *reader)
     settings->slot_count = !automatic ? (uint32_t)reader->slots : newer ? LLAMA_AUTO_SLOTS : 1;
     /* Automatic slots share one cache, whatever was said about it. */
     settings->kv_unified = (automatic && newer) || reader->unified == 1;
+    /* -c 0 asks for the model's own, whatever one slot is limited to. */
+    if (reader->slot_context > 0 && !reader->ctx_given)
+        settings->ctx_tokens =
+            (uint32_t)dgo_min_u64(settings->slot_count * (uint64_t)reader->slot_context, INT32_MAX);
     if (settings->ctx_tokens == 0)
         settings->ctx_tokens = model->context_length;
     if (settings->ctx_tokens == 0)
         return dgo_fail(reader->err, DGO_EUSAGE,
                         "the model does not say its context length; give one with -c");
-    if (settings->batch_tokens == 0)
-        return dgo_fail(reader->err, DGO_EUSAGE, "-b takes 1 or more");
-    if (settings->ubatch_tokens == 0) /* the engine's meaning of 0 */
-        settings->ubatch_tokens = settings->batch_tokens;
-    status = check_batch(reader);
+    status = settle_batch(reader);
+    if (status == DGO_OK)
+        status = check_batch(reader);
     if (status != DGO_OK)
         return status;
     settle_guesses(reader);

@@ -38,18 +38,6 @@ enum dgo_status flag_number(const struct flag_reader *reader, const char *flag, 
     return DGO_OK;
 }
 
-/* A negative one is the whole batch: the engine's own count has no sign. */
-enum dgo_status flag_number_or_all(const struct flag_reader *reader, const char *flag,
-                                   const char *value, uint32_t *result)
-{
-    int64_t parsed = 0;
-    const enum dgo_status status = flag_number(reader, flag, value, INT32_MIN, INT32_MAX, &parsed);
-
-    if (status == DGO_OK)
-        *result = parsed < 0 ? INT32_MAX : (uint32_t)parsed;
-    return status;
-}
-
 enum dgo_status flag_number_u32(const struct flag_reader *reader, const char *flag,
                                 const char *value, uint32_t *result)
 {

@@ -16,13 +16,9 @@ static const char *const refusals[ACTION_COUNT] = {
     [ACTION_VISION] = "a file that is still to be fetched is not computed; give it with --mmproj",
     [ACTION_ADAPTER] = "the memory of control vectors is not computed; leave it out: they are a "
                        "row of each layer",
-    [ACTION_EMBEDDING] = "embedding and reranking servers keep other outputs, which are not "
-                         "computed; leave it out for nearly the same figures",
     [ACTION_METADATA] = "the model is computed as its file says; leave it out if it "
                         "changes no size",
-    [ACTION_SLOT_CONTEXT] = "give the whole context with -c instead",
     [ACTION_DRAFT] = "a file that is still to be fetched is not computed; give it with -md",
-    [ACTION_DEVICE_SAMPLING] = "sampling on the GPUs is not computed; leave it out",
     [ACTION_OTHER_MODEL] = "the model is the file given before the flags; fetch it, and give "
                            "that file",
 };
@@ -102,6 +98,25 @@ static enum dgo_status read_speculation(struct flag_reader *reader, const char *
     return DGO_OK;
 }
 
+static enum dgo_status read_pooling(struct flag_reader *reader, const char *flag, const char *value)
+{
+    static const struct {
+        const char *word;
+        enum dgo_pooling pooling;
+    } words[] = {{"none", DGO_POOLING_NONE},
+                 {"mean", DGO_POOLING_MEAN},
+                 {"cls", DGO_POOLING_PICKED},
+                 {"last", DGO_POOLING_PICKED},
+                 {"rank", DGO_POOLING_RANK}};
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(value, words[i].word) == 0) {
+            reader->flags->settings.pooling = words[i].pooling;
+            return DGO_OK;
+        }
+    return flag_bad_value(reader, flag, value, "none, mean, cls, last or rank");
+}
+
 static enum dgo_status read_draft_tokens(struct flag_reader *reader, const char *flag,
                                          const char *value)
 {
@@ -159,11 +174,16 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
 
     switch (action) {
     case ACTION_CTX:
+        reader->ctx_given = true;
         return flag_number_u32(reader, flag, value, &settings->ctx_tokens);
     case ACTION_BATCH:
-        return flag_number_u32(reader, flag, value, &settings->batch_tokens);
+        return flag_number(reader, flag, value, INT32_MIN, INT32_MAX, &reader->batch);
     case ACTION_UBATCH:
-        return flag_number_or_all(reader, flag, value, &settings->ubatch_tokens);
+        return flag_number(reader, flag, value, INT32_MIN, INT32_MAX, &reader->ubatch);
+    case ACTION_SLOT_CONTEXT:
+        return flag_number(reader, flag, value, INT32_MIN, INT32_MAX, &reader->slot_context);
+    case ACTION_POOLING:
+        return read_pooling(reader, flag, value);
     case ACTION_N_CPU_MOE:
         return flag_number_u32(reader, flag, value, &settings->cpu_moe_layer_count);
     case ACTION_SLOTS:
@@ -283,8 +303,15 @@ static enum dgo_status without_value(struct flag_reader *reader, enum flag_actio
     case ACTION_DRAFT_CPU_MOE:
         reader->flags->draft.cpu_moe_layer_count = DGO_LAYER_MAX;
         break;
-    case ACTION_NO_PROJECTOR:
-        reader->flags->projector = NULL;
+    case ACTION_EMBEDDING:
+        settings->embeds = true;
+        break;
+    case ACTION_DEVICE_SAMPLING:
+        settings->samples_on_device = true;
+        break;
+    case ACTION_RERANKING:
+        settings->embeds = true;
+        settings->pooling = DGO_POOLING_RANK;
         break;
     case ACTION_PROJECTOR_OFFLOAD:
     case ACTION_NO_PROJECTOR_OFFLOAD:
@@ -390,6 +417,8 @@ enum dgo_status llama_cpp_read_flags(const struct dgo_flag_source *source, struc
         .err = err,
         .flags = flags,
         .slots = -1,
+        .batch = LLAMA_BATCH_TOKENS,
+        .ubatch = LLAMA_UBATCH_TOKENS,
         .gpu_layers = -1,
         .unified = -1,
         .draft_layers = -1,
@@ -409,9 +438,7 @@ enum dgo_status llama_cpp_read_flags(const struct dgo_flag_source *source, struc
     enum dgo_status status;
 
     memset(flags, 0, sizeof *flags);
-    flags->settings = (struct dgo_settings){.batch_tokens = LLAMA_BATCH_TOKENS,
-                                            .ubatch_tokens = LLAMA_UBATCH_TOKENS,
-                                            .key_type = DGO_KV_F16,
+    flags->settings = (struct dgo_settings){.key_type = DGO_KV_F16,
                                             .value_type = DGO_KV_F16,
                                             .flash_attention = DGO_FA_ON,
                                             .flash_attention_auto = true,

@@ -34,10 +34,14 @@ enum flag_action {
     ACTION_N_CPU_MOE,
     ACTION_CPU_FFN,
     ACTION_OVERRIDE,
+    ACTION_SLOT_CONTEXT,
+    ACTION_EMBEDDING,
+    ACTION_RERANKING,
+    ACTION_POOLING,
+    ACTION_DEVICE_SAMPLING,
     ACTION_LORA,
     ACTION_LORA_SCALED,
     ACTION_PROJECTOR,
-    ACTION_NO_PROJECTOR,
     ACTION_PROJECTOR_OFFLOAD,
     ACTION_NO_PROJECTOR_OFFLOAD,
     ACTION_PROJECTOR_DEVICE,
@@ -68,11 +72,8 @@ enum flag_action {
     ACTION_GONE,
     ACTION_VISION, /* from here on: refused */
     ACTION_ADAPTER,
-    ACTION_EMBEDDING,
     ACTION_METADATA,
-    ACTION_SLOT_CONTEXT,
     ACTION_DRAFT,
-    ACTION_DEVICE_SAMPLING,
     ACTION_OTHER_MODEL,
     ACTION_COUNT
 };
@@ -111,7 +112,9 @@ struct flag_reader {
     int64_t guess_tokens[GUESS_COUNT]; /* the most that each kind proposes at once */
     uint32_t guesses;                  /* a bit for each kind that is on */
     int64_t projector_gpu;             /* -1: the first device; PROJECTOR_HOST */
-    bool devices_given, shares_given, layers_given, draft_devices_given, guesses_given;
+    int64_t batch, ubatch;             /* negative ones mean all that can be */
+    int64_t slot_context;              /* -c where that is not given, for each slot; 0: none */
+    bool ctx_given, devices_given, shares_given, layers_given, draft_devices_given, guesses_given;
 };
 enum { FLAG_PROJECTOR_HOST = -2, FLAG_LAYERS_AUTO = -1, FLAG_LAYERS_ALL = -2 };
 
@@ -120,8 +123,6 @@ enum dgo_status flag_bad_value(const struct flag_reader *reader, const char *fla
                                const char *value, const char *wanted);
 enum dgo_status flag_number(const struct flag_reader *reader, const char *flag, const char *value,
                             int64_t least, int64_t most, int64_t *result);
-enum dgo_status flag_number_or_all(const struct flag_reader *reader, const char *flag,
-                                   const char *value, uint32_t *result);
 enum dgo_status flag_number_u32(const struct flag_reader *reader, const char *flag,
                                 const char *value, uint32_t *result);
 enum dgo_status flag_fused(struct flag_reader *reader, const char *flag, const char *value);

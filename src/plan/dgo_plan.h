@@ -52,6 +52,15 @@ struct dgo_override {
     int32_t device;      /* in settings->device_gpu, or one of those above */
 };
 
+/* What an embedding server makes of the hidden states of a slot's tokens. */
+enum dgo_pooling {
+    DGO_POOLING_UNSAID, /* as the model's file says, else none */
+    DGO_POOLING_NONE,   /* each token keeps its own */
+    DGO_POOLING_MEAN,
+    DGO_POOLING_PICKED, /* that of the first token or of the last */
+    DGO_POOLING_RANK,   /* a grade of one that was picked */
+};
+
 /* Exactly what the engine is told; no field means "choose for me". */
 struct dgo_settings {
     uint32_t ctx_tokens;    /* -c: of all slots together; padded as the engine does */
@@ -79,6 +88,9 @@ struct dgo_settings {
      * more than the engine's graph of this very placement needs.  No flag of the engine. */
     bool sized_by_role;
     uint32_t output_row_count; /* logits rows; 0: as a server of that build reserves */
+    bool embeds;               /* --embedding: hidden states are handed out, pooled for each slot */
+    enum dgo_pooling pooling;  /* --pooling */
+    bool samples_on_device;    /* -bs: answers' tokens are chosen where the logits are */
     /* Drafts: each slot keeps so many states beside its own, to go back to when they are refused.
      */
     uint32_t rollback_tokens;

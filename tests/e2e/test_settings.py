@@ -46,6 +46,18 @@ ROWS = [
     ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied} --spec-type draft-simple -otd ffn_down=CPU"),
     ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied} --spec-type draft-simple -devd CUDA1 -otd ffn_up=CUDA1,attn_q=CPU,nothing=CUDA0"),
     ("tiny-llama", "-c 4096 -np 1 --no-op-offload -ngl 3"),
+    ("tiny-llama", "-c 4096 -np 1 -b -1 -ub -1"),
+    ("tiny-llama", "--kv-unified-per-slot 512"),
+    ("tiny-llama", "--kv-unified-per-slot 512 -c 0 -np 3"),
+    ("tiny-llama", "-c 4096 -np 3 --models-dir /nowhere --check-tensors"),
+    ("tiny-llama", "-c 4096 -np 1 --embedding"),  # logits and hidden states of all tokens
+    ("tiny-llama", "-c 4096 -np 2 --embedding --pooling none -ngl 3"),
+    ("tiny-llama", "-c 4096 -np 4 --embeddings --pooling mean -ts 1,1 -ub 256"),
+    ("tiny-llama", "-c 4096 -np 2 --embedding --pooling last -ub -1"),  # the batch, too, is all there is
+    ("tiny-qwen3", "-c 4096 -np 2 --rerank -nkvo"),
+    ("tiny-qwen3", "-c 4096 -np 4 --pooling cls -b 256"),  # all rows are wanted, and nothing is pooled
+    ("tiny-llama", "-c 4096 -np 4 -b -1 --embedding --pooling mean"),
+    ("tiny-llama", "-c 4096 -np 4 -ts 1,1 -bs"),
     ("tiny-llama", "-c 20480 -np 40 -ngl 4"),  # flash attention is withdrawn: the first card has the product behind it
     ("tiny-llama", "-c 20480 -np 40 -ngl 4 -fa on"),
     ("tiny-llama", "-c 20480 -np 40 -ngl 4 -ctk q8_0 -ctv q8_0"),  # not with packed values
@@ -330,6 +342,8 @@ REFUSED = [
     ("-ts 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "at most 15", "got 16 input configs"),
     ("-ctk Q8_0", "q8_0", "Unsupported cache type"),
     ("-b 1", "the engine ends at its start", "failed to add token"),
+    ("-np 3 --embedding --pooling mean", "give a multiple of them", "can_mul_mat"),
+    ("-np 2 -b -1", "-b -1: the engine ends", "n_outputs_max"),
     ("-np 3 -b 2", "fewer than 3 tokens", "n_outputs_max"),
     ("-c 1", "the engine ends at its start", "failed to add token"),
     ("--draft-max 5", "use --spec-draft-n-max", "use --spec-draft-n-max"),

@@ -140,6 +140,16 @@ static void test_read(void **state)
         {"fifteen shares", "-ts 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", 0, DEFAULT " ts1,1,1"},
         {"zeros ask for nothing", "-ncffn 0 --moe-cache-mib 0", 0, DEFAULT},
         {"a value that looks like a flag", "--alias -c", 0, DEFAULT},
+        {"context of a slot", "--kv-unified-per-slot 4096", 0,
+         "c16384 np4 kvu b2048 ub512 f16/f16 ngl33 dev0,1"},
+        {"context of a slot beside the whole", "--kv-unified-per-slot 4096 -c 8192 -np 2", 0,
+         "c8192 np2 b2048 ub512 f16/f16 ngl33 dev0,1"},
+        {"as much as there can be", "-b -1 -ub -1 -np 1 -c 4096", 0,
+         "c4096 np1 b2147483647 ub2147483647 f16/f16 ngl33 dev0,1"},
+        {"an embedding server's batch", "--embedding -ub 256", 0,
+         "c8192 np4 kvu b256 ub256 f16/f16 ngl33 dev0,1"},
+        {"a pooling alone", "LLAMA_ARG_POOLING=mean", 0, DEFAULT},
+        {"flags of a router", "--models-dir /tmp --models-max 2", 0, DEFAULT},
     };
 
     (void)state;
@@ -175,7 +185,9 @@ static void test_refused(void **state)
         {"number too big", "-c 99999999999", DGO_EUSAGE, "takes a number"},
         {"number far too big", "-c 99999999999999999999999", DGO_EUSAGE, "takes a number"},
         {"negative", "-c -1", DGO_EUSAGE, "takes a number"},
-        {"negative batch", "-b -1", DGO_EUSAGE, "takes a number"},
+        {"negative batch of several slots", "-b -1", DGO_EUSAGE, "-b -1: the engine ends"},
+        {"an embedding server without a micro-batch", "--embedding -ub 0", DGO_EUSAGE, "-ub with"},
+        {"no kind of pooling", "--pooling max", DGO_EUSAGE, "none, mean, cls"},
         {"less than it tries", "-b 1 -np 1", DGO_EUSAGE, "-b 1: the engine ends"},
         {"less than its slots", "-b 39 -np 40", DGO_EUSAGE, "fewer than 40 tokens"},
         {"one token", "-c 1 -np 1", DGO_EUSAGE, "-c 1: the engine ends"},
@@ -214,11 +226,9 @@ static void test_refused(void **state)
         {"an empty adapter", "--lora a.gguf,", DGO_EUSAGE, "FILE,FILE"},
         {"no kind of draft", "--spec-type draft-eagle", DGO_EUSAGE, "kinds"},
         {"remote", "--rpc h:1", DGO_EUSAGE, "--node h:1=FILE"},
-        {"embedding", "--embedding", DGO_EUNSUPPORTED, "embedding"},
         {"metadata", "--override-kv a=int:1", DGO_EUNSUPPORTED, "as its file says"},
         {"another model", "-hf a/b", DGO_EUNSUPPORTED, "before the flags"},
         {"preset of another model", "--gpt-oss-20b-default", DGO_EUNSUPPORTED, "before the flags"},
-        {"context of a slot", "--kv-unified-per-slot 4096", DGO_EUNSUPPORTED, "with -c instead"},
         {"escape sequence", "'\033[31m'", DGO_EUSAGE, "x1b[31m"},
     };
 

@@ -593,6 +593,7 @@ static void no_batch(struct dgo_settings *s)
 }
 static void wild_batch(struct dgo_settings *s)
 {
+    s->ctx_tokens = 1 << 20; /* no batch is larger */
     s->batch_tokens = s->ubatch_tokens = UINT32_MAX;
 }
 static void wild_ctx(struct dgo_settings *s)
@@ -639,7 +640,7 @@ static const struct {
     {"no slots", no_slots, "0 slots (-np)"},
     {"too many slots", many_slots, "257 slots (-np), the engine takes 1 to 256"},
     {"no batch", no_batch, "at least one token"},
-    {"a batch out of range", wild_batch, "4294967295 tokens (-ub)"},
+    {"a batch out of range", wild_batch, "1048576 tokens (-ub)"},
     {"a context out of range", wild_ctx, "4294967295 tokens (-c)"},
     {"too many devices", many_devices, "17 devices"},
     {"no such GPU", no_such_gpu, "device 7: the machine has 2 GPUs"},

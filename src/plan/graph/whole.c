@@ -291,6 +291,39 @@ static int32_t logits_of(struct builder *b, int32_t stream)
     return whole_corrects(b) ? whole_markov(b, made) : made;
 }
 
+/* In place of logits, or behind them: what an embedding server makes of the hidden states that came
+ * out. */
+static void pooled(struct builder *b, int32_t states)
+{
+    const uint64_t slots = b->to->settings->slot_count, width = b->model->embedding_length;
+    const uint64_t row_bytes = slots * width * sizeof(float);
+    int32_t by = NET_NONE, made;
+
+    switch (b->memory->pooling) {
+    case DGO_POOLING_UNSAID:
+    case DGO_POOLING_NONE:
+        return;
+    case DGO_POOLING_MEAN: /* a product of all, turned over, and of each slot's shares */
+        by = net_input(&b->graph, b->tokens * slots * sizeof(float));
+        states = whole_made(b, states, NET_NONE, b->rows * width * sizeof(float));
+        break;
+    case DGO_POOLING_PICKED:
+    case DGO_POOLING_RANK:
+        by = net_input(&b->graph, slots * sizeof(int32_t));
+        break;
+    }
+    made = whole_made(b, states, by, row_bytes);
+    if (b->memory->pooling == DGO_POOLING_RANK && strncmp(b->model->architecture, "qwen3", 5) == 0)
+        made = whole_over(b, made, NET_NONE, row_bytes);
+    keep_to_the_end(b, made, true);
+}
+
+/* Their hidden states are asked for, or their logits. */
+static bool embeds_only(const struct builder *b)
+{
+    return b->memory->embeds && strncmp(b->model->architecture, "lfm2", 4) == 0;
+}
+
 static void build(struct builder *b)
 {
     const bool late = graph_picks_late(b->shape);
@@ -298,7 +331,7 @@ static void build(struct builder *b)
     const bool early = b->sort == WHOLE_EAGLE || (late && !all_normed);
     const uint64_t rows = all_normed ? b->tokens : b->rows;
     const uint64_t bytes = rows * b->model->embedding_length * sizeof(float);
-    int32_t stream;
+    int32_t stream, normed;
 
     memset(&b->inputs, 0xff, sizeof b->inputs); /* NET_NONE, all of them */
     b->ahead.layer = UINT32_MAX;
@@ -321,11 +354,18 @@ static void build(struct builder *b)
     stream = whole_normed(b, &b->output_norm, stream, bytes, rows, b->memory->layer_count);
     stream = whole_changed(b, &b->output_norm_bias, stream, bytes, rows);
     keep_to_the_end(b, stream, b->sort != WHOLE_EAGLE);
+    normed = stream;
     if (b->shape->rows_scaled)
         stream = whole_over(b, stream, NET_NONE, bytes);
     if (all_normed)
         stream = whole_picked(b, stream, b->model->embedding_length);
-    stream = logits_of(b, stream);
+    const bool pools =
+        b->sort == WHOLE_MODEL && b->memory->embeds && b->memory->pooling != DGO_POOLING_NONE;
+
+    if (!(pools && b->memory->terms.rule->pool_only) && !embeds_only(b))
+        stream = logits_of(b, stream);
+    if (pools)
+        pooled(b, normed);
     if (b->sort != WHOLE_MODEL)
         whole_picked_on_device(b, stream);
 }

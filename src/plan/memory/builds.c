@@ -52,6 +52,7 @@ static const struct memory_build builds[] = {
      .row_for_each_slot = true,
      .other_inputs = 1,
      .shared_visitors = 1,
+     .pool_only = true,
      .attention_place_known = true},
 };
 

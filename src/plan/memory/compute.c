@@ -268,12 +268,33 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
     return memory->attention_on_cpu ? bytes + MEMORY_COPIES * 2 * t->queries : bytes;
 }
 
+/* Hidden states of all tokens stay beside the logits, turned over where a mean is made of them, and
+ * a row for each slot comes out. */
+static uint64_t pooled_bytes(const struct plan_memory *memory)
+{
+    enum { ROWS_MADE = 4 }; /* a grade passes through some products */
+    const uint64_t slots = memory->slot_count;
+
+    return 2 * memory->terms.embedding +
+           slots * sizeof(float) *
+               (ROWS_MADE * (uint64_t)memory->model->embedding_length + memory->graph_tokens);
+}
+
 uint64_t memory_compute_bytes(const struct plan_memory *memory, const struct memory_role *role,
                               enum dgo_figure_source *source)
 {
+    uint64_t bytes;
+
     if (source)
         *source = DGO_FIGURE_FORMULA;
-    return memory->block_only ? 0 : model_bytes(memory, role, source);
+    if (memory->block_only)
+        return 0;
+    bytes = model_bytes(memory, role, source);
+    if (!memory->embeds || !role->holds_output)
+        return bytes;
+    if (source)
+        *source = DGO_FIGURE_BOUND;
+    return bytes + pooled_bytes(memory);
 }
 
 uint64_t memory_draft_bytes(const struct plan_memory *memory, const struct memory_role *role,

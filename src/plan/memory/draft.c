@@ -77,6 +77,8 @@ void draft_settings(const struct plan_memory *memory, const struct dgo_settings 
     draft->rollback_tokens = 0;
     draft->own_draft = false;
     draft->adapter_count = 0;
+    draft->embeds = draft->samples_on_device = false;
+    draft->pooling = DGO_POOLING_UNSAID;
 }
 
 /* Some blocks bring an embedding table of their own, which lies with them. */

@@ -225,6 +225,24 @@ static bool replay_all(const struct assembly *a, uint32_t engine_devices)
     return true;
 }
 
+/* Sampled on the device: the logits once more, with a row for slots that rest, which was seen; how
+ * requests want to be sampled is not known before they come, so it is a bound. */
+static void add_sampling(const struct assembly *a)
+{
+    struct dgo_estimate *estimate = a->estimate;
+    const struct plan_memory *m = a->memory;
+    const int32_t home = a->layer_device[m->layer_count];
+    const uint64_t bytes =
+        (m->output_row_count + UINT64_C(1)) * m->model->vocab_size * sizeof(float);
+
+    if (home == ASSIGN_CPU) {
+        estimate->host.compute_bytes += bytes;
+        return;
+    }
+    estimate->device[home].compute_bytes += bytes;
+    estimate->device[home].compute_source = DGO_FIGURE_BOUND;
+}
+
 static void add_compute(const struct assembly *a)
 {
     struct dgo_estimate *estimate = a->estimate;
@@ -268,6 +286,9 @@ static void add_compute(const struct assembly *a)
         estimate->host.compute_bytes =
             (by_role ? memory_host_role_bytes : memory_host_compute_bytes)(
                 a->memory, engine_devices, role.pipeline, role.cpu_layer_count, role.output_on_cpu);
+    /* Over several cards as one device the engine refuses it, and samples on the CPU. */
+    if (a->settings->samples_on_device && a->settings->split_mode != DGO_SPLIT_TENSOR)
+        add_sampling(a);
     if (!whole)
         memory_add_fed(estimate, a->memory->model, a->settings);
     if (!by_role)

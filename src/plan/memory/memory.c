@@ -296,6 +296,51 @@ static enum dgo_status add_weights(const struct dgo_model *model,
  * source); 11669 has them, and its log says so.  Between the two the larger figure is taken. */
 #define RPC_NO_EVENTS_BUILD 10256
 
+/* The model's own word is llama_pooling_type. */
+static enum dgo_pooling find_pooling(const struct dgo_model *model,
+                                     const struct dgo_settings *settings)
+{
+    static const enum dgo_pooling own[] = {DGO_POOLING_NONE, DGO_POOLING_MEAN, DGO_POOLING_PICKED,
+                                           DGO_POOLING_PICKED, DGO_POOLING_RANK};
+    const uint64_t said = memory_key_number(model, "pooling_type");
+
+    if (settings->pooling != DGO_POOLING_UNSAID)
+        return settings->pooling;
+    return said < sizeof own / sizeof own[0] ? own[said] : DGO_POOLING_NONE;
+}
+
+/* The graph that the engine reserves has as many tokens for each slot, and as many rows as it was
+ * asked for: "GGML_ASSERT(ggml_can_mul_mat(a, b)) failed" where they differ. */
+static enum dgo_status check_pooling(const struct dgo_model *model,
+                                     const struct dgo_settings *settings,
+                                     const struct plan_memory *memory, struct dgo_error *err)
+{
+    if (!settings->embeds || find_pooling(model, settings) != DGO_POOLING_MEAN ||
+        memory->ubatch_tokens == memory->graph_tokens)
+        return DGO_OK;
+    return dgo_fail(err, DGO_EINVAL,
+                    "-ub %" PRIu32 ": the engine ends where a mean is made of so many tokens in "
+                    "%" PRIu32 " slots; give a multiple of them",
+                    memory->ubatch_tokens, settings->slot_count);
+}
+
+/* Logits of a token for each slot.  An embedding server hands all tokens' out, beside their hidden
+ * states: the first request of a whole batch makes it so. */
+static void fill_handed_out(const struct dgo_model *model, const struct dgo_settings *settings,
+                            struct plan_memory *memory)
+{
+    const uint64_t rows = settings->embeds ? dgo_max_u64(memory->batch_tokens, settings->slot_count)
+                                           : settings->slot_count;
+
+    memory->embeds = settings->embeds;
+    memory->pooling = find_pooling(model, settings);
+    /* Of a sampler on the device: its choice, and logits, odds and tokens that it left. */
+    const uint64_t width = (settings->samples_on_device ? 4 : 1) * (uint64_t)model->vocab_size +
+                           (settings->embeds ? model->embedding_length : 0);
+
+    memory->host_output_bytes = rows * width * sizeof(float);
+}
+
 enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_settings *settings,
                             const struct dgo_engine_rules *rules, struct plan_memory *memory,
                             struct dgo_error *err)
@@ -323,13 +368,15 @@ enum dgo_status memory_make(const struct dgo_model *model, const struct dgo_sett
         return status;
     memory_context_sizes(model, settings, memory);
     status = memory_context_fill(model, settings, memory, err);
+    if (!status)
+        status = check_pooling(model, settings, memory, err);
     if (status)
         return status;
     memory->attention_on_cpu =
         memory_attention_fused(model, settings) &&
         !memory_has_kernels(model, settings, memory_build_find(rules ? rules->build : 0));
     memory_terms_fill(model, settings, rules, memory);
-    memory->host_output_bytes = (uint64_t)model->vocab_size * settings->slot_count * sizeof(float);
+    fill_handed_out(model, settings, memory);
     memory->states_out = settings->states_out;
     memory->block_only = settings->own_draft && settings->own_draft_alone;
     return settings->own_draft ? draft_make(model, settings, rules, memory, err) : DGO_OK;
@@ -433,9 +480,13 @@ enum dgo_status memory_check(const struct dgo_machine *machine, const struct dgo
                         settings->slot_count, SLOT_MAX);
     if (settings->batch_tokens == 0 || settings->ubatch_tokens == 0)
         return dgo_fail(err, DGO_EINVAL, "a batch (-b, -ub) needs at least one token");
-    if (settings->ubatch_tokens > BATCH_TOKENS_MAX && settings->batch_tokens > BATCH_TOKENS_MAX)
-        return dgo_fail(err, DGO_EINVAL, "a micro-batch of %" PRIu32 " tokens (-ub), at most %d",
-                        settings->ubatch_tokens, BATCH_TOKENS_MAX);
+    const uint32_t ctx = settings->ctx_tokens ? settings->ctx_tokens : model->context_length;
+    const uint64_t most =
+        dgo_min_u64(dgo_min_u64(ctx, settings->batch_tokens), settings->ubatch_tokens);
+
+    if (most > BATCH_TOKENS_MAX)
+        return dgo_fail(err, DGO_EINVAL, "a micro-batch of %" PRIu64 " tokens (-ub), at most %d",
+                        most, BATCH_TOKENS_MAX);
     if (settings->ctx_tokens == 0 && model->context_length == 0)
         return dgo_fail(err, DGO_EINVAL,
                         "the model does not say its context length; give one with -c");

@@ -76,6 +76,7 @@ struct memory_build {
     uint8_t rows_late;       /* which architectures pick rows late: recipes.c */
     bool cache_types_free;   /* cards fuse attention for any pair of types that they read */
     uint8_t shared_visitors; /* tensors of -ncmoe on the first device at once, of several devices */
+    bool pool_only;          /* what is pooled is all that comes out: no logits beside it */
     bool attention_place_known; /* where unfused attention runs over a cache in host memory */
     uint8_t host_inputs, host_extra, host_extra_alone; /* times E in host memory */
 };
@@ -217,10 +218,12 @@ struct plan_memory {
     uint32_t batch_tokens, ubatch_tokens, output_row_count;
     uint32_t graph_tokens; /* of the graph that is reserved: a micro-batch, as many for each slot */
     bool kv_on_host, op_offload;
-    bool no_events;        /* of a device of another machine: nothing is pipelined */
-    bool overrides;        /* tensors are sent elsewhere than their layer (-ncmoe) */
-    bool states_out;       /* hidden states of all tokens come out of the graph */
-    bool block_only;       /* of the model only its next-token block runs */
+    bool no_events;  /* of a device of another machine: nothing is pipelined */
+    bool overrides;  /* tensors are sent elsewhere than their layer (-ncmoe) */
+    bool states_out; /* hidden states of all tokens come out of the graph */
+    bool block_only; /* of the model only its next-token block runs */
+    bool embeds;     /* hidden states are handed out, pooled as is said here */
+    enum dgo_pooling pooling;
     bool attention_on_cpu; /* fused, and cards lack a kernel for a layer's */
 
     /* Of a layer that lies on a GPU: there, and what it leaves in host memory (-ncmoe, -nkvo). */
