@@ -228,7 +228,7 @@ bool graph_fill(const struct dgo_model *model, const struct dgo_settings *settin
         return false;
     graph->recipe = recipe->flags;
     graph->rule = memory->terms.rule;
-    if (graph->recipe & RECIPE_WHOLE_NEWEST && graph->rule->all_graphs)
+    if (graph->recipe & RECIPE_WHOLE_NEWEST && graph->rule->graphs >= GRAPHS_MOST)
         graph->recipe |= RECIPE_WHOLE;
     if (!graph_mixes_embeddings(graph))
         graph->recipe &= ~(uint32_t)RECIPE_SCALED_ROWS;

@@ -219,7 +219,7 @@ bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule)
         !recipe_has_roles(recipe) ||
         (recipe >= newest && recipe < newest + sizeof newest / sizeof newest[0]);
 
-    return !newest_alone || rule->all_graphs;
+    return !newest_alone || rule->graphs >= GRAPHS_MOST;
 }
 
 static bool is_cohere_moe(const struct dgo_model *model)

@@ -426,6 +426,8 @@ static bool is_compared(const struct builder *b)
 {
     const struct dgo_settings *settings = b->to->settings;
 
+    if (b->shape->has_state_space && b->memory->terms.rule->graphs != GRAPHS_ALL)
+        return false;
     if (!b->memory->graph_known || !b->memory->terms.rule->exact || b->memory->terms.adapted ||
         !(b->shape->recipe & RECIPE_WHOLE))
         return false;

@@ -10,8 +10,8 @@
  * not measured.  0.5.0 unpacks caches of types that it has no kernel for; 0.4.0 gives their
  * attention to the CPU. */
 #define FORM_10256                                                                                 \
-    .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .shared_visitors = 2,           \
-    .host_extra = 2, .host_extra_alone = 2
+    .measured_build = 10256, .first_inputs = 1, .other_inputs = 2, .others_read = true,            \
+    .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
 #define FORM_11146                                                                                 \
     .measured_build = 11146, .first_inputs = 1, .other_inputs = 1, .rows_late = LATE_MANY,         \
     .norms_told = true, .shared_visitors = 2, .host_extra = 2, .host_extra_alone = 2
@@ -31,11 +31,16 @@ static const struct memory_build builds[] = {
      .exact = true,
      .row_for_each_slot = true,
      .rows_late = LATE_MANY},
-    {.first_build = 10257, FORM_11146, .exact = true, .row_for_each_slot = true},
+    {.first_build = 10257,
+     FORM_11146,
+     .exact = true,
+     .graphs = GRAPHS_MOST,
+     .others_read = true,
+     .row_for_each_slot = true},
     {.first_build = 11146,
      FORM_11146,
      .exact = true,
-     .all_graphs = true,
+     .graphs = GRAPHS_ALL,
      .row_for_each_slot = true,
      .cache_types_free = true},
     {.first_build = 11147,
@@ -48,7 +53,7 @@ static const struct memory_build builds[] = {
      FORM_11669,
      .cache_types_free = true,
      .exact = true,
-     .all_graphs = true,
+     .graphs = GRAPHS_ALL,
      .row_for_each_slot = true,
      .other_inputs = 1,
      .shared_visitors = 1,

@@ -188,6 +188,8 @@ static bool is_exact(const struct plan_memory *memory, bool pipeline)
 {
     if (!memory->replayed || (memory->states_out && !graph_mixes_embeddings(&memory->graph)))
         return false;
+    if (memory->graph.has_state_space && memory->terms.rule->graphs != GRAPHS_ALL)
+        return false;
     return memory->terms.rule->exact && !memory->graph.states_unsure &&
            !(pipeline && memory->graph.has_state_space);
 }

@@ -61,12 +61,16 @@ enum memory_family {
 
 enum { LATE_NONE, LATE_FEW, LATE_MANY };
 
+/* Which of recipes.c's architectures were compared with a build: those of the first table, without
+ * parts in host memory where it says so; all but state spaces; all. */
+enum graphs_known { GRAPHS_SOME, GRAPHS_MOST, GRAPHS_ALL };
+
 /* One row for each range of builds whose compute buffers follow the same form (builds.c). */
 struct memory_build {
     uint32_t first_build;    /* the row holds from here to the next row */
     uint32_t measured_build; /* the one it was compared with */
     bool exact;              /* false: between two measured builds; the greater of both forms */
-    bool all_graphs;         /* compared with it for every architecture of recipes.c */
+    uint8_t graphs;          /* enum graphs_known */
     bool row_for_each_slot;  /* logits are reserved for a row a slot, else for a micro-batch */
     uint8_t first_inputs;    /* tensors of width E that the first device of a pipeline keeps ... */
     uint8_t other_inputs;    /* ... and each later one: hidden state, residual */
