@@ -708,6 +708,28 @@ class Kimi(Latent):
         self.put(p + "attn_output.weight", inner, w)
 
 
+class Bailing(Kimi):
+    """The same with whole matrices for decay and gate, and attention that is gated by heads."""
+
+    def __init__(self, rng, architecture, **options):
+        super().__init__(rng, architecture, **options)
+        self.ql = rng.choice([0, 768])
+
+    def keys(self):
+        a = self.architecture
+        return super().keys() | {f"{a}.kda.safe_gate": True, f"{a}.kda.gate_lower_bound": -5.0}
+
+    def mixer(self, p, layer):
+        w, inner = self.width, self.heads * self.delta
+        super().mixer(p, layer)
+        if self.attends(layer):
+            self.put(p + "attn_gate.weight", w, self.heads)
+            return
+        self.tensors = [tensor for tensor in self.tensors if not tensor[0].startswith((p + "ssm_f_", p + "ssm_g_"))]
+        for name in "fg":
+            self.put(p + f"ssm_{name}_a.weight", w, inner)
+
+
 class Mixing(Shape):
     """RWKV 7: a state in place of a cache, mixed over time and over channels."""
 
@@ -862,6 +884,7 @@ FAMILIES |= {
     "lfm2": lambda r: Short(r, "lfm2", square=1, every=r.choice([2, 3])),
     "lfm2moe": lambda r: Short(r, "lfm2moe", square=1, every=r.choice([2, 3]), moe=1, lead=1, probs_bias=1, **LED),
     "kimi-linear": lambda r: Kimi(r, "kimi-linear", moe=1, lead=1, shared=True, probs_bias=1, tied=False),
+    "bailingmoe3": lambda r: Bailing(r, "bailingmoe3", moe=1, lead=1, shared=True, probs_bias=1, tied=False),
     "nemotron_h_moe": lambda r: SingleRouted(r, "nemotron_h_moe", tied=False, width=r.choice([1024, 2048, 4096]), **ROUTED),
     "exaone-moe": lambda r: Shape(r, "exaone-moe", moe=1, lead=1, tied=False, shared=True, probs_bias=1, qk_norm=1, windows=r.choice([2, 4]), **LED),
     "hy_v3": lambda r: Shape(r, "hy_v3", moe=1, lead=1, shared=True, shared_key=1, probs_bias=1, bare_probs=1, qk_norm=1, tied=False, **LED),

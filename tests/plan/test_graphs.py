@@ -23,6 +23,7 @@ NEAR_MIB = 0.5
 NEAR_SHARE = 0.95
 OLDER_BUILD = "10256"  # its graphs of NOT_COMPARED_BEFORE were never seen
 NOT_COMPARED_BEFORE = ("gemma4", "gemma3n", "lfm2", "kimi-linear", "granitehybridmoe", "exaone4+windows", "deepseek32", "glm-dsa", "smallthinker", "grovemoe", "rwkv7",
+                       "bailingmoe3",
                        "olmo")
 PARTIAL_FLAGS = {"-ngl", "-ncmoe", "-nkvo", "-ot"}
 

@@ -435,8 +435,10 @@ static bool is_compared(const struct builder *b)
         return false;
     if (settings->split_mode == DGO_SPLIT_TENSOR || settings->remote)
         return false;
-    if (b->sort != WHOLE_MODEL && b->shape->index_heads > 0)
-        return false; /* a block's attention is not sparse */
+    /* A block's attention is not sparse; bailingmoe3's was not compared. */
+    if (b->sort != WHOLE_MODEL &&
+        (b->shape->index_heads > 0 || memory_key_number(b->model, "kda.head_dim") > 0))
+        return false;
     if (settings->states_out &&
         (graph_picks_late(b->shape) || b->shape->has_state_space || b->shape->streams))
         return false;

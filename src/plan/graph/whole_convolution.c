@@ -90,7 +90,19 @@ static int32_t part_out(struct builder *b, uint32_t l, enum part kernel, int32_t
     return normed ? whole_over(b, made, NET_NONE, bytes) : made;
 }
 
-/* How much of the state is forgotten. */
+/* How much of the state is forgotten, where one matrix says it. */
+static int32_t plain_decay(struct builder *b, uint32_t l, int32_t normed)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t bytes = whole_floats(b, b->shape->state_inner);
+    int32_t made = whole_product(b, &w[KIMI_DECAY_IN], normed, bytes, b->tokens);
+
+    made = net_view(&b->graph, whole_changed(b, &w[SSM_DT], made, bytes, b->tokens), bytes);
+    made = whole_over(b, made, reshaped(b, &w[SSM_A]), bytes);
+    return net_view(&b->graph, whole_over(b, made, NET_NONE, bytes), bytes);
+}
+
+/* By way of a low rank. */
 static int32_t decay(struct builder *b, uint32_t l, int32_t normed)
 {
     const struct weight *w = b->part[l];
@@ -111,17 +123,20 @@ static int32_t kimi_result(struct builder *b, uint32_t l, int32_t normed)
     const struct memory_graph *g = b->shape;
     const uint64_t states = g->state_bytes * b->slots;
     const uint64_t heads = whole_floats(b, g->state_inner / g->state_size);
-    const int32_t shifts = whole_state_cache(b, l, g->shift_bytes);
-    const int32_t kept = whole_read_state(b, shifts, g->shift_bytes);
+    int32_t shifts = b->ahead.cache, kept = b->ahead.kept;
     int32_t part[PARTS], cache, state, forget, beta, made;
 
+    if (!whole_reads_first(b, l)) {
+        shifts = whole_state_cache(b, l, g->shift_bytes);
+        kept = whole_read_state(b, shifts, g->shift_bytes);
+    }
     for (int i = 0; i < PARTS; i++)
         part[i] = part_in(b, l, products[i], normed, shifts, kept);
     cache = whole_state_cache(b, l, g->state_bytes);
     state = whole_read_state(b, cache, g->state_bytes);
     for (int i = 0; i < PARTS; i++)
         part[i] = part_out(b, l, kernels[i], part[i], i < PARTS - 1);
-    forget = decay(b, l, normed);
+    forget = (whole_reads_first(b, l) ? plain_decay : decay)(b, l, normed);
     beta = whole_product(b, &b->part[l][SSM_BETA], normed, heads, b->tokens);
     beta = whole_over(b, net_view(&b->graph, beta, heads), NET_NONE, heads);
     made = whole_node(
@@ -132,20 +147,46 @@ static int32_t kimi_result(struct builder *b, uint32_t l, int32_t normed)
     return net_view(&b->graph, made, whole_floats(b, g->state_inner));
 }
 
-int32_t whole_kimi(struct builder *b, uint32_t l, int32_t normed)
+/* Gated by what came in, whole or by way of a low rank. */
+static int32_t kimi_gate(struct builder *b, uint32_t l, int32_t normed)
+{
+    const struct weight *w = b->part[l];
+    const uint64_t bytes = whole_floats(b, b->shape->state_inner);
+    int32_t gate = whole_product(b, &w[KIMI_GATE_IN], normed,
+                                 whole_floats(b, w[KIMI_GATE_IN].tensor->dim[1]), b->tokens);
+
+    if (w[KIMI_GATE_OUT].tensor)
+        gate = whole_product(b, &w[KIMI_GATE_OUT], gate, bytes, b->tokens);
+    return whole_over(b, net_view(&b->graph, gate, bytes), NET_NONE, bytes);
+}
+
+static int32_t kimi_out(struct builder *b, uint32_t l, int32_t result, int32_t normed)
 {
     const struct memory_graph *g = b->shape;
     const struct weight *w = b->part[l];
     const uint64_t bytes = whole_floats(b, g->state_inner);
-    const uint64_t wide = whole_floats(b, b->model->embedding_length);
-    int32_t made = whole_made(b, kimi_result(b, l, normed), NET_NONE, bytes), gate;
+    int32_t made = whole_made(b, result, NET_NONE, bytes);
 
     made = whole_normed(b, &w[SSM_NORM], net_view(&b->graph, made, bytes), bytes,
                         g->state_inner / g->state_size * b->tokens, l);
-    gate = whole_product(b, &w[KIMI_GATE_IN], net_view(&b->graph, normed, wide),
-                         whole_floats(b, w[KIMI_GATE_IN].tensor->dim[1]), b->tokens);
-    gate = whole_product(b, &w[KIMI_GATE_OUT], gate, bytes, b->tokens);
-    gate = whole_over(b, net_view(&b->graph, gate, bytes), NET_NONE, bytes);
-    made = whole_sum(b, made, gate, bytes, b->tokens);
-    return whole_product(b, &w[ATTN_OUT], whole_made(b, made, NET_NONE, bytes), wide, b->tokens);
+    made = whole_sum(b, made, kimi_gate(b, l, normed), bytes, b->tokens);
+    return whole_product(b, &w[ATTN_OUT], whole_made(b, made, NET_NONE, bytes),
+                         whole_floats(b, b->model->embedding_length), b->tokens);
+}
+
+int32_t whole_kimi(struct builder *b, uint32_t l, int32_t normed)
+{
+    const int32_t result = kimi_result(b, l, normed);
+
+    if (!whole_reads_first(b, l))
+        return kimi_out(b, l, result,
+                        net_view(&b->graph, normed, whole_floats(b, b->model->embedding_length)));
+    b->scanned.all = normed;
+    b->scanned.values = result;
+    return NET_NONE;
+}
+
+int32_t whole_kimi_out(struct builder *b, uint32_t l)
+{
+    return kimi_out(b, l, b->scanned.values, b->scanned.all);
 }

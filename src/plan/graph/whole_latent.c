@@ -138,6 +138,7 @@ int32_t whole_latent(struct builder *b, uint32_t l, int32_t in)
     const uint64_t mixed = whole_floats(b, heads * g->head_value);
     struct latent_parts of = {.in = in};
 
+    b->latent_in = in;
     whole_index_keys(b, l, in);
     of.ranked = ranked(b, l, in);
     of.queries = latent_queries(b, l, of.ranked);
@@ -163,6 +164,17 @@ int32_t whole_latent(struct builder *b, uint32_t l, int32_t in)
                                      ? (int8_t)whole_cpu(b)
                                      : (int8_t)NET_NONE});
     return net_view(&b->graph, made, mixed);
+}
+
+int32_t whole_latent_gated(struct builder *b, uint32_t l, int32_t made)
+{
+    const uint64_t heads = b->model->layer[l].head_count, few = whole_floats(b, heads);
+    const uint64_t bytes = whole_floats(b, heads * b->shape->head_value);
+    int32_t gate = whole_product(b, &b->part[l][DELTA_GATE], b->latent_in, few, b->tokens);
+
+    gate = whole_over(b, net_view(&b->graph, gate, few), NET_NONE, few);
+    made = whole_over(b, net_view(&b->graph, made, bytes), gate, bytes);
+    return whole_made(b, made, NET_NONE, bytes);
 }
 
 /* --- latent attention whose cache is not latent ------------------------------------------------

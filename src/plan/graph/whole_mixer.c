@@ -59,8 +59,12 @@ int32_t whole_mixed_out(struct builder *b, uint32_t l, int32_t made)
     const uint64_t wide = whole_floats(b, b->model->embedding_length);
     const struct graph_layer *kind = whole_kind(b, l);
 
+    if (kind->mixer == GRAPH_KIMI_DELTA && made == NET_NONE)
+        return whole_kimi_out(b, l);
     if (kind->mixer == GRAPH_DELTA || kind->mixer == GRAPH_KIMI_DELTA)
         return made;
+    if (kind->mixer == GRAPH_LATENT && w[DELTA_GATE].tensor)
+        made = whole_latent_gated(b, l, made);
     if (kind->mixer == GRAPH_CONVOLUTION)
         return whole_convolution_out(b, l);
     if (kind->mixer == GRAPH_STATE_SPACE)

@@ -217,6 +217,7 @@ struct builder {
     struct scanned scanned; /* what the rest of a state space's layer is made of */
     struct ahead ahead;
     struct choice choice; /* that was made first */
+    int32_t latent_in;    /* what a gate behind latent attention is made of */
     /* What comes in from outside, made when first used: that is the order of the engine, too. */
     struct inputs {
         int32_t tokens; /* of drafts that are fed */
@@ -305,6 +306,8 @@ int32_t whole_mixed_out(struct builder *b, uint32_t l, int32_t made);
 int32_t whole_attention(struct builder *b, uint32_t l, int32_t in);
 int32_t whole_expanded(struct builder *b, uint32_t l, int32_t in);
 int32_t whole_latent(struct builder *b, uint32_t l, int32_t in);
+/* By a gate for each head, of what came in. */
+int32_t whole_latent_gated(struct builder *b, uint32_t l, int32_t made);
 /* Results as they were before a packed cache turned the values; a gate's are already. */
 int32_t whole_turned_back(struct builder *b, uint32_t l, int32_t results);
 /* whole_embedded.c: embeddings of tokens for single layers.  Looks those of all layers up. */
@@ -332,6 +335,8 @@ bool whole_reads_first(const struct builder *b, uint32_t l);
 void whole_convolution(struct builder *b, uint32_t l, int32_t normed);
 int32_t whole_convolution_out(struct builder *b, uint32_t l);
 int32_t whole_kimi(struct builder *b, uint32_t l, int32_t normed);
+/* In two halves where the state is asked for first: the first then gives NET_NONE. */
+int32_t whole_kimi_out(struct builder *b, uint32_t l);
 /* whole_mixing.c: all layers that mix over time, of the embeddings. */
 bool whole_mixes(const struct builder *b);
 int32_t whole_mixing(struct builder *b, int32_t embeddings);

@@ -183,7 +183,8 @@ bool whole_reads_first(const struct builder *b, uint32_t l)
 {
     const uint8_t mixer = whole_kind(b, l)->mixer;
 
-    return mixer == GRAPH_STATE_SPACE || mixer == GRAPH_CONVOLUTION;
+    return mixer == GRAPH_STATE_SPACE || mixer == GRAPH_CONVOLUTION ||
+           (mixer == GRAPH_KIMI_DELTA && !b->part[l][KIMI_DECAY_OUT].tensor);
 }
 
 void whole_read_ahead(struct builder *b, uint32_t l)

@@ -321,6 +321,8 @@ static bool has_mixer(const struct builder *b, uint32_t l)
                (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
                                          : w[ATTN_Q].tensor != NULL);
     case GRAPH_LATENT:
+        if (w[DELTA_GATE].tensor && w[DELTA_GATE].tensor->dim[1] != b->model->layer[l].head_count)
+            return false;
         return has_index(b, l) &&
                HAS(w, ATTN_OUT, LATENT_KV, LATENT_KV_NORM, LATENT_K_HEADS, LATENT_V_HEADS) &&
                (b->shape->query_rank > 0 ? HAS(w, LATENT_Q, LATENT_Q_NORM, LATENT_Q_HEADS)
@@ -336,8 +338,8 @@ static bool has_mixer(const struct builder *b, uint32_t l)
         return HAS(w, SHORT_IN, SHORT_CONV, SHORT_OUT);
     case GRAPH_KIMI_DELTA:
         return HAS(w, ATTN_Q, ATTN_K, ATTN_V, KIMI_CONV_Q, KIMI_CONV_K, KIMI_CONV_V, KIMI_DECAY_IN,
-                   KIMI_DECAY_OUT, KIMI_GATE_IN, KIMI_GATE_OUT, SSM_DT, SSM_A, SSM_BETA, SSM_NORM,
-                   ATTN_OUT);
+                   KIMI_GATE_IN, SSM_DT, SSM_A, SSM_BETA, SSM_NORM, ATTN_OUT) &&
+               !w[KIMI_DECAY_OUT].tensor == !w[KIMI_GATE_OUT].tensor;
     case GRAPH_MIXING:
         return has_mixing(w, l);
     case GRAPH_NO_MIXER:
