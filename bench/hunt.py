@@ -922,6 +922,8 @@ FAMILIES |= {
     "glm4moe+mtp": lambda r: Shape(r, "glm4moe", moe=1, lead=1, shared=True, probs_bias=1, post_norm=1, attention_post_only=1, no_ffn_norm=1,
                                    tied=False, mtp=1, mtp_tables=r.random() < .3,
                                    **{"%leading_dense_block_count": 1, "%expert_shared_count": 1, "%expert_weights_scale": 1.0}),
+    "deepseek32+mtp": lambda r: Sparse(r, "deepseek32", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1, mtp=1),
+    "glm-dsa+mtp": lambda r: Sparse(r, "glm-dsa", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1, mtp=1),
     "deepseek2+mtp": lambda r: Latent(r, "deepseek2", moe=1, lead=r.choice([0, 1]), shared=True, probs_bias=1, mtp=1),
 }
 

@@ -99,6 +99,9 @@ uint64_t graph_unpacked_bytes(const struct memory_graph *graph, const struct gra
 /* Whether a tensor's name in its layer is `part`; some leave out ".weight", or the only ".bias". */
 bool graph_is_named(const char *name, const char *part);
 
+/* Whether any layer picks the cells that are attended to. */
+bool graph_is_sparse(const struct dgo_model *model);
+
 bool graph_has_tensor(const struct dgo_model *model, const char *name);
 
 /* Builds since 11147 take embeddings among tokens: a second way in that is always reserved. */

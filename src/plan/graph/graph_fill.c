@@ -68,6 +68,15 @@ static void fill_states(const struct dgo_model *model, struct memory_graph *grap
     memory_state_bytes(model, &graph->shift_bytes, &graph->state_bytes);
 }
 
+bool graph_is_sparse(const struct dgo_model *model)
+{
+    bool indexed = false;
+
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        indexed = indexed || model->layer[l].index_key_length > 0;
+    return indexed;
+}
+
 static void fill_latent(const struct dgo_model *model, struct memory_graph *graph)
 {
     graph->query_rank = key_number(model, "attention.q_lora_rank");
@@ -75,7 +84,8 @@ static void fill_latent(const struct dgo_model *model, struct memory_graph *grap
     graph->rotated = key_number(model, "rope.dimension_count");
     graph->head_key = key_number(model, "attention.key_length_mla");
     graph->head_value = key_number(model, "attention.value_length_mla");
-    graph->index_heads = key_number(model, "attention.indexer.head_count");
+    if (graph_is_sparse(model)) /* a next-token block by itself is not */
+        graph->index_heads = key_number(model, "attention.indexer.head_count");
     graph->index_width = key_number(model, "attention.indexer.key_length");
     graph->index_best = key_number(model, "attention.indexer.top_k");
 }

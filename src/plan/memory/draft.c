@@ -12,7 +12,8 @@
 /* Architectures with a graph for the block (their graph_mtp in build 11669), of those that were
  * compared with the engine's log.  All but some of the others end in an assertion, or run the whole
  * model once more. */
-static const char *const drafters[] = {"qwen35", "qwen35moe", "qwen3next", "glm4moe", "deepseek2"};
+static const char *const drafters[] = {"qwen35",    "qwen35moe",  "qwen3next", "glm4moe",
+                                       "deepseek2", "deepseek32", "glm-dsa"};
 
 static bool can_draft(const struct dgo_model *model)
 {
@@ -41,6 +42,7 @@ static enum dgo_status cut_out(const struct dgo_model *model, struct dgo_model *
     *block = *model;
     block->layer_count = 1;
     block->layer[0] = model->layer[model->layer_count];
+    block->layer[0].index_key_length = 0; /* it attends to every cell */
     block->tensor_count = 0;
     block->tensor = malloc((model->tensor_count + 1) * sizeof *block->tensor);
     if (!block->tensor)

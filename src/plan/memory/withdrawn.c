@@ -109,11 +109,7 @@ static int32_t mask_device(const struct look *look, uint32_t l)
 /* Latent heads without an indexer: each stream's results are widened by themselves. */
 static bool latent_alone(const struct dgo_model *model)
 {
-    bool indexed = false;
-
-    for (uint32_t l = 0; l < model->layer_count; l++)
-        indexed = indexed || model->layer[l].index_key_length > 0;
-    return model->mla && !indexed;
+    return model->mla && !graph_is_sparse(model);
 }
 
 static int32_t next_device(const struct look *look, uint32_t l)
