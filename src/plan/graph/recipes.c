@@ -216,9 +216,10 @@ bool recipe_has_roles(const struct recipe *recipe)
 bool recipe_holds(const struct recipe *recipe, const struct memory_build *rule)
 {
     const bool newest_alone =
-        !recipe_has_roles(recipe) ||
-        (recipe >= newest && recipe < newest + sizeof newest / sizeof newest[0]);
+        recipe >= newest && recipe < newest + sizeof newest / sizeof newest[0];
 
+    if (!recipe_has_roles(recipe)) /* compared with 0.5.0 and build 11669 */
+        return rule->graphs == GRAPHS_ALL;
     return !newest_alone || rule->graphs >= GRAPHS_MOST;
 }
 
