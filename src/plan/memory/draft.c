@@ -71,6 +71,10 @@ void draft_settings(const struct plan_memory *memory, const struct dgo_settings 
     draft->ctx_tokens = memory->ctx_tokens;
     draft->key_type = settings->draft_key_type;
     draft->value_type = settings->draft_value_type;
+    /* The engine decides anew; a packed cache of values makes auto mean on. */
+    if (settings->flash_attention == DGO_FA_WITHDRAWN &&
+        memory_kv_type(draft->value_type)->block_values > 1)
+        draft->flash_attention = DGO_FA_ON;
     if (settings->draft_ubatch_tokens > 0)
         draft->ubatch_tokens = settings->draft_ubatch_tokens;
     draft->output_row_count = settings->slot_count;
