@@ -204,7 +204,7 @@ static enum dgo_status settle_batch(struct flag_reader *reader)
     struct dgo_settings *settings = &reader->flags->settings;
     int64_t batch = reader->batch;
 
-    if (settings->embeds && batch > reader->ubatch)
+    if (settings->embeds && (batch > reader->ubatch || batch < 0))
         batch = reader->ubatch;
     if (batch == 0)
         return dgo_fail(reader->err, DGO_EUSAGE, "%s takes 1 or more",

@@ -68,7 +68,7 @@ static enum dgo_status read_picture_tokens(struct flag_reader *reader, const cha
     return status;
 }
 
-/* "ngram-simple,draft-simple"; the last list counts. */
+/* "ngram-simple,draft-simple": lists add up, and one with a "none" in it adds nothing. */
 static enum dgo_status read_speculation(struct flag_reader *reader, const char *flag,
                                         const char *value)
 {
@@ -80,8 +80,9 @@ static enum dgo_status read_speculation(struct flag_reader *reader, const char *
         [GUESS_NGRAM_MOD] = "ngram-mod",       [GUESS_NGRAM_CACHE] = "ngram-cache",
     };
 
-    reader->guesses = 0;
-    reader->guesses_given = true;
+    uint32_t kinds = 0;
+    bool none = false;
+
     for (const char *at = value; *at;) {
         const size_t length = strcspn(at, ",");
         uint32_t guess = 0;
@@ -90,11 +91,15 @@ static enum dgo_status read_speculation(struct flag_reader *reader, const char *
                (strlen(names[guess]) != length || memcmp(at, names[guess], length) != 0))
             guess++;
         if (guess < GUESS_COUNT)
-            reader->guesses |= UINT32_C(1) << guess;
-        else if (length != 4 || memcmp(at, "none", 4) != 0)
+            kinds |= UINT32_C(1) << guess;
+        else if (length == 4 && memcmp(at, "none", 4) == 0)
+            none = true;
+        else
             return flag_bad_value(reader, flag, value, "a list of the engine's kinds, or none");
         at += length + (at[length] == ',');
     }
+    reader->guesses |= none ? 0 : kinds;
+    reader->guesses_given = true;
     return DGO_OK;
 }
 
@@ -297,7 +302,7 @@ static enum dgo_status without_value(struct flag_reader *reader, enum flag_actio
         settings->cpu_moe_layer_count = DGO_LAYER_MAX;
         break;
     case ACTION_SPECULATION_DEFAULT:
-        reader->guesses = UINT32_C(1) << GUESS_NGRAM_MOD;
+        reader->guesses |= UINT32_C(1) << GUESS_NGRAM_MOD;
         reader->guesses_given = true;
         break;
     case ACTION_DRAFT_CPU_MOE:

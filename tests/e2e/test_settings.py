@@ -89,6 +89,8 @@ ROWS = [
     ("tiny-glm4moe", "-c 4096 -np 1 -ngl 1 --spec-type draft-mtp"),  # the block on the CPU
     ("tiny-glm4moe", "-c 4096 -np 1 -nkvo --spec-type draft-mtp --spec-draft-n-max 1"),
     ("tiny-glm4moe", "-c 4096 -np 1 -ts 1,1 --spec-default"),
+    ("tiny-qwen35", "-c 2048 -np 1 --spec-type draft-mtp --spec-type none"),  # lists add up
+    ("tiny-qwen35", "-c 2048 -np 1 --spec-type draft-mtp,none"),
     ("tiny-qwen35", "-c 4096 -np 2 -ts 1,1 -md {tiny-qwen35}"),  # its block drafts, by its file
     ("tiny-glm4moe", "-c 4096 -np 1 -ts 1,1 -md {tiny-glm4moe} -devd CUDA1 --spec-type draft-mtp"),
 ]
@@ -343,6 +345,7 @@ REFUSED = [
     ("-ctk Q8_0", "q8_0", "Unsupported cache type"),
     ("-b 1", "the engine ends at its start", "failed to add token"),
     ("-np 3 --embedding --pooling mean", "give a multiple of them", "can_mul_mat"),
+    ("--embedding -b -1 -ub 1 -np 4", "fewer than 4 tokens", "n_outputs_max"),
     ("-np 2 -b -1", "-b -1: the engine ends", "n_outputs_max"),
     ("-np 3 -b 2", "fewer than 3 tokens", "n_outputs_max"),
     ("-c 1", "the engine ends at its start", "failed to add token"),

@@ -39,7 +39,7 @@ const char *cut_refusal(const struct dgo_model *model, const struct dgo_settings
     if (packed && build > 0 && build < QUANTISED_BUILD)
         return "this build takes no quantised cache with it (llama.cpp #23792 brought it); use f16";
     if (settings->adapter_count > 0)
-        return "adapters are not computed with it; use -sm layer";
+        return "the engine ends where adapters meet it; use -sm layer";
     for (uint32_t i = 0; i < settings->override_count; i++)
         if (settings->override[i].device != DGO_OVERRIDE_HOST)
             return "single tensors can only be sent to CPU with it, for all cards are one device";
