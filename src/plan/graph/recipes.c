@@ -136,12 +136,11 @@ static const struct {
     uint8_t since; /* of struct memory_build's rows_late: from which on it does */
     bool normed;
 } late[] = {
-    {"bailingmoe3", LATE_MANY, true}, {"cohere2moe", LATE_FEW, true},
-    {"gemma4", LATE_FEW, true},       {"gpt-oss", LATE_MANY, false},
-    {"hy_v3", LATE_MANY, true},       {"mimo2", LATE_MANY, false},
-    {"nemotron_h", LATE_MANY, true},  {"nemotron_h_moe", LATE_MANY, true},
-    {"qwen35", LATE_FEW, true},       {"qwen35moe", LATE_FEW, true},
-    {"qwen3next", LATE_MANY, true},
+    {"bailingmoe3", LATE_MANY, true},    {"cohere2moe", LATE_FEW, true},
+    {"gemma4", LATE_FEW, true},          {"gpt-oss", LATE_MANY, false},
+    {"hy_v3", LATE_MANY, true},          {"nemotron_h", LATE_MANY, true},
+    {"nemotron_h_moe", LATE_MANY, true}, {"qwen35", LATE_FEW, true},
+    {"qwen35moe", LATE_FEW, true},       {"qwen3next", LATE_MANY, true},
 };
 
 /* Whose attention and feed-forward run beside each other. */
