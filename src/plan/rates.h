@@ -10,10 +10,10 @@
 /* Shares of the published peak that engines reach.  Measured with llama.cpp, one request, 8B Q4_0
  * (4.35 GB read for each token): RTX 3090 156 t/s = 0.75 of 936 GB/s with the launches below
  * (ggml-org/llama.cpp#15802); 7B F16 on an RTX 4090 55 t/s = 0.73 (#3776); P40 56 t/s = 0.64
- * (#4766).  Prompts: RTX 3090 8B Q6_K 3490 t/s = 0.74 of 71 TFLOPS (#7860), A100 7B F16 8670 t/s =
+ * (#4766).  Prompts: RTX 3090 8B Q6_K 3490 t/s = 0.39 of 142 TFLOPS (#7860), A100 7B F16 8670 t/s =
  * 0.37 of 312 (#6017). */
 #define COST_BANDWIDTH_SHARE 0.75
-#define COST_FLOPS_SHARE     0.6
+#define COST_FLOPS_SHARE     0.4
 #define COST_HOST_SHARE      0.6
 #define COST_PCIE_SHARE      0.8
 
