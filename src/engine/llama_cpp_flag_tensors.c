@@ -102,20 +102,62 @@ static enum dgo_status one_override(struct flag_reader *reader, const char *flag
     return add_override(reader, flag, list, keep_text(reader, text, pattern_length), device);
 }
 
+/* Experts that were sent to the host before are patterns, too, and the first that fits wins. */
+static enum dgo_status list_experts(struct flag_reader *reader, const char *flag,
+                                    struct flag_overrides *list, bool of_draft)
+{
+    static const char part[] = "\\.ffn_(up|down|gate|gate_up)_(ch|)exps";
+    enum { NUMBER_SIZE = 4, FRAME_SIZE = 16 }; /* "511|", "blk\\.()" */
+    const uint32_t count = of_draft ? reader->flags->draft.cpu_moe_layer_count
+                                    : reader->flags->settings.cpu_moe_layer_count;
+    const bool all = count >= DGO_LAYER_MAX;
+    const size_t size = (all ? 0 : count * NUMBER_SIZE) + FRAME_SIZE + sizeof part;
+    char *pattern;
+
+    if (count <= reader->experts_listed[of_draft])
+        return DGO_OK;
+    reader->experts_listed[of_draft] = count;
+    pattern = take_text(reader, size);
+    if (pattern) {
+        struct dgo_text text = {.data = pattern, .size = size};
+
+        for (uint32_t l = 0; l < count && !all; l++)
+            dgo_text_addf(&text, "%s%u", l == 0 ? "blk\\.(" : "|", (unsigned)l);
+        dgo_text_addf(&text, "%s%s", all ? "" : ")", part);
+    }
+    return add_override(reader, flag, list, pattern, DGO_OVERRIDE_HOST);
+}
+
 /* "PATTERN=BUFFER,PATTERN=BUFFER": the engine, too, splits at every comma. */
 enum dgo_status flag_override(struct flag_reader *reader, const char *flag, const char *value,
                               bool of_draft)
 {
     struct flag_overrides list = overrides_of(reader, of_draft);
+    enum dgo_status status = list_experts(reader, flag, &list, of_draft);
 
-    for (const char *at = value;;) {
+    for (const char *at = value; status == DGO_OK;) {
         const size_t length = strcspn(at, ",");
-        const enum dgo_status status = one_override(reader, flag, &list, at, length);
 
-        if (status != DGO_OK || !at[length])
-            return status;
+        status = one_override(reader, flag, &list, at, length);
+        if (!at[length])
+            break;
         at += length + 1;
     }
+    return status;
+}
+
+/* Given again, the layers of both. */
+enum dgo_status flag_cpu_experts(struct flag_reader *reader, const char *flag, const char *value,
+                                 bool of_draft)
+{
+    struct dgo_settings *settings = of_draft ? &reader->flags->draft : &reader->flags->settings;
+    int64_t count = 0;
+    const enum dgo_status status = flag_number(reader, flag, value, 0, INT32_MAX, &count);
+
+    count = count < DGO_LAYER_MAX ? count : DGO_LAYER_MAX;
+    if (status == DGO_OK && count > settings->cpu_moe_layer_count)
+        settings->cpu_moe_layer_count = (uint32_t)count;
+    return status;
 }
 
 /* As the engine does, a pattern for each layer; more than the model has find nothing. */

@@ -190,7 +190,7 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
     case ACTION_POOLING:
         return read_pooling(reader, flag, value);
     case ACTION_N_CPU_MOE:
-        return flag_number_u32(reader, flag, value, &settings->cpu_moe_layer_count);
+        return flag_cpu_experts(reader, flag, value, false);
     case ACTION_SLOTS:
         return flag_number(reader, flag, value, INT32_MIN, 256, &reader->slots);
     case ACTION_MAIN_GPU:
@@ -245,7 +245,7 @@ static enum dgo_status with_value(struct flag_reader *reader, enum flag_action a
     case ACTION_DRAFT_LAYERS:
         return flag_layers(reader, flag, value, &reader->draft_layers);
     case ACTION_DRAFT_N_CPU_MOE:
-        return flag_number_u32(reader, flag, value, &draft->cpu_moe_layer_count);
+        return flag_cpu_experts(reader, flag, value, true);
     case ACTION_FIT:
         return read_fit(reader, flag, value);
     case ACTION_FIT_TARGET:

@@ -114,6 +114,8 @@ struct flag_reader {
     int64_t projector_gpu;             /* -1: the first device; PROJECTOR_HOST */
     int64_t batch, ubatch;             /* negative ones mean all that can be */
     int64_t slot_context;              /* -c where that is not given, for each slot; 0: none */
+    /* Of the model and of a draft: so many layers' experts are patterns of -ot already. */
+    uint32_t experts_listed[2];
     bool ctx_given, devices_given, shares_given, layers_given, draft_devices_given, guesses_given;
 };
 enum { FLAG_PROJECTOR_HOST = -2, FLAG_LAYERS_AUTO = -1, FLAG_LAYERS_ALL = -2 };
@@ -154,10 +156,12 @@ void flag_device_name(const struct flag_reader *reader, uint32_t place,
 /* The engine's words for yes and no: 1, 0; -1 neither. */
 int flag_truth(const char *value);
 
-/* llama_cpp_flag_tensors.c: patterns with buffer types, the feed-forward of first layers, lists of
- * adapters. */
+/* llama_cpp_flag_tensors.c: patterns with buffer types, experts and feed-forward of first layers,
+ * lists of adapters. */
 enum dgo_status flag_override(struct flag_reader *reader, const char *flag, const char *value,
                               bool of_draft);
+enum dgo_status flag_cpu_experts(struct flag_reader *reader, const char *flag, const char *value,
+                                 bool of_draft);
 enum dgo_status flag_cpu_ffn(struct flag_reader *reader, const char *flag, const char *value);
 enum dgo_status flag_adapters(struct flag_reader *reader, const char *flag, const char *value,
                               bool scaled);

@@ -66,6 +66,8 @@ ROWS = [
     ("tiny-llama-tied", "-c 4096 -np 1 -ts 1,1 -ot token_embd=CUDA0"),  # the output's matrix, too: one copy
     ("tiny-llama-tied", "-c 4096 -np 1 -ts 1,1 -ot token_embd=CPU"),
     ("tiny-mixtral", "-c 4096 -np 1 -ncmoe 3 -ts 1,1"),
+    ("tiny-mixtral", "-c 4096 -np 1 -ts 1,1 -ncmoe 2 -ot blk\\.0\\.=CUDA1"),  # the first that fits wins
+    ("tiny-mixtral", "-c 4096 -np 1 -ts 1,1 -ot blk\\.0\\.=CUDA1 -ncmoe 2"),
     ("tiny-mixtral", "-c 4096 -np 2 --cpu-moe"),
     ("tiny-qwen3", "-c 4096 -np 1 -ts 1,2 --cache-type-k f32 --cache-type-v f32"),
     ("tiny-llama", "-c 4096 -np 1 -ts 1,1 -md {tiny-llama-tied}"),

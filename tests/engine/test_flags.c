@@ -128,6 +128,7 @@ static void test_read(void **state)
         {"whole context in window layers", "--swa-full", 0, DEFAULT " swa-full"},
         {"no transfers", "--no-op-offload", 0, DEFAULT " no-op-offload"},
         {"experts of some layers", "-ncmoe 5", 0, DEFAULT " ncmoe5"},
+        {"experts of more layers and of fewer", "-ncmoe 5 -ncmoe 3", 0, DEFAULT " ncmoe5"},
         {"experts of all layers", "-cmoe", 0, DEFAULT " ncmoe32"},
         {"more experts' layers than there are", "--n-cpu-moe 99", 0, DEFAULT " ncmoe32"},
         {"flags without memory", "-t 8 --port 1 --jinja --no-warmup -fit off -fitt 512 --temp 0.7",

@@ -213,7 +213,8 @@ static bool replay_all(const struct assembly *a, uint32_t engine_devices)
     if (a->settings->sized_by_role ||
         !whole_compute_bytes(&placement, device_bytes, &estimate->host.compute_bytes))
         return false;
-    /* States to go back to that lie in host memory: E of it was missing in one launch of 36. */
+    /* States to go back to that lie in host memory: E of it was missing in one launch of 36, and is
+     * in a test of qwen35 with -nkvo. */
     if (a->memory->graph.state_count > 1 && (a->memory->kv_on_host || !all_on_devices(a)))
         estimate->host.compute_bytes += a->memory->terms.embedding;
     const uint64_t unsure = a->settings->feeding ? whole_fed_unsure_bytes(a->memory) : 0;
