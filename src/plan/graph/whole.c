@@ -198,7 +198,9 @@ static int32_t embeddings(struct builder *b)
     (void)outside;
     if (mixes)
         mixed_embeddings(b, table);
-    else if (b->layer_embedding.tensor && !b->shape->streams)
+    else if (b->shape->streams)
+        whole_streams_look_up(b);
+    else if (b->layer_embedding.tensor)
         whole_look_up(b);
     if (b->shape->recipe & RECIPE_SCALED)
         made = whole_node(

@@ -315,6 +315,7 @@ void whole_look_up(struct builder *b);
 /* What the one for layer `l` adds, gated by `by`; of `rows` rows. */
 int32_t whole_embedded(struct builder *b, uint32_t l, int32_t by, uint64_t rows);
 /* whole_streams.c: several streams in place of one, and one again before the output norm. */
+void whole_streams_look_up(struct builder *b);
 int32_t whole_streams_open(struct builder *b, int32_t embeddings);
 int32_t whole_streams_layer(struct builder *b, uint32_t l, int32_t streams);
 int32_t whole_streams_close(struct builder *b, int32_t streams);

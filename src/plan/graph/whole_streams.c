@@ -39,16 +39,23 @@ static int32_t lengthened(struct builder *b, int32_t others, int32_t like)
     return whole_over(b, sized, magnitude(b, others, OTHERS), bytes);
 }
 
+void whole_streams_look_up(struct builder *b)
+{
+    const uint64_t embedded =
+        whole_floats(b, (uint64_t)b->shape->layer_embedding * b->memory->layer_count);
+
+    whole_look_up(b);
+    b->layer_embeddings.looked_up = whole_over(
+        b, net_view(&b->graph, b->layer_embeddings.looked_up, embedded), NET_NONE, embedded);
+}
+
 int32_t whole_streams_open(struct builder *b, int32_t embeddings)
 {
     const uint64_t others = OTHERS * single(b);
-    const uint64_t embedded =
-        whole_floats(b, (uint64_t)b->shape->layer_embedding * b->memory->layer_count);
     int32_t made;
 
-    whole_look_up(b);
-    made = net_view(&b->graph, b->layer_embeddings.looked_up, embedded);
-    b->layer_embeddings.looked_up = whole_over(b, made, NET_NONE, embedded);
+    if (graph_mixes_embeddings(b->shape))
+        whole_streams_look_up(b);
     made = whole_made(b, embeddings, NET_NONE, others);
     made = whole_product(b, &b->split_up, made, others, b->tokens);
     return whole_made(b, embeddings, lengthened(b, made, embeddings), wide(b));
