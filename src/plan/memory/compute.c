@@ -237,6 +237,46 @@ static bool replay_bytes(const struct plan_memory *memory, const struct memory_r
     return true;
 }
 
+/* Graphs that are not drawn: seen over and above the bounds below were 9 E on a card with the
+ * output alone, one layer's cache in F32 (latent ones), and in host memory a second set of masks
+ * and a layer's cache in each copy of a pipeline; 1.3 to 4 times that is counted. */
+enum { UNDRAWN_ROWS = 12, UNDRAWN_CACHES = 4, UNDRAWN_MASKS = 2, UNDRAWN_LEAST = DGO_MIB };
+
+static bool is_drawn(const struct plan_memory *memory)
+{
+    return memory->graph_known || memory->terms.adapted;
+}
+
+/* Of an indexer, where there is one: each of its heads judges every cell. */
+static uint64_t index_bytes(const struct plan_memory *memory)
+{
+    enum { HEADS_MAX = 1 << 10, TIMES = 2 };
+    const uint64_t heads =
+        dgo_min_u64(memory_key_number(memory->model, "attention.indexer.head_count"), HEADS_MAX);
+
+    return TIMES * heads * memory->graph_tokens * memory->ctx_tokens_per_slot * sizeof(float);
+}
+
+static uint64_t undrawn_bytes(const struct plan_memory *memory)
+{
+    const struct memory_terms *t = &memory->terms;
+
+    return is_drawn(memory) ? 0
+                            : UNDRAWN_LEAST + index_bytes(memory) + UNDRAWN_ROWS * t->embedding +
+                                  UNDRAWN_CACHES * t->layer_context_max;
+}
+
+static uint64_t undrawn_host_bytes(const struct plan_memory *memory, bool pipeline)
+{
+    const struct memory_terms *t = &memory->terms;
+    const uint64_t copies = pipeline ? MEMORY_COPIES : 1;
+
+    return is_drawn(memory)
+               ? 0
+               : UNDRAWN_LEAST + UNDRAWN_ROWS * t->embedding +
+                     copies * (UNDRAWN_MASKS * t->inputs + UNDRAWN_CACHES * t->layer_context_max);
+}
+
 static uint64_t model_bytes(const struct plan_memory *memory, const struct memory_role *role,
                             enum dgo_figure_source *source)
 {
@@ -259,14 +299,14 @@ static uint64_t model_bytes(const struct plan_memory *memory, const struct memor
     if (output_alone && memory->graph.streams && source)
         *source = DGO_FIGURE_BOUND;
     if (output_alone && !memory->graph.streams)
-        return t->output_alone + states;
+        return t->output_alone + states + undrawn_bytes(memory);
     if (partial)
-        return bound_bytes(memory, role) + states;
+        return bound_bytes(memory, role) + states + undrawn_bytes(memory);
     if (replayed && replay_bytes(memory, role, &bytes))
         return bytes;
     if (source)
         *source = DGO_FIGURE_BOUND;
-    bytes = closed_form_bytes(memory, role) + states;
+    bytes = closed_form_bytes(memory, role) + states + undrawn_bytes(memory);
     return memory->attention_on_cpu ? bytes + MEMORY_COPIES * 2 * t->queries : bytes;
 }
 
@@ -403,7 +443,8 @@ uint64_t memory_host_compute_bytes(const struct plan_memory *memory, uint32_t de
 {
     if (memory->block_only)
         return 0;
-    return model_host_bytes(memory, device_count, pipeline, cpu_layer_count, output_on_cpu);
+    return model_host_bytes(memory, device_count, pipeline, cpu_layer_count, output_on_cpu) +
+           undrawn_host_bytes(memory, pipeline);
 }
 
 uint64_t memory_draft_host_bytes(const struct plan_memory *memory, bool pipeline,
