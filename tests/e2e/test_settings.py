@@ -85,6 +85,7 @@ ROWS = [
     ("tiny-glm4moe", "-c 4096 -np 2 -ts 1,1 --spec-type draft-mtp -fa off"),
     ("tiny-glm4moe", "-c 4096 -np 1 -ts 5,3 --spec-type draft-mtp"),  # the last layer beside the block
     ("tiny-qwen35", "-c 4096 -np 1 -ngl 1 --spec-type draft-mtp --spec-draft-n-max 16"),  # states for each guess, in host memory
+    ("tiny-qwen35", "-c 4096 -np 2 --embedding --spec-type draft-mtp"),
     ("tiny-qwen35", "-c 4096 -np 2 -nkvo --spec-type draft-mtp -ctkd f32 -ctvd f32"),
     ("tiny-qwen35", "-c 4096 -np 2 -ub 16 -ngl 5"),  # few rows: the host computes
     ("tiny-glm4moe", "-c 4096 -np 1 -ts 1,1 -ncmoe 9 --spec-type draft-mtp"),
