@@ -1,6 +1,8 @@
 /* view_machine.c - the machine as JSON. */
 #include "view_internal.h"
 
+#include "machine_json.h"
+
 static const char *vendor_name(enum dgo_gpu_vendor vendor)
 {
     static const char *const names[] = {"unknown", "nvidia", "amd", "intel"};
@@ -116,24 +118,6 @@ static json_t *view_gpu(const struct dgo_gpu *gpu, uint32_t index)
     return object;
 }
 
-static json_t *view_links(const struct dgo_machine *machine)
-{
-    json_t *links = json_array();
-
-    for (uint32_t a = 0; a < machine->gpu_count; a++)
-        for (uint32_t b = a + 1; b < machine->gpu_count; b++) {
-            const struct dgo_link *link = &machine->link[a][b];
-            json_t *object = json_pack("{s:[ii], s:s}", "between", (int)a, (int)b, "kind",
-                                       dgo_link_kind_name(link->kind));
-
-            if (link->p2p_known)
-                json_object_set_new(object, "p2p", json_boolean(link->p2p));
-            set_rate(object, "bandwidth_bytes_per_s", link->bandwidth_bytes_per_s);
-            json_array_append_new(links, object);
-        }
-    return links;
-}
-
 static json_t *view_host(const struct dgo_host *host)
 {
     json_t *object = json_object();
@@ -156,10 +140,11 @@ static json_t *make_machine(const struct view *view)
 
     for (uint32_t i = 0; i < machine->gpu_count; i++)
         json_array_append_new(gpus, view_gpu(&machine->gpu[i], i));
-    object = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.machine/1",
-                       "simulated", (int)machine->origin.simulated, "source",
-                       view_text(machine->source), "driver", text_or_null(machine->driver), "gpus",
-                       gpus, "links", view_links(machine), "host", view_host(&machine->host));
+    object =
+        json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "schema", "dualgpuopt.machine/1",
+                  "simulated", (int)machine->origin.simulated, "source", view_text(machine->source),
+                  "driver", text_or_null(machine->driver), "gpus", gpus, "links",
+                  gpu_json_of_links(machine), "host", view_host(&machine->host));
     view_add_recorded(object, &machine->origin);
     return object;
 }

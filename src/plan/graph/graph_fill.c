@@ -70,11 +70,10 @@ static void fill_states(const struct dgo_model *model, struct memory_graph *grap
 
 bool graph_is_sparse(const struct dgo_model *model)
 {
-    bool indexed = false;
-
     for (uint32_t l = 0; l < model->layer_count; l++)
-        indexed = indexed || model->layer[l].index_key_length > 0;
-    return indexed;
+        if (model->layer[l].index_key_length > 0)
+            return true;
+    return false;
 }
 
 static void fill_latent(const struct dgo_model *model, struct memory_graph *graph)

@@ -4,23 +4,20 @@
  * b10068 to b11146; FORMULAS "Flash attention". */
 #include "memory.h"
 
-/* `group`: heads of queries for each of keys are a multiple of it; 0: any number. */
+/* Heads of queries for each of keys: so many at `least`, and a multiple of `by`. */
 static const struct {
-    uint32_t key, value, group;
+    uint32_t key, value, least, by;
 } kernels[] = {
-    {40, 40, 0},   {64, 64, 0},   {72, 72, 0},   {80, 80, 0},    {96, 96, 0},   {112, 112, 0},
-    {128, 128, 0}, {256, 256, 0}, {192, 128, 8}, {320, 256, 32}, {512, 512, 2}, {576, 512, 2},
+    {40, 40, 0, 1},   {64, 64, 0, 1},     {72, 72, 0, 1},   {80, 80, 0, 1},
+    {96, 96, 0, 1},   {112, 112, 0, 1},   {128, 128, 0, 1}, {256, 256, 0, 1},
+    {192, 128, 8, 8}, {320, 256, 32, 32}, {512, 512, 2, 1}, {576, 512, 2, 1},
 };
 
 bool memory_heads_have_kernel(uint64_t key, uint64_t value, uint64_t heads, uint64_t heads_kv)
 {
-    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
-        const uint64_t group = kernels[i].group;
-
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++)
         if (kernels[i].key == key && kernels[i].value == value)
-            return group == 0 ||
-                   (group == 2 ? heads / heads_kv >= 2 : heads / heads_kv % group == 0);
-    }
+            return heads / heads_kv >= kernels[i].least && heads / heads_kv % kernels[i].by == 0;
     return false;
 }
 
